@@ -1,0 +1,301 @@
+"""The whole configuration of a run: one typed, frozen, strict tree.
+
+A YAML file under ``config/`` is complete: there are no hidden defaults, so the file is the record
+of the run. A function takes its own section. This module stays light, since the Snakefile imports it.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used: says the key, what was found and what fits."""
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys, wrong types and later changes are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Run(Section):
+    """What the run is called and where its files go."""
+
+    name: str
+    results: str
+    """Folder of everything that the workflow makes for this run."""
+    seed: NonNegative
+    """Seed of every random choice that is not a wildcard of the workflow."""
+    seeds: tuple[NonNegative, ...]
+    """Seeds of the trained models; each is one training job and one row of forecasts."""
+
+
+class Cohort(Section):
+    """Which sessions take part, and what happens to one that cannot be used."""
+
+    table: str
+    """Tab-separated table of sessions (``config/cohorts/*.tsv``), frozen once made."""
+    on_fatal: Literal["stop", "leave_out"]
+    """A session with a fatal fault stops the run, or is left out and listed in the report."""
+
+
+class IblSource(Section):
+    """IBL sessions in ALF format, read through ONE."""
+
+    mode: Literal["local", "remote"]
+    """``local``: a ONE folder on disk, no network. ``remote``: the server at ``base_url``."""
+    folder: str
+    """``local``: the ONE folder. ``remote``: the folder that downloads go to."""
+    base_url: str
+    revision: str | None
+    """Latest dataset revision to accept (YYYY-MM-DD); null takes the default of each dataset."""
+    minimum_label: Share
+    """Units whose ``clusters.metrics`` label is below this are dropped; 1.0 keeps the good ones."""
+    download_attempts: Positive
+    wheel_rate_hz: PositiveFloat
+    """Sampling rate of the stored wheel velocity."""
+
+
+class NwbSource(Section):
+    """Any NWB files: one session a file, named as in the cohort table."""
+
+    folder: str
+    """Folder of the ``{session}.nwb`` files; the environment variable NEUROHORIZON_NWB replaces it."""
+    valid_time: Literal["obs_intervals", "trials", "epochs"]
+    """Where the recording is valid: outside of it bins are masked, not zero."""
+    region: str | None
+    """Column of ``units``, else of ``electrodes``, that names each unit's region; null: none."""
+    behaviour: dict[str, str]
+    """Name of each behaviour series to keep -> its path in the file, such as
+    ``processing/behavior/Position/position``. A file that lacks one goes on without it."""
+    trials: bool
+    """Whether to keep the trials table."""
+    unit_filters: dict[str, float | int | str | bool]
+    """Column of ``units`` -> value it must have; empty keeps all units."""
+
+
+class SimulatedSource(Section):
+    """The simulated IBL-like release: real files, known rates."""
+
+    labs: Positive
+    animals_per_lab: Positive
+    sessions_per_animal: Positive
+    units: tuple[Positive, Positive]
+    """Fewest and most good units in a session."""
+    duration_s: PositiveFloat
+    latents: Positive
+    """Shared latent processes that drive the population."""
+    drift: Share
+    """Standard deviation of the slow change of a unit's log rate over a session."""
+    silent_units: NonNegative
+    """Units per session that pass the quality labels and never fire in the reference window."""
+
+
+class Sources(Section):
+    """How each source in the cohort table is read; null where the cohort has none of it."""
+
+    ibl: IblSource | None
+    nwb: NwbSource | None
+    simulated: SimulatedSource | None
+    """If set, the ``ibl`` folder is filled by the simulator."""
+
+
+class Timeline(Section):
+    """Bins and windows, in integer bins."""
+
+    bin_ms: Positive
+    context_bins: Positive
+    horizon_bins: Positive
+    evaluation_stride_bins: Positive
+    """Distance between forecast origins on held-out time."""
+
+
+class Splits(Section):
+    """Split of a session's valid time, in order: reference then test; train then validation."""
+
+    reference_fraction: Fraction
+    """Share of the valid time, from its start, that is the reference window of a held-out session."""
+    reference_maximum_s: PositiveFloat | None
+    """Longest reference window in seconds of valid time; null: no limit."""
+    validation_fraction: Fraction
+    """Share of a training session's valid time, at its end, used for early stopping."""
+    gap_s: PositiveFloat
+    """Time left out between the two parts; at least context + horizon."""
+
+
+class Features(Section):
+    """Reference features of a unit, and which groups the model sees."""
+
+    groups: tuple[Literal["rate", "isi", "autocorrelation", "fano", "relational"], ...]
+    population_modes: Positive
+    coupling_lags_bins: tuple[Positive, ...]
+    """Lags at which the relational block measures coupling to the population."""
+
+
+class Readout(Section):
+    """Closed-form readout from population modes to each unit, fitted on the reference window."""
+
+    modes: NonNegative
+    """Population modes read out; 0 switches the readout off."""
+    ridge: PositiveFloat
+    """Prior precision of a readout weight, in units of the modes' variance times the window count."""
+    horizon_edges_bins: tuple[Positive, ...]
+    """Ends of the groups of horizon bins that share weights; the last is ``horizon_bins``."""
+
+
+class Model(Section):
+    """Parts and sizes of the forecaster."""
+
+    width: Positive
+    heads: Positive
+    encoder_layers: Positive
+    decoder_layers: Positive
+    latents_per_window: Positive
+    head_width: Positive
+    history_edges_bins: tuple[Positive, ...]
+    """Ends, in bins before the origin, of the spans whose counts are a unit's own recent history."""
+    population: bool
+    """Whether the Perceiver encoder and decoder take part; off leaves the own-history network."""
+    readout: Readout
+
+
+class Training(Section):
+    """Optimisation, early stopping and resources of one training job."""
+
+    steps: Positive
+    sessions_per_batch: Positive
+    windows_per_session: Positive
+    learning_rate: PositiveFloat
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup_steps: NonNegative
+    gradient_clip: PositiveFloat
+    dropout: Share
+    unit_dropout: Share
+    """Share of the units dropped from each training window's input and loss."""
+    validate_every_steps: Positive
+    patience: Positive
+    """Validations without a better score before training stops."""
+    validation_windows: Positive
+    """Windows per session scored at each validation."""
+    precision: Literal["32-true", "bf16-mixed"]
+    accelerator: Literal["auto", "cpu", "gpu"]
+    workers: NonNegative
+    threads: Positive
+    """Threads of a training job, as Snakemake counts them."""
+
+
+class Baselines(Section):
+    """Candidates among which each baseline is tuned, on training sessions only."""
+
+    trailing_bins: tuple[Positive, ...]
+    """Spans of the trailing mean."""
+    shrinkage: tuple[Share, ...]
+    """Weights of the trailing mean against the reference mean."""
+    gamma_shape: tuple[PositiveFloat, ...]
+    """Prior shapes of the gamma-Poisson filter."""
+    gamma_discount: tuple[Share, ...]
+    """Per-bin discounts of the gamma-Poisson filter."""
+    own_history: bool
+    """Whether to train the own-history network (the forecaster with ``population`` off)."""
+
+
+class Evaluation(Section):
+    """Intervals and pictures."""
+
+    bootstrap_draws: Positive
+    interval: Fraction
+    """Coverage of the reported intervals, such as 0.95."""
+    example_units: Positive
+    """Units in an example raster."""
+
+
+class Config(Section):
+    """A complete run."""
+
+    run: Run
+    cohort: Cohort
+    sources: Sources
+    timeline: Timeline
+    splits: Splits
+    features: Features
+    model: Model
+    training: Training
+    baselines: Baselines
+    evaluation: Evaluation
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> "Config":
+        window_s = (self.timeline.context_bins + self.timeline.horizon_bins) * self.timeline.bin_ms / 1000
+        if self.splits.gap_s < window_s:
+            raise ValueError(f"splits.gap_s is {self.splits.gap_s}; context and horizon need at least {window_s}")
+        if self.model.width % (2 * self.model.heads):
+            raise ValueError(
+                f"model.width {self.model.width} must be a multiple of twice model.heads {self.model.heads}"
+            )
+        for name, edges, last in (
+            ("model.history_edges_bins", self.model.history_edges_bins, self.timeline.context_bins),
+            ("model.readout.horizon_edges_bins", self.model.readout.horizon_edges_bins, self.timeline.horizon_bins),
+        ):
+            if list(edges) != sorted(set(edges)) or edges[-1] != last:
+                raise ValueError(f"{name} must rise to {last}, found {list(edges)}")
+        if self.sources.simulated and not (self.sources.ibl and self.sources.ibl.mode == "local"):
+            raise ValueError("sources.simulated fills the folder of sources.ibl, which must be set with mode: local")
+        return self
+
+
+def parse_config(values: dict) -> Config:
+    """Check a configuration as read from YAML.
+
+    Raises:
+        ConfigError: One line a fault: the key, what was found, and the nearest valid key.
+    """
+    try:
+        return Config.model_validate_json(_json(values))
+    except ValidationError as error:
+        lines = [_explain(fault) for fault in error.errors()]
+        raise ConfigError("\n".join(["this configuration cannot be used:", *lines])) from None
+
+
+def read_config(path: str | Path) -> Config:
+    """Read and check a YAML file; see :func:`parse_config`."""
+    return parse_config(yaml.safe_load(Path(path).read_text()))
+
+
+def _json(values: dict) -> str:
+    # JSON mode of the strict schema takes lists for tuples, which is what YAML gives
+    import json
+
+    return json.dumps(values)
+
+
+def _explain(fault: dict) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(fault["loc"][-1]), _keys_beside(fault["loc"]), n=1, cutoff=0.4)
+        return f"  {key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+    if fault["type"] == "missing":
+        return f"  {key}: missing"
+    found = f" (found {fault['input']!r})" if fault["loc"] else ""
+    return f"  {key or 'config'}: {fault['msg']}{found}"
+
+
+def _keys_beside(location: tuple) -> list[str]:
+    section = Config
+    for part in location[:-1]:
+        section = _section_of(section.model_fields[part].annotation)
+    return list(section.model_fields)
+
+
+def _section_of(annotation: object) -> type[Section]:
+    options = getattr(annotation, "__args__", (annotation,))
+    return next(option for option in options if isinstance(option, type) and issubclass(option, Section))

@@ -1,0 +1,1 @@
+"""From forecasts to scores, tables and figures."""

@@ -1,0 +1,1 @@
+"""Raw releases in, session files out; the only modules that know a release's format."""

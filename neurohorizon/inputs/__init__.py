@@ -1,0 +1,1 @@
+"""From session files to what a model reads."""

@@ -1,0 +1,1 @@
+"""The forecaster, its baselines and its training."""
