@@ -1,0 +1,250 @@
+"""The cohort table: which sessions take part, and in which role.
+
+A table is a tab-separated file of one row a session (``config/cohorts/*.tsv``), read by the workflow
+before any environment exists: this module stands on the standard library alone. Making the tables
+from the public releases is :mod:`neurohorizon.ingest.cohorts`.
+
+Roles:
+    train: trained on in every fold.
+    heldout: forecast in its ``fold``, never trained on.
+    rotate: forecast in its ``fold`` and trained on in all others (leave one out).
+    reserved: never opened, such as the recordings that a public benchmark holds out.
+    left_out: listed with the reason in ``why``, not used.
+
+Sessions are held out by animal: in no fold is one ``subject`` both trained on and forecast. A table
+may weaken this, visibly, with a ``group`` column that says what is held out together instead (a
+recording day, say); :func:`shared_subjects` then names the animals on both sides, for the report.
+"""
+
+import csv
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from neurohorizon.config import Sources
+
+COLUMNS = ("session", "source", "subject", "lab", "date", "role", "fold", "why")
+ROLES = ("train", "heldout", "rotate", "reserved", "left_out")
+SOURCES = ("ibl", "allen", "nwb")
+_FORECAST_ROLES = ("heldout", "rotate")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class CohortError(ValueError):
+    """A cohort table that cannot be used: says the row, what was found and what fits."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One session of a cohort.
+
+    Attributes:
+        session: Unique id, and the stem of the session's files.
+        source: Which reader it needs: one of :data:`SOURCES`.
+        subject: The animal.
+        lab: Where it was recorded; splits are stratified by it.
+        date: Day of recording, YYYY-MM-DD; empty where unknown.
+        role: One of :data:`ROLES`.
+        fold: For ``heldout`` and ``rotate``, the fold that forecasts the session; else empty.
+        why: The reason for the role, in words.
+        extras: Further columns of the table by name, such as ``eid``, ``number``, ``probes`` or ``group``.
+    """
+
+    session: str
+    source: str
+    subject: str
+    lab: str
+    date: str
+    role: str
+    fold: str
+    why: str
+    extras: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def held_out_with(self) -> str:
+        """What goes to one side of a split as a whole: the ``group`` where the table has one, else the animal."""
+        return self.extras.get("group") or self.subject
+
+
+def read_cohort(path: str | Path) -> tuple[Row, ...]:
+    """Read and check a cohort table, in the order of the file.
+
+    A ``{path}.sha256`` beside the table (as ``sha256sum`` writes it) freezes it: the table must still have that hash.
+
+    Raises:
+        CohortError: The file is absent, was changed since it was frozen, or does not hold together;
+            see :func:`check_cohort`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CohortError(f"there is no cohort table {path}: `make cohorts` makes the paper's; others are written by hand")
+    recorded = recorded_hash(path)
+    if recorded is not None and recorded != cohort_hash(path):
+        raise CohortError(
+            f"{path} was changed since it was frozen: its sha256 is {cohort_hash(path)}, {hash_path(path)} records "
+            f"{recorded}. Restore it, or delete {hash_path(path).name} if the change is meant"
+        )
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        names = reader.fieldnames or []
+        absent = [name for name in COLUMNS if name not in names]
+        if absent or len(set(names)) != len(names):
+            raise CohortError(f"{path} needs the columns {' '.join(COLUMNS)}, each once, tab-separated; found {names}")
+        rows = []
+        for line, values in enumerate(reader, start=2):
+            if None in values or None in values.values():
+                raise CohortError(f"{path} line {line}: does not have {len(names)} tab-separated fields")
+            rows.append(
+                Row(
+                    **{name: values[name] for name in COLUMNS},
+                    extras={name: values[name] for name in names if name not in COLUMNS},
+                )
+            )
+    try:
+        check_cohort(rows)
+    except CohortError as error:
+        raise CohortError(f"{path}: {error}") from None
+    return tuple(rows)
+
+
+def write_cohort(path: str | Path, rows: Iterable[Row]) -> None:
+    """Check and write a cohort table; the same rows in any order give the same bytes.
+
+    Raises:
+        CohortError: The rows do not hold together, or a field has a tab or a line break.
+    """
+    ordered = sorted(rows, key=lambda row: (row.source, row.lab, row.subject, row.date, row.session))
+    check_cohort(ordered)
+    extras = sorted({name for row in ordered for name in row.extras})
+    lines = [[*COLUMNS, *extras]]
+    for row in ordered:
+        lines.append([getattr(row, name) for name in COLUMNS] + [row.extras.get(name, "") for name in extras])
+        if any(re.search(r"[\t\r\n]", value) for value in lines[-1]):
+            raise CohortError(f"session {row.session}: a field holds a tab or a line break")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8", newline="\n")
+    partial.replace(path)
+
+
+def cohort_hash(path: str | Path) -> str:
+    """The sha256 of the table's bytes, in hexadecimal."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def hash_path(path: str | Path) -> Path:
+    """Where the hash of a frozen table is recorded."""
+    return Path(f"{path}.sha256")
+
+
+def recorded_hash(path: str | Path) -> str | None:
+    """The hash recorded beside a table, or None where it is not frozen."""
+    file = hash_path(path)
+    return file.read_text(encoding="utf-8").split()[0] if file.is_file() else None
+
+
+def check_cohort(rows: Iterable[Row]) -> None:
+    """Check that rows make a cohort.
+
+    Raises:
+        CohortError: A session twice; an unknown role or source; a session, fold or source that cannot be a file
+            name; a date that is not one; a fold where there must be none or none where there must be one; a role
+            ``left_out`` without a reason; an animal (or group) both trained on and forecast, or both trained on
+            and reserved; nothing to forecast; a fold with nothing to train on.
+    """
+    rows = tuple(rows)
+    seen = set()
+    for row in rows:
+        where = f"session {row.session!r}"
+        if row.session in seen:
+            raise CohortError(f"{where} is there twice")
+        seen.add(row.session)
+        if row.role not in ROLES:
+            raise CohortError(f"{where}: unknown role {row.role!r}; roles are {', '.join(ROLES)}")
+        if row.source not in SOURCES:
+            raise CohortError(f"{where}: unknown source {row.source!r}; sources are {', '.join(SOURCES)}")
+        for name in ("session", "fold"):
+            if getattr(row, name) and not _FILE_NAME.fullmatch(getattr(row, name)):
+                raise CohortError(
+                    f"{where}: {name} {getattr(row, name)!r} names files: use letters, digits, '.', '_' and '-'"
+                )
+        if not row.session or not row.subject:
+            raise CohortError(f"{where}: session and subject may not be empty")
+        if row.date and not _is_date(row.date):
+            raise CohortError(f"{where}: date {row.date!r} is not YYYY-MM-DD")
+        if bool(row.fold) != (row.role in _FORECAST_ROLES):
+            raise CohortError(f"{where}: role {row.role} " + ("has no fold" if row.fold else "needs a fold"))
+        if row.role == "left_out" and not row.why:
+            raise CohortError(f"{where} is left out: say why in the column `why`")
+    names = folds(rows)
+    if not names:
+        raise CohortError("nothing to forecast: no session has the role heldout or rotate")
+    for fold in names:
+        training = training_sessions(rows, fold)
+        if not training:
+            raise CohortError(f"fold {fold}: nothing to train on")
+        kept_apart = {row.held_out_with for row in heldout_sessions(rows, fold)}
+        kept_apart |= {row.held_out_with for row in rows if row.role == "reserved"}
+        both = sorted(kept_apart & {row.held_out_with for row in training})
+        if both:
+            raise CohortError(
+                f"fold {fold}: {', '.join(both)} trained on and also held out or reserved; "
+                "all sessions of an animal go to one side"
+            )
+
+
+def folds(rows: Iterable[Row]) -> tuple[str, ...]:
+    """The folds of a cohort, sorted; each is trained and forecast apart."""
+    return tuple(sorted({row.fold for row in rows if row.role in _FORECAST_ROLES}))
+
+
+def training_sessions(rows: Iterable[Row], fold: str) -> tuple[Row, ...]:
+    """The sessions that a fold trains on, in the order of the table."""
+    return tuple(row for row in rows if row.role == "train" or (row.role == "rotate" and row.fold != fold))
+
+
+def heldout_sessions(rows: Iterable[Row], fold: str) -> tuple[Row, ...]:
+    """The sessions that a fold forecasts, in the order of the table."""
+    return tuple(row for row in rows if row.role in _FORECAST_ROLES and row.fold == fold)
+
+
+def shared_subjects(rows: Iterable[Row], fold: str) -> tuple[str, ...]:
+    """Animals both trained on and forecast in a fold, sorted.
+
+    Empty unless the table holds out a ``group`` smaller than an animal; then the claim is a weaker one than
+    "unseen animals", and the report says so.
+    """
+    rows = tuple(rows)
+    training = {row.subject for row in training_sessions(rows, fold)}
+    return tuple(sorted(training & {row.subject for row in heldout_sessions(rows, fold)}))
+
+
+def sessions_in_use(rows: Iterable[Row], sources: Sources) -> tuple[Row, ...]:
+    """The rows that a run opens: those with a role in it whose source has a section in the configuration.
+
+    A cohort may list sessions of a source that the configuration leaves null (or that no rule reads yet); they keep
+    their role in the table and take no part.
+
+    Raises:
+        CohortError: What remains is no cohort.
+    """
+    used = tuple(
+        row for row in rows if row.role in ("train", *_FORECAST_ROLES) and getattr(sources, row.source, None) is not None
+    )
+    try:
+        check_cohort(used)
+    except CohortError as error:
+        given = [name for name in SOURCES if getattr(sources, name, None) is not None]
+        raise CohortError(f"with the sources that the configuration gives ({', '.join(given)}): {error}") from None
+    return used
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
