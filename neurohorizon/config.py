@@ -45,6 +45,9 @@ class Cohort(Section):
 
     table: str
     """Tab-separated table of sessions (``config/cohorts/*.tsv``), frozen once made."""
+    heldout_fraction: Fraction | None
+    """Share of each lab's animals that is held out when the workflow makes the table from the public
+    release tables; null: the table is written by hand."""
     on_fatal: Literal["stop", "leave_out"]
     """A session with a fatal fault stops the run, or is left out and listed in the report."""
 
@@ -147,8 +150,10 @@ class Readout(Section):
 
     modes: NonNegative
     """Population modes read out; 0 switches the readout off."""
-    ridge: PositiveFloat
-    """Prior precision of a readout weight, in units of the modes' variance times the window count."""
+    span_edges_bins: tuple[Positive, ...]
+    """Ends, in bins before the origin, of the spans over which the modes are averaged."""
+    ridge: tuple[PositiveFloat, ...]
+    """Candidate prior precisions of a log-gain weight; each session's reference window chooses."""
     horizon_edges_bins: tuple[Positive, ...]
     """Ends of the groups of horizon bins that share weights; the last is ``horizon_bins``."""
 
@@ -175,13 +180,15 @@ class Training(Section):
     steps: Positive
     sessions_per_batch: Positive
     windows_per_session: Positive
+    units_per_session: Positive
+    """Most units forecast in each session of a training batch; the encoder hears all of them."""
     learning_rate: PositiveFloat
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_steps: NonNegative
     gradient_clip: PositiveFloat
     dropout: Share
     unit_dropout: Share
-    """Share of the units dropped from each training window's input and loss."""
+    """Share of the units that the encoder and the readout do not hear in a training batch."""
     validate_every_steps: Positive
     patience: Positive
     """Validations without a better score before training stops."""
@@ -244,6 +251,7 @@ class Config(Section):
             )
         for name, edges, last in (
             ("model.history_edges_bins", self.model.history_edges_bins, self.timeline.context_bins),
+            ("model.readout.span_edges_bins", self.model.readout.span_edges_bins, self.timeline.context_bins),
             ("model.readout.horizon_edges_bins", self.model.readout.horizon_edges_bins, self.timeline.horizon_bins),
         ):
             if list(edges) != sorted(set(edges)) or edges[-1] != last:
