@@ -1,0 +1,475 @@
+"""One recording session: the record in memory and its HDF5 file.
+
+The file follows the on-disk schema of ``torch_brain.data`` 0.2, so ``torch_brain.data.Data.load`` opens it. Each
+dataset carries its axes and unit as attributes. Spike arrays are contiguous, so that a window read at random costs a
+page or two and any number of processes share one mapping.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from neurohorizon.timeline import Intervals, Splits, to_s, to_us
+
+SCHEMA_VERSION = 1
+"""Raised when a file written before can no longer be read."""
+
+_SPLIT_GROUPS = {
+    "reference": "reference_domain",
+    "test": "test_domain",
+    "train": "train_domain",
+    "validation": "valid_domain",
+}
+_RESERVED = {
+    *("spikes", "units", "domain", "trials", "subject", "session", "brainset", "provenance", "repairs"),
+    *_SPLIT_GROUPS.values(),
+}
+_DESCRIPTIONS = ("subject", "session", "brainset", "provenance", "repairs")
+_TAKEN_BY_TORCH_BRAIN = {
+    "object",
+    "absolute_start",
+    "domain",
+    "start",
+    "end",
+    "file",
+    "slice",
+    "keys",
+    "load",
+    "save",
+    "close",
+}
+
+
+class SessionError(ValueError):
+    """A session that cannot be used: says what was found, what was expected and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A behaviour series.
+
+    Attributes:
+        times_s: Sample times on the session clock, float64 [sample], sorted.
+        values: float32 [sample, channel]; NaN where the value is not known.
+        unit: Unit of the values, such as ``rad/s``.
+    """
+
+    times_s: np.ndarray
+    values: np.ndarray
+    unit: str
+
+    def __post_init__(self) -> None:
+        times_s = np.asarray(self.times_s, dtype=np.float64)
+        values = np.asarray(self.values, dtype=np.float32)
+        values = values[:, None] if values.ndim == 1 else values
+        if times_s.ndim != 1 or values.ndim != 2 or len(times_s) != len(values) or not len(times_s):
+            raise SessionError(
+                f"a behaviour series needs times [sample] and values [sample, channel] of at least one sample, "
+                f"found {times_s.shape} and {values.shape}"
+            )
+        if not np.isfinite(times_s).all() or (np.diff(times_s) < 0).any():
+            raise SessionError("the times of a behaviour series must be finite and sorted")
+        object.__setattr__(self, "times_s", times_s)
+        object.__setattr__(self, "values", values)
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """One recording.
+
+    Attributes:
+        session_id: Name in the cohort table and of the file.
+        source: Kind of release: ``ibl``, ``nwb``.
+        subject: Animal.
+        lab: Laboratory, as the cohort counts them.
+        date: ISO date of the recording.
+        spike_times_us: int64 [spike], sorted, on the session clock.
+        spike_unit: Row of ``units`` of each spike, uint16 or uint32 [spike].
+        units: Columns [unit]; always ``id`` (unique) and ``region`` ("" where not known).
+        domain: When every unit was recorded; outside of it nothing is known, and silence means nothing.
+        splits: Parts of ``domain``.
+        behaviour: Series by name.
+        trials: Columns [trial]; ``start`` and ``end`` in seconds, then those of the release. May be empty.
+        provenance: Source, release, revision, hashes of the files read (JSON text), package version.
+        repairs: What ingest found and put right or left, by code, such as ``outside_domain`` -> spikes dropped.
+        left_out: Why the session cannot be used; its arrays are then empty. None for a usable one.
+    """
+
+    session_id: str
+    source: str
+    subject: str
+    lab: str
+    date: str
+    spike_times_us: np.ndarray
+    spike_unit: np.ndarray
+    units: Mapping[str, np.ndarray]
+    domain: Intervals
+    splits: Splits
+    behaviour: Mapping[str, Series] = field(default_factory=dict)
+    trials: Mapping[str, np.ndarray] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    repairs: Mapping[str, int] = field(default_factory=dict)
+    left_out: str | None = None
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "units", {name: _column(values) for name, values in self.units.items()})
+        trials = self.trials or {"start": np.zeros(0), "end": np.zeros(0)}
+        put(self, "trials", {name: _column(values) for name, values in trials.items()})
+        self._check_tables()
+        put(self, "spike_times_us", np.asarray(self.spike_times_us))
+        put(self, "spike_unit", np.asarray(self.spike_unit))
+        self._check_spikes()
+        small = self.n_units <= np.iinfo(np.uint16).max + 1
+        put(self, "spike_unit", self.spike_unit.astype(np.uint16 if small else np.uint32))
+        put(self, "spike_times_us", self.spike_times_us.astype(np.int64))
+        clash = _RESERVED & set(self.behaviour)
+        if clash:
+            raise SessionError(
+                f"behaviour series cannot be called {sorted(clash)}: the session file uses these names"
+            )
+        clash = _TAKEN_BY_TORCH_BRAIN & {*self.provenance, *self.repairs}
+        if clash:
+            raise SessionError(
+                f"provenance cannot have keys {sorted(clash)}: torch_brain gives them another meaning"
+            )
+        if self.left_out is None and not (self.n_units and len(self.domain)):
+            raise SessionError(
+                f"session {self.session_id} has {self.n_units} units and {self.domain.duration_us} us of valid time; "
+                "a usable session needs both, others are made with left_out_session"
+            )
+
+    @property
+    def n_units(self) -> int:
+        """Units, silent ones included."""
+        return len(self.units["id"])
+
+    def _check_tables(self) -> None:
+        for table, columns, needed in (
+            ("units", self.units, ("id", "region")),
+            ("trials", self.trials, ("start", "end")),
+        ):
+            missing = [name for name in needed if name not in columns]
+            if missing:
+                raise SessionError(f"{table} lacks {missing}; it has {sorted(columns)}")
+            lengths = {name: len(values) for name, values in columns.items()}
+            if len(set(lengths.values())) > 1:
+                raise SessionError(f"columns of {table} differ in length: {lengths}")
+        if self.units["id"].dtype.kind != "U" or len(set(self.units["id"].tolist())) != self.n_units:
+            raise SessionError("units['id'] must be strings, each once")
+        start, end = self.trials["start"], self.trials["end"]
+        if not (np.isfinite(start).all() and np.isfinite(end).all()) or (np.diff(start) < 0).any():
+            raise SessionError("trials must have finite times and be sorted by start")
+
+    def _check_spikes(self) -> None:
+        times_us, unit = self.spike_times_us, self.spike_unit
+        if times_us.shape != unit.shape or times_us.ndim != 1:
+            raise SessionError(f"spike times {times_us.shape} and units {unit.shape} must be two equal lists")
+        if not times_us.size:
+            return
+        if not (np.issubdtype(times_us.dtype, np.integer) and np.issubdtype(unit.dtype, np.integer)):
+            raise SessionError(
+                f"spike times and units must be integers, found {times_us.dtype} and {unit.dtype}"
+            )
+        if (np.diff(times_us) < 0).any():
+            raise SessionError("spike times must be sorted; order_spikes does it")
+        if unit.min() < 0 or unit.max() >= self.n_units:
+            raise SessionError(f"spikes name units {unit.min()} to {unit.max()}; there are {self.n_units}")
+
+
+def left_out_session(
+    *,
+    session_id: str,
+    source: str,
+    subject: str,
+    lab: str,
+    date: str,
+    reason: str,
+    provenance: Mapping[str, str] | None = None,
+) -> Session:
+    """A session with nothing in it but the reason why."""
+    return Session(
+        session_id=session_id,
+        source=source,
+        subject=subject,
+        lab=lab,
+        date=date,
+        spike_times_us=np.zeros(0, np.int64),
+        spike_unit=np.zeros(0, np.uint16),
+        units={"id": np.zeros(0, "U1"), "region": np.zeros(0, "U1")},
+        domain=Intervals.empty(),
+        splits=Splits.empty(),
+        provenance=provenance or {},
+        left_out=reason,
+    )
+
+
+def order_spikes(
+    times_s: np.ndarray, unit_index: np.ndarray, *, domain: Intervals
+) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """Spikes of a release, as they come, to the order and the clock of a :class:`Session`.
+
+    Args:
+        times_s: Spike times, [spike].
+        unit_index: Row of the unit of each spike, integer [spike].
+        domain: Valid time; spikes outside are dropped, so that nothing downstream can count them.
+
+    Returns:
+        Times, int64 microseconds [spike], sorted (ties by unit); units [spike]; and what was found, by code:
+        ``not_finite`` and ``outside_domain`` were dropped, ``unsorted`` spikes (earlier than the one before of the
+        same unit) were sorted, ``duplicate`` ones (same unit, same microsecond) were kept. Zero counts are included.
+    """
+    times_s, unit_index = np.asarray(times_s, dtype=np.float64), np.asarray(unit_index)
+    finite = np.isfinite(times_s)
+    times_us, unit_index = to_us(times_s[finite]), unit_index[finite]
+    by_unit = np.argsort(unit_index, kind="stable")
+    same_unit = np.diff(unit_index[by_unit]) == 0
+    unsorted = int(np.count_nonzero((np.diff(times_us[by_unit]) < 0) & same_unit))
+    inside = domain.contains(times_us)
+    dropped = int(np.count_nonzero(~inside))
+    times_us, unit_index = times_us[inside], unit_index[inside]
+    order = np.lexsort((unit_index, times_us))
+    times_us, unit_index = times_us[order], unit_index[order]
+    found = {
+        "not_finite": int(np.count_nonzero(~finite)),
+        "outside_domain": dropped,
+        "unsorted": unsorted,
+        "duplicate": int(np.count_nonzero((np.diff(times_us) == 0) & (np.diff(unit_index) == 0))),
+    }
+    return times_us, unit_index, found
+
+
+def write_session(path: str | Path, session: Session) -> None:
+    """Write a session's file whole or not at all: under a temporary name in the same folder, then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with h5py.File(temporary, "w") as file:
+            _write(file, session)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_session(path: str | Path) -> Session:
+    """Read a session's file into memory.
+
+    Raises:
+        SessionError: The file is missing, broken, or not a session file.
+    """
+    with _opened(path) as file:
+        try:
+            return _read(file)
+        except KeyError as error:
+            raise SessionError(f"{path} lacks a part of a session file: {error}; make it again") from error
+
+
+class SpikeReader:
+    """A session's spikes as read-only views on the file: a slice touches only its own pages.
+
+    Keeps no open HDF5 handle, and travels between processes as its path.
+
+    Attributes:
+        path: The session file.
+        times_s: float64 [spike], sorted, memory-mapped.
+        unit: Row of ``units`` of each spike, uint16 or uint32 [spike], memory-mapped.
+        n_units: Units, silent ones included.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        with _opened(path) as file:
+            self.n_units = len(file["units/id"])
+            self.times_s = _mapped(self.path, file["spikes/timestamps"])
+            self.unit = _mapped(self.path, file["spikes/unit_index"])
+
+    def between(self, start_us: int, stop_us: int) -> tuple[np.ndarray, np.ndarray]:
+        """Spikes with ``start_us <= time < stop_us``: times, int64 microseconds [spike], and units, int64 [spike]."""
+        # the file's seconds are us / 1e6, and so are these: equal integers give equal floats
+        first, last = np.searchsorted(self.times_s, to_s(np.array([start_us, stop_us])))
+        return to_us(self.times_s[first:last]), self.unit[first:last].astype(np.int64)
+
+    def __reduce__(self) -> tuple:
+        return SpikeReader, (self.path,)
+
+
+def _column(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values)
+    if values.dtype.kind in "OST":
+        decoded = [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]
+        values = np.array(decoded, dtype="U") if decoded else np.zeros(0, "U1")
+    if values.dtype.kind not in "biufU":
+        raise SessionError(f"a column must hold numbers or text, found {values.dtype}")
+    return values
+
+
+def _opened(path: str | Path) -> h5py.File:
+    if not Path(path).is_file():
+        raise SessionError(f"there is no session file {path}")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise SessionError(f"{path} is not a readable HDF5 file ({error}); make it again") from error
+    version = file.attrs.get("schema_version")
+    if version != SCHEMA_VERSION:
+        file.close()
+        raise SessionError(
+            f"{path} has session schema {version}, this package reads {SCHEMA_VERSION}; make it again"
+        )
+    return file
+
+
+def _mapped(path: Path, dataset: h5py.Dataset) -> np.ndarray:
+    if not dataset.size:
+        return np.zeros(dataset.shape, dataset.dtype)  # nothing was laid out on disk, so there is no offset
+    offset = dataset.id.get_offset()
+    if offset is None:
+        raise SessionError(f"{dataset.name} of {path} is not contiguous, as session files are; make it again")
+    return np.memmap(path, dtype=dataset.dtype, mode="r", offset=offset, shape=dataset.shape)
+
+
+def _write(file: h5py.File, session: Session) -> None:
+    file.attrs["object"] = "Data"
+    file.attrs["absolute_start"] = 0.0
+    file.attrs["schema_version"] = SCHEMA_VERSION
+    file.attrs["left_out"] = session.left_out or ""
+    spikes = _group(file, "spikes", "IrregularTimeSeries", timekeys=["timestamps"])
+    times_s = to_s(session.spike_times_us)
+    _dataset(spikes, "timestamps", times_s, axes="spike", unit="s")
+    _dataset(spikes, "unit_index", session.spike_unit, axes="spike", unit="row of units")
+    _write_intervals(spikes, "domain", session.domain)
+    _write_seconds(spikes, times_s, session.domain)
+    units = _group(file, "units", "ArrayDict")
+    for name, values in session.units.items():
+        _dataset(units, name, values, axes="unit", unit="")
+    _write_intervals(file, "domain", session.domain)
+    for name, group in _SPLIT_GROUPS.items():
+        _write_intervals(file, group, getattr(session.splits, name))
+    times = [
+        name for name in session.trials if name in ("start", "end") or name.endswith(("_time", "_times"))
+    ]
+    trials = _group(file, "trials", "Interval", timekeys=times)
+    for name, values in session.trials.items():
+        values = values.astype(np.float64) if name in times else values
+        _dataset(trials, name, values, axes="trial", unit="s" if name in times else "")
+    for name, series in session.behaviour.items():
+        group = _group(file, name, "IrregularTimeSeries", timekeys=["timestamps"])
+        _dataset(group, "timestamps", series.times_s, axes="sample", unit="s")
+        _dataset(group, "values", series.values, axes="sample, channel", unit=series.unit)
+        first_us, last_us = to_us(series.times_s[[0, -1]]).tolist()
+        span = Intervals(np.array([first_us]), np.array([last_us + 1]))
+        _write_intervals(group, "domain", span)
+        _write_seconds(group, series.times_s, span)
+    _write_descriptions(file, session)
+
+
+def _write_descriptions(file: h5py.File, session: Session) -> None:
+    described = {
+        "subject": {"id": session.subject},
+        "session": {
+            "id": session.session_id,
+            "recording_date": f"{session.date} 00:00:00",
+            "lab": session.lab,
+        },
+        "brainset": {
+            "id": session.source,
+            "source": session.source,
+            "origin_version": session.provenance.get("revision", ""),
+            "derived_version": session.provenance.get("package_version", ""),
+            "description": "spikes for forecasting, with valid time and its splits",
+        },
+        "provenance": session.provenance,
+        "repairs": session.repairs,
+    }
+    for name in _DESCRIPTIONS:
+        group = file.create_group(name)
+        group.attrs["object"] = "Data"
+        group.attrs["absolute_start"] = 0.0
+        for key, value in described[name].items():
+            group.attrs[key] = value
+
+
+def _group(parent: h5py.Group, name: str, kind: str, timekeys: list[str] | None = None) -> h5py.Group:
+    group = parent.create_group(name)
+    group.attrs["object"] = kind
+    group.attrs["_unicode_keys"] = np.zeros(0, "S1")
+    if timekeys is not None:
+        group.attrs["timekeys"] = np.array(timekeys, dtype="S")
+    return group
+
+
+def _dataset(group: h5py.Group, name: str, values: np.ndarray, *, axes: str, unit: str) -> None:
+    if values.dtype.kind == "U":
+        if all(text.isascii() for text in values.tolist()):
+            # torch_brain's convention: fixed-width ASCII, listed so that it is read back as text
+            values = values.astype("S") if values.dtype.itemsize else np.zeros(len(values), "S1")
+            listed = [*group.attrs["_unicode_keys"].tolist(), name.encode()]
+            group.attrs["_unicode_keys"] = np.array(listed, dtype="S")
+        else:
+            values = values.astype(object)
+    kind = h5py.string_dtype() if values.dtype == object else None
+    dataset = group.create_dataset(name, data=values, dtype=kind)
+    dataset.attrs["axes"] = axes
+    dataset.attrs["unit"] = unit
+
+
+def _write_intervals(parent: h5py.Group, name: str, intervals: Intervals) -> None:
+    group = _group(parent, name, "Interval", timekeys=["start", "end"])
+    _dataset(group, "start", to_s(intervals.start_us), axes="interval", unit="s")
+    _dataset(group, "end", to_s(intervals.stop_us), axes="interval", unit="s")
+
+
+def _write_seconds(group: h5py.Group, times_s: np.ndarray, domain: Intervals) -> None:
+    # index of the first event at or after each whole second of the domain; torch_brain slices with it
+    start, stop = to_s(domain.start_us[:1]), to_s(domain.stop_us[-1:])
+    seconds = np.arange(start[0], stop[0] + 1.0, 1.0) if len(domain) else np.zeros(0)
+    _dataset(
+        group,
+        "timestamp_indices_1s",
+        np.searchsorted(times_s, seconds),
+        axes="second",
+        unit="row of timestamps",
+    )
+
+
+def _read(file: h5py.File) -> Session:
+    described = {name: dict(file[name].attrs) for name in _DESCRIPTIONS}
+    for attributes in described.values():
+        del attributes["object"], attributes["absolute_start"]
+    behaviour = {
+        name: Series(group["timestamps"][:], group["values"][:], group["values"].attrs["unit"])
+        for name, group in file.items()
+        if name not in _RESERVED
+    }
+    return Session(
+        session_id=described["session"]["id"],
+        source=described["brainset"]["source"],
+        subject=described["subject"]["id"],
+        lab=described["session"]["lab"],
+        date=described["session"]["recording_date"][:10],
+        spike_times_us=to_us(file["spikes/timestamps"][:]),
+        spike_unit=file["spikes/unit_index"][:],
+        units={name: _read_column(dataset) for name, dataset in file["units"].items()},
+        domain=_read_intervals(file["domain"]),
+        splits=Splits(**{name: _read_intervals(file[group]) for name, group in _SPLIT_GROUPS.items()}),
+        behaviour=behaviour,
+        trials={name: _read_column(dataset) for name, dataset in file["trials"].items()},
+        provenance={name: str(value) for name, value in described["provenance"].items()},
+        repairs={name: int(value) for name, value in described["repairs"].items()},
+        left_out=file.attrs["left_out"] or None,
+    )
+
+
+def _read_column(dataset: h5py.Dataset) -> np.ndarray:
+    if dataset.dtype == object:
+        return dataset.asstr()[:]
+    return dataset[:]
+
+
+def _read_intervals(group: h5py.Group) -> Intervals:
+    return Intervals(to_us(group["start"][:]), to_us(group["end"][:]))
