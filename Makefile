@@ -1,0 +1,62 @@
+# Two commands: `make demo` and `make test`. The rest is in `make help`.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint cohorts report lock clean
+
+PYTHON ?= python3.11
+CORES ?= all
+CONFIG ?= config/demo.yaml
+RESULTS = results/$(basename $(notdir $(CONFIG)))
+
+# uv does not read pip's settings: pass on where local wheels lie
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/ready ## Run the whole workflow on the simulated cohort; print scores and where the report is.
+	snakemake --cores $(CORES) --configfile $(CONFIG)
+	@$(MAKE) --no-print-directory report CONFIG=$(CONFIG)
+	@cat $(RESULTS)/tables/summary.txt
+	@echo "Report: $(RESULTS)/report.html"
+
+report: .venv/ready ## Write the HTML report of a finished run (CONFIG=config/demo.yaml).
+	@if [ -n "$$(find $(RESULTS)/tables $(RESULTS)/figures $(RESULTS)/notebooks $(RESULTS)/config.yaml \
+	    -newer $(RESULTS)/report.html -print -quit 2>/dev/null || echo new)" ]; then \
+	    snakemake --configfile $(CONFIG) --report $(RESULTS)/report.html; \
+	fi
+
+test: .venv/ready .venv-test/ready ## Run the tests (TESTS="-k name" for some).
+	.venv-test/bin/python -m pytest $(TESTS)
+
+lint: .venv/ready .venv-test/ready ## Check style, layout and the workflow.
+	.venv-test/bin/python -m pytest tests/test_style.py
+
+cohorts: .venv/ready ## Make the paper's cohort tables (IBL_TABLE=... ALLEN_TABLE=... take local release tables).
+	snakemake --cores $(CORES) cohorts $(if $(IBL_TABLE)$(ALLEN_TABLE),--config \
+	    $(if $(IBL_TABLE),ibl_table=$(abspath $(IBL_TABLE))) $(if $(ALLEN_TABLE),allen_table=$(abspath $(ALLEN_TABLE))))
+
+lock: .venv/ready ## Resolve envs/*.in to exact pins again.
+	.venv/bin/python envs/lock.py
+
+clean: ## Delete the environments of make; results and the environments of rules stay.
+	rm -rf .venv .venv-test
+
+# each is made anew when its pins change
+.venv/ready: envs/workflow.txt
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet "$$(grep '^uv==' $<)"
+	.venv/bin/uv pip sync --quiet --python .venv/bin/python $<
+	ln -sf ../../envs/standin/bin/conda .venv/bin/conda
+	touch $@
+
+.venv-test/ready: envs/test.txt | .venv/ready
+	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-test
+	.venv/bin/uv pip sync --quiet --python .venv-test/bin/python $<
+	touch $@
