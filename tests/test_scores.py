@@ -100,7 +100,9 @@ def test_bits_per_spike_agrees_with_the_neural_latents_benchmark():
     valid = example["mask"]
     rates = np.exp(example["log_rate"].astype(np.float64))
     ours = bits_per_spike(
-        model_nats=sums.model_nats.sum(), null_nats=sums.null_nats("evaluation").sum(), spikes=sums.spikes.sum()
+        model_nats=sums.model_nats.sum(),
+        null_nats=sums.null_nats("evaluation").sum(),
+        spikes=sums.spikes.sum(),
     )
     assert ours == pytest.approx(_nlb_bits_per_spike(rates[valid], example["counts"][valid]), abs=1e-6)
 
@@ -140,7 +142,10 @@ def test_an_untrained_model_scores_exactly_zero_over_the_reference_null(dtype):
     example["log_rate"] = np.broadcast_to(example["reference_log_rate"], (WINDOWS, BINS, UNITS)).astype(dtype)
     sums = sum_scores(**example)
     np.testing.assert_array_equal(sums.model_nats, sums.reference_nats)
-    assert bits_per_spike(model_nats=sums.model_nats, null_nats=sums.reference_nats, spikes=sums.spikes)[0, 0] == 0.0
+    assert (
+        bits_per_spike(model_nats=sums.model_nats, null_nats=sums.reference_nats, spikes=sums.spikes)[0, 0]
+        == 0.0
+    )
 
 
 def test_sums_add_over_windows_whatever_the_split(monkeypatch):
@@ -197,7 +202,9 @@ def test_a_silent_unit_has_no_score_of_its_own_but_counts_in_the_pool():
     example = _example()
     sums = sum_scores(**example)
     alone = bits_per_spike(
-        model_nats=sums.model_nats.sum(axis=0), null_nats=sums.reference_nats.sum(axis=0), spikes=sums.spikes.sum(axis=0)
+        model_nats=sums.model_nats.sum(axis=0),
+        null_nats=sums.reference_nats.sum(axis=0),
+        spikes=sums.spikes.sum(axis=0),
     )
     assert np.isnan(alone[SILENT]) and np.isnan(alone[ZERO_RATE])
     assert np.isfinite(alone[[0, 1, 3, ONE_SPIKE, 5]]).all()

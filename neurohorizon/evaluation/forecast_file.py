@@ -1,0 +1,204 @@
+"""The forecast file: what one method says about one session, and what then happened.
+
+One HDF5 file per fold, session and method. Every dataset carries its axes and its unit as
+attributes. Every forecaster, baseline and oracle writes this file; scoring reads nothing else.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+CLASSES = ("Z", "F", "control", "ceiling")
+
+
+class ForecastFileError(ValueError):
+    """A forecast that breaks the file's contract: says what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Forecasts of one session by one method.
+
+    Attributes:
+        session: Session id.
+        subject: Animal.
+        lab: Where it was recorded, "" if unknown.
+        source: Source in the cohort table.
+        fold: Fold in which the session is held out.
+        method: Name of the method, without its seed.
+        method_class: What the method may use: ``Z`` (only the reference window and the context), ``F``
+            (fits the target session), ``control``, or ``ceiling`` (knows the true rates).
+        seed: Seed of a trained method; None where nothing is drawn.
+        code: Fingerprint of the code that made it, "" if unknown.
+        bin_us: Width of a bin, microseconds.
+        unit_id: Unit names, str [unit].
+        region: Brain region of each unit, "" if unknown, str [unit].
+        start_us: Forecast origin, the start of the first target bin, microseconds, int64 [window].
+        target_mask: True where the bin is valid time, bool [window, horizon_bin].
+        observed: Spikes that came, unsigned integer [window, horizon_bin, unit]; 0 where not valid.
+        log_rate: Natural log of expected spikes per bin, float32 [window, horizon_bin, unit].
+        reference_log_rate: Natural log of the unit's mean spikes per bin in the reference window, [unit].
+        train_log_rate: The same as predicted from training sessions, [unit]; None where there is none.
+        left_out: Why the session could not be used; the arrays are then empty. None otherwise.
+    """
+
+    session: str
+    subject: str
+    lab: str
+    source: str
+    fold: str
+    method: str
+    method_class: str
+    seed: int | None
+    code: str
+    bin_us: int
+    unit_id: np.ndarray
+    region: np.ndarray
+    start_us: np.ndarray
+    target_mask: np.ndarray
+    observed: np.ndarray
+    log_rate: np.ndarray
+    reference_log_rate: np.ndarray
+    train_log_rate: np.ndarray | None = None
+    left_out: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.method_class not in CLASSES:
+            raise ForecastFileError(
+                f"class of method {self.method!r} is {self.method_class!r}, not one of {CLASSES}"
+            )
+        windows, units = len(self.start_us), len(self.unit_id)
+        if self.log_rate.ndim != 3 or self.log_rate.shape[::2] != (windows, units):
+            raise ForecastFileError(
+                f"log_rate of {self.session} is {self.log_rate.shape}; expected [window, horizon_bin, unit] "
+                f"with {windows} windows and {units} units"
+            )
+        expected = {
+            "target_mask": self.log_rate.shape[:2],
+            "observed": self.log_rate.shape,
+            "reference_log_rate": (units,),
+            "train_log_rate": (units,),
+            "region": (units,),
+        }
+        for name, shape in expected.items():
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise ForecastFileError(f"{name} of {self.session} is {value.shape}; expected {shape}")
+
+
+def left_out_forecast(
+    *,
+    session: str,
+    subject: str,
+    lab: str,
+    source: str,
+    fold: str,
+    method: str,
+    method_class: str,
+    bin_us: int,
+    reason: str,
+    seed: int | None = None,
+    code: str = "",
+) -> Forecast:
+    """The empty forecast of a session that could not be used."""
+    return Forecast(
+        session=session,
+        subject=subject,
+        lab=lab,
+        source=source,
+        fold=fold,
+        method=method,
+        method_class=method_class,
+        seed=seed,
+        code=code,
+        bin_us=bin_us,
+        unit_id=np.array([], dtype=str),
+        region=np.array([], dtype=str),
+        start_us=np.zeros(0, np.int64),
+        target_mask=np.zeros((0, 0), bool),
+        observed=np.zeros((0, 0, 0), np.uint8),
+        log_rate=np.zeros((0, 0, 0), np.float32),
+        reference_log_rate=np.zeros(0, np.float32),
+        left_out=reason,
+    )
+
+
+_ARRAYS = {  # name: (axes, unit)
+    "start_us": (("window",), "us"),
+    "target_mask": (("window", "horizon_bin"), "bool"),
+    "observed": (("window", "horizon_bin", "unit"), "spikes per bin"),
+    "log_rate": (("window", "horizon_bin", "unit"), "ln(spikes per bin)"),
+    "reference_log_rate": (("unit",), "ln(spikes per bin)"),
+    "train_log_rate": (("unit",), "ln(spikes per bin)"),
+    "unit_id": (("unit",), "name"),
+    "region": (("unit",), "name"),
+}
+_ATTRIBUTES = ("session", "subject", "lab", "source", "fold", "method", "code", "bin_us")
+
+
+def write_forecast(path: str | Path, forecast: Forecast) -> None:
+    """Write the file under a temporary name and rename it, so that a kill leaves none or a whole one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    with h5py.File(partial, "w") as file:
+        for name in _ATTRIBUTES:
+            file.attrs[name] = getattr(forecast, name)
+        file.attrs["class"] = forecast.method_class
+        # HDF5 has no None: an absent attribute is
+        if forecast.seed is not None:
+            file.attrs["seed"] = forecast.seed
+        if forecast.left_out is not None:
+            file.attrs["left_out"] = forecast.left_out
+        for name, (axes, unit) in _ARRAYS.items():
+            value = getattr(forecast, name)
+            if value is None:
+                continue
+            dataset = file.create_dataset(name, **_layout(name, value))
+            dataset.attrs["axes"] = list(axes)
+            dataset.attrs["unit"] = unit
+    os.replace(partial, path)
+
+
+def _layout(name: str, value: np.ndarray) -> dict:
+    if name in ("unit_id", "region"):
+        return {"data": np.array([str(item) for item in value], dtype=object), "dtype": h5py.string_dtype()}
+    if name == "log_rate":
+        value = np.asarray(value, dtype=np.float32)
+    if name == "observed":
+        value = value.astype(np.min_scalar_type(int(value.max(initial=0))))
+    if value.ndim == 3 and value.size:
+        # read whole or by window; constant forecasts, such as the reference mean, shrink to nothing
+        chunk = (min(len(value), 64), *value.shape[1:])
+        return {"data": value, "chunks": chunk, "compression": "gzip", "compression_opts": 1, "shuffle": True}
+    return {"data": value}
+
+
+def read_forecast(path: str | Path) -> Forecast:
+    """Read and check a forecast file.
+
+    Raises:
+        ForecastFileError: Something is missing, or shapes disagree.
+    """
+    with h5py.File(path, "r") as file:
+        missing = [name for name in (*_ATTRIBUTES, "class") if name not in file.attrs]
+        missing += [name for name in _ARRAYS if name not in file and name != "train_log_rate"]
+        if missing:
+            raise ForecastFileError(
+                f"{path} lacks {', '.join(missing)}: it is not a forecast file of this version"
+            )
+        values = {name: file.attrs[name] for name in _ATTRIBUTES}
+        for name in _ARRAYS:
+            if name in ("unit_id", "region"):
+                values[name] = file[name].asstr()[:].astype(str)
+            elif name in file:
+                values[name] = file[name][:]
+        return Forecast(
+            **values | {"bin_us": int(values["bin_us"])},
+            method_class=file.attrs["class"],
+            seed=int(file.attrs["seed"]) if "seed" in file.attrs else None,
+            left_out=file.attrs.get("left_out"),
+        )

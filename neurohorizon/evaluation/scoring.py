@@ -1,0 +1,145 @@
+"""From the forecasts of a session to its table of score sums.
+
+The table has one row per method, seed, unit and horizon bin, and holds sums alone (see
+:mod:`neurohorizon.scores`), so that any pooling of it is exact.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
+from neurohorizon.scores import sum_scores
+
+SCHEMA = pa.schema(
+    [
+        pa.field("fold", pa.string()),
+        pa.field("session", pa.string()),
+        pa.field("subject", pa.string()),
+        pa.field("lab", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("method", pa.string()),
+        pa.field("class", pa.string()),
+        pa.field("seed", pa.int64()),  # null where the method draws nothing
+        pa.field("code", pa.string()),
+        pa.field("unit_id", pa.string()),
+        pa.field("region", pa.string()),
+        pa.field("horizon_bin", pa.int32()),
+        pa.field("bin_us", pa.int64()),
+        pa.field("windows", pa.int64()),
+        pa.field("spikes", pa.int64()),
+        pa.field("model_nats", pa.float64()),
+        pa.field("reference_nats", pa.float64()),
+        pa.field("train_nats", pa.float64()),  # NaN where the method gives no train null
+        pa.field("evaluation_nats", pa.float64()),
+        pa.field("saturated_nats", pa.float64()),
+    ]
+)
+
+
+class ScoringError(ValueError):
+    """Forecasts that cannot be compared: says which differ, and in what."""
+
+
+def score_session(*, forecasts: Sequence[str | Path], output: str | Path) -> None:
+    """Score every forecast of one session and write the table of sums.
+
+    A session that was left out gives a table without rows, whose file metadata names the session
+    and the reason (read it with :func:`left_out_reason`).
+
+    Args:
+        forecasts: Forecast files of one session in one fold, one per method and seed.
+        output: Parquet file to write, under a temporary name first.
+
+    Raises:
+        ScoringError: The files are of different sessions, repeat a method, or differ in what they
+            were asked to forecast (windows, masks, counts, units or the reference null).
+    """
+    if not forecasts:
+        raise ScoringError("no forecast files were given; a session needs at least one to be scored")
+    tables, first, seen, reasons = [], None, set(), []
+    for path in forecasts:
+        forecast = read_forecast(path)
+        first = first or forecast
+        _require_the_same_task(first, forecast, path)
+        if (forecast.method, forecast.seed) in seen:
+            raise ScoringError(f"{path} repeats method {forecast.method!r} with seed {forecast.seed}")
+        seen.add((forecast.method, forecast.seed))
+        if forecast.left_out is not None:
+            reasons.append(forecast.left_out)
+        else:
+            tables.append(_score(forecast))
+    table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+    identity = {name: getattr(first, name) for name in ("fold", "session", "subject", "lab", "source")}
+    if reasons:
+        identity["left_out"] = reasons[0]
+    _write(table.replace_schema_metadata(identity), Path(output))
+
+
+def left_out_reason(path: str | Path) -> dict[str, str] | None:
+    """Fold, session, subject, lab, source and ``left_out`` reason of a score table without a session; else None."""
+    metadata = {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
+    names = ("fold", "session", "subject", "lab", "source", "left_out")
+    return {name: metadata[name] for name in names} if "left_out" in metadata else None
+
+
+def _require_the_same_task(first: Forecast, other: Forecast, path: str | Path) -> None:
+    for name in ("session", "fold", "subject", "lab", "bin_us"):
+        found, expected = getattr(other, name), getattr(first, name)
+        if found != expected:
+            raise ScoringError(f"{path} has {name} {found!r}, but the first forecast has {expected!r}")
+    if (other.left_out is None) != (first.left_out is None):
+        raise ScoringError(
+            f"{path}: some methods left session {first.session} out ({first.left_out or other.left_out}) and some did "
+            "not; remake its forecasts"
+        )
+    for name in ("unit_id", "start_us", "target_mask", "observed", "reference_log_rate"):
+        found, expected = getattr(other, name), getattr(first, name)
+        if found.shape != expected.shape or not np.array_equal(found, expected):
+            raise ScoringError(
+                f"{path}: {name} differs from that of {first.method!r}; methods are only compared on the same windows, "
+                f"masks, counts, units and null. Remake the forecasts of session {first.session}"
+            )
+
+
+def _score(forecast: Forecast) -> pa.Table:
+    sums = sum_scores(
+        counts=forecast.observed,
+        log_rate=forecast.log_rate,
+        mask=forecast.target_mask,
+        reference_log_rate=forecast.reference_log_rate,
+        train_log_rate=forecast.train_log_rate,
+    )
+    bins, units = sums.spikes.shape
+    rows = bins * units
+    constants = {
+        "fold": forecast.fold,
+        "session": forecast.session,
+        "subject": forecast.subject,
+        "lab": forecast.lab,
+        "source": forecast.source,
+        "method": forecast.method,
+        "class": forecast.method_class,
+        "seed": forecast.seed,
+        "code": forecast.code,
+        "bin_us": forecast.bin_us,
+    }
+    columns = {name: [value] * rows for name, value in constants.items()}
+    columns["unit_id"] = np.tile(forecast.unit_id.astype(object), bins)
+    columns["region"] = np.tile(forecast.region.astype(object), bins)
+    columns["horizon_bin"] = np.repeat(np.arange(bins), units)
+    columns["windows"] = np.repeat(sums.windows, units)
+    for name in ("spikes", "model_nats", "reference_nats", "train_nats", "evaluation_nats", "saturated_nats"):
+        columns[name] = getattr(sums, name).ravel()
+    return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    pq.write_table(table, partial, compression="zstd")
+    os.replace(partial, path)
