@@ -1,8 +1,8 @@
 """One recording session: the record in memory and its HDF5 file.
 
-The file follows the on-disk schema of ``torch_brain.data`` 0.2, so ``torch_brain.data.Data.load`` opens it. Each
-dataset carries its axes and unit as attributes. Spike arrays are contiguous, so that a window read at random costs a
-page or two and any number of processes share one mapping.
+The file follows the on-disk schema of ``torch_brain.data`` 0.2, so ``torch_brain.data.Data.load`` opens it.
+Each dataset carries its axes and unit as attributes. Spike arrays are contiguous, so that a window read at
+random costs a page or two and any number of processes share one mapping.
 """
 
 import os
@@ -29,7 +29,7 @@ _RESERVED = {
     *_SPLIT_GROUPS.values(),
 }
 _DESCRIPTIONS = ("subject", "session", "brainset", "provenance", "repairs")
-_TAKEN_BY_TORCH_BRAIN = {
+_TORCH_BRAIN_NAMES = {
     "object",
     "absolute_start",
     "domain",
@@ -68,7 +68,7 @@ class Series:
         values = values[:, None] if values.ndim == 1 else values
         if times_s.ndim != 1 or values.ndim != 2 or len(times_s) != len(values) or not len(times_s):
             raise SessionError(
-                f"a behaviour series needs times [sample] and values [sample, channel] of at least one sample, "
+                "a behaviour series needs times [sample] and values [sample, channel], one sample or more; "
                 f"found {times_s.shape} and {values.shape}"
             )
         if not np.isfinite(times_s).all() or (np.diff(times_s) < 0).any():
@@ -95,7 +95,7 @@ class Session:
         behaviour: Series by name.
         trials: Columns [trial]; ``start`` and ``end`` in seconds, then those of the release. May be empty.
         provenance: Source, release, revision, hashes of the files read (JSON text), package version.
-        repairs: What ingest found and put right or left, by code, such as ``outside_domain`` -> spikes dropped.
+        repairs: What ingest found, by code, such as ``outside_domain`` -> spikes dropped; see order_spikes.
         left_out: Why the session cannot be used; its arrays are then empty. None for a usable one.
     """
 
@@ -132,15 +132,15 @@ class Session:
             raise SessionError(
                 f"behaviour series cannot be called {sorted(clash)}: the session file uses these names"
             )
-        clash = _TAKEN_BY_TORCH_BRAIN & {*self.provenance, *self.repairs}
+        clash = _TORCH_BRAIN_NAMES & {*self.provenance, *self.repairs}
         if clash:
             raise SessionError(
                 f"provenance cannot have keys {sorted(clash)}: torch_brain gives them another meaning"
             )
         if self.left_out is None and not (self.n_units and len(self.domain)):
             raise SessionError(
-                f"session {self.session_id} has {self.n_units} units and {self.domain.duration_us} us of valid time; "
-                "a usable session needs both, others are made with left_out_session"
+                f"session {self.session_id} has {self.n_units} units and {self.domain.duration_us} us of "
+                "valid time; a usable session needs both, others are made with left_out_session"
             )
 
     @property
@@ -220,8 +220,8 @@ def order_spikes(
 
     Returns:
         Times, int64 microseconds [spike], sorted (ties by unit); units [spike]; and what was found, by code:
-        ``not_finite`` and ``outside_domain`` were dropped, ``unsorted`` spikes (earlier than the one before of the
-        same unit) were sorted, ``duplicate`` ones (same unit, same microsecond) were kept. Zero counts are included.
+        ``not_finite`` and ``outside_domain`` were dropped, ``unsorted`` spikes (earlier than the one before
+        of the same unit) were sorted, ``duplicate`` ones (same unit, same microsecond) were kept.
     """
     times_s, unit_index = np.asarray(times_s, dtype=np.float64), np.asarray(unit_index)
     finite = np.isfinite(times_s)
@@ -289,7 +289,7 @@ class SpikeReader:
             self.unit = _mapped(self.path, file["spikes/unit_index"])
 
     def between(self, start_us: int, stop_us: int) -> tuple[np.ndarray, np.ndarray]:
-        """Spikes with ``start_us <= time < stop_us``: times, int64 microseconds [spike], and units, int64 [spike]."""
+        """Spikes with ``start_us <= time < stop_us``: microseconds and units, both int64 [spike]."""
         # the file's seconds are us / 1e6, and so are these: equal integers give equal floats
         first, last = np.searchsorted(self.times_s, to_s(np.array([start_us, stop_us])))
         return to_us(self.times_s[first:last]), self.unit[first:last].astype(np.int64)

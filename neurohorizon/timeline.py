@@ -1,8 +1,8 @@
 """Seconds to integer microseconds and bins; valid intervals; splits with gaps.
 
 Inside the package time is int64 microseconds since the session's own zero, and every interval is half open,
-``[start, stop)``. Seconds live only in files. ``floor(t * rate)`` puts exact bin edges in the wrong bin, since
-neither ``t`` nor the bin width is exact in binary; integers leave nothing to round.
+``[start, stop)``. Seconds live only in files. ``floor(t * rate)`` puts exact bin edges in the wrong bin,
+since neither ``t`` nor the bin width is exact in binary; integers leave nothing to round.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def to_s(us: np.ndarray | int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """Sorted, disjoint, half-open intervals; touching ones stay apart (two trials may follow without a pause).
+    """Sorted, disjoint, half-open intervals; touching ones, such as trials without a pause, stay apart.
 
     Attributes:
         start_us: First microsecond of each interval, int64 [interval].
@@ -168,9 +168,9 @@ class Splits:
 def cut_domain(domain: Intervals, *, first_us: int, gap_us: int) -> tuple[Intervals, Intervals]:
     """Cut valid time in two with a gap between.
 
-    Intervals shorter than the gap, such as trials, stay whole: a cut inside one moves to its end. Inside longer ones
-    cuts move up to a whole second from the interval's start, so that bins of any width that divides a second
-    have the same edges in the parts as in the whole.
+    Intervals shorter than the gap, such as trials, stay whole: a cut inside one moves to its end. Inside
+    longer ones cuts move up to a whole second from the interval's start, so that bins of any width that
+    divides a second have the same edges in the parts as in the whole.
 
     Args:
         domain: Valid time.
@@ -203,10 +203,11 @@ def _clean_edge(domain: Intervals, edge_us: int, gap_us: int) -> int:
 
 
 def split_domain(domain: Intervals, splits: SplitSettings) -> Splits:
-    """Split a session's valid time, in order and by cumulative valid time; see :func:`cut_domain` for the edges.
+    """Split a session's valid time, in order and by cumulative valid time; for the edges see cut_domain.
 
-    ``reference`` is the first ``reference_fraction``, at most ``reference_maximum_s``; ``test`` is what starts
-    ``gap_s`` after it. ``train`` is the first ``1 - validation_fraction``; ``validation`` starts ``gap_s`` after it.
+    ``reference`` is the first ``reference_fraction``, at most ``reference_maximum_s``; ``test`` is what
+    starts ``gap_s`` after it. ``train`` is the first ``1 - validation_fraction``; ``validation`` is what
+    starts ``gap_s`` after it.
 
     Raises:
         ValueError: A part is empty: says the valid time found and what was asked for.
@@ -222,10 +223,10 @@ def split_domain(domain: Intervals, splits: SplitSettings) -> Splits:
     for name in ("reference", "test", "train", "validation"):
         if not len(getattr(parts, name)):
             raise ValueError(
-                f"nothing is left for {name}: {domain.duration_us / MICROSECONDS:g} s of valid time in {len(domain)} "
-                f"intervals, to be cut after {reference_us / MICROSECONDS:g} s (reference) and "
-                f"{train_us / MICROSECONDS:g} s (train) with gaps of {splits.gap_s:g} s; record longer, or lower "
-                "splits.gap_s"
+                f"nothing is left for {name}: {domain.duration_us / MICROSECONDS:g} s of valid time in "
+                f"{len(domain)} intervals, to be cut after {reference_us / MICROSECONDS:g} s (reference) and "
+                f"{train_us / MICROSECONDS:g} s (train) with gaps of {splits.gap_s:g} s; record longer, or "
+                "lower splits.gap_s"
             )
     return parts
 
@@ -267,7 +268,7 @@ def count_spikes(
         times_us: Spike times, int64 [spike], in any order.
         unit_index: Unit of each spike, integer [spike].
         n_units: Units, silent ones included.
-        start_us: Starts of the bins, int64 [bin], sorted and at least ``bin_us`` apart; gaps between them are free.
+        start_us: Starts of the bins, int64 [bin], sorted and at least ``bin_us`` apart; there may be gaps.
         bin_us: Width of every bin.
 
     Returns:
