@@ -1,0 +1,156 @@
+"""An edit changes the fingerprint of exactly the scripts that can reach it."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+from fingerprint import Code
+
+SOURCES = {
+    "__init__": "",
+    "config": "N = 1\n",
+    "deep/__init__": "",
+    "deep/rates": """
+        import math
+
+        from toy.shapes import Shape, area
+
+        FLOOR = 1e-3
+        CEILING = 10.0
+
+        def rate(x):
+            '''Doc.'''
+            return max(FLOOR, math.log(x))  # floor
+
+        def unused(x):
+            return min(CEILING, x)
+
+        class Model(Shape):
+            '''Doc.'''
+
+            width: int = 3
+            '''Note below an attribute.'''
+
+            def run(self):
+                return helper(self) + area(self)
+
+        def helper(model):
+            return 7
+    """,
+    "shapes": """
+        TABLE = {}
+        TABLE["side"] = 4
+
+        class Shape:
+            pass
+
+        def area(shape):
+            from toy.late import late
+            return late(TABLE)
+
+        def perimeter(shape):
+            return 5
+    """,
+    "late": """
+        def late(x):
+            return 11
+
+        def other(x):
+            return 12
+    """,
+}
+SCRIPTS = {
+    "rates_script": "from toy.config import N\nfrom toy.deep.rates import rate\nprint(rate(N))\n",
+    "model_script": "from toy.deep.rates import Model\nprint(Model().run())\n",
+}
+
+
+@pytest.fixture
+def toy(tmp_path):
+    for name, source in SOURCES.items():
+        path = tmp_path / "toy" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(source))
+    for name, source in SCRIPTS.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    return tmp_path
+
+
+def fingerprints(root: Path) -> dict[str, str]:
+    code = Code(root, package="toy", in_parameters=frozenset({"toy.config"}))
+    return {name: code.fingerprint(root / f"{name}.py") for name in SCRIPTS}
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1, f"{old!r} must stand once in {path}"
+    path.write_text(text.replace(old, new))
+
+
+BOTH = {"rates_script", "model_script"}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changed"),
+    [
+        ("toy/deep/rates.py", "1e-3", "1e-4", {"rates_script"}),
+        ("toy/deep/rates.py", "math.log(x)", "math.log2(x)", {"rates_script"}),
+        ("toy/deep/rates.py", "import math", "import cmath as math", {"rates_script"}),
+        ("toy/deep/rates.py", "return 7", "return 8", {"model_script"}),
+        ("toy/deep/rates.py", "width: int = 3", "width: int = 4", {"model_script"}),
+        ("toy/deep/rates.py", "min(CEILING, x)", "max(CEILING, x)", set()),
+        ("toy/deep/rates.py", "CEILING = 10.0", "CEILING = 11.0", set()),
+        ("toy/deep/rates.py", "# floor", "# no lower", set()),
+        ("toy/deep/rates.py", "'''Note below", "'''A note below", set()),
+        ("toy/shapes.py", "class Shape:\n    pass", "class Shape:\n    sides = 4", {"model_script"}),
+        ("toy/shapes.py", '["side"] = 4', '["side"] = 5', {"model_script"}),
+        ("toy/shapes.py", "return 5", "return 6", set()),
+        ("toy/late.py", "return 11", "return 13", {"model_script"}),
+        ("toy/late.py", "return 12", "return 13", set()),
+        ("toy/late.py", "def late", "print('hello')\n\ndef late", {"model_script"}),
+        ("toy/deep/__init__.py", "", "print('hello')\n", BOTH),
+        ("toy/__init__.py", "", '"""Only a docstring."""\n', set()),
+        ("toy/config.py", "N = 1", "N = 2", set()),
+        ("rates_script.py", "print(rate(N))", "print(rate(N + 1))", {"rates_script"}),
+    ],
+)
+def test_an_edit_changes_exactly_the_scripts_that_reach_it(toy, file, old, new, changed):
+    before = fingerprints(toy)
+    if old:
+        edit(toy / file, old, new)
+    else:
+        (toy / file).write_text(new)
+    after = fingerprints(toy)
+    assert {name for name in SCRIPTS if before[name] != after[name]} == changed
+
+
+def test_moving_definitions_about_changes_nothing(toy):
+    before = fingerprints(toy)
+    path = toy / "toy/deep/rates.py"
+    head, tail = path.read_text().split("def unused(x):")
+    unused, rest = tail.split("class Model")
+    path.write_text(f"{head}\n\n\nclass Model{rest}\n\ndef unused(x):{unused}")
+    assert fingerprints(toy) == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from toy import late",
+        "from . import late",
+        "from .late import late",
+        "import toy.late",
+        "from toy.late import *",
+        "def f():\n    import toy.late as late",
+    ],
+)
+def test_an_import_that_cannot_be_followed_is_an_error(toy, line):
+    (toy / "rates_script.py").write_text(f"{line}\n")
+    with pytest.raises(ImportError, match="write 'from toy.module import name'"):
+        fingerprints(toy)
+
+
+def test_a_name_that_is_not_there_is_an_error(toy):
+    edit(toy / "rates_script.py", "import rate\n", "import rates\n")
+    with pytest.raises(ImportError, match=r"toy\.deep\.rates does not define rates"):
+        fingerprints(toy)

@@ -1,0 +1,183 @@
+"""Fingerprints of the code behind a rule, so that Snakemake reruns what an edit reaches.
+
+Snakemake watches a rule's parameters, not the modules that its script imports. A fingerprint in the
+parameters makes code a dependency, definition by definition: of each module of the package, only what a
+script reaches from the names that it imports counts.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "neurohorizon"
+IN_PARAMETERS = frozenset({f"{PACKAGE}.config"})
+"""Modules that count for nothing: the values that they describe reach each rule as parameters."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """The top level of one source file, taken apart.
+
+    Attributes:
+        definitions: Name -> the statements that bind it.
+        imported: Name -> the (module, name) of the package that it stands for.
+        effects: Statements that run on import whatever is used, such as a loop or a call.
+    """
+
+    definitions: dict[str, list[ast.stmt]]
+    imported: dict[str, tuple[str, str]]
+    effects: list[ast.stmt]
+
+    @property
+    def names(self) -> set[str]:
+        """All names of the top level that can be followed."""
+        return self.definitions.keys() | self.imported.keys()
+
+
+class Code:
+    """The code of one package on disk.
+
+    Each file is read once: make a new one after an edit.
+
+    Args:
+        root: Folder that holds the package.
+        package: Its name.
+        in_parameters: Modules that count for nothing.
+    """
+
+    def __init__(self, root: Path, *, package: str = PACKAGE, in_parameters: frozenset[str] = IN_PARAMETERS):
+        self._root = root
+        self._package = package
+        self._in_parameters = in_parameters
+        self._module = cache(self._read_module)
+
+    def fingerprint(self, script: str | Path) -> str:
+        """Hash a script and all that it reaches in the package.
+
+        Comments, docstrings and layout do not count: improving them reruns nothing.
+
+        Returns:
+            Twelve hexadecimal digits.
+
+        Raises:
+            ImportError: The package is imported in a form that cannot be followed, or has no such name.
+        """
+        counted = sorted(f"{place} {ast.dump(statement)}" for place, statement in self._reached(Path(script)))
+        return hashlib.sha256("\n".join(counted).encode()).hexdigest()[:12]
+
+    def _reached(self, script: Path) -> Iterator[tuple[str, ast.stmt]]:
+        tree = _without_docstrings(ast.parse(script.read_text()))
+        pending = []
+        for statement in tree.body:
+            yield "script", statement
+            pending += self._package_imports(statement, script.name)
+        seen: set[tuple[str, str | None]] = set()
+        while pending:
+            key = pending.pop()
+            if key in seen or key[0] in self._in_parameters:
+                continue
+            seen.add(key)
+            module, name = key
+            found = self._module(module)
+            if name is None:
+                statements = found.effects
+            elif name in found.imported:
+                pending.append(found.imported[name])
+                continue
+            elif name in found.definitions:
+                statements = found.definitions[name]
+            else:
+                raise ImportError(f"{module} does not define {name}")
+            # a module runs with its effects, and so do the packages that it lies in
+            parts = module.split(".")
+            pending += [(".".join(parts[: last + 1]), None) for last in range(len(parts))]
+            for statement in statements:
+                yield f"{module}.{name}", statement
+                pending += self._package_imports(statement, module)
+                pending += [(module, used) for used in _names(statement) if used in found.names]
+
+    def _read_module(self, name: str) -> Module:
+        path = self._root.joinpath(*name.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        tree = _without_docstrings(ast.parse(path.read_text()))
+        module = Module(definitions={}, imported={}, effects=[])
+        for statement in tree.body:
+            if self._package_imports(statement, name) and isinstance(statement, ast.ImportFrom):
+                for alias in statement.names:
+                    module.imported[alias.asname or alias.name] = (statement.module, alias.name)
+            elif bound := _bound_names(statement):
+                for each in bound:
+                    module.definitions.setdefault(each, []).append(_only(statement, each))
+            else:
+                module.effects.append(statement)
+        return module
+
+    def _package_imports(self, statement: ast.stmt, place: str) -> list[tuple[str, str]]:
+        found = []
+        for node in ast.walk(statement):
+            if isinstance(node, ast.ImportFrom):
+                inside = node.level or (node.module or "").split(".")[0] == self._package
+                followed = not node.level and node.module != self._package
+                if inside and (not followed or any(alias.name == "*" for alias in node.names)):
+                    raise self._cannot_follow(node, place)
+                if inside:
+                    found += [(node.module, alias.name) for alias in node.names]
+            elif isinstance(node, ast.Import):
+                if any(alias.name.split(".")[0] == self._package for alias in node.names):
+                    raise self._cannot_follow(node, place)
+        return found
+
+    def _cannot_follow(self, node: ast.stmt, place: str) -> ImportError:
+        return ImportError(f"{place}: write 'from {self._package}.module import name', not {ast.unparse(node)!r}")
+
+
+def _bound_names(statement: ast.stmt) -> list[str]:
+    """Return the names that a plain definition binds; none for anything else."""
+    match statement:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return [statement.name]
+        case ast.Import() | ast.ImportFrom():
+            return [alias.asname or alias.name.split(".")[0] for alias in statement.names]
+        case ast.Assign(targets=targets):
+            leaves = [leaf for target in targets for leaf in getattr(target, "elts", [target])]
+        case ast.AnnAssign(target=target) | ast.AugAssign(target=target):
+            leaves = [target]
+        case _:
+            return []
+    # X[key] = value changes an X that others may share: that is an effect
+    return [leaf.id for leaf in leaves] if all(isinstance(leaf, ast.Name) for leaf in leaves) else []
+
+
+def _only(statement: ast.stmt, name: str) -> ast.stmt:
+    """Return the part of an import that binds one name, and any other statement whole."""
+    if not isinstance(statement, ast.Import | ast.ImportFrom):
+        return statement
+    names = [alias for alias in statement.names if (alias.asname or alias.name.split(".")[0]) == name]
+    if isinstance(statement, ast.Import):
+        return ast.Import(names=names)
+    return ast.ImportFrom(module=statement.module, names=names, level=statement.level)
+
+
+def _names(statement: ast.stmt) -> set[str]:
+    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    """Drop bare strings: docstrings, and the notes that stand below attributes."""
+    for node in ast.walk(tree):
+        for field in ("body", "orelse", "finalbody"):
+            block = getattr(node, field, None)
+            if isinstance(block, list) and block:
+                kept = [statement for statement in block if not _is_bare_string(statement)]
+                setattr(node, field, kept or ([] if isinstance(node, ast.Module) else [ast.Pass()]))
+    return tree
+
+
+def _is_bare_string(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return True
+    return False
