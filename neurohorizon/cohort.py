@@ -65,14 +65,15 @@ class Row:
 
     @property
     def held_out_with(self) -> str:
-        """What goes to one side of a split as a whole: the ``group`` where the table has one, else the animal."""
+        """What goes to one side of a split as a whole: the ``group`` where there is one, else the animal."""
         return self.extras.get("group") or self.subject
 
 
 def read_cohort(path: str | Path) -> tuple[Row, ...]:
     """Read and check a cohort table, in the order of the file.
 
-    A ``{path}.sha256`` beside the table (as ``sha256sum`` writes it) freezes it: the table must still have that hash.
+    A ``{path}.sha256`` beside the table (as ``sha256sum`` writes it) freezes it: the table must still have
+    that hash.
 
     Raises:
         CohortError: The file is absent, was changed since it was frozen, or does not hold together;
@@ -80,19 +81,23 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CohortError(f"there is no cohort table {path}: `make cohorts` makes the paper's; others are written by hand")
+        raise CohortError(
+            f"there is no cohort table {path}: `make cohorts` makes the paper's; others are written by hand"
+        )
     recorded = recorded_hash(path)
     if recorded is not None and recorded != cohort_hash(path):
         raise CohortError(
-            f"{path} was changed since it was frozen: its sha256 is {cohort_hash(path)}, {hash_path(path)} records "
-            f"{recorded}. Restore it, or delete {hash_path(path).name} if the change is meant"
+            f"{path} was changed since it was frozen: its sha256 is {cohort_hash(path)}, "
+            f"{hash_path(path)} records {recorded}. Restore it, or delete {hash_path(path).name} if the change is meant"
         )
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         names = reader.fieldnames or []
         absent = [name for name in COLUMNS if name not in names]
         if absent or len(set(names)) != len(names):
-            raise CohortError(f"{path} needs the columns {' '.join(COLUMNS)}, each once, tab-separated; found {names}")
+            raise CohortError(
+                f"{path} needs the columns {' '.join(COLUMNS)}, each once, tab-separated; found {names}"
+            )
         rows = []
         for line, values in enumerate(reader, start=2):
             if None in values or None in values.values():
@@ -151,10 +156,10 @@ def check_cohort(rows: Iterable[Row]) -> None:
     """Check that rows make a cohort.
 
     Raises:
-        CohortError: A session twice; an unknown role or source; a session, fold or source that cannot be a file
-            name; a date that is not one; a fold where there must be none or none where there must be one; a role
-            ``left_out`` without a reason; an animal (or group) both trained on and forecast, or both trained on
-            and reserved; nothing to forecast; a fold with nothing to train on.
+        CohortError: A session twice; an unknown role or source; a session or fold that cannot be a file name;
+            a date that is not one; a fold where there must be none, or none where there must be one; a role
+            ``left_out`` without a reason; an animal (or group) both trained on and forecast, or both trained
+            on and reserved; nothing to forecast; a fold with nothing to train on.
     """
     rows = tuple(rows)
     seen = set()
@@ -170,7 +175,8 @@ def check_cohort(rows: Iterable[Row]) -> None:
         for name in ("session", "fold"):
             if getattr(row, name) and not _FILE_NAME.fullmatch(getattr(row, name)):
                 raise CohortError(
-                    f"{where}: {name} {getattr(row, name)!r} names files: use letters, digits, '.', '_' and '-'"
+                    f"{where}: {name} {getattr(row, name)!r} names files: "
+                    "use letters, digits, '.', '_' and '-'"
                 )
         if not row.session or not row.subject:
             raise CohortError(f"{where}: session and subject may not be empty")
@@ -226,20 +232,24 @@ def shared_subjects(rows: Iterable[Row], fold: str) -> tuple[str, ...]:
 def sessions_in_use(rows: Iterable[Row], sources: Sources) -> tuple[Row, ...]:
     """The rows that a run opens: those with a role in it whose source has a section in the configuration.
 
-    A cohort may list sessions of a source that the configuration leaves null (or that no rule reads yet); they keep
-    their role in the table and take no part.
+    A cohort may list sessions of a source that the configuration leaves null (or that no rule reads yet);
+    they keep their role in the table and take no part.
 
     Raises:
         CohortError: What remains is no cohort.
     """
     used = tuple(
-        row for row in rows if row.role in ("train", *_FORECAST_ROLES) and getattr(sources, row.source, None) is not None
+        row
+        for row in rows
+        if row.role in ("train", *_FORECAST_ROLES) and getattr(sources, row.source, None) is not None
     )
     try:
         check_cohort(used)
     except CohortError as error:
         given = [name for name in SOURCES if getattr(sources, name, None) is not None]
-        raise CohortError(f"with the sources that the configuration gives ({', '.join(given)}): {error}") from None
+        raise CohortError(
+            f"with the sources that the configuration gives ({', '.join(given)}): {error}"
+        ) from None
     return used
 
 

@@ -1,0 +1,48 @@
+"""The list of insertions of the IBL Brain-Wide Map release, from the IBL's public database."""
+
+from pathlib import Path
+
+from neurohorizon.config import IblSource
+from neurohorizon.ingest.cohorts import IBL_COLUMNS, write_release
+from neurohorizon.ingest.ibl import open_one
+
+RELEASE_TAGS = ("2022_Q4_IBL_et_al_BWM", "2023_Q4_IBL_et_al_BWM_2")
+"""The release of December 2023: the first Brain-Wide Map release, and the insertions that the second added."""
+
+
+def fetch_ibl_release(output: Path, *, source: IblSource) -> None:
+    """Write the release's insertions as a table with :data:`neurohorizon.ingest.cohorts.IBL_COLUMNS`.
+
+    The query is the one that ONE documents for a release: insertions with datasets of its tag
+    (``OneAlyx.search_insertions``).
+
+    Raises:
+        RuntimeError: The database knows no insertion of a tag.
+    """
+    one = open_one(source)
+    insertions = {}
+    for tag in RELEASE_TAGS:
+        _, details = one.search_insertions(
+            django=f"datasets__tags__name,{tag}", details=True, query_type="remote"
+        )
+        found = {insertion["id"]: _row(insertion) for insertion in details}
+        if not found:
+            raise RuntimeError(
+                f"{source.base_url} lists no insertion of the release {tag}; give the table with IBL_TABLE="
+            )
+        insertions |= found
+    rows = sorted(insertions.values(), key=lambda row: (row["lab"], row["subject"], row["date"], row["pid"]))
+    write_release(output, rows, IBL_COLUMNS)
+
+
+def _row(insertion: dict) -> dict[str, str]:
+    session = insertion["session_info"]
+    return {
+        "pid": insertion["id"],
+        "eid": insertion["session"],
+        "probe_name": insertion["name"],
+        "session_number": str(session["number"]),
+        "date": session["start_time"][:10],
+        "subject": session["subject"],
+        "lab": session["lab"],
+    }
