@@ -88,7 +88,8 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
     if recorded is not None and recorded != cohort_hash(path):
         raise CohortError(
             f"{path} was changed since it was frozen: its sha256 is {cohort_hash(path)}, "
-            f"{hash_path(path)} records {recorded}. Restore it, or delete {hash_path(path).name} if the change is meant"
+            f"{hash_path(path)} records {recorded}. Restore it, or delete "
+            f"{hash_path(path).name} if the change is meant"
         )
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)

@@ -7,7 +7,7 @@ from neurohorizon.ingest.cohorts import IBL_COLUMNS, write_release
 from neurohorizon.ingest.ibl import open_one
 
 RELEASE_TAGS = ("2022_Q4_IBL_et_al_BWM", "2023_Q4_IBL_et_al_BWM_2")
-"""The release of December 2023: the first Brain-Wide Map release, and the insertions that the second added."""
+"""The release of December 2023: the first Brain-Wide Map release and the insertions added by the second."""
 
 
 def fetch_ibl_release(output: Path, *, source: IblSource) -> None:
