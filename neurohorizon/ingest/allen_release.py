@@ -29,6 +29,6 @@ def fetch_allen_release(output: Path, *, manifest: Path) -> None:
         sessions = cache.get_session_table(suppress=[]).reset_index()
     except OSError as error:
         raise RuntimeError(
-            f"the Allen archive cannot be reached ({error}); give the table with ALLEN_TABLE="
+            f"the Allen archive cannot be reached ({type(error).__name__}); give the table with ALLEN_TABLE="
         ) from error
     write_release(output, sessions.astype(str).to_dict("records"), ALLEN_COLUMNS)

@@ -10,4 +10,7 @@ parser.add_argument("--manifest", type=Path, required=True, help="manifest of th
 parser.add_argument("--output", type=Path, required=True)
 arguments = parser.parse_args()
 
-fetch_allen_release(arguments.output, manifest=arguments.manifest)
+try:
+    fetch_allen_release(arguments.output, manifest=arguments.manifest)
+except RuntimeError as error:
+    raise SystemExit(f"fetch_allen_table: {error}") from None

@@ -11,4 +11,7 @@ parser.add_argument("--ibl-json", required=True, help="the section `sources.ibl`
 parser.add_argument("--output", type=Path, required=True)
 arguments = parser.parse_args()
 
-fetch_ibl_release(arguments.output, source=IblSource.model_validate_json(arguments.ibl_json))
+try:
+    fetch_ibl_release(arguments.output, source=IblSource.model_validate_json(arguments.ibl_json))
+except RuntimeError as error:
+    raise SystemExit(f"fetch_ibl_table: {error}") from None
