@@ -5,6 +5,7 @@ Each dataset carries its axes and unit as attributes. Spike arrays are contiguou
 random costs a page or two and any number of processes share one mapping.
 """
 
+import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -94,7 +95,8 @@ class Session:
         splits: Parts of ``domain``.
         behaviour: Series by name.
         trials: Columns [trial]; ``start`` and ``end`` in seconds, then those of the release. May be empty.
-        provenance: Source, release, revision, hashes of the files read (JSON text), package version.
+        provenance: Source, release, revision, hashes of the files read (JSON text); ``notes`` are lines for
+            people on what is odd. Writing adds ``package_version``.
         repairs: What ingest found, by code, such as ``outside_domain`` -> spikes dropped; see order_spikes.
         left_out: Why the session cannot be used; its arrays are then empty. None for a usable one.
     """
@@ -369,6 +371,8 @@ def _write(file: h5py.File, session: Session) -> None:
 
 
 def _write_descriptions(file: h5py.File, session: Session) -> None:
+    # not an import that code fingerprints follow: a new version number alone makes nothing again
+    version = importlib.import_module("neurohorizon").__version__
     described = {
         "subject": {"id": session.subject},
         "session": {
@@ -380,10 +384,10 @@ def _write_descriptions(file: h5py.File, session: Session) -> None:
             "id": session.source,
             "source": session.source,
             "origin_version": session.provenance.get("revision", ""),
-            "derived_version": session.provenance.get("package_version", ""),
+            "derived_version": version,
             "description": "spikes for forecasting, with valid time and its splits",
         },
-        "provenance": session.provenance,
+        "provenance": {**session.provenance, "package_version": version},
         "repairs": session.repairs,
     }
     for name in _DESCRIPTIONS:

@@ -108,6 +108,16 @@ class Intervals:
             np.minimum(self.stop_us[mine], other.stop_us[theirs]),
         )
 
+    def without(self, other: "Intervals") -> "Intervals":
+        """Time in this and not in the other."""
+        if not len(self) or not len(other):
+            return self
+        far = int(max(self.stop_us[-1], other.stop_us[-1])) + 1
+        near = int(min(self.start_us[0], other.start_us[0])) - 1
+        start_us, stop_us = np.append(near, other.stop_us), np.append(other.start_us, far)
+        pauses = stop_us > start_us  # touching intervals have none between them
+        return self.intersect(Intervals(start_us[pauses], stop_us[pauses]))
+
     def clip(self, start_us: int, stop_us: int) -> "Intervals":
         """What lies in ``[start_us, stop_us)``."""
         if stop_us <= start_us:

@@ -31,34 +31,34 @@ def make_session(**changes):
     domain = part(10, 40, 50, 80)
     times_us = 10_000_000 + 70_000_000 * np.arange(400) // 400 + np.arange(400) % 7
     times_us = times_us[domain.contains(times_us)]
-    record = dict(
-        session_id="mouse_2020-01-02",
-        source="nwb",
-        subject="mouse",
-        lab="somewhere",
-        date="2020-01-02",
-        spike_times_us=times_us,
-        spike_unit=np.arange(len(times_us)) % 4,
-        units={
+    record = {
+        "session_id": "mouse_2020-01-02",
+        "source": "nwb",
+        "subject": "mouse",
+        "lab": "somewhere",
+        "date": "2020-01-02",
+        "spike_times_us": times_us,
+        "spike_unit": np.arange(len(times_us)) % 4,
+        "units": {
             "id": np.array(["a", "b", "c", "d", "silent"]),
             "region": np.array(["CA1", "CA1", "", "VISp", ""]),
             "label": np.linspace(0, 1, 5),
         },
-        domain=domain,
-        splits=Splits(
+        "domain": domain,
+        "splits": Splits(
             reference=part(10, 40), test=part(52, 80), train=part(10, 40, 50, 60), validation=part(62, 80)
         ),
-        behaviour={"wheel": Series(np.arange(10, 80, 0.25), np.arange(280.0), "rad/s")},
-        trials={
+        "behaviour": {"wheel": Series(np.arange(10, 80, 0.25), np.arange(280.0), "rad/s")},
+        "trials": {
             "start": np.array([11.0, 55]),
             "end": np.array([12.0, 57]),
             "choice": np.array([1, -1]),
             "side": np.array(["left", "right"]),
             "feedback_times": np.array([11.5, np.nan]),
         },
-        provenance={"revision": "2023-12", "package_version": "0", "files": '{"a.nwb": "12ab"}'},
-        repairs={"outside_domain": 3},
-    )
+        "provenance": {"revision": "2023-12", "files": '{"a.nwb": "12ab"}'},
+        "repairs": {"outside_domain": 3},
+    }
     return Session(**{**record, **changes})
 
 
@@ -79,10 +79,11 @@ def test_what_is_written_is_read(written):
         "date",
         "domain",
         "splits",
-        "provenance",
         "repairs",
     ):
         assert getattr(again, name) == getattr(session, name), name
+    assert again.provenance.pop("package_version")
+    assert again.provenance == session.provenance
     assert again.left_out is None
     np.testing.assert_array_equal(again.spike_times_us, session.spike_times_us)
     np.testing.assert_array_equal(again.spike_unit, session.spike_unit)
@@ -118,7 +119,8 @@ def test_torch_brain_opens_it(written, lazy):
         assert data.units.id.tolist() == session.units["id"].tolist()
         assert data.units.region.tolist() == session.units["region"].tolist()
         assert data.trials.side.tolist() == ["left", "right"]
-        assert data.subject.id == "mouse" and data.session.lab == "somewhere"
+        assert data.subject.id == "mouse"
+        assert data.session.lab == "somewhere"
         np.testing.assert_allclose(data.spikes.timestamps, session.spike_times_us / 1e6)
         np.testing.assert_array_equal(data.spikes.unit_index, session.spike_unit)
 
@@ -175,7 +177,8 @@ def test_many_units_need_a_wider_index(tmp_path):
 
 def test_the_reader_gives_the_spikes_between_two_microseconds(written):
     session, reader = make_session(), SpikeReader(written)
-    assert isinstance(reader.times_s, np.memmap) and reader.n_units == 5
+    assert isinstance(reader.times_s, np.memmap)
+    assert reader.n_units == 5
     rng = np.random.default_rng(0)
     edges = np.concatenate([session.spike_times_us, rng.integers(0, 90_000_000, 400)])
     for start_us, stop_us in rng.choice(edges, (300, 2)):
@@ -204,13 +207,17 @@ def test_a_left_out_session_keeps_only_its_reason(tmp_path):
     )
     write_session(tmp_path / "x.h5", left)
     again = read_session(tmp_path / "x.h5")
-    assert again.left_out == reason and again.n_units == 0 and len(again.domain) == 0
-    assert again.provenance == {"path": "x"}
+    assert again.left_out == reason
+    assert again.n_units == 0
+    assert len(again.domain) == 0
+    assert again.provenance["path"] == "x"
     times_us, unit = SpikeReader(tmp_path / "x.h5").between(0, 10**9)
-    assert not len(times_us) and not len(unit)
+    assert not len(times_us)
+    assert not len(unit)
     for lazy in (True, False):
         with Data.load(tmp_path / "x.h5", lazy=lazy) as data:
-            assert data.left_out == reason and len(data.spikes.timestamps) == 0
+            assert data.left_out == reason
+            assert len(data.spikes.timestamps) == 0
 
 
 def test_a_failed_write_leaves_the_old_file(written, monkeypatch):
