@@ -390,9 +390,9 @@ def test_the_ibl_release_is_the_insertions_of_both_tags(tmp_path, monkeypatch):
     asked = []
 
     class Database:
-        def search_insertions(self, **query):
-            asked.append(query)
-            details = [
+        def rest(self, endpoint, action, *, django):
+            asked.append((endpoint, action, django))
+            return [
                 {
                     "id": i["pid"],
                     "session": i["eid"],
@@ -406,14 +406,13 @@ def test_the_ibl_release_is_the_insertions_of_both_tags(tmp_path, monkeypatch):
                 }
                 for i in made_insertions()[:: 1 if len(asked) == 1 else 3]
             ]
-            return [d["id"] for d in details], details
 
-    monkeypatch.setattr(ibl_release, "open_one", lambda source: Database())
+    monkeypatch.setattr(ibl_release, "open_one", lambda source: types.SimpleNamespace(alyx=Database()))
     source = read_config(ROOT / "config" / "config.yaml").sources.ibl
     ibl_release.fetch_ibl_release(tmp_path / "ibl.csv", source=source)
-    assert [query["django"] for query in asked] == [
-        "datasets__tags__name,2022_Q4_IBL_et_al_BWM",
-        "datasets__tags__name,2023_Q4_IBL_et_al_BWM_2",
+    assert asked == [
+        ("insertions", "list", "datasets__tags__name,2022_Q4_IBL_et_al_BWM"),
+        ("insertions", "list", "datasets__tags__name,2023_Q4_IBL_et_al_BWM_2"),
     ]
     read = read_release(tmp_path / "ibl.csv", IBL_COLUMNS)
     assert sorted(read, key=lambda r: r["pid"]) == sorted(made_insertions(), key=lambda r: r["pid"])

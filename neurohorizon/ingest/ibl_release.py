@@ -13,19 +13,22 @@ RELEASE_TAGS = ("2022_Q4_IBL_et_al_BWM", "2023_Q4_IBL_et_al_BWM_2")
 def fetch_ibl_release(output: Path, *, source: IblSource) -> None:
     """Write the release's insertions as a table with :data:`neurohorizon.ingest.cohorts.IBL_COLUMNS`.
 
-    The query is the one that ONE documents for a release: insertions with datasets of its tag
-    (``OneAlyx.search_insertions``).
+    The query is the one that ONE documents for a release (``OneAlyx.search_insertions``): the insertions
+    that have datasets with its tag.
 
     Raises:
-        RuntimeError: The database knows no insertion of a tag.
+        RuntimeError: The database cannot be reached (one line says why) or knows no insertion of a tag.
     """
     one = open_one(source)
     insertions = {}
     for tag in RELEASE_TAGS:
-        _, details = one.search_insertions(
-            django=f"datasets__tags__name,{tag}", details=True, query_type="remote"
-        )
-        found = {insertion["id"]: _row(insertion) for insertion in details}
+        try:
+            answer = one.alyx.rest("insertions", "list", django=f"datasets__tags__name,{tag}")
+            found = {insertion["id"]: _row(insertion) for insertion in answer}  # asks for page after page
+        except OSError as error:
+            raise RuntimeError(
+                f"{source.base_url} gave no list of insertions ({type(error).__name__}); give the table with IBL_TABLE="
+            ) from error
         if not found:
             raise RuntimeError(
                 f"{source.base_url} lists no insertion of the release {tag}; give the table with IBL_TABLE="
