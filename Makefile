@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint cohorts report lock clean
+.PHONY: help demo test lint cohorts report schema lock clean
 
 PYTHON ?= python3.11
 CORES ?= all
@@ -38,9 +38,12 @@ test: .venv/ready .venv-test/ready ## Run the tests (TESTS="-k name" for some).
 lint: .venv/ready .venv-test/ready ## Check style, layout and the workflow.
 	.venv-test/bin/python -m pytest tests/test_style.py
 
-cohorts: .venv/ready ## Make the paper's cohort tables (IBL_TABLE=... ALLEN_TABLE=... take local release tables).
-	snakemake --cores $(CORES) cohorts $(if $(IBL_TABLE)$(ALLEN_TABLE),--config \
-	    $(if $(IBL_TABLE),ibl_table=$(abspath $(IBL_TABLE))) $(if $(ALLEN_TABLE),allen_table=$(abspath $(ALLEN_TABLE))))
+cohorts: .venv/ready ## Make the paper's cohort table (IBL_TABLE=... ALLEN_TABLE=... take release tables on disk).
+	snakemake --cores $(CORES) cohorts
+
+schema: .venv/ready ## Export the schema of the configuration, for editors.
+	.venv/bin/python -c "import json; from neurohorizon.config import Config; \
+	    print(json.dumps(Config.model_json_schema(), indent=1))" > config/schema.json
 
 lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 	.venv/bin/python envs/lock.py

@@ -1,0 +1,27 @@
+# NeuroHorizon: from public recordings to zero-shot forecasts and their figures. `make help`; README.
+include: "rules/common.smk"
+
+
+report: "report/workflow.rst"
+
+
+localrules:
+    all,
+    cross_session,
+    figures,
+    cohorts,
+
+
+rule all:
+    input:
+        CROSS_SESSION,
+        validation_pictures,
+
+
+include: "rules/cohort.smk"
+include: "rules/ingest.smk"
+include: "rules/features.smk"
+include: "rules/training.smk"
+include: "rules/forecast.smk"
+include: "rules/evaluation.smk"
+include: "rules/figures.smk"

@@ -1,0 +1,63 @@
+"""What becomes of a session that cannot be used: it stops the run, or is left out with its reason.
+
+A session that is left out still has its files, empty but for the reason, so that the workflow goes on and
+the report can list it.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from neurohorizon.cohort import Row
+from neurohorizon.session import Session, SessionError, left_out_session, write_session
+
+OnFatal = Literal["stop", "leave_out"]
+
+
+def download_or_note(download: Callable[[], None], *, manifest: Path, on_fatal: OnFatal) -> None:
+    """Download a session; where the release lacks it, note why in its manifest.
+
+    Raises:
+        SessionError: The session cannot be used, and ``on_fatal`` is ``stop``.
+    """
+    try:
+        download()
+    except SessionError as fault:
+        if on_fatal == "stop":
+            raise
+        manifest.write_text(json.dumps({"left_out": str(fault)}) + "\n")
+
+
+def write_ingested(
+    path: Path, ingest: Callable[[], Session], *, row: Row, on_fatal: OnFatal, manifest: Path | None = None
+) -> None:
+    """Write a session file, or one that says why the session is left out.
+
+    Args:
+        path: File to write.
+        ingest: Reads the session.
+        row: The session's row of the cohort table.
+        on_fatal: What a fatal fault does.
+        manifest: List of downloaded files, where the source has one.
+
+    Raises:
+        SessionError: The session cannot be used, and ``on_fatal`` is ``stop``.
+    """
+    noted = json.loads(manifest.read_text()).get("left_out") if manifest else None
+    try:
+        if noted:
+            raise SessionError(noted)
+        session = ingest()
+    except SessionError as fault:
+        if on_fatal == "stop":
+            raise
+        session = left_out_session(
+            session_id=row.session,
+            source=row.source,
+            subject=row.subject,
+            lab=row.lab,
+            date=row.date,
+            reason=str(fault),
+        )
+    write_session(path, session)

@@ -1,0 +1,188 @@
+# What all rules share: the configuration, the cohort, and the code behind each script.
+import dataclasses
+import json
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(str(workflow.current_basedir)).parent
+sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
+
+from fingerprint import Code
+
+from neurohorizon.cohort import (
+    CohortError,
+    Row,
+    folds,
+    heldout_sessions,
+    read_cohort,
+    sessions_in_use,
+    training_sessions,
+)
+from neurohorizon.config import Config, ConfigError, Section, parse_config
+
+# Each job sees its own environment and this package, and nothing of the user's.
+shell.prefix(
+    f"set -euo pipefail; export SCRIPTS='{ROOT}/workflow/scripts' PYTHONPATH='{ROOT}'"
+    " PYTHONNOUSERSITE=1 MPLBACKEND=agg; "
+)
+
+
+def shipped(path: str) -> str:
+    """Return a path of the working directory, or where it is not there the workflow's own file of that name."""
+    return path if Path(path).exists() or not (ROOT / path).exists() else str(ROOT / path)
+
+
+def checked(values: dict) -> Config:
+    """Check the configuration at the door, so that a typo stops even a dry run."""
+    try:
+        return parse_config(values)
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
+
+
+# a --configfile replaces the paper's, it is not laid over it
+if not workflow.configfiles:
+
+    configfile: shipped("config/config.yaml")
+
+
+CONFIG = checked(config)
+RESULTS = CONFIG.run.results
+COHORT = shipped(CONFIG.cohort.table)
+COHORT_IS_MADE = CONFIG.cohort.heldout_fraction is not None and not Path(COHORT).exists()
+MODELS = ("neurohorizon", "own_history") if CONFIG.baselines.own_history else ("neurohorizon",)
+BASELINES = ("reference_mean", "trailing_mean", "shrinkage", "gamma_poisson")
+REPORTED_TABLES = ("summary", "comparisons", "sessions", "left_out")
+TABLES = (*REPORTED_TABLES, "horizon_sessions", "horizon", "regions_sessions", "regions")
+FIGURES = expand(
+    f"{RESULTS}/figures/{{name}}.{{format}}",
+    name=["main", "paired", "horizon", "example"],
+    format=["svg", "pdf", "png"],
+)
+CROSS_SESSION = [
+    *FIGURES,
+    f"{RESULTS}/tables/summary.tsv",
+    f"{RESULTS}/notebooks/cross_session.html",
+    f"{RESULTS}/config.yaml",
+]
+CODE = Code(ROOT)
+
+
+def code(script: str) -> str:
+    """Fingerprint a script of the workflow: as a parameter, it makes code a dependency."""
+    return CODE.fingerprint(ROOT / "workflow" / "scripts" / script)
+
+
+def section(part: Section) -> str:
+    """Write a section of the configuration as JSON, for a command line."""
+    return part.model_dump_json()
+
+
+@cache
+def _read_cohort() -> tuple[Row, ...]:
+    try:
+        return sessions_in_use(read_cohort(COHORT), CONFIG.sources)
+    except (CohortError, FileNotFoundError) as error:
+        raise WorkflowError(f"cohort.table {COHORT}: {error}") from None
+
+
+def cohort() -> tuple[Row, ...]:
+    """Return the sessions of this run; where the table is not there yet, the job that makes it comes first."""
+    if not Path(COHORT).exists() and COHORT_IS_MADE:
+        checkpoints.make_cohort.get()
+    return _read_cohort()
+
+
+if not COHORT_IS_MADE:
+    cohort()  # a fault in the table stops even a dry run
+
+
+def row(wildcards) -> str:
+    """Write a session's row as JSON, less its part in the cohort, which changes nothing in its data."""
+    (found,) = (one for one in cohort() if one.session == wildcards.session)
+    values = dataclasses.asdict(dataclasses.replace(found, role="", fold="", why="", extras={}))
+    return json.dumps(values | {"extras": dict(found.extras)})
+
+
+def output_folder(wildcards, output) -> str:
+    """Folder of a job's outputs, where one call writes them all."""
+    return os.path.dirname(output[0])
+
+
+def _files(pattern: str, rows: tuple[Row, ...], **values) -> list[str]:
+    return [pattern.format(source=one.source, session=one.session, **values) for one in rows]
+
+
+def training_files(wildcards) -> list[str]:
+    """Session files that a fold trains on."""
+    rows = training_sessions(cohort(), wildcards.fold)
+    return _files(f"{RESULTS}/sessions/{{source}}/{{session}}.h5", rows)
+
+
+def training_features(wildcards) -> list[str]:
+    """Their features, in the same order."""
+    rows = training_sessions(cohort(), wildcards.fold)
+    return _files(f"{RESULTS}/features/{{source}}/{{session}}.h5", rows)
+
+
+def session_file(wildcards) -> str:
+    """File of one session, whatever its source."""
+    rows = tuple(one for one in cohort() if one.session == wildcards.session)
+    return _files(f"{RESULTS}/sessions/{{source}}/{{session}}.h5", rows)[0]
+
+
+def feature_file(wildcards) -> str:
+    """Its features."""
+    rows = tuple(one for one in cohort() if one.session == wildcards.session)
+    return _files(f"{RESULTS}/features/{{source}}/{{session}}.h5", rows)[0]
+
+
+def forecast_names(models: tuple[str, ...] = MODELS) -> list[str]:
+    """Names of the forecast files of trained models, a file for each seed."""
+    return [f"{model}_seed-{seed}" for model in models for seed in CONFIG.run.seeds]
+
+
+def session_forecasts(wildcards) -> list[str]:
+    """Every method's forecasts of one held-out session."""
+    ceiling = ["oracle"] if CONFIG.sources.simulated else []
+    names = [*BASELINES, *forecast_names(), *ceiling]
+    return [f"{RESULTS}/forecasts/{wildcards.fold}/{wildcards.session}/{name}.h5" for name in names]
+
+
+def _heldout(pattern: str, **values) -> list[str]:
+    return [
+        path
+        for fold in folds(cohort())
+        for path in _files(pattern, heldout_sessions(cohort(), fold), fold=fold, **values)
+    ]
+
+
+def all_scores(wildcards) -> list[str]:
+    """Score tables of all held-out sessions of all folds."""
+    return _heldout(f"{RESULTS}/scores/{{fold}}/{{session}}.parquet")
+
+
+def heldout_files(wildcards) -> list[str]:
+    """Session files of all held-out sessions."""
+    return _heldout(f"{RESULTS}/sessions/{{source}}/{{session}}.h5")
+
+
+def example_forecasts(wildcards) -> list[str]:
+    """The main model's forecasts of the same sessions, in the same order."""
+    name = forecast_names(("neurohorizon",))[0]
+    return _heldout(f"{RESULTS}/forecasts/{{fold}}/{{session}}/{name}.h5")
+
+
+def validation_pictures(wildcards) -> list[str]:
+    """A picture of every session that takes part."""
+    return _files(f"{RESULTS}/validation/{{source}}/{{session}}.png", cohort())
+
+
+wildcard_constraints:
+    source="ibl|nwb",
+    session=r"[\w.-]+",
+    fold=r"[\w.-]+",
+    model="neurohorizon|own_history",
+    seed=r"\d+",

@@ -1,0 +1,77 @@
+# Scores are sums per session; tables are all that figures and the notebook read.
+rule score:
+    input:
+        session_forecasts,
+    output:
+        f"{RESULTS}/scores/{{fold}}/{{session}}.parquet",
+    log:
+        f"{RESULTS}/logs/score/{{fold}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score/{{fold}}/{{session}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    params:
+        code=code("score.py"),
+    shell:
+        """
+        python "$SCRIPTS/score.py" --forecasts {input:q} --output {output:q} >{log:q} 2>&1
+        """
+
+
+rule make_tables:
+    input:
+        all_scores,
+    output:
+        [f"{RESULTS}/tables/{name}.parquet" for name in TABLES],
+        [f"{RESULTS}/tables/{name}.tsv" for name in TABLES if name not in REPORTED_TABLES],
+        f"{RESULTS}/tables/summary.txt",
+        [
+            report(
+                f"{RESULTS}/tables/{name}.tsv",
+                caption=f"../report/table_{name}.rst",
+                category="Unseen animals",
+                subcategory="Tables",
+                labels={"table": name.replace("_", " ")},
+            )
+            for name in REPORTED_TABLES
+        ],
+    log:
+        f"{RESULTS}/logs/make_tables.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_tables.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        folder=output_folder,
+        draws=CONFIG.evaluation.bootstrap_draws,
+        interval=CONFIG.evaluation.interval,
+        seed=CONFIG.run.seed,
+        code=code("make_tables.py"),
+    shell:
+        """
+        python "$SCRIPTS/make_tables.py" --scores {input:q} --draws {params.draws} \
+            --interval {params.interval} --seed {params.seed} --output-folder {params.folder:q} >{log:q} 2>&1
+        """
+
+
+rule make_example:
+    input:
+        sessions=heldout_files,
+        forecasts=example_forecasts,
+    output:
+        f"{RESULTS}/tables/example.h5",
+    log:
+        f"{RESULTS}/logs/make_example.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_example.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        context_bins=CONFIG.timeline.context_bins,
+        units=CONFIG.evaluation.example_units,
+        code=code("make_example.py"),
+    shell:
+        """
+        python "$SCRIPTS/make_example.py" --sessions {input.sessions:q} --forecasts {input.forecasts:q} \
+            --context-bins {params.context_bins} --units {params.units} --output {output:q} >{log:q} 2>&1
+        """

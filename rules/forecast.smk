@@ -1,0 +1,76 @@
+# Forecasts of held-out time: a file for each fold, session and method, the same schema for all.
+rule forecast:
+    input:
+        weights=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/model.safetensors",
+        card=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/model.json",
+        session=session_file,
+        features=feature_file,
+    output:
+        f"{RESULTS}/forecasts/{{fold}}/{{session}}/{{model}}_seed-{{seed}}.h5",
+    log:
+        f"{RESULTS}/logs/forecast/{{fold}}/{{session}}/{{model}}_seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/forecast/{{fold}}/{{session}}/{{model}}_seed-{{seed}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    params:
+        timeline=section(CONFIG.timeline),
+        code=code("forecast.py"),
+    shell:
+        """
+        python "$SCRIPTS/forecast.py" --model {input.weights:q} --session {input.session:q} \
+            --features {input.features:q} --fold {wildcards.fold:q} --method {wildcards.model} \
+            --seed {wildcards.seed} --timeline-json {params.timeline:q} --code {params.code} \
+            --output {output:q} >{log:q} 2>&1
+        """
+
+
+rule forecast_baselines:
+    input:
+        baselines=f"{RESULTS}/models/{{fold}}/baselines.json",
+        session=session_file,
+        features=feature_file,
+    output:
+        [f"{RESULTS}/forecasts/{{fold}}/{{session}}/{name}.h5" for name in BASELINES],
+    log:
+        f"{RESULTS}/logs/forecast_baselines/{{fold}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/forecast_baselines/{{fold}}/{{session}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    params:
+        folder=output_folder,
+        timeline=section(CONFIG.timeline),
+        code=code("forecast_baselines.py"),
+    shell:
+        """
+        python "$SCRIPTS/forecast_baselines.py" --baselines {input.baselines:q} --session {input.session:q} \
+            --features {input.features:q} --fold {wildcards.fold:q} --timeline-json {params.timeline:q} \
+            --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
+        """
+
+
+if CONFIG.sources.simulated:
+
+    rule forecast_oracle:
+        input:
+            truth=f"{RESULTS}/truth/{{session}}.h5",
+            session=session_file,
+            features=feature_file,
+        output:
+            f"{RESULTS}/forecasts/{{fold}}/{{session}}/oracle.h5",
+        log:
+            f"{RESULTS}/logs/forecast_oracle/{{fold}}/{{session}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/forecast_oracle/{{fold}}/{{session}}.tsv"
+        conda:
+            "../envs/model.yaml"
+        params:
+            timeline=section(CONFIG.timeline),
+            code=code("forecast_oracle.py"),
+        shell:
+            """
+            python "$SCRIPTS/forecast_oracle.py" --truth {input.truth:q} --session {input.session:q} \
+                --features {input.features:q} --fold {wildcards.fold:q} --timeline-json {params.timeline:q} \
+                --code {params.code} --output {output:q} >{log:q} 2>&1
+            """

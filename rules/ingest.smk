@@ -1,0 +1,131 @@
+# From a release to session files: one file per session, the same schema whatever its source.
+SIMULATED_RELEASE = [CONFIG.sources.ibl.folder] if CONFIG.sources.simulated else []
+
+if CONFIG.sources.simulated:
+
+    rule simulate_release:
+        output:
+            release=directory(SIMULATED_RELEASE),
+            truth=[f"{RESULTS}/truth/{one.session}.h5" for one in cohort()],
+        log:
+            f"{RESULTS}/logs/simulate_release.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/simulate_release.tsv"
+        conda:
+            "../envs/one.yaml"
+        params:
+            truth=f"{RESULTS}/truth",
+            simulated=section(CONFIG.sources.simulated),
+            timeline=section(CONFIG.timeline),
+            seed=CONFIG.run.seed,
+            code=code("simulate_release.py"),
+        shell:
+            """
+            python "$SCRIPTS/simulate_release.py" --simulated-json {params.simulated:q} \
+                --timeline-json {params.timeline:q} --seed {params.seed} \
+                --output-folder {output.release:q} --truth-folder {params.truth:q} >{log:q} 2>&1
+            """
+
+
+if CONFIG.sources.ibl:
+
+    rule download_ibl:
+        input:
+            SIMULATED_RELEASE,
+        output:
+            f"{RESULTS}/raw/ibl/{{session}}.json",
+        log:
+            f"{RESULTS}/logs/download_ibl/{{session}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/download_ibl/{{session}}.tsv"
+        conda:
+            "../envs/one.yaml"
+        params:
+            row=row,
+            ibl=section(CONFIG.sources.ibl),
+            on_fatal=CONFIG.cohort.on_fatal,
+            code=code("download_ibl.py"),
+        shell:
+            """
+            python "$SCRIPTS/download_ibl.py" --row-json {params.row:q} --ibl-json {params.ibl:q} \
+                --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
+            """
+
+    rule preprocess_ibl:
+        input:
+            f"{RESULTS}/raw/ibl/{{session}}.json",
+        output:
+            f"{RESULTS}/sessions/ibl/{{session}}.h5",
+        log:
+            f"{RESULTS}/logs/preprocess_ibl/{{session}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/preprocess_ibl/{{session}}.tsv"
+        conda:
+            "../envs/one.yaml"
+        params:
+            row=row,
+            ibl=section(CONFIG.sources.ibl),
+            splits=section(CONFIG.splits),
+            on_fatal=CONFIG.cohort.on_fatal,
+            code=code("preprocess_ibl.py"),
+        shell:
+            """
+            python "$SCRIPTS/preprocess_ibl.py" --manifest {input:q} --row-json {params.row:q} \
+                --ibl-json {params.ibl:q} --splits-json {params.splits:q} --on-fatal {params.on_fatal} \
+                --output {output:q} >{log:q} 2>&1
+            """
+
+
+if CONFIG.sources.nwb:
+    RECORDINGS = os.environ.get("NEUROHORIZON_NWB", CONFIG.sources.nwb.folder)
+
+    rule preprocess_nwb:
+        input:
+            f"{RECORDINGS}/{{session}}.nwb",
+        output:
+            f"{RESULTS}/sessions/nwb/{{session}}.h5",
+        log:
+            f"{RESULTS}/logs/preprocess_nwb/{{session}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/preprocess_nwb/{{session}}.tsv"
+        conda:
+            "../envs/nwb.yaml"
+        params:
+            row=row,
+            nwb=section(CONFIG.sources.nwb),
+            splits=section(CONFIG.splits),
+            on_fatal=CONFIG.cohort.on_fatal,
+            code=code("preprocess_nwb.py"),
+        shell:
+            """
+            python "$SCRIPTS/preprocess_nwb.py" --recording {input:q} --row-json {params.row:q} \
+                --nwb-json {params.nwb:q} --splits-json {params.splits:q} --on-fatal {params.on_fatal} \
+                --output {output:q} >{log:q} 2>&1
+            """
+
+
+rule validate:
+    input:
+        f"{RESULTS}/sessions/{{source}}/{{session}}.h5",
+    output:
+        findings=f"{RESULTS}/validation/{{source}}/{{session}}.json",
+        picture=report(
+            f"{RESULTS}/validation/{{source}}/{{session}}.png",
+            caption="../report/validation.rst",
+            category="Recordings",
+            labels={"session": "{session}", "source": "{source}"},
+        ),
+    log:
+        f"{RESULTS}/logs/validate/{{source}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/validate/{{source}}/{{session}}.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        timeline=section(CONFIG.timeline),
+        code=code("validate.py"),
+    shell:
+        """
+        python "$SCRIPTS/validate.py" --session {input:q} --timeline-json {params.timeline:q} \
+            --findings {output.findings:q} --picture {output.picture:q} >{log:q} 2>&1
+        """

@@ -1,0 +1,60 @@
+# What is learned from training sessions: the networks, and the choices of the baselines. A held-out
+# session is no input of any of these rules.
+rule tune_baselines:
+    input:
+        sessions=training_files,
+        features=training_features,
+    output:
+        f"{RESULTS}/models/{{fold}}/baselines.json",
+    log:
+        f"{RESULTS}/logs/tune_baselines/{{fold}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tune_baselines/{{fold}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    params:
+        timeline=section(CONFIG.timeline),
+        splits=section(CONFIG.splits),
+        baselines=section(CONFIG.baselines),
+        code=code("tune_baselines.py"),
+    shell:
+        """
+        python "$SCRIPTS/tune_baselines.py" --sessions {input.sessions:q} --features {input.features:q} \
+            --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
+            --baselines-json {params.baselines:q} --output {output:q} >{log:q} 2>&1
+        """
+
+
+# Checkpoints are no output, since Snakemake deletes those of a job that is killed.
+rule train:
+    input:
+        sessions=training_files,
+        features=training_features,
+    output:
+        weights=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/model.safetensors",
+        card=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/model.json",
+        curve=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/log.csv",
+    log:
+        f"{RESULTS}/logs/train/{{fold}}/{{model}}_seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train/{{fold}}/{{model}}_seed-{{seed}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: CONFIG.training.threads
+    params:
+        checkpoints=f"{RESULTS}/checkpoints/{{fold}}/{{model}}_seed-{{seed}}",
+        timeline=section(CONFIG.timeline),
+        splits=section(CONFIG.splits),
+        features=section(CONFIG.features),
+        model=section(CONFIG.model),
+        training=section(CONFIG.training),
+        code=code("train.py"),
+    shell:
+        """
+        python "$SCRIPTS/train.py" --model {wildcards.model} --seed {wildcards.seed} \
+            --sessions {input.sessions:q} --features {input.features:q} \
+            --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
+            --features-json {params.features:q} --model-json {params.model:q} \
+            --training-json {params.training:q} --code {params.code} \
+            --checkpoints {params.checkpoints:q} --output {output.weights:q} >{log:q} 2>&1
+        """
