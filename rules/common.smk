@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from neurohorizon.cohort import (
     heldout_sessions,
     read_cohort,
     sessions_in_use,
+    shared_subjects,
     training_sessions,
 )
 from neurohorizon.config import Config, ConfigError, Section, parse_config
@@ -162,6 +164,17 @@ def _heldout(pattern: str, **values) -> list[str]:
 def all_scores(wildcards) -> list[str]:
     """Score tables of all held-out sessions of all folds."""
     return _heldout(f"{RESULTS}/scores/{{fold}}/{{session}}.parquet")
+
+
+def all_session_files(wildcards) -> list[str]:
+    """Session files of all that takes part; some may hold no more than why they are left out."""
+    return _files(f"{RESULTS}/sessions/{{source}}/{{session}}.h5", cohort())
+
+
+def shared_subjects_option(wildcards) -> str:
+    """Name the animals that are both trained on and forecast, on other days; for most cohorts, nobody."""
+    names = sorted({name for fold in folds(cohort()) for name in shared_subjects(cohort(), fold)})
+    return shlex.join(["--shared-subjects", *names]) if names else ""
 
 
 def heldout_files(wildcards) -> list[str]:

@@ -20,7 +20,8 @@ rule score:
 
 rule make_tables:
     input:
-        all_scores,
+        scores=all_scores,
+        sessions=all_session_files,
     output:
         [f"{RESULTS}/tables/{name}.parquet" for name in TABLES],
         [f"{RESULTS}/tables/{name}.tsv" for name in TABLES if name not in REPORTED_TABLES],
@@ -46,11 +47,12 @@ rule make_tables:
         draws=CONFIG.evaluation.bootstrap_draws,
         interval=CONFIG.evaluation.interval,
         seed=CONFIG.run.seed,
+        shared=shared_subjects_option,
         code=code("make_tables.py"),
     shell:
         """
-        python "$SCRIPTS/make_tables.py" --scores {input:q} --draws {params.draws} \
-            --interval {params.interval} --seed {params.seed} --output-folder {params.folder:q} >{log:q} 2>&1
+        python "$SCRIPTS/make_tables.py" --scores {input.scores:q} --sessions {input.sessions:q} \
+            {params.shared} --draws {params.draws} --interval {params.interval} --seed {params.seed} --output-folder {params.folder:q} >{log:q} 2>&1
         """
 
 

@@ -1,0 +1,93 @@
+"""The configuration is complete, strict, and explains what is wrong with it."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from neurohorizon.config import Config, ConfigError, parse_config, read_config
+
+FOLDER = Path(__file__).resolve().parents[1] / "config"
+SHIPPED = sorted(FOLDER.glob("*.yaml"))
+DEMO = FOLDER / "demo.yaml"
+
+
+def demo() -> dict:
+    return yaml.safe_load(DEMO.read_text())
+
+
+def leaves(values: dict, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for key, value in values.items():
+        inside = leaves(value, (*path, key)) if isinstance(value, dict) else []
+        found += [(*path, key), *inside]
+    return found
+
+
+def section(values: dict, path: tuple[str, ...]) -> dict:
+    for key in path:
+        values = values[key]
+    return values
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_configuration_is_valid_for_the_code_and_for_editors(path):
+    read_config(path)
+    schema = json.loads((FOLDER / "schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(yaml.safe_load(path.read_text()))
+    assert path.read_text().startswith("# yaml-language-server: $schema=schema.json\n")
+
+
+def test_the_exported_schema_is_that_of_the_code():
+    exported = json.loads((FOLDER / "schema.json").read_text())
+    assert exported == Config.model_json_schema(), "run `make schema`"
+
+
+@pytest.mark.parametrize("path", leaves(demo()), ids=".".join)
+def test_no_key_has_a_hidden_default(path):
+    values = demo()
+    del section(values, path[:-1])[path[-1]]
+    with pytest.raises(ConfigError, match=rf"{'.'.join(path)}: missing"):
+        parse_config(values)
+
+
+@pytest.mark.parametrize("path", leaves(demo()), ids=".".join)
+def test_a_misspelt_key_is_named_with_the_right_one(path):
+    values = demo()
+    inside = section(values, path[:-1])
+    wrong = path[-1][0] + path[-1]
+    inside[wrong] = inside.pop(path[-1])
+    with pytest.raises(ConfigError) as error:
+        parse_config(values)
+    assert f"{'.'.join((*path[:-1], wrong))}: unknown key; did you mean {path[-1]!r}?" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        (("timeline", "horizon_bins"), "50", "timeline.horizon_bins: .*integer.*'50'"),
+        (("timeline", "horizon_bins"), 50.0, "timeline.horizon_bins: .*integer"),
+        (("timeline", "bin_ms"), 0, r"timeline.bin_ms: .*greater than 0.*\(found 0\)"),
+        (("splits", "reference_fraction"), 1.0, "splits.reference_fraction: .*less than 1"),
+        (("cohort", "on_fatal"), "ignore", "cohort.on_fatal: .*'stop' or 'leave_out'.*'ignore'"),
+        (("run",), None, "run: .*"),
+        (("splits", "gap_s"), 1.9, "gap_s is 1.9; context and horizon need at least 2.0"),
+        (("model", "heads"), 5, "model.width 64 must be a multiple"),
+        (("model", "history_edges_bins"), [1, 2], r"history_edges_bins must rise to 50, found \[1, 2\]"),
+        (("sources", "ibl"), None, "sources.ibl, which must be set"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_expected(path, value, complaint):
+    values = demo()
+    section(values, path[:-1])[path[-1]] = value
+    with pytest.raises(ConfigError, match=complaint):
+        parse_config(values)
+
+
+def test_a_configuration_never_changes():
+    config = read_config(DEMO)
+    with pytest.raises(ValidationError, match="frozen"):
+        config.timeline.horizon_bins = 3
