@@ -14,6 +14,8 @@ from neurohorizon.config import Splits as SplitSettings
 
 MICROSECONDS = 1_000_000
 """Microseconds in a second."""
+MINIMUM_REFERENCE_S = 10.0
+"""Shortest reference window, in seconds of whole bins; below it unit statistics say little."""
 
 
 def to_us(seconds: np.ndarray | float) -> np.ndarray:
