@@ -43,13 +43,9 @@ def poisson_log_likelihood(counts: np.ndarray, log_rate: np.ndarray) -> np.ndarr
     counts = np.asarray(counts, dtype=np.float64)
     log_rate = np.asarray(log_rate, dtype=np.float64)
     if np.isnan(log_rate).any() or np.isposinf(log_rate).any():
-        raise ValueError(
-            "log_rate holds NaN or plus infinity: a forecast needs a finite rate, or minus infinity for 0"
-        )
+        raise ValueError("log_rate holds NaN or plus infinity: a forecast needs a finite rate, or minus infinity for 0")
     # 0 * -inf is NaN; the likelihood of no spikes at rate 0 is 1
-    interaction = np.multiply(
-        counts, log_rate, out=np.zeros(np.broadcast(counts, log_rate).shape), where=counts != 0
-    )
+    interaction = np.multiply(counts, log_rate, out=np.zeros(np.broadcast(counts, log_rate).shape), where=counts != 0)
     return interaction - np.exp(log_rate)
 
 
@@ -74,9 +70,7 @@ class Sums:
     saturated_nats: np.ndarray
 
     def __add__(self, other: "Sums") -> "Sums":
-        return Sums(
-            **{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__}
-        )
+        return Sums(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
 
     @property
     def evaluation_nats(self) -> np.ndarray:
@@ -127,9 +121,7 @@ def sum_scores(
         raise ValueError(f"counts must not be negative; found {counts.min()}")
     n_windows, n_bins, n_units = counts.shape
     nulls = {"reference": reference_log_rate, "train": train_log_rate}
-    nulls = {
-        name: np.asarray(null).astype(log_rate.dtype) for name, null in nulls.items() if null is not None
-    }
+    nulls = {name: np.asarray(null).astype(log_rate.dtype) for name, null in nulls.items() if null is not None}
     for name, null in nulls.items():
         if null.shape != (n_units,):
             raise ValueError(f"{name}_log_rate must be [unit] = ({n_units},); found {null.shape}")
@@ -190,18 +182,14 @@ def bits_per_spike(*, model_nats: np.ndarray, null_nats: np.ndarray, spikes: np.
         float64, same shape. NaN where there was no spike to divide by; such sums still count when
         they are added to others. Minus infinity where a spike came at a forecast rate of zero.
     """
-    model_nats, null_nats, spikes = (
-        np.asarray(value, dtype=np.float64) for value in (model_nats, null_nats, spikes)
-    )
+    model_nats, null_nats, spikes = (np.asarray(value, dtype=np.float64) for value in (model_nats, null_nats, spikes))
     with np.errstate(invalid="ignore"):
         gain = model_nats - null_nats
     undefined = np.full(np.broadcast(gain, spikes).shape, np.nan)
     return np.divide(gain, spikes * np.log(2.0), out=undefined, where=spikes > 0)[()]
 
 
-def poisson_d2(
-    *, model_nats: np.ndarray, evaluation_nats: np.ndarray, saturated_nats: np.ndarray
-) -> np.ndarray:
+def poisson_d2(*, model_nats: np.ndarray, evaluation_nats: np.ndarray, saturated_nats: np.ndarray) -> np.ndarray:
     """Share of the Poisson deviance around each unit's evaluation mean that the forecast explains.
 
     Cohen's pseudo-R2 per unit, as the IBL Brain-Wide Bench defines it (``ibl-bwb-eval``,

@@ -44,7 +44,7 @@ def _example(seed: int = 3) -> dict[str, np.ndarray]:
 
 
 def _nlb_bits_per_spike(rates: np.ndarray, spikes: np.ndarray) -> float:
-    """The benchmark's definition written from its paper: full negative log-likelihoods over the unit means."""
+    """The benchmark's definition, from its paper: full negative log-likelihoods over the unit means."""
     mean_rates = np.broadcast_to(spikes.mean(axis=0), spikes.shape)
 
     def negative_log_likelihood(rate: np.ndarray) -> float:
@@ -142,10 +142,7 @@ def test_an_untrained_model_scores_exactly_zero_over_the_reference_null(dtype):
     example["log_rate"] = np.broadcast_to(example["reference_log_rate"], (WINDOWS, BINS, UNITS)).astype(dtype)
     sums = sum_scores(**example)
     np.testing.assert_array_equal(sums.model_nats, sums.reference_nats)
-    assert (
-        bits_per_spike(model_nats=sums.model_nats, null_nats=sums.reference_nats, spikes=sums.spikes)[0, 0]
-        == 0.0
-    )
+    assert bits_per_spike(model_nats=sums.model_nats, null_nats=sums.reference_nats, spikes=sums.spikes)[0, 0] == 0.0
 
 
 def test_sums_add_over_windows_whatever_the_split(monkeypatch):
@@ -206,7 +203,8 @@ def test_a_silent_unit_has_no_score_of_its_own_but_counts_in_the_pool():
         null_nats=sums.reference_nats.sum(axis=0),
         spikes=sums.spikes.sum(axis=0),
     )
-    assert np.isnan(alone[SILENT]) and np.isnan(alone[ZERO_RATE])
+    assert np.isnan(alone[SILENT])
+    assert np.isnan(alone[ZERO_RATE])
     assert np.isfinite(alone[[0, 1, 3, ONE_SPIKE, 5]]).all()
     assert sums.model_nats[:, ZERO_RATE].sum() == 0.0
     gain = (sums.model_nats - sums.reference_nats).sum(axis=0)
@@ -269,7 +267,8 @@ def test_the_evaluation_null_is_the_best_constant_rate():
 def test_no_windows_give_zero_sums_and_no_score():
     example = {name: value[:0] if value.ndim > 1 else value for name, value in _example().items()}
     sums = sum_scores(**example)
-    assert sums.spikes.sum() == 0 and sums.windows.sum() == 0
+    assert sums.spikes.sum() == 0
+    assert sums.windows.sum() == 0
     np.testing.assert_array_equal(evaluation_null_nats(spikes=sums.spikes, windows=sums.windows), 0.0)
     assert np.isnan(bits_per_spike(model_nats=0.0, null_nats=0.0, spikes=0))
 
@@ -283,6 +282,7 @@ def test_shapes_that_disagree_are_an_error(name):
 
 
 def test_scores_load_without_torch_or_tables():
-    code = "import sys, neurohorizon.scores; print([m for m in ('torch', 'pandas', 'h5py', 'scipy') if m in sys.modules])"
+    heavy = ("torch", "pandas", "h5py", "scipy")
+    code = f"import sys, neurohorizon.scores; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -67,9 +67,7 @@ class Forecast:
 
     def __post_init__(self) -> None:
         if self.method_class not in CLASSES:
-            raise ForecastFileError(
-                f"class of method {self.method!r} is {self.method_class!r}, not one of {CLASSES}"
-            )
+            raise ForecastFileError(f"class of method {self.method!r} is {self.method_class!r}, not one of {CLASSES}")
         windows, units = len(self.start_us), len(self.unit_id)
         if self.log_rate.ndim != 3 or self.log_rate.shape[::2] != (windows, units):
             raise ForecastFileError(
@@ -187,9 +185,7 @@ def read_forecast(path: str | Path) -> Forecast:
         missing = [name for name in (*_ATTRIBUTES, "class") if name not in file.attrs]
         missing += [name for name in _ARRAYS if name not in file and name != "train_log_rate"]
         if missing:
-            raise ForecastFileError(
-                f"{path} lacks {', '.join(missing)}: it is not a forecast file of this version"
-            )
+            raise ForecastFileError(f"{path} lacks {', '.join(missing)}: it is not a forecast file of this version")
         values = {name: file.attrs[name] for name in _ATTRIBUTES}
         for name in _ARRAYS:
             if name in ("unit_id", "region"):

@@ -81,7 +81,7 @@ def score_session(*, forecasts: Sequence[str | Path], output: str | Path) -> Non
 
 
 def left_out_reason(path: str | Path) -> dict[str, str] | None:
-    """Fold, session, subject, lab, source and ``left_out`` reason of a score table without a session; else None."""
+    """Who was left out of a score table, and why under ``left_out``; None if the table has scores."""
     metadata = {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
     names = ("fold", "session", "subject", "lab", "source", "left_out")
     return {name: metadata[name] for name in names} if "left_out" in metadata else None
@@ -94,15 +94,15 @@ def _require_the_same_task(first: Forecast, other: Forecast, path: str | Path) -
             raise ScoringError(f"{path} has {name} {found!r}, but the first forecast has {expected!r}")
     if (other.left_out is None) != (first.left_out is None):
         raise ScoringError(
-            f"{path}: some methods left session {first.session} out ({first.left_out or other.left_out}) and some did "
-            "not; remake its forecasts"
+            f"{path}: some methods left session {first.session} out ({first.left_out or other.left_out}) "
+            "and some did not; remake its forecasts"
         )
     for name in ("unit_id", "start_us", "target_mask", "observed", "reference_log_rate"):
         found, expected = getattr(other, name), getattr(first, name)
         if found.shape != expected.shape or not np.array_equal(found, expected):
             raise ScoringError(
-                f"{path}: {name} differs from that of {first.method!r}; methods are only compared on the same windows, "
-                f"masks, counts, units and null. Remake the forecasts of session {first.session}"
+                f"{path}: {name} differs from that of {first.method!r}; methods are only compared on the same "
+                f"windows, masks, counts, units and null. Remake the forecasts of session {first.session}"
             )
 
 

@@ -101,9 +101,7 @@ def bootstrap_ratio(
     """
     numerator, denominator = (np.asarray(values, dtype=np.float64) for values in (numerator, denominator))
     if not len(numerator) == len(denominator) == len(animals):
-        raise ValueError(
-            f"lengths differ: {len(numerator)} and {len(denominator)} values, {len(animals)} animals"
-        )
+        raise ValueError(f"lengths differ: {len(numerator)} and {len(denominator)} values, {len(animals)} animals")
     if len(numerator) == 0:
         raise ValueError("there is no session to take an interval of")
     if not 0 < interval < 1:
@@ -118,9 +116,7 @@ def bootstrap_ratio(
             tail = (1 - interval) / 2
             ratios = (times_drawn @ above) / (times_drawn @ below)
             lower, upper = np.quantile(ratios, [tail, 1 - tail])
-    return Estimate(
-        value=value, lower=float(lower), upper=float(upper), sessions=len(numerator), animals=n_animals
-    )
+    return Estimate(value=value, lower=float(lower), upper=float(upper), sessions=len(numerator), animals=n_animals)
 
 
 def sign_flip_p(differences: np.ndarray, animals: Sequence, rng: np.random.Generator, *, draws: int) -> float:

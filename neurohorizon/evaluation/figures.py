@@ -1,0 +1,279 @@
+"""Figures, drawn from tables: nothing is computed here but positions on the page."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+
+from neurohorizon.evaluation.example import Example
+from neurohorizon.evaluation.style import (
+    ANIMAL_COLOURS,
+    ANIMAL_MARKERS,
+    BLACK,
+    BLUE,
+    COLUMN_WIDTH_INCHES,
+    GREY,
+    LIGHT_GREY,
+    NULL_LABELS,
+    PAGE_WIDTH_INCHES,
+    VERMILLION,
+    house_style,
+    method_label,
+    method_line,
+)
+from neurohorizon.evaluation.tables import FORECASTER, PRIMARY_NULL, counted
+
+_RATE_COLOURS = LinearSegmentedColormap.from_list("rate", [BLUE, "#FFFFFF", VERMILLION])
+_LEGEND_BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 2, "labelspacing": 0.25}
+_LARGEST_FOLD = 2.0  # log2 of the largest change of rate that the colours tell apart
+
+
+def draw_paired(sessions: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+    """Each session's score by method, linked, with the mean and its interval.
+
+    Args:
+        sessions: Table ``sessions``.
+        summary: Table ``summary``.
+    """
+    with house_style():
+        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 3.1), layout="constrained")
+        _paired_panel(figure.add_subplot(), sessions, summary)
+    return figure
+
+
+def draw_horizon(horizon: pd.DataFrame) -> Figure:
+    """Score against the distance of the forecast bin, by method, with intervals.
+
+    Args:
+        horizon: Table ``horizon``.
+    """
+    with house_style():
+        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 3.1), layout="constrained")
+        _horizon_panel(figure.add_subplot(), horizon)
+    return figure
+
+
+def draw_example(example: Example) -> Figure:
+    """Context spikes, forecast origin, forecast rates and the spikes that came, in one held-out window."""
+    with house_style():
+        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 3.6), layout="constrained")
+        _example_panels(figure, figure.add_gridspec(1, 1)[0], example)
+    return figure
+
+
+def draw_main(*, example: Example, horizon: pd.DataFrame, sessions: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+    """The figure of experiment 1: an example above, scores by horizon and by session below."""
+    with house_style():
+        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 6.6), layout="constrained")
+        rows = figure.add_gridspec(2, 1, height_ratios=[1.15, 1.0])
+        raster, population = _example_panels(figure, rows[0], example)
+        below = rows[1].subgridspec(1, 2)
+        left, right = figure.add_subplot(below[0]), figure.add_subplot(below[1])
+        _horizon_panel(left, horizon)
+        _paired_panel(right, sessions, summary)
+        for letter, axes in zip("abcd", (raster, population, left, right), strict=True):
+            axes.set_title(letter, loc="left", fontweight="bold", fontsize=9, x=-0.04)
+    return figure
+
+
+def _score_label(null: str) -> str:
+    return f"bits/spike over\n{NULL_LABELS[null]}"
+
+
+def _counts_label(sessions: int, animals: int, interval: float, *, bounds: bool) -> str:
+    count = f"{counted(sessions, 'session')}, {counted(animals, 'animal')}"
+    return f"{count}; {interval:.0%} interval by animal" if bounds else f"{count}; no interval"
+
+
+def _null_line(axes: Axes) -> None:
+    axes.axhline(0, color=GREY, linewidth=0.8, linestyle=method_line("reference_mean")[1], zorder=0)
+    axes.annotate(
+        "reference mean (null)",
+        (1, 0),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 1.5),
+        textcoords="offset points",
+        ha="right",
+        fontsize=6,
+        color=GREY,
+    )
+
+
+def _paired_panel(axes: Axes, sessions: pd.DataFrame, summary: pd.DataFrame) -> None:
+    means = summary[(summary["null"] == PRIMARY_NULL) & (summary["method"] != "reference_mean")]
+    points = sessions[(sessions["null"] == PRIMARY_NULL) & (sessions["method"] != "reference_mean")]
+    place = {method: position for position, method in enumerate(means["method"])}
+    animals = sorted(set(zip(points["lab"], points["subject"], strict=True)))
+    for (_, _, lab, subject), line in points.groupby(["fold", "session", "lab", "subject"], sort=True):
+        line = line.assign(place=line["method"].map(place)).sort_values("place")
+        colour, marker = _animal_look(animals.index((lab, subject)), len(animals))
+        axes.plot(line["place"], line["bits_per_spike"], color=colour, linewidth=0.5, alpha=0.6, zorder=1)
+        axes.plot(
+            *(line["place"], line["bits_per_spike"]),
+            linestyle="none",
+            marker=marker,
+            markersize=2.6,
+            color=colour,
+            alpha=0.85,
+            markeredgewidth=0,
+            zorder=2,
+        )
+    position = means["method"].map(place).to_numpy(dtype=float) + 0.22
+    value = means["bits_per_spike"].to_numpy()
+    around = np.nan_to_num([value - means["lower"], means["upper"] - value])
+    axes.errorbar(
+        *(position, value, around),
+        fmt="D",
+        markersize=3.4,
+        color=BLACK,
+        elinewidth=1.2,
+        capsize=2,
+        zorder=3,
+    )
+    _null_line(axes)
+    labels = [
+        f"{method_label(row.method)} ({kind})" for row, kind in zip(means.itertuples(), means["class"], strict=True)
+    ]
+    axes.set_xticks(range(len(place)), labels, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_xlim(-0.5, len(place) - 0.5 + 0.2)
+    axes.set_ylabel(_score_label(PRIMARY_NULL))
+    if len(means):
+        bounds = bool(means["lower"].notna().any())
+        text = _counts_label(means["sessions"].max(), means["animals"].max(), means["interval"].iloc[0], bounds=bounds)
+        axes.set_title(text, fontsize=6.5, loc="right", color=GREY)
+
+
+def _animal_look(index: int, animals: int) -> tuple[str, str]:
+    """Colour and marker of an animal; grey dots where there are too many to tell apart."""
+    colours, markers = len(ANIMAL_COLOURS), len(ANIMAL_MARKERS)
+    if animals > colours * markers:
+        return LIGHT_GREY, "o"
+    return ANIMAL_COLOURS[index % colours], ANIMAL_MARKERS[index // colours]
+
+
+def _horizon_panel(axes: Axes, horizon: pd.DataFrame) -> None:
+    shown = horizon[horizon["null"] == PRIMARY_NULL]
+    for method, line in shown.groupby("method", sort=False):
+        if method == "reference_mean":
+            continue  # zero by definition, and drawn as the line at zero
+        colour, dashes = method_line(method)
+        label = f"{method_label(method)} ({line['class'].iloc[0]})"
+        width = 1.8 if method == FORECASTER else 1.0
+        zorder = 4 if method == FORECASTER else 3
+        single = {"marker": "o", "markersize": 3} if len(line) == 1 else {}
+        axes.plot(
+            *(line["horizon_ms"], line["bits_per_spike"]),
+            color=colour,
+            linestyle=dashes,
+            linewidth=width,
+            label=label,
+            zorder=zorder,
+            **single,
+        )
+        alpha = 0.2 if method == FORECASTER else 0.1
+        axes.fill_between(
+            line["horizon_ms"], line["lower"], line["upper"], color=colour, alpha=alpha, linewidth=0, zorder=1
+        )
+    _null_line(axes)
+    axes.set_xlabel("time from forecast origin to end of bin (ms)")
+    axes.set_ylabel(_score_label(PRIMARY_NULL))
+    axes.set_xlim(0, None)
+    if len(shown):
+        handles, labels = axes.get_legend_handles_labels()
+        # the best is on top in the picture, so it is on top in the list
+        last = shown.groupby("method", sort=False)["bits_per_spike"].mean()
+        order = np.argsort([-score for method, score in last.items() if method != "reference_mean"], kind="stable")
+        axes.legend([handles[i] for i in order], [labels[i] for i in order], **_LEGEND_BELOW)
+        bounds = bool(shown["lower"].notna().any())
+        text = _counts_label(shown["sessions"].max(), shown["animals"].max(), shown["interval"].iloc[0], bounds=bounds)
+        axes.set_title(text, fontsize=6.5, loc="right", color=GREY)
+
+
+def _example_panels(figure: Figure, place: SubplotSpec, example: Example) -> tuple[Axes, Axes]:
+    grid = place.subgridspec(2, 2, height_ratios=[2.6, 1.0], width_ratios=[1.0, 0.018])
+    raster = figure.add_subplot(grid[0, 0])
+    population = figure.add_subplot(grid[1, 0], sharex=raster)
+    _raster_panel(raster, figure.add_subplot(grid[0, 1]), example)
+    _population_panel(population, example)
+    raster.tick_params(labelbottom=False)
+    return raster, population
+
+
+def _raster_panel(axes: Axes, bar_axes: Axes, example: Example) -> None:
+    units, horizon_ms = len(example.unit_id), len(example.rate_hz) * example.bin_ms
+    with np.errstate(divide="ignore"):
+        change = np.log2(example.rate_hz / example.reference_rate_hz)
+    change[~example.target_mask] = np.nan
+    colours = Normalize(-_LARGEST_FOLD, _LARGEST_FOLD)
+    axes.imshow(
+        change.T,
+        extent=(0, horizon_ms, units - 0.5, -0.5),
+        aspect="auto",
+        interpolation="nearest",
+        cmap=_RATE_COLOURS,
+        norm=colours,
+        zorder=0,
+        rasterized=True,
+    )
+    axes.vlines(
+        example.spike_time_ms,
+        example.spike_unit - 0.4,
+        example.spike_unit + 0.4,
+        color=BLACK,
+        linewidth=0.6,
+        zorder=2,
+    )
+    axes.axvline(0, color=BLACK, linewidth=1.0, zorder=3)
+    axes.set_xlim(-example.context_ms, horizon_ms)
+    axes.set_ylim(units - 0.5, -0.5)
+    axes.set_yticks([])
+    axes.set_ylabel(f"{units} of {example.units_in_session} units\nby reference rate")
+    middle = {"ha": "center", "va": "bottom", "fontsize": 7}
+    axes.annotate(
+        "context: observed spikes",
+        (-example.context_ms / 2, 1.02),
+        xycoords=("data", "axes fraction"),
+        **middle,
+    )
+    axes.annotate(
+        f"{method_label(example.method)} forecast, and the spikes that came",
+        (horizon_ms / 2, 1.02),
+        xycoords=("data", "axes fraction"),
+        **middle,
+    )
+    bar = axes.figure.colorbar(ScalarMappable(colours, _RATE_COLOURS), cax=bar_axes, extend="both")
+    bar.set_label("forecast rate /\nreference rate")
+    bar.set_ticks([-2, -1, 0, 1, 2], labels=["1/4", "1/2", "1", "2", "4"])
+    bar.outline.set_linewidth(0.5)
+
+
+def _population_panel(axes: Axes, example: Example) -> None:
+    bins, context_bins = len(example.rate_hz), len(example.context_population_hz)
+    edges_ms = np.arange(-context_bins, bins + 1) * example.bin_ms
+    observed = np.concatenate([example.context_population_hz, example.observed_population_hz])
+    observed[context_bins:][~example.target_mask] = np.nan
+    axes.stairs(observed, edges_ms, color=BLACK, linewidth=0.7, label="observed", baseline=None)
+    forecast = np.where(example.target_mask, example.forecast_population_hz, np.nan)
+    axes.stairs(
+        forecast,
+        edges_ms[context_bins:],
+        color=VERMILLION,
+        linewidth=1.6,
+        label=f"forecast ({method_label(example.method)})",
+        baseline=None,
+    )
+    axes.axhline(
+        example.reference_population_hz,
+        color=GREY,
+        linestyle=method_line("reference_mean")[1],
+        linewidth=1.0,
+        label="reference mean",
+    )
+    axes.axvline(0, color=BLACK, linewidth=1.0)
+    axes.set_ylim(0, None)
+    axes.set_xlabel("time from forecast origin (ms)")
+    axes.set_ylabel("population rate\n(Hz per unit)")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=3, borderaxespad=0.1)

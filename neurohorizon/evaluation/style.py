@@ -1,0 +1,108 @@
+"""How figures look: one style, colours that colour-blind readers can tell apart, files without dates."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+COLUMN_WIDTH_INCHES = 3.5  # 89 mm, one column of a journal page
+PAGE_WIDTH_INCHES = 7.2  # 183 mm, both columns
+
+# Okabe & Ito (2008), "Color universal design"
+BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY, LIGHT_GREY = "#7A7A7A", "#C8C8C8"
+
+ANIMAL_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY_BLUE, VERMILLION, YELLOW)
+ANIMAL_MARKERS = ("o", "s", "^", "D")
+
+METHOD_LABELS = {
+    "reference_mean": "reference mean",
+    "trailing_mean": "trailing mean",
+    "shrinkage": "shrinkage",
+    "gamma_poisson": "gamma-Poisson",
+    "own_history": "own history",
+    "neurohorizon": "NeuroHorizon",
+    "oracle": "oracle",
+}
+METHOD_LINES = {  # colour, dashes: told apart in grey print too
+    "reference_mean": (GREY, (0, (1, 1))),
+    "trailing_mean": (SKY_BLUE, (0, (4, 1, 1, 1))),
+    "shrinkage": (ORANGE, (0, (3, 1))),
+    "gamma_poisson": (PURPLE, (0, (5, 1, 1, 1, 1, 1))),
+    "own_history": (BLUE, (0, (6, 1))),
+    "neurohorizon": (VERMILLION, "solid"),
+    "oracle": (BLACK, (0, (2, 1))),
+}
+NULL_LABELS = {
+    "reference": "reference-window mean rate",
+    "train": "train null",
+    "evaluation": "evaluation mean rate",
+}
+
+_SETTINGS = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.2,
+    "lines.linewidth": 1.0,
+    "figure.dpi": 150,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "neurohorizon",  # otherwise ids are drawn anew at each save
+}
+_NO_DATES = {
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".png": {"Software": None},
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw and save inside this, over matplotlib's own defaults and not the reader's settings."""
+    with matplotlib.rc_context(matplotlib.rcParamsDefault | _SETTINGS):
+        yield
+
+
+def save_figure(figure: Figure, paths: Iterable[str | Path]) -> None:
+    """Save a figure once per path, in the format of its suffix; the same figure gives the same bytes.
+
+    Raises:
+        ValueError: A suffix is not .svg, .pdf or .png.
+    """
+    for path in map(Path, paths):
+        if path.suffix not in _NO_DATES:
+            raise ValueError(f"{path}: figures are saved as {', '.join(_NO_DATES)}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.stem}.part{path.suffix}")
+        with house_style():
+            figure.savefig(partial, metadata=_NO_DATES[path.suffix])
+        os.replace(partial, path)
+
+
+def method_label(method: str) -> str:
+    """The method's name for readers."""
+    return METHOD_LABELS.get(method, method.replace("_", " "))
+
+
+def method_line(method: str) -> tuple[str, object]:
+    """Colour and dashes of a method; methods without their own are grey."""
+    return METHOD_LINES.get(method, (GREY, "solid"))

@@ -1,0 +1,544 @@
+"""Tidy tables from score sums; figures, notebook and report read these and compute nothing.
+
+Every table with scores names the null in its own column, and every interval stands beside its
+numbers of sessions and animals. Seeds of a trained method are averaged within a session first, so
+that a session counts once.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from neurohorizon.evaluation.scoring import left_out_reason
+from neurohorizon.evaluation.statistics import bootstrap_mean, bootstrap_ratio, compare_paired, holm
+from neurohorizon.scores import NULLS, bits_per_spike, poisson_d2
+from neurohorizon.session import read_identity
+
+PRIMARY_NULL = "reference"
+FORECASTER = "neurohorizon"
+CEILING_CLASS = "ceiling"
+METHOD_ORDER = (
+    "reference_mean",
+    "trailing_mean",
+    "shrinkage",
+    "gamma_poisson",
+    "own_history",
+    FORECASTER,
+)
+"""Order of methods in tables and figures; others follow by name, the ceiling comes last."""
+
+DECLARED_FAMILY = tuple((FORECASTER, against) for against in METHOD_ORDER if against != FORECASTER)
+"""The comparisons that were declared beforehand; Holm's adjustment is over those that a run can make."""
+
+_SESSION = ["fold", "session", "subject", "lab", "source"]
+_METHOD = ["method", "class"]
+_SUMS = ["spikes", "model_nats", "reference_nats", "train_nats", "evaluation_nats"]
+
+
+class TableError(ValueError):
+    """Score tables from which no table can be made: says why."""
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are made.
+
+    Attributes:
+        draws: Bootstrap draws.
+        interval: Nominal coverage, such as 0.95.
+        seed: Seed of the draws. Every estimate starts from it anew, so that a number does not
+            depend on which other methods were run.
+    """
+
+    draws: int
+    interval: float
+    seed: int
+
+    def rng(self) -> np.random.Generator:
+        """A fresh generator for one estimate."""
+        return np.random.default_rng(self.seed)
+
+    @property
+    def options(self) -> dict[str, float]:
+        """Keyword arguments of the functions in :mod:`neurohorizon.evaluation.statistics`."""
+        return {"draws": self.draws, "interval": self.interval}
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Score sums of one or more sessions at the three levels that tables need, one row per seed.
+
+    Attributes:
+        whole: Sums over units and horizon bins, with Poisson D2 averaged over units.
+        horizon: Sums over units, by horizon bin.
+        region: Sums over the units of a region and all horizon bins.
+    """
+
+    whole: pd.DataFrame
+    horizon: pd.DataFrame
+    region: pd.DataFrame
+
+
+def pool_scores(paths: Iterable[str | Path]) -> Pooled:
+    """Sum score files to the levels of the tables, one file in memory at a time.
+
+    Raises:
+        TableError: No file has a score, or a session was scored twice in a fold.
+    """
+    parts = [_pool(pd.read_parquet(path)) for path in paths if left_out_reason(path) is None]
+    if not parts:
+        raise TableError("no session has a score: all were left out, or no score file was given")
+    pooled = Pooled(
+        *(pd.concat([getattr(part, level) for part in parts], ignore_index=True) for level in Pooled.__annotations__)
+    )
+    twice = pooled.whole.duplicated([*_SESSION, *_METHOD, "seed"])
+    if twice.any():
+        row = pooled.whole[twice].iloc[0]
+        raise TableError(f"session {row['session']} of fold {row['fold']!r} is in more than one score file")
+    return pooled
+
+
+def _pool(scores: pd.DataFrame) -> Pooled:
+    # a group whose key is missing is dropped unless asked for, and baselines have no seed
+    scores = scores.assign(seed=scores["seed"].astype("Int64"), no_train_null=scores["train_nats"].isna())
+    key = [*_SESSION, *_METHOD, "seed"]
+
+    def summed(by: list[str], columns: list[str]) -> pd.DataFrame:
+        sums = scores.groupby(by, dropna=False, sort=False)[[*columns, "no_train_null"]].sum().reset_index()
+        # a null that is missing for a part is missing for the sum, where pandas would count it as zero
+        sums["train_nats"] = sums["train_nats"].mask(sums.pop("no_train_null") > 0)
+        return sums
+
+    by_unit = summed([*key, "unit_id"], [*_SUMS, "saturated_nats"])
+    by_unit["poisson_d2"] = poisson_d2(
+        model_nats=by_unit["model_nats"].to_numpy(),
+        evaluation_nats=by_unit["evaluation_nats"].to_numpy(),
+        saturated_nats=by_unit["saturated_nats"].to_numpy(),
+    )
+    grouped = by_unit.groupby(key, dropna=False, sort=False)
+    whole = summed(key, _SUMS).merge(
+        grouped.agg(poisson_d2=("poisson_d2", "mean"), units=("unit_id", "size")).reset_index(), on=key
+    )
+    windows = scores.groupby(key, dropna=False, sort=False)["windows"].max().reset_index()
+    whole = whole.merge(windows, on=key)
+    horizon = summed([*key, "horizon_bin", "bin_us"], _SUMS)
+    # a distance is named by its end: the first 20 ms bin reaches to 20 ms
+    horizon["horizon_ms"] = (horizon["horizon_bin"] + 1) * horizon["bin_us"] / 1000
+    region = summed([*key, "region"], _SUMS)
+    units = scores.groupby([*key, "region"], dropna=False, sort=False)["unit_id"].nunique()
+    region = region.merge(units.rename("units").reset_index(), on=[*key, "region"])
+    return Pooled(whole=whole, horizon=horizon, region=region)
+
+
+def session_table(pooled: Pooled) -> pd.DataFrame:
+    """Score of each session, method and null over all units and horizon bins, averaged over seeds.
+
+    Columns: fold, session, subject, lab, source, method, class, null, bits_per_spike, gain_nats
+    (log-likelihood over the null), spikes, windows, units, seeds, seed_sd (standard deviation of
+    bits_per_spike between seeds; NaN with one) and poisson_d2 (mean over units, on rows of the
+    evaluation null, which defines it).
+    """
+    rows = [_over_null(pooled.whole, null) for null in NULLS]
+    table = _average_seeds(pd.concat(rows, ignore_index=True), ["windows", "units", "poisson_d2"])
+    table["poisson_d2"] = table["poisson_d2"].where(table["null"] == "evaluation")
+    return _ordered(table, ["null", "fold", "session"], ["method"])
+
+
+def horizon_session_table(pooled: Pooled) -> pd.DataFrame:
+    """Score of each session and method in each horizon bin over the primary null, averaged over seeds.
+
+    ``horizon_ms`` is the time from the forecast origin to the end of the bin.
+    """
+    table = _average_seeds(_over_null(pooled.horizon, PRIMARY_NULL), [], by=["horizon_bin", "horizon_ms"])
+    return _ordered(table, ["fold", "session"], ["method", "horizon_bin"])
+
+
+def region_session_table(pooled: Pooled) -> pd.DataFrame:
+    """Score of each session, method and brain region over the primary null, averaged over seeds."""
+    table = _average_seeds(_over_null(pooled.region, PRIMARY_NULL), ["units"], by=["region"])
+    return _ordered(table, ["fold", "session", "region"], ["method"])
+
+
+def horizon_table(horizon_sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
+    """Mean over sessions with its interval, by method and horizon bin."""
+    by = ["horizon_bin", "horizon_ms"]
+    return _ordered(_means(horizon_sessions, by, resampling), [], ["method", "horizon_bin"])
+
+
+def region_table(region_sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
+    """Mean over sessions with its interval, by method and brain region, with the units in it."""
+    table = _means(region_sessions, ["region"], resampling)
+    units = region_sessions.groupby(["region", *_METHOD])["units"].sum().reset_index()
+    return _ordered(table.merge(units, on=["region", *_METHOD]), ["region"], ["method"])
+
+
+def comparison_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
+    """Paired differences of the forecaster against every other method, over the primary null.
+
+    Columns: method, against, null, difference, lower, upper (bits/spike; interval is their nominal
+    coverage), p, p_holm, effect_size, sessions, animals, sessions_better, animals_better, declared.
+    ``p_holm`` is adjusted over the declared family and missing outside of it.
+    """
+    wide = _by_method(sessions)
+    rows = []
+    for against in _method_order(sessions):
+        if FORECASTER not in wide or against == FORECASTER:
+            continue
+        shared = _shared(wide, FORECASTER, against)
+        if shared.empty:
+            continue
+        found = compare_paired(
+            shared[FORECASTER], shared[against], _animals(shared), resampling.rng(), **resampling.options
+        )
+        rows.append(
+            {
+                "method": FORECASTER,
+                "against": against,
+                "null": PRIMARY_NULL,
+                "difference": found.difference.value,
+                "lower": found.difference.lower,
+                "upper": found.difference.upper,
+                "interval": resampling.interval,
+                "p": found.p,
+                "p_holm": np.nan,
+                "effect_size": found.effect_size,
+                "sessions": found.difference.sessions,
+                "animals": found.difference.animals,
+                "sessions_better": found.sessions_better,
+                "animals_better": found.animals_better,
+                "declared": (FORECASTER, against) in DECLARED_FAMILY,
+            }
+        )
+    columns = [
+        *(
+            "method",
+            "against",
+            "null",
+            "difference",
+            "lower",
+            "upper",
+            "interval",
+            "p",
+            "p_holm",
+            "effect_size",
+        ),
+        *("sessions", "animals", "sessions_better", "animals_better", "declared"),
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    declared = table["declared"].astype(bool)
+    table.loc[declared, "p_holm"] = holm(table.loc[declared, "p"].to_numpy(dtype=float))
+    return table
+
+
+def summary_table(
+    sessions: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    resampling: Resampling,
+    shared_subjects: Sequence[str] = (),
+) -> pd.DataFrame:
+    """One row per null and method: the table that a run is judged by.
+
+    Columns: method, class, null, bits_per_spike (mean over sessions) with lower, upper and
+    their nominal coverage, interval; pooled
+    (all nats over all spikes) with pooled_lower and pooled_upper, poisson_d2 (on rows of the
+    evaluation null), sessions, animals, seeds, seed_sd (standard deviation between seeds, mean over
+    sessions; NaN with one seed), share_of_oracle with its bounds (where there is a ceiling), and the
+    paired differences over_shrinkage and over_own_history with their bounds and, where declared,
+    Holm's p. Where animals are also trained on (other recordings of them), shared_subjects names them: the claim
+    is then unseen recordings, not unseen animals.
+    """
+    shared = " ".join(sorted(set(shared_subjects)))
+    ceilings = sessions.loc[sessions["class"] == CEILING_CLASS, "method"].unique()
+    rows = []
+    for (null, method, kind), of_method in sessions.groupby(["null", *_METHOD], sort=False):
+        values, animals = of_method["bits_per_spike"].to_numpy(), _animals(of_method)
+        mean = bootstrap_mean(values, animals, resampling.rng(), **resampling.options)
+        # bits, so that the pooled score has the unit of the mean
+        gain_bits = of_method["gain_nats"].to_numpy() / np.log(2)
+        pooled = bootstrap_ratio(gain_bits, of_method["spikes"], animals, resampling.rng(), **resampling.options)
+        row = {
+            "method": method,
+            "class": kind,
+            "null": null,
+            "bits_per_spike": mean.value,
+            "lower": mean.lower,
+            "upper": mean.upper,
+            "interval": resampling.interval,
+            "pooled": pooled.value,
+            "pooled_lower": pooled.lower,
+            "pooled_upper": pooled.upper,
+            "poisson_d2": of_method["poisson_d2"].mean(),
+            "sessions": mean.sessions,
+            "animals": mean.animals,
+            "seeds": of_method["seeds"].min(),
+            "seed_sd": of_method["seed_sd"].mean(),
+            "shared_subjects": shared,
+        }
+        wide = _by_method(sessions, null)
+        for ceiling in ceilings:
+            row |= _share(wide, method, ceiling, resampling)
+        for against in ("shrinkage", "own_history"):
+            row |= _over(wide, method, against, resampling)
+            row[f"over_{against}_p_holm"] = _declared_p(comparisons, null, method, against)
+        rows.append(row)
+    return _ordered(pd.DataFrame(rows), ["null"], ["method"])
+
+
+def left_out_table(scores: Iterable[str | Path], sessions: Iterable[str | Path] = ()) -> pd.DataFrame:
+    """Sessions that could not be used, with the reason.
+
+    Args:
+        scores: Score files; those of left-out sessions have no rows and name the reason.
+        sessions: Session files, which also tell of training sessions; their fold is "".
+    """
+    rows = [row for row in map(left_out_reason, scores) if row is not None]
+    scored = {row["session"] for row in rows}
+    described = [read_identity(path) | {"fold": ""} for path in sessions]
+    rows += [row for row in described if row["left_out"] and row["session"] not in scored]
+    table = pd.DataFrame(rows, columns=[*_SESSION, "left_out"]).rename(columns={"left_out": "reason"})
+    return table.sort_values(["fold", "session"], ignore_index=True)
+
+
+def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: pd.DataFrame) -> str:
+    """The summary and the declared comparisons over the primary null, as text for a terminal."""
+    shown = summary[summary["null"] == PRIMARY_NULL]
+    if shown.empty:
+        return "no session was scored\n"
+    interval = shown["interval"].iloc[0]
+    rows = [("method", "class", "bits/spike", f"{interval:.0%} interval", "sessions", "animals", "of oracle")]
+    for row in shown.to_dict("records"):
+        share = row.get("share_of_oracle", np.nan)
+        rows.append(
+            (
+                row["method"],
+                row["class"],
+                f"{row['bits_per_spike']:+.4f}",
+                format_interval(row["lower"], row["upper"]),
+                str(row["sessions"]),
+                str(row["animals"]),
+                "" if np.isnan(share) else f"{share:.0%}",
+            )
+        )
+    lines = [
+        f"Zero-shot forecasts of held-out sessions; null: {PRIMARY_NULL}-window mean rate",
+        "",
+        *_aligned(rows),
+    ]
+    pairs = [("difference", "bits/spike", f"{interval:.0%} interval", "Holm p", "sessions better")]
+    for row in comparisons[comparisons["declared"].astype(bool)].to_dict("records"):
+        pairs.append(
+            (
+                f"{row['method']} - {row['against']}",
+                f"{row['difference']:+.4f}",
+                format_interval(row["lower"], row["upper"]),
+                "none" if np.isnan(row["p_holm"]) else f"{row['p_holm']:.3g}",
+                f"{row['sessions_better']} of {row['sessions']}",
+            )
+        )
+    animals = int(shown["animals"].max())
+    if len(pairs) > 1:
+        lines += [
+            "",
+            *_aligned(pairs),
+            "",
+            f"With {counted(animals, 'animal')} no p can be below {2.0 ** (1 - animals):.2g}.",
+        ]
+    lines += [
+        "",
+        "Z: uses the reference window and the context only. ceiling: knows the true rates.",
+        "Intervals resample animals; with few of them they are coarse, with one there is none.",
+    ]
+    if shown["shared_subjects"].iloc[0]:
+        lines.append(claim(shown))
+    if len(left_out):
+        lines.append(f"Left out: {counted(len(left_out), 'session')}, listed with the reason in left_out.tsv.")
+    return "\n".join(lines) + "\n"
+
+
+def claim(summary: pd.DataFrame) -> str:
+    """What the held-out sessions stand for, in a sentence."""
+    shared = summary["shared_subjects"].iloc[0]
+    if not shared:
+        return "No animal that was forecast was trained on."
+    return f"Other recordings of {shared} were trained on: the claim is unseen recordings, not unseen animals."
+
+
+def counted(number: int, noun: str) -> str:
+    """Number and noun, such as ``1 session`` and ``2 sessions``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def format_interval(lower: float, upper: float) -> str:
+    """Bounds as text; there are none with fewer than two animals or with a score of minus infinity."""
+    return "none" if np.isnan(lower) or np.isnan(upper) else f"[{lower:+.4f}, {upper:+.4f}]"
+
+
+def make_tables(
+    *,
+    scores: Sequence[str | Path],
+    folder: str | Path,
+    resampling: Resampling,
+    sessions: Sequence[str | Path] = (),
+    shared_subjects: Sequence[str] = (),
+) -> None:
+    """Write every table as Parquet and as TSV, and ``summary.txt`` for the terminal.
+
+    Args:
+        scores: Score files, one per fold and held-out session.
+        folder: Where the tables go.
+        resampling: How intervals are made.
+        sessions: Session files of the run, to list the training sessions that were left out too.
+        shared_subjects: Animals that are both trained on and forecast.
+    """
+    scores = sorted(Path(path) for path in scores)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    pooled = pool_scores(scores)
+    by_session = session_table(pooled)
+    horizon_sessions = horizon_session_table(pooled)
+    region_sessions = region_session_table(pooled)
+    comparisons = comparison_table(by_session, resampling)
+    summary = summary_table(by_session, comparisons, resampling, shared_subjects)
+    tables = {
+        "sessions": by_session,
+        "horizon_sessions": horizon_sessions,
+        "horizon": horizon_table(horizon_sessions, resampling),
+        "regions_sessions": region_sessions,
+        "regions": region_table(region_sessions, resampling),
+        "comparisons": comparisons,
+        "summary": summary,
+        "left_out": left_out_table(scores, sorted(sessions)),
+    }
+    for name, table in tables.items():
+        _replace(folder / f"{name}.parquet", lambda path, table=table: table.to_parquet(path, index=False))
+        _replace(folder / f"{name}.tsv", lambda path, table=table: _write_tsv(table, path))
+    text = format_summary(summary, comparisons, tables["left_out"])
+    _replace(folder / "summary.txt", lambda path: path.write_text(text))
+
+
+def _over_null(sums: pd.DataFrame, null: str) -> pd.DataFrame:
+    nats = sums[f"{null}_nats"].to_numpy()
+    table = sums.assign(null=null, gain_nats=sums["model_nats"] - nats)
+    table["bits_per_spike"] = bits_per_spike(
+        model_nats=table["model_nats"].to_numpy(), null_nats=nats, spikes=table["spikes"].to_numpy()
+    )
+    # a session with no spike has no score, nor has one without this null; the first is not a mistake
+    return table[~np.isnan(nats) & (table["spikes"] > 0)]
+
+
+def _average_seeds(table: pd.DataFrame, means: list[str], by: Sequence[str] = ()) -> pd.DataFrame:
+    key = [*_SESSION, *_METHOD, "null", *by]
+    grouped = table.groupby(key, sort=False)
+    averaged = grouped.agg(
+        bits_per_spike=("bits_per_spike", "mean"),
+        gain_nats=("gain_nats", "mean"),
+        spikes=("spikes", "first"),
+        **{name: (name, "mean" if name == "poisson_d2" else "first") for name in means},
+        seeds=("bits_per_spike", "size"),
+        seed_sd=("bits_per_spike", "std"),
+    )
+    return averaged.reset_index()
+
+
+def _means(table: pd.DataFrame, by: list[str], resampling: Resampling) -> pd.DataFrame:
+    rows = []
+    for key, group in table.groupby([*by, *_METHOD, "null"], sort=False):
+        mean = bootstrap_mean(
+            group["bits_per_spike"].to_numpy(), _animals(group), resampling.rng(), **resampling.options
+        )
+        estimate = asdict(mean)
+        rows.append(dict(zip([*by, *_METHOD, "null"], key, strict=True)) | {"bits_per_spike": estimate.pop("value")})
+        rows[-1] |= estimate | {"interval": resampling.interval}
+    return pd.DataFrame(rows)
+
+
+def _by_method(sessions: pd.DataFrame, null: str = PRIMARY_NULL) -> pd.DataFrame:
+    of_null = sessions[sessions["null"] == null]
+    return of_null.pivot(index=_SESSION, columns="method", values="bits_per_spike").reset_index()
+
+
+def _shared(wide: pd.DataFrame, *methods: str) -> pd.DataFrame:
+    """Sessions that all the methods forecast."""
+    names = list(dict.fromkeys(methods))
+    return wide[[*_SESSION, *names]].dropna(subset=names)
+
+
+def _share(wide: pd.DataFrame, method: str, ceiling: str, resampling: Resampling) -> dict[str, float]:
+    shared = _shared(wide, method, ceiling)
+    names = ("share_of_oracle", "share_of_oracle_lower", "share_of_oracle_upper")
+    if shared.empty or shared[ceiling].mean() <= 0:
+        return dict.fromkeys(names, np.nan)  # no share of nothing
+    found = bootstrap_ratio(shared[method], shared[ceiling], _animals(shared), resampling.rng(), **resampling.options)
+    return dict(zip(names, (found.value, found.lower, found.upper), strict=True))
+
+
+def _over(wide: pd.DataFrame, method: str, against: str, resampling: Resampling) -> dict[str, float]:
+    names = (f"over_{against}", f"over_{against}_lower", f"over_{against}_upper")
+    if against not in wide or method == against:
+        return dict.fromkeys(names, np.nan)
+    shared = _shared(wide, method, against)
+    if shared.empty:
+        return dict.fromkeys(names, np.nan)
+    found = bootstrap_mean(
+        (shared[method] - shared[against]).to_numpy(),
+        _animals(shared),
+        resampling.rng(),
+        **resampling.options,
+    )
+    return dict(zip(names, (found.value, found.lower, found.upper), strict=True))
+
+
+def _declared_p(comparisons: pd.DataFrame, null: str, method: str, against: str) -> float:
+    row = comparisons[
+        (comparisons["null"] == null) & (comparisons["method"] == method) & (comparisons["against"] == against)
+    ]
+    return float(row["p_holm"].iloc[0]) if len(row) else np.nan
+
+
+def _animals(table: pd.DataFrame) -> np.ndarray:
+    # two labs may use the same name for different animals
+    return (table["lab"].astype(str) + "/" + table["subject"].astype(str)).to_numpy(dtype=str)
+
+
+def _method_order(table: pd.DataFrame) -> list[str]:
+    present = table[_METHOD].drop_duplicates()
+
+    def rank(row: tuple[str, str]) -> tuple[bool, int, str]:
+        name, kind = row
+        known = METHOD_ORDER.index(name) if name in METHOD_ORDER else len(METHOD_ORDER)
+        return kind == CEILING_CLASS, known, name
+
+    return [name for name, _ in sorted(present.itertuples(index=False, name=None), key=rank)]
+
+
+def _ordered(table: pd.DataFrame, before: list[str], after: list[str]) -> pd.DataFrame:
+    order = {name: position for position, name in enumerate(_method_order(table))}
+    nulls = {name: position for position, name in enumerate(NULLS)}
+
+    def key(column: pd.Series) -> pd.Series:
+        return (
+            column.map({"method": order, "null": nulls}[column.name]) if column.name in ("method", "null") else column
+        )
+
+    return table.sort_values([*before, *after], key=key, ignore_index=True, kind="stable")
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]]
+
+
+def _write_tsv(table: pd.DataFrame, path: Path) -> None:
+    # 10 digits carry every score and hide the last bits that depend on the order of additions
+    table.to_csv(path, sep="\t", index=False, float_format="%.10g", na_rep="")
+
+
+def _replace(path: Path, write) -> None:
+    partial = path.with_name(f".{path.stem}.part{path.suffix}")
+    write(partial)
+    os.replace(partial, path)

@@ -1,0 +1,460 @@
+"""From forecast files to figures, on a made-up run whose expected scores are known."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")
+pd = pytest.importorskip("pandas")
+
+from made_forecasts import (  # noqa: E402
+    CONTEXT_BINS,
+    KNOWLEDGE,
+    expected_bits_per_spike,
+    forecast_of,
+    make_session,
+    write_made_session,
+    write_run,
+)
+
+from neurohorizon.evaluation.example import choose_window, make_example, read_example  # noqa: E402
+from neurohorizon.evaluation.forecast_file import ForecastFileError, read_forecast, write_forecast  # noqa: E402
+from neurohorizon.evaluation.scoring import ScoringError, left_out_reason, score_session  # noqa: E402
+from neurohorizon.evaluation.tables import (  # noqa: E402
+    Resampling,
+    TableError,
+    comparison_table,
+    left_out_table,
+    make_tables,
+    pool_scores,
+    session_table,
+    summary_table,
+)
+from neurohorizon.scores import bits_per_spike, poisson_d2, sum_scores  # noqa: E402
+from neurohorizon.session import left_out_session, write_session  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+RESAMPLING = Resampling(draws=1000, interval=0.95, seed=3)
+SESSIONS, SEEDS = 8, (0, 1)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Path:
+    """Forecasts, scores, tables and an example of eight sessions of four animals, and one left out."""
+    folder = tmp_path_factory.mktemp("made")
+    scores = write_run(folder, sessions=SESSIONS, seeds=SEEDS, left_out=1)
+    make_tables(scores=scores, folder=folder / "tables", resampling=RESAMPLING, shared_subjects=["animal-1"])
+    made = make_session(0)
+    write_made_session(folder / "session.h5", made)
+    make_example(
+        sessions=[folder / "session.h5"],
+        forecasts=[folder / "forecasts" / made.name / "neurohorizon_seed-0.h5"],
+        context_bins=CONTEXT_BINS,
+        units=10,
+        output=folder / "tables" / "example.h5",
+    )
+    return folder
+
+
+def _table(run: Path, name: str) -> "pd.DataFrame":
+    return pd.read_parquet(run / "tables" / f"{name}.parquet")
+
+
+# forecast file
+
+
+def test_a_forecast_file_gives_back_what_was_written(tmp_path):
+    written = forecast_of(make_session(1), "neurohorizon", seed=4)
+    write_forecast(tmp_path / "forecast.h5", written)
+    read = read_forecast(tmp_path / "forecast.h5")
+    for name, value in vars(written).items():
+        np.testing.assert_array_equal(getattr(read, name), value, err_msg=name)
+    assert read.seed == 4
+    assert read.train_log_rate is None
+    with h5py.File(tmp_path / "forecast.h5") as file:
+        assert file["log_rate"].attrs["axes"].tolist() == ["window", "horizon_bin", "unit"]
+    assert [path.name for path in tmp_path.iterdir()] == ["forecast.h5"]
+
+
+def test_counts_above_255_survive_the_file(tmp_path):
+    forecast = forecast_of(make_session(1), "oracle")
+    observed = forecast.observed.astype(np.int64)
+    observed[2, 3, 4] = 300
+    write_forecast(tmp_path / "forecast.h5", replace(forecast, observed=observed))
+    np.testing.assert_array_equal(read_forecast(tmp_path / "forecast.h5").observed, observed)
+
+
+def test_a_forecast_of_the_wrong_shape_or_class_is_refused(tmp_path):
+    forecast = forecast_of(make_session(1), "oracle")
+    with pytest.raises(ForecastFileError, match="target_mask"):
+        replace(forecast, target_mask=forecast.target_mask[:, :-1])
+    with pytest.raises(ForecastFileError, match="not one of"):
+        replace(forecast, method_class="zero-shot")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["spikes"] = [1]
+    with pytest.raises(ForecastFileError, match="lacks session"):
+        read_forecast(tmp_path / "other.h5")
+
+
+# score file
+
+
+def _write_pair(folder: Path, first, second) -> list[Path]:
+    paths = [folder / "first.h5", folder / "second.h5"]
+    for path, forecast in zip(paths, (first, second), strict=True):
+        write_forecast(path, forecast)
+    return paths
+
+
+def test_the_score_file_holds_the_sums_of_every_method_unit_and_bin(run):
+    made = make_session(2)
+    scores = pd.read_parquet(run / "scores" / f"{made.name}.parquet")
+    assert len(scores) == (len(KNOWLEDGE) + 2) * 50 * 18  # two methods have two seeds
+    rows = scores[(scores["method"] == "own_history") & (scores["seed"] == 1)]
+    forecast = forecast_of(made, "own_history", seed=1)
+    sums = sum_scores(
+        counts=forecast.observed,
+        log_rate=forecast.log_rate,
+        mask=forecast.target_mask,
+        reference_log_rate=forecast.reference_log_rate,
+    )
+    for name in ("spikes", "model_nats", "reference_nats", "evaluation_nats", "saturated_nats"):
+        found = rows.pivot(index="horizon_bin", columns="unit_id", values=name).to_numpy()
+        np.testing.assert_array_equal(found, getattr(sums, name))
+    assert rows.groupby("horizon_bin")["windows"].first().iloc[[0, 45]].tolist() == [94, 93]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("start_us", lambda forecast: forecast.start_us + 1),
+        ("target_mask", lambda forecast: ~forecast.target_mask),
+        ("observed", lambda forecast: np.roll(forecast.observed, 1, axis=1)),
+        ("reference_log_rate", lambda forecast: forecast.reference_log_rate + 0.1),
+        ("unit_id", lambda forecast: forecast.unit_id[::-1]),
+        ("fold", lambda forecast: "another"),
+        ("session", lambda forecast: "another"),
+        ("bin_us", lambda forecast: 10_000),
+    ],
+)
+def test_methods_that_were_asked_different_questions_are_not_compared(tmp_path, name, change):
+    made = make_session(1)
+    other = forecast_of(made, "shrinkage")
+    paths = _write_pair(tmp_path, forecast_of(made, "oracle"), replace(other, **{name: change(other)}))
+    with pytest.raises(ScoringError, match=name):
+        score_session(forecasts=paths, output=tmp_path / "scores.parquet")
+    assert not (tmp_path / "scores.parquet").exists()
+
+
+def test_a_method_counts_once(tmp_path):
+    forecast = forecast_of(make_session(1), "oracle")
+    with pytest.raises(ScoringError, match="repeats"):
+        score_session(forecasts=_write_pair(tmp_path, forecast, forecast), output=tmp_path / "scores.parquet")
+
+
+def test_a_left_out_session_is_an_empty_table_with_the_reason(run):
+    path = run / "scores" / f"{make_session(SESSIONS).name}.parquet"
+    assert len(pd.read_parquet(path)) == 0
+    assert left_out_reason(path)["left_out"] == "no spikes in the reference window"
+    assert left_out_reason(path)["session"] == make_session(SESSIONS).name
+    assert left_out_reason(run / "scores" / f"{make_session(0).name}.parquet") is None
+    assert _table(run, "left_out")["reason"].tolist() == ["no spikes in the reference window"]
+
+
+def test_training_sessions_that_were_left_out_are_listed_too(run, tmp_path):
+    identity = {"source": "nwb", "subject": "Cori", "lab": "", "date": "2016-12-14"}
+    write_session(tmp_path / "bad.h5", left_out_session(session_id="bad", reason="clock jumps", **identity))
+    write_made_session(tmp_path / "good.h5", make_session(0))
+    table = left_out_table([], [tmp_path / "bad.h5", tmp_path / "good.h5"])
+    assert table[["session", "reason", "fold"]].to_numpy().tolist() == [["bad", "clock jumps", ""]]
+
+
+# tables
+
+
+def test_the_reference_mean_scores_exactly_zero_in_every_table(run):
+    for name in ("sessions", "horizon_sessions", "horizon", "regions_sessions", "regions", "summary"):
+        table = _table(run, name)
+        rows = table[(table["method"] == "reference_mean") & (table["null"] == "reference")]
+        assert len(rows)
+        assert (rows["bits_per_spike"] == 0).all(), name
+
+
+def test_scores_are_those_that_the_true_rates_lead_to_expect(run):
+    sessions = _table(run, "sessions").query("null == 'reference'")
+    for method in KNOWLEDGE:
+        expected = np.mean([expected_bits_per_spike(make_session(number), method) for number in range(SESSIONS)])
+        found = sessions.loc[sessions["method"] == method, "bits_per_spike"].mean()
+        assert found == pytest.approx(expected, abs=0.01), method
+
+
+def test_a_session_row_is_the_ratio_of_its_sums(run):
+    made = make_session(3)
+    scores = pd.read_parquet(run / "scores" / f"{made.name}.parquet").query("method == 'oracle'")
+    rows = _table(run, "sessions").query("method == 'oracle' and session == @made.name").set_index("null")
+    for null in ("reference", "evaluation"):
+        expected = bits_per_spike(
+            model_nats=scores["model_nats"].sum(),
+            null_nats=scores[f"{null}_nats"].sum(),
+            spikes=scores["spikes"].sum(),
+        )
+        assert rows.loc[null, "bits_per_spike"] == pytest.approx(expected, abs=1e-12)
+    units = scores.groupby("unit_id")[["model_nats", "evaluation_nats", "saturated_nats"]].sum()
+    d2 = poisson_d2(**{name: units[name].to_numpy() for name in units})
+    assert rows.loc["evaluation", "poisson_d2"] == pytest.approx(np.nanmean(d2), abs=1e-12)
+    assert np.isnan(rows.loc["reference", "poisson_d2"])
+    assert "train" not in rows.index  # no method of this run gives one
+
+
+def test_horizon_bins_and_regions_add_up_to_the_session(run):
+    whole = _table(run, "sessions").query("null == 'reference'").set_index(["session", "method"])
+    for name in ("horizon_sessions", "regions_sessions"):
+        parts = _table(run, name).groupby(["session", "method"])[["gain_nats", "spikes"]].sum()
+        parts = parts.loc[whole.index]
+        np.testing.assert_allclose(parts["gain_nats"], whole["gain_nats"], rtol=1e-9, atol=1e-9)
+        np.testing.assert_array_equal(parts["spikes"], whole["spikes"])
+
+
+def test_the_first_horizon_bin_reaches_to_its_end(run):
+    horizon = _table(run, "horizon")
+    assert horizon["horizon_ms"].min() == 20.0
+    assert horizon["horizon_ms"].max() == 1000.0
+
+
+def test_seeds_are_averaged_within_a_session_and_their_spread_is_kept(run):
+    made = make_session(0)
+    scores = pd.read_parquet(run / "scores" / f"{made.name}.parquet").query("method == 'neurohorizon'")
+    sums = scores.groupby("seed")[["model_nats", "reference_nats", "spikes"]].sum()
+    by_seed = bits_per_spike(
+        model_nats=sums["model_nats"].to_numpy(),
+        null_nats=sums["reference_nats"].to_numpy(),
+        spikes=sums["spikes"].to_numpy(),
+    )
+    row = _table(run, "sessions").query("method == 'neurohorizon' and session == @made.name and null == 'reference'")
+    assert row["bits_per_spike"].item() == pytest.approx(by_seed.mean(), abs=1e-12)
+    assert row["seed_sd"].item() == pytest.approx(by_seed.std(ddof=1), abs=1e-12)
+    assert row["seeds"].item() == 2
+    assert (_table(run, "summary").query("method == 'neurohorizon'")["sessions"] == SESSIONS).all()
+
+
+def test_the_summary_counts_animals_orders_methods_and_names_its_null(run):
+    summary = _table(run, "summary").query("null == 'reference'").set_index("method")
+    assert summary.index.tolist() == list(KNOWLEDGE)
+    assert (summary["animals"] == 4).all()
+    assert summary.loc["oracle", "share_of_oracle"] == 1.0
+    expected = summary.loc["shrinkage", "bits_per_spike"] / summary.loc["oracle", "bits_per_spike"]
+    assert summary.loc["shrinkage", "share_of_oracle"] == pytest.approx(expected)
+    inside = (summary["lower"] <= summary["bits_per_spike"]) & (summary["bits_per_spike"] <= summary["upper"])
+    assert inside.all()
+
+
+def test_the_comparisons_are_paired_and_adjusted_over_the_declared_family_alone(run):
+    comparisons = _table(run, "comparisons").set_index("against")
+    assert comparisons.loc["shrinkage", "lower"] > 0
+    assert comparisons.loc["shrinkage", "p"] == 2.0**-3
+    assert comparisons.loc["shrinkage", "p_holm"] == 5 * 2.0**-3
+    assert not comparisons.loc["oracle", "declared"]
+    assert np.isnan(comparisons.loc["oracle", "p_holm"])
+    summary = _table(run, "summary").query("null == 'reference'").set_index("method")
+    assert summary.loc["neurohorizon", "over_shrinkage"] == comparisons.loc["shrinkage", "difference"]
+    assert summary.loc["neurohorizon", "over_shrinkage_p_holm"] == comparisons.loc["shrinkage", "p_holm"]
+
+
+def test_an_interval_does_not_depend_on_which_other_methods_were_run(run):
+    sessions = _table(run, "sessions")
+    few = sessions[sessions["method"].isin(["neurohorizon", "shrinkage"])]
+    comparisons = comparison_table(few, RESAMPLING)
+    alone = summary_table(few, comparisons, RESAMPLING).set_index(["null", "method"])
+    among = _table(run, "summary").set_index(["null", "method"])
+    row = ("reference", "neurohorizon")
+    for name in ("bits_per_spike", "lower", "upper", "pooled_lower", "over_shrinkage_upper"):
+        assert alone.loc[row, name] == among.loc[row, name]
+    assert "share_of_oracle" not in alone
+    assert comparisons["p_holm"].tolist() == comparisons["p"].tolist()
+
+
+def test_tsv_and_text_say_what_the_parquet_says(run):
+    summary = pd.read_csv(run / "tables" / "summary.tsv", sep="\t")
+    np.testing.assert_allclose(summary["bits_per_spike"], _table(run, "summary")["bits_per_spike"], rtol=1e-9)
+    text = (run / "tables" / "summary.txt").read_text()
+    oracle = _table(run, "summary").query("method == 'oracle' and null == 'reference'")["bits_per_spike"].item()
+    assert f"{oracle:+.4f}" in text
+    assert "Left out: 1 session," in text
+    assert "animal-1 were trained on" in text
+    assert "no p can be below 0.12" in text
+
+
+def test_the_same_scores_in_any_order_give_the_same_bytes(run, tmp_path):
+    scores = sorted((run / "scores").glob("*.parquet"), reverse=True)
+    make_tables(scores=scores, folder=tmp_path, resampling=RESAMPLING, shared_subjects=["animal-1"])
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (run / "tables" / path.name).read_bytes(), path.name
+
+
+def test_a_session_scored_twice_is_an_error(run):
+    path = run / "scores" / f"{make_session(0).name}.parquet"
+    with pytest.raises(TableError, match="more than one score file"):
+        pool_scores([path, path])
+
+
+def test_a_run_without_any_session_says_so(run):
+    with pytest.raises(TableError, match="all were left out"):
+        pool_scores([run / "scores" / f"{make_session(SESSIONS).name}.parquet"])
+
+
+def test_a_score_of_minus_infinity_reaches_the_tables(tmp_path):
+    made = make_session(1)
+    forecast = forecast_of(made, "neurohorizon", seed=0)
+    log_rate = forecast.log_rate.copy()
+    log_rate[..., 5] = -np.inf  # a unit that fires
+    paths = _write_pair(tmp_path, replace(forecast, log_rate=log_rate), forecast_of(made, "shrinkage"))
+    score_session(forecasts=paths, output=tmp_path / "scores.parquet")
+    sessions = session_table(pool_scores([tmp_path / "scores.parquet"])).set_index(["null", "method"])
+    assert sessions.loc[("reference", "neurohorizon"), "bits_per_spike"] == -np.inf
+    assert np.isfinite(sessions.loc[("reference", "shrinkage"), "bits_per_spike"])
+
+
+def test_a_train_null_is_reported_where_a_method_gives_one(tmp_path):
+    made = make_session(1)
+    first, second = (forecast_of(made, name) for name in ("neurohorizon", "shrinkage"))
+    paths = _write_pair(tmp_path, replace(first, train_log_rate=made.reference_log_rate + 0.2), second)
+    score_session(forecasts=paths, output=tmp_path / "scores.parquet")
+    sessions = session_table(pool_scores([tmp_path / "scores.parquet"])).query("null == 'train'")
+    assert sessions["method"].tolist() == ["neurohorizon"]
+
+
+# example
+
+
+def test_the_example_window_has_the_median_spike_count_and_is_valid_throughout():
+    observed = np.zeros((6, 4, 2), np.uint8)
+    observed[:, 0, 0] = [9, 4, 1, 6, 5, 2]
+    target_mask = np.ones((6, 4), bool)
+    target_mask[4, 3] = False
+    context_valid = np.array([True, True, True, True, True, False])
+    # windows 0-3 are whole, with 9, 4, 1 and 6 spikes: the lower median is 4
+    assert choose_window(observed=observed, target_mask=target_mask, context_valid=context_valid) == 1
+
+
+def test_the_example_shows_the_spikes_of_the_session_around_the_origin(run):
+    made = make_session(0)
+    example = read_example(run / "tables" / "example.h5")
+    first = round(example.origin_s * 50)
+    assert first in made.starts
+    shown = [int(name[-3:]) for name in example.unit_id]
+    np.testing.assert_array_equal(shown, np.argsort(-made.reference_log_rate, kind="stable")[:10])
+    bins = np.floor(example.spike_time_ms / 20).astype(int) + CONTEXT_BINS
+    counts = np.zeros((2 * CONTEXT_BINS, 10), int)
+    np.add.at(counts, (bins, example.spike_unit), 1)
+    np.testing.assert_array_equal(counts, made.counts[first - CONTEXT_BINS : first + CONTEXT_BINS][:, shown])
+    np.testing.assert_allclose(
+        example.context_population_hz, made.counts[first - CONTEXT_BINS : first].mean(axis=1) * 50, atol=1e-9
+    )
+    window = np.flatnonzero(made.starts == first)[0]
+    forecast = forecast_of(made, "neurohorizon", seed=0)
+    np.testing.assert_allclose(example.rate_hz, np.exp(forecast.log_rate[window][:, shown]) * 50, rtol=1e-6)
+
+
+def test_the_example_skips_a_session_that_was_left_out(run, tmp_path):
+    left_out = make_session(SESSIONS).name
+    names = [left_out, make_session(0).name]
+    make_example(
+        sessions=[tmp_path / "never-opened.h5", run / "session.h5"],
+        forecasts=[run / "forecasts" / name / "neurohorizon_seed-0.h5" for name in names],
+        context_bins=10,
+        units=4,
+        output=tmp_path / "example.h5",
+    )
+    assert read_example(tmp_path / "example.h5").session == names[1]
+
+
+# figures
+
+
+TABLES_OF = {
+    "paired": ("sessions", "summary"),
+    "horizon": ("horizon",),
+    "example": ("example",),
+    "main": ("example", "horizon", "sessions", "summary"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES_OF)
+def test_every_figure_is_drawn_in_three_formats_the_same_bytes_each_time(run, tmp_path, name):
+    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    style = pytest.importorskip("neurohorizon.evaluation.style")
+    example = read_example(run / "tables" / "example.h5")
+    tables = {table: example if table == "example" else _table(run, table) for table in TABLES_OF[name]}
+    signatures = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
+    for time in ("first", "again"):
+        style.save_figure(
+            getattr(figures, f"draw_{name}")(**tables), [tmp_path / time / f"{name}.{suffix}" for suffix in signatures]
+        )
+    for suffix, signature in signatures.items():
+        content = (tmp_path / "first" / f"{name}.{suffix}").read_bytes()
+        assert content.startswith(signature)
+        assert content == (tmp_path / "again" / f"{name}.{suffix}").read_bytes()
+        assert b"CreationDate" not in content
+        assert b"dc:date" not in content
+
+
+def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
+    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    style = pytest.importorskip("neurohorizon.evaluation.style")
+    command = [sys.executable, ROOT / "workflow" / "scripts" / "draw_figures.py", "horizon"]
+    command += ["--horizon", run / "tables" / "horizon.parquet", "--output", tmp_path / "there.svg"]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    style.save_figure(figures.draw_horizon(_table(run, "horizon")), [tmp_path / "here.svg"])
+    assert (tmp_path / "there.svg").read_bytes() == (tmp_path / "here.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("sessions", "methods"),
+    [
+        (1, tuple(KNOWLEDGE)),
+        (3, ("reference_mean", "neurohorizon")),
+        (30, ("reference_mean", "shrinkage", "neurohorizon")),
+    ],
+)
+def test_figures_stand_one_session_thirty_and_missing_methods(tmp_path, sessions, methods):
+    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    scores = write_run(tmp_path, sessions=min(sessions, 3), methods=methods)
+    make_tables(scores=scores, folder=tmp_path / "tables", resampling=RESAMPLING)
+    table, summary, horizon = (_table(tmp_path, name) for name in ("sessions", "summary", "horizon"))
+    if sessions == 30:  # copies of the same animals under other names
+        copies = [table.assign(session=table["session"] + str(n), subject=table["subject"] + str(n)) for n in range(15)]
+        table = pd.concat(copies, ignore_index=True)
+        summary = summary_table(table, comparison_table(table, RESAMPLING), RESAMPLING)
+    figure = figures.draw_paired(table, summary)
+    (axes,) = figure.axes
+    shown = [method for method in methods if method != "reference_mean"]
+    assert len(axes.get_xticklabels()) == len(shown)
+    assert "bits/spike" in axes.get_ylabel()
+    assert "reference-window" in axes.get_ylabel()
+    lines = figures.draw_horizon(horizon).axes[0].get_legend_handles_labels()[1]
+    assert len(lines) == len(shown)
+
+
+def test_the_paired_figure_shows_the_numbers_of_its_tables(run):
+    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    sessions, summary = _table(run, "sessions"), _table(run, "summary").query("null == 'reference'")
+    axes = figures.draw_paired(sessions, _table(run, "summary")).axes[0]
+    (bars,) = axes.containers
+    means = summary.loc[summary["method"] != "reference_mean", "bits_per_spike"].to_numpy()
+    np.testing.assert_allclose(bars.lines[0].get_ydata(), means)
+    drawn = np.sort(np.concatenate([line.get_ydata() for line in axes.lines if line.get_marker() in ("o", "s", "^")]))
+    expected = sessions.query("null == 'reference' and method != 'reference_mean'")["bits_per_spike"]
+    np.testing.assert_allclose(drawn, np.sort(expected))
+
+
+def test_a_figure_is_not_saved_in_a_format_with_dates(tmp_path):
+    style = pytest.importorskip("neurohorizon.evaluation.style")
+    figures = pytest.importorskip("matplotlib.figure")
+    with pytest.raises(ValueError, match=r"\.svg, \.pdf, \.png"):
+        style.save_figure(figures.Figure(), [tmp_path / "figure.tiff"])
