@@ -1,0 +1,276 @@
+"""Population readout in closed form: from a session's own population modes to each unit's log rate.
+
+Fitted on the reference window alone, by ridge regressions that share one eigendecomposition; no gradient
+step, no parameter that is learned across sessions. How far to trust it is for the forecaster to learn.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from neurohorizon.config import Readout, Timeline
+from neurohorizon.inputs.counts import reference_counts
+from neurohorizon.inputs.reference import WINDOW_NAMES, read_reference
+from neurohorizon.session import read_session
+
+FOLDS = 4
+MOST_ORIGINS = 20_000  # evenly spaced over the reference window; more change the weights little
+LARGEST_LOG_GAIN = 3.0
+AXES = {
+    "mean_counts": "unit",
+    "modes": "unit, mode",
+    "scale": "span, mode",
+    "span_edges_bins": "span",
+    "weights": "span * mode, unit, group",
+    "trust": "unit, 2 * group",
+}
+"""Arrays of a readout and their axes, in memory and in its file."""
+
+
+@dataclass(frozen=True)
+class PopulationReadout:
+    """Weights from population modes over spans of recent history to log gains.
+
+    Attributes:
+        mean_counts: Expected counts per bin in the reference window, [unit].
+        modes: Loading of each unit on each mode, for Pearson residuals, [unit, mode].
+        scale: Standard deviation of each mode's mean over each span, [span, mode].
+        span_edges_bins: Rising ends of the spans, in bins before the origin, [span].
+        weights: Log gain per standard deviation, float32, [span * mode, unit, group].
+        trust: Cross-validated on blocks of the reference window: first the gain in nats per expected spike for
+            each group of horizon bins, then the slope of the outcome on the readout, float32, [unit, 2 * group].
+    """
+
+    mean_counts: np.ndarray
+    modes: np.ndarray
+    scale: np.ndarray
+    span_edges_bins: np.ndarray
+    weights: np.ndarray
+    trust: np.ndarray
+
+    def log_gain(
+        self, context: np.ndarray, context_mask: np.ndarray, units: np.ndarray, heard: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Read the log gain of units out of contexts.
+
+        Args:
+            context: Counts, oldest bin first, 0 where masked, [window, context bin, unit].
+            context_mask: Valid bins, [window, context bin].
+            units: Indices of the units to read out, [head].
+            heard: Whether a unit may be listened to, [unit]; None: all.
+
+        Returns:
+            Natural log gain over the reference rate, float32, [window, head, group].
+        """
+        weights = self.weights[:, units]
+        if not weights.size:
+            return np.zeros((context.shape[0], *weights.shape[1:]), np.float32)
+        residual = _pearson(context[:, ::-1], self.mean_counts)
+        if heard is not None:
+            residual = residual * heard
+        # one product for all bins, then sums over spans
+        activity = (residual @ self.modes) * context_mask[:, ::-1, None]
+        starts = [0, *self.span_edges_bins[:-1]]
+        usable = slice(0, int(self.span_edges_bins[-1]))
+        sums = np.add.reduceat(activity[:, usable], starts, axis=1)
+        valid = np.add.reduceat(context_mask[:, ::-1][:, usable].astype(np.float32), starts, axis=1)
+        state = sums / np.maximum(valid, 1)[..., None] / self.scale
+        state = state.reshape(len(state), -1).astype(np.float32)
+        gain = (state @ weights.reshape(len(weights), -1)).reshape(len(state), *weights.shape[1:])
+        return np.clip(gain, -LARGEST_LOG_GAIN, LARGEST_LOG_GAIN)
+
+
+def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, readout: Readout) -> PopulationReadout:
+    """Fit the readout on binned spikes of a reference window.
+
+    The population state at a forecast origin is the mean, over each span before it, of the leading principal
+    components of Pearson residuals. For each group of horizon bins, a unit's count relative to its mean, less
+    what its own recent history predicts, is regressed on that state. The penalty is that of a Gaussian prior on
+    log-gain weights under a Poisson likelihood linearised at the mean rate, so it falls with the unit's rate:
+    ``(Z'Z + precision / mean_counts) w = Z'r``. The precision is chosen for each group by the expected Poisson
+    gain on held-out blocks of the reference window.
+
+    Args:
+        counts: Observed spikes per bin, [bin, unit].
+        segment: Index of the valid interval that each bin lies in, non-decreasing, [bin].
+        log_rate: Natural log of the expected spikes per bin, [unit].
+        readout: Its section of the configuration.
+    """
+    n_bins, n_units = counts.shape
+    edges = np.asarray(readout.span_edges_bins)
+    groups = np.asarray(readout.horizon_edges_bins)
+    n_modes = min(readout.modes, n_units, n_bins)
+    mean_counts = np.exp(log_rate)
+    if n_modes == 0:
+        return silent_readout(log_rate, readout)
+
+    residual = _pearson(counts, mean_counts)
+    modes = _principal_modes(residual, segment, n_modes)
+    first_of_segment = np.searchsorted(segment, segment)
+    last_of_segment = np.searchsorted(segment, segment, side="right")
+    origins = np.flatnonzero(first_of_segment < np.arange(n_bins))  # at least one context bin
+    origins = origins[:: max(1, -(-origins.size // MOST_ORIGINS))]
+    lower, upper = first_of_segment[origins], last_of_segment[origins]
+
+    spans = list(zip([0, *edges[:-1]], edges, strict=True))
+    past = [(np.maximum(origins - far, lower), np.maximum(origins - near, lower)) for near, far in spans]
+    projected = _cumulative(residual @ modes)
+    state = np.stack([_mean_between(projected, *span) for span in past], axis=1)  # [origin, span, mode]
+    scale = np.maximum(state.std(axis=0), 1e-6)
+    state = (state / scale).reshape(origins.size, -1)
+
+    relative = _cumulative(counts / mean_counts - 1)
+    own = np.stack([_mean_between(relative, *span) for span in past], axis=2)  # [origin, unit, span]
+    block = np.arange(origins.size) * FOLDS // origins.size
+    precisions = np.asarray(readout.ridge)
+
+    weights = np.zeros((state.shape[1], n_units, groups.size), np.float32)
+    trust = np.zeros((n_units, 2, groups.size), np.float32)
+    for group, (near, far) in enumerate(zip([0, *groups[:-1]], groups, strict=True)):
+        start, stop = np.minimum(origins + near, upper), np.minimum(origins + far, upper)
+        # the means of a group are over its valid bins; origins with none do not count
+        share = ((stop - start) / (far - near)).astype(np.float32)
+        outcome = _mean_between(relative, start, stop)
+        surprise = outcome - _own_history(own, outcome, share, mean_counts * (far - near))
+        weights[:, :, group], trust[:, :, group] = _ridge(
+            state, surprise, share, mean_counts * (far - near), block, precisions
+        )
+    return PopulationReadout(
+        mean_counts=mean_counts.astype(np.float32),
+        modes=modes,
+        scale=scale.astype(np.float32),
+        span_edges_bins=edges,
+        weights=weights,
+        trust=trust.reshape(n_units, -1),
+    )
+
+
+def silent_readout(log_rate: np.ndarray, readout: Readout) -> PopulationReadout:
+    """Make a readout that says nothing: no modes, no gain, no trust."""
+    n_units, n_groups = log_rate.size, len(readout.horizon_edges_bins)
+    edges = np.asarray(readout.span_edges_bins)
+    return PopulationReadout(
+        mean_counts=np.exp(log_rate).astype(np.float32),
+        modes=np.zeros((n_units, 0), np.float32),
+        scale=np.ones((edges.size, 0), np.float32),
+        span_edges_bins=edges,
+        weights=np.zeros((0, n_units, n_groups), np.float32),
+        trust=np.zeros((n_units, 2 * n_groups), np.float32),
+    )
+
+
+def _pearson(counts: np.ndarray, mean_counts: np.ndarray) -> np.ndarray:
+    return ((counts - mean_counts) / np.sqrt(mean_counts)).astype(np.float32)
+
+
+def _principal_modes(residual: np.ndarray, segment: np.ndarray, n_modes: int) -> np.ndarray:
+    """Return the leading eigenvectors of the covariance of residuals, smoothed over pairs of bins in a segment."""
+    same = segment[1:] == segment[:-1]
+    pairs = (residual[1:] + residual[:-1])[same] / 2 if same.any() else residual
+    covariance = np.asarray(pairs.T @ pairs, np.float64) / len(pairs)
+    return np.linalg.eigh(covariance)[1][:, : -n_modes - 1 : -1].astype(np.float32)
+
+
+def _cumulative(values: np.ndarray) -> np.ndarray:
+    total = np.zeros((len(values) + 1, values.shape[1]))
+    np.cumsum(values, axis=0, dtype=np.float64, out=total[1:])
+    return total
+
+
+def _mean_between(cumulative: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """Return the mean of rows ``start`` to ``stop`` (excluded), 0 where there are none."""
+    length = np.maximum(stop - start, 1)[:, None]
+    return ((cumulative[stop] - cumulative[start]) / length).astype(np.float32)
+
+
+def _own_history(own: np.ndarray, outcome: np.ndarray, share: np.ndarray, information: np.ndarray) -> np.ndarray:
+    """Predict each unit's outcome from its own recent history, a small ridge a unit.
+
+    Args:
+        own: Mean relative count in each span, [origin, unit, span].
+        outcome: Mean relative count in the horizon group, [origin, unit].
+        share: Valid share of the group, [origin].
+        information: Expected counts in the group, the Fisher information of a log gain, [unit].
+    """
+    weighted = own * share[:, None, None]
+    gram = np.einsum("tus,tur->usr", weighted, own)
+    gram += np.eye(own.shape[2]) * (30.0 / information)[:, None, None]
+    slope = np.linalg.solve(gram, np.einsum("tus,tu->us", weighted, outcome)[..., None])[..., 0]
+    return np.einsum("tus,us->tu", own, slope.astype(np.float32))
+
+
+def _ridge(
+    state: np.ndarray,
+    surprise: np.ndarray,
+    share: np.ndarray,
+    information: np.ndarray,
+    block: np.ndarray,
+    precisions: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit weights [state, unit] with the precision that predicts held-out blocks best, and their trust [unit, 2]."""
+    gram = np.stack([_gram(state, share, block == fold) for fold in range(FOLDS)])
+    cross = np.stack([(state * share[:, None])[block == fold].T @ surprise[block == fold] for fold in range(FOLDS)])
+    agreement = np.zeros((precisions.size, surprise.shape[1]))
+    power = np.zeros_like(agreement)
+    for fold in range(FOLDS):
+        held = block == fold
+        fits = _solve(gram.sum(0) - gram[fold], cross.sum(0) - cross[fold], information, precisions)
+        for index, weights in enumerate(fits):
+            predicted = state[held] @ weights
+            agreement[index] += np.einsum("t,tu,tu->u", share[held], predicted, surprise[held])
+            power[index] += np.einsum("t,tu,tu->u", share[held], predicted, predicted)
+    gain = agreement - power / 2  # of the log-likelihood per expected spike, to second order
+    best = int(np.argmax(gain @ information))
+    weights = _solve(gram.sum(0), cross.sum(0), information, precisions[best : best + 1])[0]
+    slope = agreement[best] / (power[best] + 1e-3 * share.sum())
+    return weights, np.stack([gain[best] / share.sum(), slope], axis=1)
+
+
+def _gram(state: np.ndarray, share: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return (state[rows] * share[rows, None]).T @ state[rows]
+
+
+def _solve(gram: np.ndarray, cross: np.ndarray, information: np.ndarray, precisions: np.ndarray) -> list[np.ndarray]:
+    values, vectors = np.linalg.eigh(np.asarray(gram, np.float64))
+    rotated = vectors.T @ cross
+    return [
+        (vectors @ (rotated / (values[:, None] + precision / information))).astype(np.float32)
+        for precision in precisions
+    ]
+
+
+def compute_readout_file(
+    session_path: str | Path, features_path: str | Path, out_path: str | Path, *, readout: Readout, timeline: Timeline
+) -> None:
+    """Fit the readout on every reference window of a session's feature file, and write them whole or not at all.
+
+    A session that was left out has no units, and so has its file.
+    """
+    session = read_session(session_path)
+    out_path = Path(out_path)
+    out_path.parent.mkdir(parents=True, exist_ok=True)
+    part = out_path.with_name(f".{out_path.name}.part")
+    with h5py.File(part, "w") as file:
+        for name in WINDOW_NAMES:
+            window = read_reference(features_path, name)
+            counts, segment = reference_counts(
+                session.spike_times_us,
+                session.spike_unit,
+                n_units=session.n_units,
+                intervals=window.intervals,
+                bin_us=timeline.bin_ms * 1000,
+            )
+            fitted = fit_readout(counts, segment, window.log_rate, readout)
+            for field, axes in AXES.items():
+                dataset = file.create_dataset(f"{name}/{field}", data=getattr(fitted, field))
+                dataset.attrs["axes"] = axes
+    os.replace(part, out_path)
+
+
+def read_readout(path: str | Path, name: str) -> PopulationReadout:
+    """Read the readout of one reference window."""
+    with h5py.File(path, "r") as file:
+        return PopulationReadout(**{field: file[name][field][:] for field in AXES})

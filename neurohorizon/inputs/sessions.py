@@ -1,0 +1,93 @@
+"""What a model may know of a session, put together from its files for one use of its time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from neurohorizon.config import Readout
+from neurohorizon.inputs.readout import PopulationReadout, read_readout, silent_readout
+from neurohorizon.inputs.reference import read_reference
+from neurohorizon.inputs.windows import SessionInputs
+from neurohorizon.session import Session, SpikeReader, read_session
+from neurohorizon.timeline import Intervals
+
+Use = Literal["early", "late", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class SessionPaths:
+    """Files of one session.
+
+    Attributes:
+        session: Spikes, units and valid time.
+        features: Reference features.
+        readout: Closed-form readouts; None for a model that has none.
+    """
+
+    session: Path
+    features: Path
+    readout: Path | None = None
+
+
+def pair_paths(sessions: Sequence[Path], features: Sequence[Path], readouts: Sequence[Path]) -> list[SessionPaths]:
+    """Pair the files of sessions that are listed in the same order; there may be no readouts at all."""
+    readouts = readouts or [None] * len(sessions)
+    return [SessionPaths(*files) for files in zip(sessions, features, readouts, strict=True)]
+
+
+def load_inputs(
+    paths: SessionPaths, use: Use, *, groups: Sequence[str], readout: Readout | None
+) -> SessionInputs | None:
+    """Load a session for one use, whose targets never overlap the reference window that it is known by.
+
+    ``early`` and ``late`` are the two halves of a training session's training part: each is the reference window
+    of targets in the other. ``validation`` knows all of the training part and has its targets after it.
+    ``test`` knows the reference part of a held-out session and has its targets after it.
+
+    Args:
+        paths: Its files.
+        use: The reference window.
+        groups: Groups of reference features to give.
+        readout: Shape of the readout that says nothing, for a session without a readout file; None: no readout
+            at all, for what does not read one.
+
+    Returns:
+        The inputs; None for a session that was left out.
+    """
+    session = read_session(paths.session)
+    if session.left_out is not None:
+        return None
+    window = read_reference(paths.features, use)
+    columns = [index for index, group in enumerate(window.groups) if group in groups]
+    return SessionInputs(
+        session_id=session.session_id,
+        spikes=SpikeReader(paths.session),
+        domain=session.domain,
+        part=_target_part(session, paths, use),
+        features=np.ascontiguousarray(window.values[:, columns]),
+        log_rate=window.log_rate.astype(np.float32),
+        readout=_readout(paths, use, window.log_rate, readout),
+    )
+
+
+def feature_columns(features: Path, groups: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the features in some groups, in the order in which models read them."""
+    window = read_reference(features, "test")
+    return tuple(name for name, group in zip(window.names, window.groups, strict=True) if group in groups)
+
+
+def _readout(paths: SessionPaths, use: Use, log_rate: np.ndarray, readout: Readout | None) -> PopulationReadout | None:
+    if paths.readout is not None:
+        return read_readout(paths.readout, use)
+    return silent_readout(log_rate, readout) if readout else None
+
+
+def _target_part(session: Session, paths: SessionPaths, use: Use) -> Intervals:
+    if use == "validation":
+        return session.splits.validation
+    if use == "test":
+        return session.splits.test
+    return read_reference(paths.features, {"early": "late", "late": "early"}[use]).intervals

@@ -1,0 +1,380 @@
+"""Windows of a session: context before a forecast origin, target after it.
+
+All counting is exact integer arithmetic on microseconds. Bins that are not wholly inside valid time
+are masked, never zero. Nothing at or after the origin enters what a model reads.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurohorizon.config import Timeline
+from neurohorizon.inputs.readout import PopulationReadout
+from neurohorizon.session import SpikeReader
+from neurohorizon.timeline import Intervals, to_s, to_us
+
+
+@dataclass(frozen=True)
+class WindowShape:
+    """Lengths of a window in integer bins, and the spans of recent history.
+
+    Attributes:
+        bin_us: Bin width in microseconds.
+        context_bins: Bins before the forecast origin.
+        horizon_bins: Bins from the forecast origin on.
+        history_edges_bins: Rising ends of the spans, in bins before the origin; the first span
+            starts at the origin.
+    """
+
+    bin_us: int
+    context_bins: int
+    horizon_bins: int
+    history_edges_bins: tuple[int, ...]
+
+    @classmethod
+    def of(cls, timeline: Timeline, history_edges_bins: tuple[int, ...] | None = None) -> "WindowShape":
+        """Take lengths from the configuration; with no edges, the whole context is one span of history."""
+        return cls(
+            bin_us=timeline.bin_ms * 1000,
+            context_bins=timeline.context_bins,
+            horizon_bins=timeline.horizon_bins,
+            history_edges_bins=history_edges_bins or (timeline.context_bins,),
+        )
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """Spikes of a session, sorted by time; the arrays may be memory maps, of which only windows are read.
+
+    Attributes:
+        times_s: Times in seconds, float64, [spike].
+        unit: Index of the unit, [spike].
+        n_units: Number of units, silent ones included.
+    """
+
+    times_s: np.ndarray
+    unit: np.ndarray
+    n_units: int
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Counts and spikes of windows of one session.
+
+    Attributes:
+        origin_us: First microsecond of the first target bin, [window].
+        context: Observed counts before the origin, oldest bin first, 0 where masked, [window, context bin, unit].
+        context_mask: Whether a context bin is valid time, [window, context bin].
+        target: Observed counts from the origin on, 0 where masked, [window, horizon bin, unit].
+        target_mask: Whether a target bin is valid time, [window, horizon bin].
+        spike_window: Window of each context spike in valid time, [spike].
+        spike_unit: Unit of that spike, [spike].
+        spike_age_bins: Its age at the origin in bins, above 0, float32, [spike].
+    """
+
+    origin_us: np.ndarray
+    context: np.ndarray
+    context_mask: np.ndarray
+    target: np.ndarray
+    target_mask: np.ndarray
+    spike_window: np.ndarray
+    spike_unit: np.ndarray
+    spike_age_bins: np.ndarray
+
+
+def cut_windows(spikes: Spikes | SpikeReader, domain: Intervals, origin_us: np.ndarray, shape: WindowShape) -> Windows:
+    """Count the spikes around each forecast origin.
+
+    Args:
+        spikes: Spikes of the session.
+        domain: Valid time of the session.
+        origin_us: Forecast origins, int64 microseconds, in any order, [window].
+        shape: Lengths in bins.
+    """
+    origin_us = np.asarray(origin_us, np.int64)
+    n_windows, n_bins = origin_us.size, shape.context_bins + shape.horizon_bins
+    start_us = origin_us - shape.context_bins * shape.bin_us
+    # a microsecond wide on both sides: the integers below decide
+    first = np.searchsorted(spikes.times_s, to_s(start_us - 1))
+    last = np.searchsorted(spikes.times_s, to_s(start_us + n_bins * shape.bin_us + 1))
+    index, window = _concatenated_ranges(first, last)
+    elapsed_us = to_us(spikes.times_s[index]) - start_us[window]
+    bin_index = elapsed_us // shape.bin_us
+    inside = (bin_index >= 0) & (bin_index < n_bins)
+    index, window, bin_index, elapsed_us = index[inside], window[inside], bin_index[inside], elapsed_us[inside]
+    unit = np.asarray(spikes.unit[index], np.int64)
+
+    mask = _valid_bins(domain, start_us[:, None] + np.arange(n_bins) * shape.bin_us, shape.bin_us)
+    keep = mask[window, bin_index]
+    window, unit, bin_index, elapsed_us = window[keep], unit[keep], bin_index[keep], elapsed_us[keep]
+    cell = (window * n_bins + bin_index) * spikes.n_units + unit
+    counts = np.bincount(cell, minlength=n_windows * n_bins * spikes.n_units)
+    counts = counts.reshape(n_windows, n_bins, spikes.n_units)
+
+    before = bin_index < shape.context_bins
+    age_us = shape.context_bins * shape.bin_us - elapsed_us[before]
+    return Windows(
+        origin_us=origin_us,
+        context=counts[:, : shape.context_bins],
+        context_mask=mask[:, : shape.context_bins],
+        target=counts[:, shape.context_bins :],
+        target_mask=mask[:, shape.context_bins :],
+        spike_window=window[before],
+        spike_unit=unit[before],
+        spike_age_bins=(age_us / shape.bin_us).astype(np.float32),
+    )
+
+
+def evaluation_origins(part: Intervals, shape: WindowShape, stride_bins: int) -> np.ndarray:
+    """List the origins of the windows that lie wholly inside one interval, a stride apart.
+
+    Each interval is slid over from its own start, so that trials are cut at the same place.
+
+    Returns:
+        Forecast origins, int64 microseconds, rising, [window].
+    """
+    first = part.start_us + shape.context_bins * shape.bin_us
+    last = part.stop_us - shape.horizon_bins * shape.bin_us  # included
+    step = stride_bins * shape.bin_us
+    counts = np.maximum((last - first) // step + 1, 0)
+    index, interval = _concatenated_ranges(np.zeros_like(counts), counts)
+    return first[interval] + index * step
+
+
+def sample_origins(
+    part: Intervals,
+    shape: WindowShape,
+    n_windows: int,
+    rng: np.random.Generator,
+    *,
+    minimum_context_bins: int,
+    minimum_horizon_bins: int,
+) -> np.ndarray:
+    """Draw forecast origins uniformly over the valid time of a part.
+
+    A window may reach past its interval; bins there are masked. At least the given numbers of bins next to
+    the origin are valid.
+
+    Raises:
+        ValueError: No interval is long enough.
+    """
+    first = part.start_us + minimum_context_bins * shape.bin_us
+    last = part.stop_us - minimum_horizon_bins * shape.bin_us  # included
+    positions = np.maximum(last - first + 1, 0)
+    total = positions.cumsum()
+    if not total.size or total[-1] == 0:
+        raise ValueError(
+            f"no interval holds {minimum_context_bins} context and {minimum_horizon_bins} horizon bins of "
+            f"{shape.bin_us} us; the longest of {len(part.start_us)} is "
+            f"{int((part.stop_us - part.start_us).max(initial=0))} us"
+        )
+    draw = rng.integers(total[-1], size=n_windows)
+    interval = np.searchsorted(total, draw, side="right")
+    return first[interval] + draw - (total[interval] - positions[interval])
+
+
+def history_sums(context: np.ndarray, context_mask: np.ndarray, edges_bins: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """Sum the context over spans of recent history.
+
+    Args:
+        context: Counts, oldest bin first, [window, context bin, unit].
+        context_mask: Valid bins, [window, context bin].
+        edges_bins: Rising ends of the spans, in bins before the origin.
+
+    Returns:
+        Counts in each span, float32, [window, unit, span], and valid bins in each span, float32, [window, span].
+    """
+    starts = [0, *edges_bins[:-1]]
+    newest_first = context[:, ::-1]
+    sums = np.add.reduceat(newest_first, starts, axis=1)[:, : len(starts)]
+    valid = np.add.reduceat(context_mask[:, ::-1].astype(np.float32), starts, axis=1)
+    return sums.transpose(0, 2, 1).astype(np.float32), valid
+
+
+@dataclass(frozen=True)
+class SessionInputs:
+    """What a model may know of one session, for forecasts in one part of its time.
+
+    Attributes:
+        session_id: Name of the session.
+        spikes: Its spikes.
+        domain: Its valid time.
+        part: The time in which targets lie.
+        features: Reference features, [unit, feature].
+        log_rate: Natural log of the expected spikes per bin in the reference window, float32, [unit].
+        readout: Closed-form readout fitted on the same reference window; None for what reads none.
+    """
+
+    session_id: str
+    spikes: Spikes | SpikeReader
+    domain: Intervals
+    part: Intervals
+    features: np.ndarray
+    log_rate: np.ndarray
+    readout: PopulationReadout | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of several sessions, padded to common numbers of units and spikes.
+
+    Axes: ``session`` blocks of ``window`` windows each. ``unit`` counts all units of a session, which the
+    encoder hears; ``head`` those that are forecast.
+
+    Attributes:
+        features: Reference features, float32, [session, unit, feature].
+        spike_unit: Unit of each context spike, int64, 0 where padded, [session, window, spike].
+        spike_age_bins: Age of each context spike at the origin in bins, float32, [session, window, spike].
+        spike_mask: False where padded, [session, window, spike].
+        head_unit: Index into ``unit`` of each unit that is forecast, int64, [session, head].
+        head_mask: False where padded, [session, head].
+        log_rate: Reference log rate of the forecast units, float32, [session, head].
+        history: Counts in spans of recent history, float32, [session, window, head, span].
+        history_bins: Valid bins in each span, float32, [session, window, span].
+        readout: Log gain that the closed-form readout gives, float32, [session, window, head, group].
+        readout_trust: How it did on held-out blocks of the reference window, float32, [session, unit, 2 * group].
+        target: Observed counts, float32, [session, window, horizon bin, head].
+        target_mask: False where not valid time or padded, [session, window, horizon bin].
+        origin_us: Forecast origins, int64, [session, window].
+    """
+
+    features: np.ndarray
+    spike_unit: np.ndarray
+    spike_age_bins: np.ndarray
+    spike_mask: np.ndarray
+    head_unit: np.ndarray
+    head_mask: np.ndarray
+    log_rate: np.ndarray
+    history: np.ndarray
+    history_bins: np.ndarray
+    readout: np.ndarray
+    readout_trust: np.ndarray
+    target: np.ndarray
+    target_mask: np.ndarray
+    origin_us: np.ndarray
+
+
+def session_block(
+    session: SessionInputs,
+    origin_us: np.ndarray,
+    shape: WindowShape,
+    *,
+    heard: np.ndarray | None = None,
+    head: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Make one session's share of a batch, unpadded and without the session axis.
+
+    Args:
+        session: Inputs of the session.
+        origin_us: Forecast origins, [window].
+        shape: Lengths in bins.
+        heard: Whether the encoder hears a unit, [unit]; None: all.
+        head: Indices of the units to forecast, [head]; None: all.
+    """
+    windows = cut_windows(session.spikes, session.domain, origin_us, shape)
+    head = np.arange(session.spikes.n_units) if head is None else head
+    history, history_bins = history_sums(windows.context[:, :, head], windows.context_mask, shape.history_edges_bins)
+
+    spike = slice(None) if heard is None else np.flatnonzero(heard[windows.spike_unit])
+    spike_window = windows.spike_window[spike]
+    per_window = np.bincount(spike_window, minlength=origin_us.size)
+    # spikes are sorted by window, so a spike's place is its rank within the window
+    place = np.arange(spike_window.size) - np.repeat(per_window.cumsum() - per_window, per_window)
+    size = (origin_us.size, int(per_window.max(initial=0)))
+    unit, age, mask = np.zeros(size, np.int64), np.ones(size, np.float32), np.zeros(size, bool)
+    unit[spike_window, place] = windows.spike_unit[spike]
+    age[spike_window, place] = windows.spike_age_bins[spike]
+    mask[spike_window, place] = True
+    return {
+        "features": session.features,
+        "spike_unit": unit,
+        "spike_age_bins": age,
+        "spike_mask": mask,
+        "head_unit": head.astype(np.int64),
+        "head_mask": np.ones(head.size, bool),
+        "log_rate": session.log_rate[head].astype(np.float32),
+        "history": history,
+        "history_bins": history_bins,
+        "readout": session.readout.log_gain(windows.context, windows.context_mask, head, heard),
+        "readout_trust": session.readout.trust,
+        "target": windows.target[:, :, head].astype(np.float32),
+        "target_mask": windows.target_mask,
+        "origin_us": windows.origin_us,
+    }
+
+
+def collate(blocks: Sequence[dict[str, np.ndarray]]) -> Batch:
+    """Pad the blocks of several sessions to common sizes and stack them; padding is zero or False."""
+    stacked = {}
+    for name in blocks[0]:
+        arrays = [block[name] for block in blocks]
+        size = tuple(np.max([array.shape for array in arrays], axis=0))
+        stacked[name] = np.zeros((len(arrays), *size), arrays[0].dtype)
+        for row, array in zip(stacked[name], arrays, strict=True):
+            row[tuple(slice(n) for n in array.shape)] = array
+    return Batch(**stacked)
+
+
+@dataclass(frozen=True)
+class TrainingWindows:
+    """An endless, seeded stream of training batches; batch ``step`` depends on the seed and the step alone.
+
+    Attributes:
+        sessions: Inputs of the training sessions, each with a part that its reference window does not overlap.
+        shape: Lengths in bins.
+        seed: Seed of the stream.
+        sessions_per_batch: Sessions drawn for each batch.
+        windows_per_session: Windows drawn from each.
+        units_per_session: Most units forecast in each session of a batch.
+        unit_dropout: Share of the units that neither the encoder nor the readout hears.
+    """
+
+    sessions: tuple[SessionInputs, ...]
+    shape: WindowShape
+    seed: int
+    sessions_per_batch: int
+    windows_per_session: int
+    units_per_session: int
+    unit_dropout: float
+
+    def batch(self, step: int) -> Batch:
+        """Draw the batch of one training step."""
+        rng = np.random.default_rng((self.seed, step))
+        chosen = rng.permutation(len(self.sessions))[: self.sessions_per_batch]
+        return collate([self._block(self.sessions[index], rng) for index in chosen])
+
+    def batches(self, first_step: int) -> Iterator[Batch]:
+        """Yield the batches from a step on, for ever."""
+        step = first_step
+        while True:
+            yield self.batch(step)
+            step += 1
+
+    def _block(self, session: SessionInputs, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        origins = sample_origins(
+            session.part,
+            self.shape,
+            self.windows_per_session,
+            rng,
+            minimum_context_bins=max(self.shape.context_bins // 2, 1),
+            minimum_horizon_bins=max(self.shape.horizon_bins // 2, 1),
+        )
+        n_units = session.spikes.n_units
+        heard = rng.random(n_units) >= self.unit_dropout if self.unit_dropout else None
+        head = np.sort(rng.permutation(n_units)[: self.units_per_session])
+        return session_block(session, origins, self.shape, heard=heard, head=head)
+
+
+def _concatenated_ranges(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return all of ``range(first[i], last[i])`` one after the other, and the ``i`` of each."""
+    length = last - first
+    owner = np.repeat(np.arange(length.size), length)
+    offset = np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
+    return first[owner] + offset, owner
+
+
+def _valid_bins(domain: Intervals, bin_start_us: np.ndarray, bin_us: int) -> np.ndarray:
+    interval = np.searchsorted(domain.start_us, bin_start_us, side="right") - 1
+    inside = bin_start_us + bin_us <= domain.stop_us[interval]
+    return inside & (interval >= 0)

@@ -1,0 +1,178 @@
+"""Baselines in closed form, all of class Z: they use the reference window and the context, nothing else.
+
+Their few settings are chosen on training sessions only. Each turns windows into natural log rates like
+the forecaster does, so one evaluation serves all.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from neurohorizon.config import Baselines, Timeline
+from neurohorizon.inputs.sessions import SessionPaths, load_inputs
+from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, cut_windows, evaluation_origins
+
+MOST_WINDOWS = 200
+"""Windows of a training session that baselines are tuned on, evenly spaced."""
+
+Rate = Callable[..., np.ndarray]
+
+
+def reference_mean(windows: Windows, reference: np.ndarray) -> np.ndarray:
+    """Return the mean counts of the reference window for every bin: the null of the primary score.
+
+    Args:
+        windows: Windows of one session.
+        reference: Expected counts per bin in the reference window, [unit].
+
+    Returns:
+        Expected counts, [window, horizon bin, unit]; as for all functions here.
+    """
+    return np.broadcast_to(reference, windows.target.shape)
+
+
+def trailing_mean(windows: Windows, reference: np.ndarray, *, bins: int) -> np.ndarray:
+    """Return the mean of the last bins, ``(n + 1/2) / bins``: half a spike keeps silence from meaning never."""
+    spikes, valid = _recent(windows, bins)
+    rate = (spikes + 0.5) / np.maximum(valid, 1)[:, None]
+    return np.broadcast_to(rate[:, None], windows.target.shape)
+
+
+def shrinkage(windows: Windows, reference: np.ndarray, *, bins: int, weight: float) -> np.ndarray:
+    """Return the mean of the last bins, shrunk towards the reference mean."""
+    spikes, valid = _recent(windows, bins)
+    trailing = spikes / np.maximum(valid, 1)[:, None]
+    rate = weight * trailing + (1 - weight) * reference
+    return np.broadcast_to(rate[:, None], windows.target.shape)
+
+
+def gamma_poisson(windows: Windows, reference: np.ndarray, *, shape: float, discount: float) -> np.ndarray:
+    """Return the mean of a discounted gamma-Poisson filter that reverts to the reference mean.
+
+    The rate has a gamma prior of the given shape and the reference mean. Each bin, shape and rate parameter move
+    a share ``1 - discount`` of the way back to the prior, then take in the count: the power steady model of Smith
+    (1979, J. R. Stat. Soc. B 41) with a proper prior to return to. Over the horizon they go on moving back.
+    """
+    prior_rate = shape / reference
+    alpha = np.full(windows.context.shape[::2], float(shape))
+    beta = np.broadcast_to(prior_rate, alpha.shape).astype(float)
+    for counts, valid in zip(windows.context.swapaxes(0, 1), windows.context_mask.T, strict=True):
+        alpha = discount * alpha + (1 - discount) * shape + counts
+        beta = discount * beta + (1 - discount) * prior_rate + valid[:, None]
+    # bin h of the horizon is h steps of reversion ahead
+    kept = discount ** np.arange(windows.target.shape[1])[:, None]
+    alpha, beta = alpha[:, None] * kept + shape * (1 - kept), beta[:, None] * kept + prior_rate * (1 - kept)
+    return alpha / beta
+
+
+RATES: dict[str, Rate] = {
+    "reference_mean": reference_mean,
+    "trailing_mean": trailing_mean,
+    "shrinkage": shrinkage,
+    "gamma_poisson": gamma_poisson,
+}
+"""Baselines by their name in tables."""
+
+
+def candidates(baselines: Baselines) -> dict[str, list[dict[str, float]]]:
+    """List the settings that each baseline is tuned over."""
+    return {
+        "reference_mean": [{}],
+        "trailing_mean": [{"bins": bins} for bins in baselines.trailing_bins],
+        "shrinkage": [
+            {"bins": bins, "weight": weight} for bins, weight in product(baselines.trailing_bins, baselines.shrinkage)
+        ],
+        "gamma_poisson": [
+            {"shape": shape, "discount": discount}
+            for shape, discount in product(baselines.gamma_shape, baselines.gamma_discount)
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A baseline with its chosen settings.
+
+    Attributes:
+        settings: Arguments of its rate function.
+        score: Bits per spike over the reference mean on training sessions, pooled.
+        tried: Score of every candidate, in the order of :func:`candidates`.
+    """
+
+    settings: dict[str, float]
+    score: float
+    tried: tuple[float, ...]
+
+
+def tune_on_files(paths: Sequence[SessionPaths], *, timeline: Timeline, baselines: Baselines, output: Path) -> None:
+    """Choose the settings on the training sessions of a fold, and write them with every score that was tried."""
+    shape = WindowShape.of(timeline)
+    loaded = (load_inputs(one, "validation", groups=(), readout=None) for one in paths)
+    tuned = tune_baselines((one for one in loaded if one is not None), shape=shape, baselines=baselines)
+    values = {
+        name: {
+            "settings": one.settings,
+            "bits_per_spike": one.score,
+            "tried": [
+                {**settings, "bits_per_spike": score}
+                for settings, score in zip(candidates(baselines)[name], one.tried, strict=True)
+            ],
+        }
+        for name, one in tuned.items()
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_name(f".{output.name}.part")
+    part.write_text(json.dumps(values, indent=2) + "\n")
+    os.replace(part, output)
+
+
+def tune_baselines(sessions: Iterable[SessionInputs], *, shape: WindowShape, baselines: Baselines) -> dict[str, Tuned]:
+    """Choose each baseline's settings by pooled bits per spike on training sessions.
+
+    Args:
+        sessions: Training sessions with their validation time as targets; read once, one at a time.
+        shape: Lengths in bins.
+        baselines: Candidates.
+    """
+    options = candidates(baselines)
+    gained = {name: np.zeros(len(settings)) for name, settings in options.items()}
+    spikes = 0
+    for session in sessions:
+        origins = evaluation_origins(session.part, shape, shape.horizon_bins)
+        origins = origins[:: -(-origins.size // MOST_WINDOWS)] if origins.size else origins
+        windows = cut_windows(session.spikes, session.domain, origins, shape)
+        reference = np.exp(session.log_rate.astype(float))
+        spikes += windows.target.sum()
+        for name, settings in options.items():
+            for index, chosen in enumerate(settings):
+                gained[name][index] += _gained_nats(windows, reference, RATES[name](windows, reference, **chosen))
+    scores = {name: nats / max(spikes, 1) / np.log(2) for name, nats in gained.items()}
+    return {
+        name: Tuned(
+            settings=options[name][int(np.argmax(score))],
+            score=float(score.max()),
+            tried=tuple(float(one) for one in score),
+        )
+        for name, score in scores.items()
+    }
+
+
+def read_tuned(path: Path) -> dict[str, dict[str, float]]:
+    """Read the chosen settings of each baseline."""
+    return {name: one["settings"] for name, one in json.loads(path.read_text()).items()}
+
+
+def _recent(windows: Windows, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spikes [window, unit] and the valid bins [window] of the last bins of context."""
+    return windows.context[:, -bins:].sum(1), windows.context_mask[:, -bins:].sum(1)
+
+
+def _gained_nats(windows: Windows, reference: np.ndarray, rate: np.ndarray) -> float:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        likelihood = np.where(windows.target > 0, windows.target * np.log(rate / reference), 0.0) - (rate - reference)
+    return float((likelihood * windows.target_mask[..., None]).sum())

@@ -1,0 +1,317 @@
+"""The forecaster: spikes of a context in, every unit's expected counts over the horizon out.
+
+Shape comments use S sessions, W windows of each, N spikes, U units heard, O units forecast, L latents,
+H horizon bins, P history spans, G groups of horizon bins, F reference features, D width.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+from neurohorizon.config import Model
+from neurohorizon.inputs.windows import Batch
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """A batch on a device; fields and axes as in ``inputs.windows.Batch``."""
+
+    features: Tensor
+    spike_unit: Tensor
+    spike_age_bins: Tensor
+    spike_mask: Tensor
+    head_unit: Tensor
+    head_mask: Tensor
+    log_rate: Tensor
+    history: Tensor
+    history_bins: Tensor
+    readout: Tensor
+    readout_trust: Tensor
+    target: Tensor
+    target_mask: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device | str = "cpu") -> "Tensors":
+        """Move a batch to a device."""
+        return cls(**{f.name: torch.from_numpy(getattr(batch, f.name)).to(device) for f in fields(cls)})
+
+
+class Forecaster(nn.Module):
+    """Forecast counts of units known only by their reference statistics.
+
+    No parameter belongs to a unit, a session or an animal. The output is a residual on the reference log rate
+    and starts at zero, so an untrained network forecasts the reference mean exactly.
+
+    Args:
+        model: Parts and sizes.
+        n_features: Number of reference features of a unit.
+        context_bins: Bins of context.
+        horizon_bins: Bins of the horizon.
+        dropout: Share dropped in the feed-forward layers while training.
+    """
+
+    def __init__(
+        self, *, model: Model, n_features: int, context_bins: int, horizon_bins: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        width = model.width
+        n_groups = len(model.readout.horizon_edges_bins)
+        self.population = model.population
+        self.id_encoder = IDEncoder(n_inputs=n_features + 2 * n_groups, width=width)
+        self.horizon = nn.Parameter(torch.randn(horizon_bins, width) * 0.5)
+        if model.population:
+            self.encoder = PopulationEncoder(model=model, context_bins=context_bins, dropout=dropout)
+            self.decoder = HorizonDecoder(model=model, horizon_bins=horizon_bins, dropout=dropout)
+        self.head = UnitHead(model=model, horizon_bins=horizon_bins)
+
+    def forward(self, x: Tensors) -> Tensor:
+        """Return the natural log of expected counts per bin, [S, W, H, O]."""
+        unit = self.id_encoder(x.features, x.readout_trust)  # [S, U, D]
+        bins = self.horizon.expand(*x.spike_unit.shape[:2], -1, -1)  # [S, W, H, D]
+        if self.population:
+            latents = self.encoder(unit, x)  # [S, W, L, D]
+            bins = self.decoder(bins, latents)
+        forecast_unit = torch.take_along_dim(unit, x.head_unit[..., None], dim=1)  # [S, O, D]
+        return x.log_rate[:, None, None] + self.head(bins, forecast_unit, x)
+
+
+class IDEncoder(nn.Module):
+    """Turn a unit's reference features into its embedding: three layers, GELU, LayerNorm.
+
+    Features are standardised over the units of the training sessions; :meth:`fit_scale` sets the scale.
+    """
+
+    def __init__(self, *, n_inputs: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_inputs))
+        self.register_buffer("deviation", torch.ones(n_inputs))
+        self.layers = nn.Sequential(
+            nn.Linear(n_inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def fit_scale(self, features: Tensor, trust: Tensor) -> None:
+        """Set mean and deviation from the units of the training sessions, [unit, feature]."""
+        inputs = torch.cat([features, trust], dim=-1)
+        self.mean.copy_(inputs.mean(0))
+        self.deviation.copy_(inputs.std(0).clamp_min(1e-3))
+
+    def forward(self, features: Tensor, trust: Tensor) -> Tensor:
+        """Return embeddings, [S, U, D]."""
+        if trust.shape[1] != features.shape[1]:
+            raise ValueError(f"trust of {trust.shape[1]} units for features of {features.shape[1]}")
+        inputs = (torch.cat([features, trust], dim=-1) - self.mean) / self.deviation
+        # a new recording may lie far outside of the training range
+        return self.norm(self.layers(inputs.clamp(-5, 5)))
+
+
+class PopulationEncoder(nn.Module):
+    """Perceiver: latents on a time grid gather the context's spikes, then attend to each other."""
+
+    def __init__(self, *, model: Model, context_bins: int, dropout: float) -> None:
+        super().__init__()
+        width, n_latents = model.width, model.latents_per_window
+        self.latents = nn.Parameter(torch.randn(n_latents, width) * 0.5)
+        self.spike_type = nn.Parameter(torch.randn(width) * 0.02)
+        self.silence = nn.Parameter(torch.randn(width) * 0.02)  # a token that is always there
+        grid_age = (torch.arange(n_latents) + 0.5) / n_latents * context_bins
+        self.register_buffer("grid_age_bins", grid_age.flip(0), persistent=False)
+        self.gather = Attention(width=width, heads=model.heads, longest_bins=2 * context_bins)
+        self.gather_feed = FeedForward(width=width, dropout=dropout)
+        self.layers = nn.ModuleList(
+            SelfLayer(width=width, heads=model.heads, longest_bins=2 * context_bins, dropout=dropout)
+            for _ in range(model.encoder_layers)
+        )
+
+    def forward(self, unit: Tensor, x: Tensors) -> Tensor:
+        """Return latents, [S, W, L, D]."""
+        sessions, windows, n_spikes = x.spike_unit.shape
+        batch, n_units = sessions * windows, unit.shape[1]
+        # a spike's key and value are its unit's: project units, then pick
+        key_value = self.gather.key_value_of((unit + self.spike_type).flatten(0, 1))  # [S*U, 2D]
+        row = x.spike_unit + torch.arange(sessions, device=unit.device)[:, None, None] * n_units
+        spikes = key_value.index_select(0, row.flatten()).reshape(batch, n_spikes, -1)
+        silence = self.gather.key_value_of(self.silence).expand(batch, 1, -1)
+        tokens = torch.cat([spikes, silence], dim=1)  # [S*W, N+1, 2D]
+        age = nnf.pad(x.spike_age_bins.reshape(batch, n_spikes), (0, 1))
+        mask = nnf.pad(x.spike_mask.reshape(batch, n_spikes), (0, 1), value=True)
+
+        latents = self.latents.expand(batch, -1, -1)
+        grid = self.grid_age_bins
+        latents = latents + self.gather.attend(latents, tokens, -grid, -age, mask[:, None, None])
+        latents = latents + self.gather_feed(latents)
+        for layer in self.layers:
+            latents = layer(latents, -grid)
+        return latents.reshape(sessions, windows, *latents.shape[1:])
+
+
+class HorizonDecoder(nn.Module):
+    """Queries of the horizon's bins read the latents, each bin attending to itself and earlier ones only."""
+
+    def __init__(self, *, model: Model, horizon_bins: int, dropout: float) -> None:
+        super().__init__()
+        width, n_latents = model.width, model.latents_per_window
+        sizes = {"width": width, "heads": model.heads, "longest_bins": 2 * horizon_bins}
+        self.register_buffer("bin", torch.arange(horizon_bins) + 0.5, persistent=False)
+        self.register_buffer("latent_place", torch.arange(n_latents) - n_latents + 0.5, persistent=False)
+        self.read = nn.ModuleList(Attention(**sizes) for _ in range(model.decoder_layers))
+        self.layers = nn.ModuleList(
+            SelfLayer(**sizes, dropout=dropout, causal=True) for _ in range(model.decoder_layers)
+        )
+
+    def forward(self, bins: Tensor, latents: Tensor) -> Tensor:
+        """Return representations of the horizon's bins, [S, W, H, D]."""
+        sessions, windows, n_bins, width = bins.shape
+        bins = bins.reshape(sessions * windows, n_bins, width)
+        latents = latents.reshape(sessions * windows, -1, width)
+        for read, layer in zip(self.read, self.layers, strict=True):
+            bins = bins + read(bins, latents, self.bin, self.latent_place)
+            bins = layer(bins, self.bin)
+        return bins.reshape(sessions, windows, n_bins, width)
+
+
+class UnitHead(nn.Module):
+    """From bins, a unit's identity, its own recent history and the readout to its residual log rate.
+
+    What is known of a unit in a window passes a small network once, not once a bin; each bin then weighs the
+    result. So the output is one matrix product, and no tensor of bins x units x width is ever made.
+    """
+
+    def __init__(self, *, model: Model, horizon_bins: int) -> None:
+        super().__init__()
+        edges = model.readout.horizon_edges_bins
+        n_spans, width = len(model.history_edges_bins), model.head_width
+        group = torch.bucketize(torch.arange(horizon_bins), torch.tensor(edges), right=True)
+        self.register_buffer("group", group, persistent=False)  # [H]
+        self.of_history = nn.Linear(2 * n_spans + len(edges), width)
+        self.of_identity = nn.Linear(model.width, width)
+        self.mix = nn.Linear(width, width)
+        self.bin_norm = nn.LayerNorm(model.width)
+        self.rate_weights = nn.Linear(model.width, width)
+        self.trust_weights = nn.Linear(model.width, width)
+        for part in (self.rate_weights, self.trust_weights):
+            nn.init.zeros_(part.weight)
+            nn.init.zeros_(part.bias)
+
+    def forward(self, bins: Tensor, unit: Tensor, x: Tensors) -> Tensor:
+        """Return residual log rates, [S, W, H, O]."""
+        known = nnf.gelu(self.of_history(_history_inputs(x)) + self.of_identity(unit)[:, None])
+        known = nnf.gelu(self.mix(known)).transpose(-1, -2)  # [S, W, D, O]
+        bins = self.bin_norm(bins)
+        residual = self.rate_weights(bins) @ known
+        trust = self.trust_weights(bins) @ known
+        readout = x.readout[..., self.group].transpose(-1, -2)  # [S, W, H, O]
+        return residual + trust * readout
+
+
+def _history_inputs(x: Tensors) -> Tensor:
+    """Return log counts against their expectation, the spans' valid bins, and the readout, [S, W, O, 2P + G]."""
+    bins = x.history_bins[:, :, None]  # [S, W, 1, P]
+    expected = x.log_rate.exp()[:, None, :, None] * bins
+    surprise = torch.log((x.history + 0.5) / (expected + 0.5))
+    return torch.cat([surprise, torch.log1p(bins).expand_as(surprise), x.readout], dim=-1)
+
+
+class SelfLayer(nn.Module):
+    """Pre-norm self-attention and feed-forward, each added to its input."""
+
+    def __init__(self, *, width: int, heads: int, longest_bins: int, dropout: float, causal: bool = False) -> None:
+        super().__init__()
+        self.attention = Attention(width=width, heads=heads, longest_bins=longest_bins, causal=causal)
+        self.feed = FeedForward(width=width, dropout=dropout)
+
+    def forward(self, tokens: Tensor, time_bins: Tensor) -> Tensor:
+        """Return tokens of the same shape, [batch, token, D]."""
+        tokens = tokens + self.attention(tokens, tokens, time_bins, time_bins)
+        return tokens + self.feed(tokens)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with rotary time (Su et al. 2021, RoFormer), normalising its inputs.
+
+    Wavelengths run from two bins to ``longest_bins``.
+    """
+
+    def __init__(self, *, width: int, heads: int, longest_bins: int, causal: bool = False) -> None:
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.query_norm, self.token_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width)
+        wavelength = torch.logspace(math.log10(2), math.log10(max(longest_bins, 3)), width // heads // 2)
+        self.register_buffer("frequency", 2 * math.pi / wavelength, persistent=False)
+
+    def forward(self, queries: Tensor, tokens: Tensor, query_time: Tensor, token_time: Tensor) -> Tensor:
+        """Attend from queries to tokens; see :meth:`attend`."""
+        return self.attend(queries, self.key_value_of(tokens), query_time, token_time, None)
+
+    def key_value_of(self, tokens: Tensor) -> Tensor:
+        """Return keys, not yet turned by time, and values, [..., 2D]."""
+        return self.key_value(self.token_norm(tokens))
+
+    def attend(
+        self, queries: Tensor, key_value: Tensor, query_time: Tensor, token_time: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Attend to tokens whose keys and values are known.
+
+        Args:
+            queries: [batch, query, D].
+            key_value: [batch, token, 2D].
+            query_time: Bins, [query] or [batch, query].
+            token_time: Bins, [token] or [batch, token].
+            mask: True where attended to, broadcast to [batch, head, query, token]; None: everywhere.
+        """
+        query = self._split(self.query(self.query_norm(queries)))
+        key, value = (self._split(part) for part in key_value.chunk(2, dim=-1))
+        query, key = self._rotate(query, query_time), self._rotate(key, token_time)
+        mixed = nnf.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=self.causal)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def _rotate(self, tokens: Tensor, time_bins: Tensor) -> Tensor:
+        angle = time_bins[..., None] * self.frequency  # [(batch,) token, D / heads / 2]
+        if angle.ndim == 3:
+            angle = angle[:, None]
+        cosine, sine = angle.cos().to(tokens.dtype), angle.sin().to(tokens.dtype)
+        left, right = tokens.chunk(2, dim=-1)
+        return torch.cat([left * cosine - right * sine, left * sine + right * cosine], dim=-1)
+
+
+class FeedForward(nn.Sequential):
+    """Pre-norm two-layer network of four times the width."""
+
+    def __init__(self, *, width: int, dropout: float) -> None:
+        super().__init__(
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(4 * width, width),
+        )
+
+
+def poisson_loss(log_rate: Tensor, x: Tensors) -> Tensor:
+    """Return nats lost per spike that the reference mean expects; the reference mean itself loses nothing.
+
+    The same log-likelihood as ``scores.poisson_log_likelihood``, less the terms that do not depend on the rate.
+
+    Args:
+        log_rate: Natural log of expected counts per bin, [S, W, H, O].
+        x: The batch.
+    """
+    gained, expected, _ = gained_nats(log_rate, x)
+    return -gained / expected
+
+
+def gained_nats(log_rate: Tensor, x: Tensors) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the log-likelihood above the reference mean, and the expected and the observed spikes."""
+    mask = x.target_mask[..., None] & x.head_mask[:, None, None]
+    null = x.log_rate[:, None, None]
+    gained = x.target * (log_rate - null) - (log_rate.exp() - null.exp())
+    return (gained * mask).sum(), (null.exp() * mask).sum(), (x.target * mask).sum()

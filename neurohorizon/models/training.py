@@ -1,0 +1,291 @@
+"""Training of a forecaster: the Lightning shell around the loss. The only module that imports Lightning.
+
+Batch ``step`` depends on the seed and the step alone, and checkpoints are written at every validation, so a
+training that is killed goes on where its last validation left it.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from neurohorizon.config import Features, Model, Timeline, Training
+from neurohorizon.inputs.sessions import SessionPaths, feature_columns, load_inputs
+from neurohorizon.inputs.windows import (
+    Batch,
+    SessionInputs,
+    TrainingWindows,
+    WindowShape,
+    collate,
+    evaluation_origins,
+    session_block,
+)
+from neurohorizon.models.forecaster import Forecaster, Tensors, gained_nats, poisson_loss
+from neurohorizon.models.weights import Card, save_forecaster
+
+LN2 = float(np.log(2))
+SCORE = "validation_bits_per_spike"
+
+
+MARGINAL_GROUPS = ("rate", "isi", "autocorrelation", "fano")
+
+
+def train_on_files(
+    *,
+    method: str,
+    paths: Sequence[SessionPaths],
+    timeline: Timeline,
+    features: Features,
+    model: Model,
+    training: Training,
+    fold: str,
+    seed: int,
+    code: str,
+    checkpoints: Path,
+    output: Path,
+    log: Path,
+) -> None:
+    """Train the forecaster or the own-history network on the session files of a fold.
+
+    Args:
+        method: ``neurohorizon``, or ``own_history``: the same head on a unit's own history and marginal
+            statistics alone, without encoder, decoder and readout.
+        paths: Files of the training sessions; those of sessions that were left out are passed over.
+        timeline: Bins and windows.
+        features: Which reference features there are.
+        model: Parts and sizes.
+        training: Optimisation settings.
+        fold: Fold whose held-out sessions are not among the files.
+        seed: Seed of weights and batches.
+        code: Fingerprint of the code, for the card and for resuming only what the same code began.
+        checkpoints: Folder for resuming.
+        output: File of the weights.
+        log: CSV of the loss and the validation scores.
+
+    Raises:
+        ValueError: All training sessions were left out.
+    """
+    groups = features.groups
+    if method == "own_history":
+        model = model.model_copy(update={"population": False})
+        groups = tuple(group for group in groups if group in MARGINAL_GROUPS)
+    inputs = {
+        use: [load_inputs(one, use, groups=groups, readout=model.readout) for one in paths]
+        for use in ("early", "late", "validation")
+    }
+    sessions = [one for use in ("early", "late") for one in inputs[use] if one is not None]
+    validation = [one for one in inputs["validation"] if one is not None]
+    if not sessions:
+        raise ValueError(f"fold {fold}: every one of the {len(paths)} training sessions was left out")
+    card = Card(
+        method=method,
+        model=model,
+        feature_groups=groups,
+        features=feature_columns(paths[0].features, groups),
+        bin_ms=timeline.bin_ms,
+        context_bins=timeline.context_bins,
+        horizon_bins=timeline.horizon_bins,
+        fold=fold,
+        sessions=tuple(one.session_id for one in validation),
+        code=code,
+        scores={},
+    )
+    begun = json.dumps([code, seed, repr(card), training.model_dump(mode="json")])
+    train_forecaster(
+        card=card,
+        training=training,
+        shape=WindowShape.of(timeline, model.history_edges_bins),
+        sessions=sessions,
+        validation=validation,
+        seed=seed,
+        checkpoints=checkpoints / hashlib.sha256(begun.encode()).hexdigest()[:12],
+        output=output,
+        log=log,
+    )
+
+
+def train_forecaster(
+    *,
+    card: Card,
+    training: Training,
+    shape: WindowShape,
+    sessions: Sequence[SessionInputs],
+    validation: Sequence[SessionInputs],
+    seed: int,
+    checkpoints: Path,
+    output: Path,
+    log: Path,
+) -> None:
+    """Train, keep the weights of the best validation, and write them with their card.
+
+    Args:
+        card: What the network is; its scores are filled in here.
+        training: Optimisation settings.
+        shape: Lengths in bins.
+        sessions: Training inputs, each with targets outside of its reference window.
+        validation: The same sessions with targets in their validation time.
+        seed: Seed of weights and batches.
+        checkpoints: Folder for resuming, one for each code and configuration; removed at the end.
+        output: File of the weights (safetensors); the card is written beside it as JSON.
+        log: CSV of the loss and the validation scores.
+    """
+    lightning.seed_everything(seed, workers=True, verbose=False)
+    torch.set_num_threads(training.threads)
+    module = TrainingModule(forecaster=card.build(dropout=training.dropout), training=training)
+    module.forecaster.id_encoder.fit_scale(
+        torch.from_numpy(np.concatenate([one.features for one in sessions])),
+        torch.from_numpy(np.concatenate([one.readout.trust for one in sessions])),
+    )
+    stream = TrainingWindows(
+        sessions=tuple(sessions),
+        shape=shape,
+        seed=seed,
+        sessions_per_batch=training.sessions_per_batch,
+        windows_per_session=training.windows_per_session,
+        units_per_session=training.units_per_session,
+        unit_dropout=training.unit_dropout,
+    )
+    best = ModelCheckpoint(checkpoints, filename="best", monitor=SCORE, mode="max", save_last=True)
+    logger = CSVLogger(checkpoints, name="log", version="")
+    trainer = lightning.Trainer(
+        accelerator=training.accelerator,
+        devices=1,
+        precision=training.precision,
+        max_epochs=-(-training.steps // training.validate_every_steps),
+        gradient_clip_val=training.gradient_clip,
+        callbacks=[best, EarlyStopping(SCORE, mode="max", patience=training.patience)],
+        logger=logger,
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+    )
+    last = checkpoints / "last.ckpt"
+    trainer.fit(
+        module,
+        train_dataloaders=_loader(_StepDataset(stream), training, _EpochSteps(training.validate_every_steps)),
+        val_dataloaders=_loader(_ListDataset(list(_validation_batches(validation, shape, training))), training, None),
+        ckpt_path=last if last.exists() else None,
+        weights_only=False,  # our own checkpoint of a moment ago; what leaves the run is safetensors
+    )
+    weights = torch.load(best.best_model_path, map_location="cpu", weights_only=False)["state_dict"]
+    module.load_state_dict(weights)
+    score = float(best.best_model_score)
+    save_forecaster(output, module.forecaster, card.scored(validation=score, steps=trainer.global_step, seed=seed))
+    shutil.copyfile(checkpoints / "log" / "metrics.csv", log)
+    shutil.rmtree(checkpoints)
+
+
+class TrainingModule(lightning.LightningModule):
+    """Loss, validation score and optimiser of a forecaster."""
+
+    def __init__(self, *, forecaster: Forecaster, training: Training) -> None:
+        super().__init__()
+        self.forecaster = forecaster
+        self.training_settings = training
+        self._sums: list[Tensor] = []
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Tensors:
+        """Turn arrays into tensors."""
+        return Tensors.of(batch, device)
+
+    def training_step(self, x: Tensors, index: int) -> Tensor:
+        """Return the loss of one batch."""
+        loss = poisson_loss(self.forecaster(x), x)
+        self.log("loss", loss, prog_bar=True, batch_size=1)
+        return loss
+
+    def validation_step(self, x: Tensors, index: int) -> None:
+        """Add one batch to the validation sums."""
+        gained, _, spikes = gained_nats(self.forecaster(x).float(), x)
+        self._sums.append(torch.stack([gained, spikes]).double().cpu())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log bits per spike over the reference mean, pooled over all validation windows."""
+        gained, spikes = torch.stack(self._sums).sum(0)
+        self._sums.clear()
+        self.log(SCORE, (gained / spikes / LN2).float(), prog_bar=True)
+
+    def configure_optimizers(self) -> dict:
+        """AdamW with linear warm-up and cosine decay to a tenth; no decay on gains, biases and embeddings."""
+        settings = self.training_settings
+        matrices = [p for p in self.parameters() if p.ndim >= 2]
+        others = [p for p in self.parameters() if p.ndim < 2]
+        optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+            betas=(0.9, 0.98),
+        )
+        warm, total = settings.warmup_steps, settings.steps
+
+        def share(step: int) -> float:
+            if step < warm:
+                return (step + 1) / warm
+            return 0.1 + 0.45 * (1 + np.cos(np.pi * min((step - warm) / max(total - warm, 1), 1)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _validation_batches(sessions: Sequence[SessionInputs], shape: WindowShape, training: Training) -> Iterator[Batch]:
+    for session in sessions:
+        origins = evaluation_origins(session.part, shape, shape.horizon_bins)
+        chosen = np.linspace(0, origins.size - 1, min(training.validation_windows, origins.size)).round().astype(int)
+        for first in range(0, chosen.size, 32):
+            yield collate([session_block(session, origins[chosen[first : first + 32]], shape)])
+
+
+class _StepDataset(Dataset):
+    def __init__(self, stream: TrainingWindows) -> None:
+        self.stream = stream
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.stream.batch(step)
+
+
+class _ListDataset(Dataset):
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.batches[index]
+
+
+class _EpochSteps(Sampler[int]):
+    """Steps of the current epoch; Lightning sets the epoch, also when a training is resumed."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.epoch = steps, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.epoch * self.steps, (self.epoch + 1) * self.steps))
+
+
+def _loader(dataset: Dataset, training: Training, sampler: Sampler | None) -> DataLoader:
+    workers = training.workers if sampler is not None else 0
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context="spawn" if workers else None,
+    )

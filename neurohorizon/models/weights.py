@@ -1,0 +1,84 @@
+"""Weights on disk: safetensors and a JSON card beside them, loaded without pickle."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from neurohorizon.config import Model
+from neurohorizon.models.forecaster import Forecaster
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a network is, what it was trained on and how it did.
+
+    Attributes:
+        method: Its name in tables, such as ``neurohorizon``.
+        model: Its section of the configuration.
+        feature_groups: Groups of reference features that it reads.
+        features: Names of the reference features that it reads, in order.
+        bin_ms: Bin width.
+        context_bins: Bins of context.
+        horizon_bins: Bins of the horizon.
+        fold: Fold whose held-out sessions it never saw.
+        sessions: Sessions that it was trained on.
+        code: Fingerprint of the code that trained it.
+        scores: Validation score, steps and seed, filled in by training.
+    """
+
+    method: str
+    model: Model
+    feature_groups: tuple[str, ...]
+    features: tuple[str, ...]
+    bin_ms: int
+    context_bins: int
+    horizon_bins: int
+    fold: str
+    sessions: tuple[str, ...]
+    code: str
+    scores: dict[str, float]
+
+    def build(self, *, dropout: float = 0.0) -> Forecaster:
+        """Make the untrained network."""
+        return Forecaster(
+            model=self.model,
+            n_features=len(self.features),
+            context_bins=self.context_bins,
+            horizon_bins=self.horizon_bins,
+            dropout=dropout,
+        )
+
+    def scored(self, **scores: float) -> "Card":
+        """Return the card with the scores of a training."""
+        return replace(self, scores=scores)
+
+
+def save_forecaster(path: Path, forecaster: Forecaster, card: Card) -> None:
+    """Write weights and card, each under a temporary name and then renamed; the weights come last."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = asdict(card) | {"model": card.model.model_dump(mode="json")}
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(values, indent=2) + "\n")
+    os.replace(part, card_path(path))
+    save_file(forecaster.state_dict(), part)
+    os.replace(part, path)
+
+
+def load_forecaster(path: Path) -> tuple[Forecaster, Card]:
+    """Read a network for forecasting."""
+    values = json.loads(card_path(path).read_text())
+    model = Model.model_validate_json(json.dumps(values.pop("model")))
+    values |= {"features": tuple(values["features"]), "sessions": tuple(values["sessions"])}
+    values["feature_groups"] = tuple(values["feature_groups"])
+    card = Card(model=model, **values)
+    forecaster = card.build()
+    forecaster.load_state_dict(load_file(path))
+    return forecaster.eval(), card
+
+
+def card_path(weights: Path) -> Path:
+    """Return the path of the card beside a weights file."""
+    return weights.with_suffix(".json")

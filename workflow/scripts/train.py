@@ -1,0 +1,37 @@
+"""Train the forecaster, or the own-history network, on the training sessions of a fold."""
+
+import argparse
+from pathlib import Path
+
+from neurohorizon.config import Features, Model, Timeline, Training
+from neurohorizon.inputs.sessions import pair_paths
+from neurohorizon.models.training import train_on_files
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--model", required=True, choices=["neurohorizon", "own_history"])
+parser.add_argument("--fold", required=True)
+parser.add_argument("--seed", type=int, required=True)
+parser.add_argument("--sessions", type=Path, nargs="+", required=True, help="training sessions")
+parser.add_argument("--features", type=Path, nargs="+", required=True, help="their features, in the same order")
+parser.add_argument("--readouts", type=Path, nargs="*", default=[], help="their readouts, in the same order")
+for section in ("timeline", "features", "model", "training"):
+    parser.add_argument(f"--{section}-json", required=True, help=f"the section `{section}` of the configuration")
+parser.add_argument("--code", required=True, help="fingerprint of this code")
+parser.add_argument("--checkpoints", type=Path, required=True, help="folder for resuming a killed training")
+parser.add_argument("--output", type=Path, required=True, help="weights; the card and the log go beside them")
+arguments = parser.parse_args()
+
+train_on_files(
+    method=arguments.model,
+    paths=pair_paths(arguments.sessions, arguments.features, arguments.readouts),
+    timeline=Timeline.model_validate_json(arguments.timeline_json),
+    features=Features.model_validate_json(arguments.features_json),
+    model=Model.model_validate_json(arguments.model_json),
+    training=Training.model_validate_json(arguments.training_json),
+    fold=arguments.fold,
+    seed=arguments.seed,
+    code=arguments.code,
+    checkpoints=arguments.checkpoints,
+    output=arguments.output,
+    log=arguments.output.with_name("log.csv"),
+)
