@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def output_folder(wildcards, output) -> str:
     return os.path.dirname(output[0])
 
 
-def _files(pattern: str, rows: tuple[Row, ...], **values) -> list[str]:
+def _files(pattern: str, rows: Iterable[Row], **values) -> list[str]:
     return [pattern.format(source=one.source, session=one.session, **values) for one in rows]
 
 
@@ -129,16 +130,32 @@ def training_features(wildcards) -> list[str]:
     return _files(f"{RESULTS}/features/{{source}}/{{session}}.h5", rows)
 
 
+def training_readouts(wildcards) -> list[str]:
+    """Their readouts, in the same order, for a network that reads them."""
+    if wildcards.model == "own_history":
+        return []
+    rows = training_sessions(cohort(), wildcards.fold)
+    return _files(f"{RESULTS}/readouts/{{source}}/{{session}}.h5", rows)
+
+
+def _of_session(kind: str, session: str) -> str:
+    (path,) = _files(f"{RESULTS}/{kind}/{{source}}/{{session}}.h5", [one for one in cohort() if one.session == session])
+    return path
+
+
 def session_file(wildcards) -> str:
     """File of one session, whatever its source."""
-    rows = tuple(one for one in cohort() if one.session == wildcards.session)
-    return _files(f"{RESULTS}/sessions/{{source}}/{{session}}.h5", rows)[0]
+    return _of_session("sessions", wildcards.session)
 
 
 def feature_file(wildcards) -> str:
     """Its features."""
-    rows = tuple(one for one in cohort() if one.session == wildcards.session)
-    return _files(f"{RESULTS}/features/{{source}}/{{session}}.h5", rows)[0]
+    return _of_session("features", wildcards.session)
+
+
+def model_readout(wildcards) -> list[str]:
+    """Its readout, for a network that reads one."""
+    return [] if wildcards.model == "own_history" else [_of_session("readouts", wildcards.session)]
 
 
 def forecast_names(models: tuple[str, ...] = MODELS) -> list[str]:

@@ -52,7 +52,8 @@ rule make_tables:
     shell:
         """
         python "$SCRIPTS/make_tables.py" --scores {input.scores:q} --sessions {input.sessions:q} \
-            {params.shared} --draws {params.draws} --interval {params.interval} --seed {params.seed} --output-folder {params.folder:q} >{log:q} 2>&1
+            {params.shared} --draws {params.draws} --interval {params.interval} --seed {params.seed} \
+            --output-folder {params.folder:q} >{log:q} 2>&1
         """
 
 

@@ -1,4 +1,4 @@
-# What may be known of a unit: statistics of reference windows, several per session.
+# What may be known of a unit: statistics and a closed-form readout of reference windows, several per session.
 rule reference_features:
     input:
         f"{RESULTS}/sessions/{{source}}/{{session}}.h5",
@@ -19,4 +19,27 @@ rule reference_features:
         """
         python "$SCRIPTS/reference_features.py" --session {input:q} --features-json {params.features:q} \
             --timeline-json {params.timeline:q} --splits-json {params.splits:q} --output {output:q} >{log:q} 2>&1
+        """
+
+
+rule population_readout:
+    input:
+        session=f"{RESULTS}/sessions/{{source}}/{{session}}.h5",
+        features=f"{RESULTS}/features/{{source}}/{{session}}.h5",
+    output:
+        f"{RESULTS}/readouts/{{source}}/{{session}}.h5",
+    log:
+        f"{RESULTS}/logs/population_readout/{{source}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/population_readout/{{source}}/{{session}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    params:
+        timeline=section(CONFIG.timeline),
+        readout=section(CONFIG.model.readout),
+        code=code("fit_readout.py"),
+    shell:
+        """
+        python "$SCRIPTS/fit_readout.py" --session {input.session:q} --features {input.features:q} \
+            --timeline-json {params.timeline:q} --readout-json {params.readout:q} --output {output:q} >{log:q} 2>&1
         """

@@ -143,7 +143,7 @@ rule notebook:
     shell:
         """
         {{ papermill --kernel python3 -p tables {params.tables:q} {input.notebook:q} {output.executed:q} \
-                                    && jupyter nbconvert --to html --no-input {output.executed:q}; }} >{log:q} 2>&1
+                                                            && jupyter nbconvert --to html --no-input {output.executed:q}; }} >{log:q} 2>&1
         """
 
 
@@ -157,6 +157,8 @@ rule record_config:
         ),
     log:
         f"{RESULTS}/logs/record_config.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/record_config.tsv"
     conda:
         "../envs/report.yaml"
     params:

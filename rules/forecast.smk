@@ -5,6 +5,7 @@ rule forecast:
         card=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/model.json",
         session=session_file,
         features=feature_file,
+        readout=model_readout,
     output:
         f"{RESULTS}/forecasts/{{fold}}/{{session}}/{{model}}_seed-{{seed}}.h5",
     log:
@@ -19,7 +20,8 @@ rule forecast:
     shell:
         """
         python "$SCRIPTS/forecast.py" --model {input.weights:q} --session {input.session:q} \
-            --features {input.features:q} --fold {wildcards.fold:q} --method {wildcards.model} \
+            --features {input.features:q} --readout {input.readout:q} \
+            --fold {wildcards.fold:q} --method {wildcards.model} \
             --seed {wildcards.seed} --timeline-json {params.timeline:q} --code {params.code} \
             --output {output:q} >{log:q} 2>&1
         """

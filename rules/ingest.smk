@@ -65,14 +65,15 @@ if CONFIG.sources.ibl:
         params:
             row=row,
             ibl=section(CONFIG.sources.ibl),
+            timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
             on_fatal=CONFIG.cohort.on_fatal,
             code=code("preprocess_ibl.py"),
         shell:
             """
             python "$SCRIPTS/preprocess_ibl.py" --manifest {input:q} --row-json {params.row:q} \
-                --ibl-json {params.ibl:q} --splits-json {params.splits:q} --on-fatal {params.on_fatal} \
-                --output {output:q} >{log:q} 2>&1
+                --ibl-json {params.ibl:q} --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
+                --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
 
@@ -93,14 +94,15 @@ if CONFIG.sources.nwb:
         params:
             row=row,
             nwb=section(CONFIG.sources.nwb),
+            timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
             on_fatal=CONFIG.cohort.on_fatal,
             code=code("preprocess_nwb.py"),
         shell:
             """
             python "$SCRIPTS/preprocess_nwb.py" --recording {input:q} --row-json {params.row:q} \
-                --nwb-json {params.nwb:q} --splits-json {params.splits:q} --on-fatal {params.on_fatal} \
-                --output {output:q} >{log:q} 2>&1
+                --nwb-json {params.nwb:q} --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
+                --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
 
@@ -123,9 +125,11 @@ rule validate:
         "../envs/report.yaml"
     params:
         timeline=section(CONFIG.timeline),
+        splits=section(CONFIG.splits),
         code=code("validate.py"),
     shell:
         """
-        python "$SCRIPTS/validate.py" --session {input:q} --timeline-json {params.timeline:q} \
+        python "$SCRIPTS/validate.py" --session {input:q} \
+            --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
             --findings {output.findings:q} --picture {output.picture:q} >{log:q} 2>&1
         """

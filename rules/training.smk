@@ -14,14 +14,13 @@ rule tune_baselines:
         "../envs/model.yaml"
     params:
         timeline=section(CONFIG.timeline),
-        splits=section(CONFIG.splits),
         baselines=section(CONFIG.baselines),
         code=code("tune_baselines.py"),
     shell:
         """
         python "$SCRIPTS/tune_baselines.py" --sessions {input.sessions:q} --features {input.features:q} \
-            --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
-            --baselines-json {params.baselines:q} --output {output:q} >{log:q} 2>&1
+            --timeline-json {params.timeline:q} --baselines-json {params.baselines:q} \
+            --output {output:q} >{log:q} 2>&1
         """
 
 
@@ -30,6 +29,7 @@ rule train:
     input:
         sessions=training_files,
         features=training_features,
+        readouts=training_readouts,
     output:
         weights=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/model.safetensors",
         card=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/model.json",
@@ -44,17 +44,15 @@ rule train:
     params:
         checkpoints=f"{RESULTS}/checkpoints/{{fold}}/{{model}}_seed-{{seed}}",
         timeline=section(CONFIG.timeline),
-        splits=section(CONFIG.splits),
         features=section(CONFIG.features),
         model=section(CONFIG.model),
         training=section(CONFIG.training),
         code=code("train.py"),
     shell:
         """
-        python "$SCRIPTS/train.py" --model {wildcards.model} --seed {wildcards.seed} \
-            --sessions {input.sessions:q} --features {input.features:q} \
-            --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
-            --features-json {params.features:q} --model-json {params.model:q} \
-            --training-json {params.training:q} --code {params.code} \
+        python "$SCRIPTS/train.py" --model {wildcards.model} --fold {wildcards.fold:q} --seed {wildcards.seed} \
+            --sessions {input.sessions:q} --features {input.features:q} --readouts {input.readouts:q} \
+            --timeline-json {params.timeline:q} --features-json {params.features:q} \
+            --model-json {params.model:q} --training-json {params.training:q} --code {params.code} \
             --checkpoints {params.checkpoints:q} --output {output.weights:q} >{log:q} 2>&1
         """

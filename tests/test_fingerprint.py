@@ -146,7 +146,7 @@ def test_moving_definitions_about_changes_nothing(toy):
 )
 def test_an_import_that_cannot_be_followed_is_an_error(toy, line):
     (toy / "rates_script.py").write_text(f"{line}\n")
-    with pytest.raises(ImportError, match="write 'from toy.module import name'"):
+    with pytest.raises(ImportError, match=r"write 'from toy\.module import name'"):
         fingerprints(toy)
 
 

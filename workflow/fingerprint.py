@@ -125,13 +125,16 @@ class Code:
                     raise self._cannot_follow(node, place)
                 if inside:
                     found += [(node.module, alias.name) for alias in node.names]
-            elif isinstance(node, ast.Import):
-                if any(alias.name.split(".")[0] == self._package for alias in node.names):
-                    raise self._cannot_follow(node, place)
+            elif isinstance(node, ast.Import) and self._package in _roots(node):
+                raise self._cannot_follow(node, place)
         return found
 
     def _cannot_follow(self, node: ast.stmt, place: str) -> ImportError:
         return ImportError(f"{place}: write 'from {self._package}.module import name', not {ast.unparse(node)!r}")
+
+
+def _roots(statement: ast.Import) -> set[str]:
+    return {alias.name.split(".")[0] for alias in statement.names}
 
 
 def _bound_names(statement: ast.stmt) -> list[str]:

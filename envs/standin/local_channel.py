@@ -89,9 +89,7 @@ def _write_package(
     paths = [
         {"_path": name, "path_type": "hardlink", "sha256": _sha256(data), "size_in_bytes": len(data)}
         for name, data in files.items()
-    ] + [
-        {"_path": name, "path_type": "softlink", "sha256": _sha256(b""), "size_in_bytes": 0} for name in links
-    ]
+    ] + [{"_path": name, "path_type": "softlink", "sha256": _sha256(b""), "size_in_bytes": 0} for name in links]
     about = {
         "info/index.json": json.dumps(index),
         "info/paths.json": json.dumps({"paths": paths, "paths_version": 1}),

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from neurohorizon.cohort import Row
+from neurohorizon.config import Splits, Timeline
+from neurohorizon.ingest.validation import require_usable
 from neurohorizon.session import Session, SessionError, left_out_session, write_session
 
 OnFatal = Literal["stop", "leave_out"]
@@ -30,7 +32,14 @@ def download_or_note(download: Callable[[], None], *, manifest: Path, on_fatal: 
 
 
 def write_ingested(
-    path: Path, ingest: Callable[[], Session], *, row: Row, on_fatal: OnFatal, manifest: Path | None = None
+    path: Path,
+    ingest: Callable[[], Session],
+    *,
+    row: Row,
+    on_fatal: OnFatal,
+    timeline: Timeline,
+    splits: Splits,
+    manifest: Path | None = None,
 ) -> None:
     """Write a session file, or one that says why the session is left out.
 
@@ -39,6 +48,8 @@ def write_ingested(
         ingest: Reads the session.
         row: The session's row of the cohort table.
         on_fatal: What a fatal fault does.
+        timeline: Bins and windows that the session must have room for.
+        splits: Its parts.
         manifest: List of downloaded files, where the source has one.
 
     Raises:
@@ -49,6 +60,7 @@ def write_ingested(
         if noted:
             raise SessionError(noted)
         session = ingest()
+        require_usable(session, timeline=timeline, splits=splits)
     except SessionError as fault:
         if on_fatal == "stop":
             raise

@@ -1,0 +1,204 @@
+"""The rule graph: what a dry run plans, refuses and never needs."""
+
+import re
+import subprocess
+
+import pytest
+import yaml
+from conftest import ROOT, copy_workflow
+
+from neurohorizon.cohort import folds, heldout_sessions, read_cohort, training_sessions
+
+RULES = sorted(ROOT.glob("rules/*.smk"))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project that tests of this file read and do not edit."""
+    return copy_workflow(tmp_path_factory.mktemp("workflow") / "project")
+
+
+@pytest.fixture(scope="module")
+def steinmetz(project, tmp_path_factory):
+    """Environment with files of the right names, which a dry run does not open."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for row in read_cohort(ROOT / "config/cohorts/steinmetz.tsv"):
+        (folder / f"{row.session}.nwb").touch()
+    return {"NEUROHORIZON_NWB": str(folder)}
+
+
+def counts(output: str) -> dict[str, int]:
+    table = output.split("Job stats:")[1].split("total")[0]
+    return {name: int(number) for name, number in re.findall(r"^(\w+) +(\d+)$", table, flags=re.M)}
+
+
+def edited(project, name: str, path: tuple[str, ...], value: object) -> str:
+    values = yaml.safe_load((project.root / "config" / f"{name}.yaml").read_text())
+    section = values
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    target = project.root / "config" / f"edited_{path[-1]}.yaml"
+    target.write_text(yaml.safe_dump(values))
+    return str(target)
+
+
+def test_a_typo_stops_a_dry_run_and_names_the_nearest_key(project):
+    config = project.root / "config" / "typo.yaml"
+    demo = (project.root / "config" / "demo.yaml").read_text()
+    config.write_text(demo.replace("horizon_bins:", "horizn_bins:"))
+    done = project.snakemake("-n", "--configfile", config)
+    assert done.returncode != 0
+    assert "timeline.horizn_bins: unknown key; did you mean 'horizon_bins'?" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_typo_on_the_command_line_stops_a_dry_run_too(project):
+    done = project.snakemake("-n", "--configfile", "config/demo.yaml", "--config", "evaluation={intervall: 0.9}")
+    assert done.returncode != 0
+    assert "evaluation.intervall: unknown key; did you mean 'interval'?" in done.stdout
+
+
+def test_a_value_on_the_command_line_reaches_the_rules(project, steinmetz):
+    more = project.snakemake(
+        "-n", "--configfile", "config/steinmetz.yaml", "--config", "run={seeds: [3, 4, 5]}", **steinmetz
+    )
+    assert "own_history_seed-5/model.safetensors" in more.stdout
+
+
+def test_each_fold_trains_forecasts_and_scores_its_own_sessions(project, steinmetz):
+    done = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", **steinmetz)
+    assert done.returncode == 0, done.stdout
+    found = counts(done.stdout)
+    rows = read_cohort(ROOT / "config/cohorts/steinmetz.tsv")
+    assert found["preprocess_nwb"] == found["reference_features"] == found["validate"] == len(rows)
+    assert found["score"] == sum(len(heldout_sessions(rows, fold)) for fold in folds(rows))
+    assert found["tune_baselines"] == len(folds(rows))
+    assert found["train"] == 2 * len(folds(rows))
+    assert "download_ibl" not in found
+    assert "forecast_oracle" not in found, "true rates are known of simulated sessions alone"
+
+
+def test_a_training_job_has_no_heldout_session_among_its_inputs(project, steinmetz):
+    done = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", **steinmetz)
+    rows = read_cohort(ROOT / "config/cohorts/steinmetz.tsv")
+    jobs = re.findall(r"^rule (?:train|tune_baselines):\n    input: (.*)\n    output: (.*)$", done.stdout, flags=re.M)
+    assert len(jobs) == 3 * len(folds(rows))
+    for inputs, outputs in jobs:
+        fold = re.search(r"/models/([^/]+)/", outputs)[1]
+        read = set(re.findall(r"(steinmetz_\d\d)\.h5", inputs))
+        assert read == {row.session for row in training_sessions(rows, fold)}
+        assert not read & {row.session for row in heldout_sessions(rows, fold)}
+
+
+def test_the_catalog_entry_and_another_folder_plan_the_same_jobs(project, steinmetz, tmp_path):
+    here = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", **steinmetz)
+    arguments = ["--configfile", project.root / "config" / "steinmetz.yaml", "--directory", tmp_path]
+    there = project.snakemake("-n", "--snakefile", project.root / "workflow" / "Snakefile", *arguments, **steinmetz)
+    assert there.returncode == 0, there.stdout
+    assert counts(there.stdout) == counts(here.stdout)
+
+
+def test_a_configfile_replaces_the_papers_and_is_not_laid_over_it(project, steinmetz):
+    config = project.root / "config" / "short.yaml"
+    values = yaml.safe_load((project.root / "config" / "steinmetz.yaml").read_text())
+    del values["splits"]["gap_s"]  # the paper has one
+    config.write_text(yaml.safe_dump(values))
+    done = project.snakemake("-n", "--configfile", config, **steinmetz)
+    assert done.returncode != 0
+    assert "splits.gap_s: missing" in done.stdout
+
+
+def test_a_recording_that_is_not_there_is_named(project, tmp_path):
+    done = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", NEUROHORIZON_NWB=str(tmp_path))
+    assert done.returncode != 0
+    assert str(tmp_path / "steinmetz_01.nwb") in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_fault_in_the_cohort_stops_a_dry_run(project):
+    table = project.root / "config" / "cohorts" / "broken.tsv"
+    text = (project.root / "config/cohorts/steinmetz.tsv").read_text()
+    table.write_text(text.replace("rotate", "rotten", 1))
+    config = edited(project, "steinmetz", ("cohort", "table"), "config/cohorts/broken.tsv")
+    done = project.snakemake("-n", "--configfile", config)
+    assert done.returncode != 0
+    assert "unknown role 'rotten'" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_the_paper_plans_its_cohort_first_with_no_network_and_no_credentials(project):
+    done = project.snakemake("-n", HOME=str(project.root / "nobody"))
+    assert done.returncode == 0, done.stdout
+    found = counts(done.stdout)
+    assert found["make_cohort"] == found["fetch_ibl_table"] == found["fetch_allen_table"] == 1
+    assert "download_ibl" not in found, "which sessions there are is not known yet"
+
+
+def test_the_papers_cohort_is_made_from_given_tables_and_then_planned_in_full(workflow, release_tables):
+    tables = {
+        "IBL_TABLE": str(release_tables / "ibl_2023_12_bwm_release.csv"),
+        "ALLEN_TABLE": str(release_tables / "allen_sessions.csv"),
+    }
+    made = workflow.snakemake("cohorts", **tables)
+    assert made.returncode == 0, made.stdout
+    again = workflow.snakemake("cohorts")
+    assert "Nothing to be done" in again.stdout
+    planned = workflow.snakemake("-n", "--quiet", "rules")
+    assert planned.returncode == 0, planned.stdout
+    found = counts(workflow.snakemake("-n").stdout)
+    assert found["download_ibl"] == 430, "459 sessions less the 29 that are reserved"
+    assert found["train"] == 6
+    assert "make_cohort" not in found
+
+
+def test_a_reviewer_needs_tables_alone(workflow):
+    tables = workflow.root / "results" / "steinmetz" / "tables"
+    tables.mkdir(parents=True)
+    names = re.findall(r'"(\w+)"', re.search(r"TABLES = .*\nTABLES = .*", RULES_COMMON)[0])
+    for name in [*(f"{name}.parquet" for name in names), "summary.tsv", "example.h5"]:
+        (tables / name).touch()
+    done = workflow.snakemake(
+        *("-n", "--configfile", "config/steinmetz.yaml", "--workflow-profile", "profiles/review"), "cross_session"
+    )
+    assert done.returncode == 0, done.stdout
+    expected = {"draw_main", "draw_paired", "draw_horizon", "draw_example", "notebook", "record_config"}
+    assert set(counts(done.stdout)) == expected | {"cross_session"}
+
+
+RULES_COMMON = (ROOT / "rules" / "common.smk").read_text()
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
+def test_every_rule_that_computes_has_its_environment_log_benchmark_and_code(path):
+    blocks = re.split(r"^ *(?:rule|checkpoint) (\w+):$", path.read_text(), flags=re.M)[1:]
+    for name, body in zip(blocks[::2], blocks[1::2], strict=True):
+        assert not re.search(r"^ *(run|script|notebook|wrapper):", body, flags=re.M), f"{name}: shell alone"
+        assert "lambda" not in body, name
+        if "shell:" in body:
+            for part in ("conda:", "log:", "benchmark:", "{log:q}"):
+                assert part in body, f"{name} has no {part}"
+            assert re.search(r"\bcode=(code|CODE\.fingerprint)\(", body), f"{name} does not depend on its code"
+            if script := re.search(r'\$SCRIPTS/(\w+\.py)"', body):
+                assert f'code("{script[1]}")' in body, f"{name} depends on the code of another script"
+
+
+def test_lint_and_format_have_nothing_to_say(project, steinmetz):
+    lint = project.snakemake("--lint", "--configfile", "config/steinmetz.yaml", **steinmetz)
+    assert "your workflow is in a good condition" in lint.stdout, lint.stdout
+    for command in (
+        ["snakefmt", "--check", "Snakefile", "workflow/Snakefile", "rules"],
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["lint-imports"],
+    ):
+        tools = ROOT / ".venv-test" / "bin"
+        done = subprocess.run(
+            [tools / command[0], *command[1:]],
+            cwd=project.root,
+            env={**project.environment, "PATH": f"{tools}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
