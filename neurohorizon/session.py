@@ -131,14 +131,10 @@ class Session:
         put(self, "spike_times_us", self.spike_times_us.astype(np.int64))
         clash = _RESERVED & set(self.behaviour)
         if clash:
-            raise SessionError(
-                f"behaviour series cannot be called {sorted(clash)}: the session file uses these names"
-            )
+            raise SessionError(f"behaviour series cannot be called {sorted(clash)}: the session file uses these names")
         clash = _TORCH_BRAIN_NAMES & {*self.provenance, *self.repairs}
         if clash:
-            raise SessionError(
-                f"provenance cannot have keys {sorted(clash)}: torch_brain gives them another meaning"
-            )
+            raise SessionError(f"provenance cannot have keys {sorted(clash)}: torch_brain gives them another meaning")
         if self.left_out is None and not (self.n_units and len(self.domain)):
             raise SessionError(
                 f"session {self.session_id} has {self.n_units} units and {self.domain.duration_us} us of "
@@ -174,9 +170,7 @@ class Session:
         if not times_us.size:
             return
         if not (np.issubdtype(times_us.dtype, np.integer) and np.issubdtype(unit.dtype, np.integer)):
-            raise SessionError(
-                f"spike times and units must be integers, found {times_us.dtype} and {unit.dtype}"
-            )
+            raise SessionError(f"spike times and units must be integers, found {times_us.dtype} and {unit.dtype}")
         if (np.diff(times_us) < 0).any():
             raise SessionError("spike times must be sorted; order_spikes does it")
         if unit.min() < 0 or unit.max() >= self.n_units:
@@ -271,6 +265,18 @@ def read_session(path: str | Path) -> Session:
             raise SessionError(f"{path} lacks a part of a session file: {error}; make it again") from error
 
 
+def read_identity(path: str | Path) -> dict[str, str]:
+    """Who a session is, and why it was left out ("" if it was not), without reading its spikes."""
+    with _opened(path) as file:
+        return {
+            "session": file["session"].attrs["id"],
+            "subject": file["subject"].attrs["id"],
+            "lab": file["session"].attrs["lab"],
+            "source": file["brainset"].attrs["source"],
+            "left_out": file.attrs["left_out"],
+        }
+
+
 class SpikeReader:
     """A session's spikes as read-only views on the file: a slice touches only its own pages.
 
@@ -320,9 +326,7 @@ def _opened(path: str | Path) -> h5py.File:
     version = file.attrs.get("schema_version")
     if version != SCHEMA_VERSION:
         file.close()
-        raise SessionError(
-            f"{path} has session schema {version}, this package reads {SCHEMA_VERSION}; make it again"
-        )
+        raise SessionError(f"{path} has session schema {version}, this package reads {SCHEMA_VERSION}; make it again")
     return file
 
 
@@ -352,9 +356,7 @@ def _write(file: h5py.File, session: Session) -> None:
     _write_intervals(file, "domain", session.domain)
     for name, group in _SPLIT_GROUPS.items():
         _write_intervals(file, group, getattr(session.splits, name))
-    times = [
-        name for name in session.trials if name in ("start", "end") or name.endswith(("_time", "_times"))
-    ]
+    times = [name for name in session.trials if name in ("start", "end") or name.endswith(("_time", "_times"))]
     trials = _group(file, "trials", "Interval", timekeys=times)
     for name, values in session.trials.items():
         values = values.astype(np.float64) if name in times else values

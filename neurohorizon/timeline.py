@@ -26,13 +26,9 @@ def to_us(seconds: np.ndarray | float) -> np.ndarray:
     """
     seconds = np.asarray(seconds, dtype=np.float64)
     if not np.isfinite(seconds).all():
-        raise ValueError(
-            f"{np.count_nonzero(~np.isfinite(seconds))} of {seconds.size} times are NaN or infinite"
-        )
+        raise ValueError(f"{np.count_nonzero(~np.isfinite(seconds))} of {seconds.size} times are NaN or infinite")
     if seconds.size and np.abs(seconds).max() > 1e12:
-        raise ValueError(
-            f"a time of {np.abs(seconds).max():g} s: times must be seconds from the session's start"
-        )
+        raise ValueError(f"a time of {np.abs(seconds).max():g} s: times must be seconds from the session's start")
     return np.rint(seconds * MICROSECONDS).astype(np.int64)
 
 
@@ -57,9 +53,7 @@ class Intervals:
         for name in ("start_us", "stop_us"):
             values = np.asarray(getattr(self, name))
             if values.size and not np.issubdtype(values.dtype, np.integer):
-                raise ValueError(
-                    f"{name} must be integer microseconds, found {values.dtype}; convert with to_us"
-                )
+                raise ValueError(f"{name} must be integer microseconds, found {values.dtype}; convert with to_us")
             object.__setattr__(self, name, values.astype(np.int64).reshape(-1))
         if len(self.start_us) != len(self.stop_us):
             raise ValueError(f"{len(self.start_us)} starts and {len(self.stop_us)} stops")

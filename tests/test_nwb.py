@@ -71,9 +71,7 @@ def make_file(path, *, units=4, subject="Ada", observed=True, trials=True, epoch
         nwb.add_trial_column("side", "of the stimulus")
         nwb.add_trial_column("licks", "times", index=True)
         for trial in range(11, 0, -1):
-            nwb.add_trial(
-                start_time=trial + 0.1, stop_time=trial + 0.5, side="LR"[trial % 2], licks=[1.0] * trial
-            )
+            nwb.add_trial(start_time=trial + 0.1, stop_time=trial + 0.5, side="LR"[trial % 2], licks=[1.0] * trial)
     if epochs:
         nwb.add_epoch(0.0, 3.0)
         nwb.add_epoch(2.5, 10.0)
@@ -91,9 +89,7 @@ def make_file(path, *, units=4, subject="Ada", observed=True, trials=True, epoch
     )
     nwb.create_processing_module("behavior", "tracking").add(position)
     nwb.add_acquisition(
-        pynwb.TimeSeries(
-            name="wheel", data=np.arange(50.0), rate=10.0, starting_time=-1.0, unit="rad/s", offset=2.0
-        )
+        pynwb.TimeSeries(name="wheel", data=np.arange(50.0), rate=10.0, starting_time=-1.0, unit="rad/s", offset=2.0)
     )
     with pynwb.NWBHDF5IO(path, "w") as io:
         io.write(nwb)
@@ -199,9 +195,7 @@ def test_a_behaviour_that_is_not_there_is_noted_and_a_wrong_path_is_refused(made
     session = ingest_nwb(made, ROW, source=absent, splits=SPLITS)
     assert not session.behaviour
     assert "no behaviour series processing/behavior/pupil" in session.provenance["notes"]
-    with pytest.raises(
-        SessionError, match=r"Position is a Position, not a time series; inside are \['track'\]"
-    ):
+    with pytest.raises(SessionError, match=r"Position is a Position, not a time series; inside are \['track'\]"):
         ingest_nwb(made, ROW, source=source(behaviour={"p": "processing/behavior/Position"}), splits=SPLITS)
 
 
@@ -229,9 +223,7 @@ def test_the_session_survives_its_file(made, tmp_path):
 
 def test_the_wrong_animal_is_refused_and_another_date_noted(made, tmp_path):
     with pytest.raises(SessionError, match="subject 'Ada', the cohort table says 'Eve'"):
-        ingest_nwb(
-            made, Row("made", "nwb", "Eve", "lab", "", "heldout", "eve", ""), source=source(), splits=SPLITS
-        )
+        ingest_nwb(made, Row("made", "nwb", "Eve", "lab", "", "heldout", "eve", ""), source=source(), splits=SPLITS)
     other = Row("made", "nwb", "Ada", "elsewhere", "2021-01-02", "heldout", "ada", "")
     session = ingest_nwb(made, other, source=source(), splits=SPLITS)
     assert session.date == "2021-01-02"
@@ -285,9 +277,7 @@ def test_broken_files_are_named_in_plain_words(made, tmp_path):
             ingest_nwb(tmp_path / name, ROW, source=source(), splits=SPLITS)
     with h5py.File(tmp_path / "other.nwb", "w") as file:
         file["x"] = 1
-    with pytest.raises(
-        SessionError, match=r"other.nwb is not a readable NWB file|other.nwb cannot be opened"
-    ):
+    with pytest.raises(SessionError, match=r"other.nwb is not a readable NWB file|other.nwb cannot be opened"):
         ingest_nwb(tmp_path / "other.nwb", ROW, source=source(), splits=SPLITS)
 
 

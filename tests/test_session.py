@@ -14,6 +14,7 @@ from neurohorizon.session import (
     SpikeReader,
     left_out_session,
     order_spikes,
+    read_identity,
     read_session,
     write_session,
 )
@@ -141,17 +142,13 @@ def test_torch_brain_slices_it(written, lazy, span):
         np.testing.assert_array_equal(cut.wheel.values, wheel.values[moving])
         trials = (session.trials["end"] > start) & (session.trials["start"] < end)
         np.testing.assert_array_equal(cut.trials.choice, session.trials["choice"][trials])
-        np.testing.assert_allclose(
-            cut.trials.feedback_times, session.trials["feedback_times"][trials] - start
-        )
+        np.testing.assert_allclose(cut.trials.feedback_times, session.trials["feedback_times"][trials] - start)
 
 
 def test_datasets_say_their_axes_and_units(written):
     with h5py.File(written) as file:
         said = {}
-        file.visititems(
-            lambda name, node: said.update({name: node.attrs}) if isinstance(node, h5py.Dataset) else None
-        )
+        file.visititems(lambda name, node: said.update({name: node.attrs}) if isinstance(node, h5py.Dataset) else None)
         assert all({"axes", "unit"} <= set(attributes) for attributes in said.values())
         assert (said["wheel/values"]["axes"], said["wheel/values"]["unit"]) == ("sample, channel", "rad/s")
         assert (said["spikes/timestamps"]["axes"], said["spikes/timestamps"]["unit"]) == ("spike", "s")
@@ -208,6 +205,8 @@ def test_a_left_out_session_keeps_only_its_reason(tmp_path):
     write_session(tmp_path / "x.h5", left)
     again = read_session(tmp_path / "x.h5")
     assert again.left_out == reason
+    identity = {"session": "x", "subject": "m", "lab": "l", "source": "nwb", "left_out": reason}
+    assert read_identity(tmp_path / "x.h5") == identity
     assert again.n_units == 0
     assert len(again.domain) == 0
     assert again.provenance["path"] == "x"

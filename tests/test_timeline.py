@@ -130,9 +130,7 @@ def test_counting_agrees_with_exact_integer_arithmetic(seed):
     unit = np.arange(len(times_us)) ** 2 % (n_units - 1)
     counts = count_spikes(times_us, unit, n_units=n_units, start_us=bins.start_us, bin_us=bin_us)
     expected = np.zeros((len(bins), n_units), int)
-    bin_of = {
-        us: index for index, start in enumerate(bins.start_us.tolist()) for us in range(start, start + bin_us)
-    }
+    bin_of = {us: index for index, start in enumerate(bins.start_us.tolist()) for us in range(start, start + bin_us)}
     for time, row in zip(times_us.tolist(), unit.tolist(), strict=True):
         if time in bin_of:
             expected[bin_of[time], row] += 1

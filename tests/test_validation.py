@@ -80,12 +80,15 @@ def test_windows_are_counted_where_they_fit():
 
 
 def test_silent_units_are_told_from_those_silent_in_a_part():
-    session = clean(drop=lambda times_s, unit: (unit == 2) | ((unit == 4) & (times_s < 61)))
-    findings = found(session)
-    assert set(findings) == {"empty_units", "silent_in_reference", "one_sided_units"}
+    def drop(times_s, unit):
+        return (unit == 2) | ((unit == 4) & (times_s < 61)) | ((unit == 5) & (times_s > 55))
+
+    findings = found(clean(drop=drop))
+    assert set(findings) == {"empty_units", "silent_in_reference", "silent_in_test", "one_sided_units"}
     assert findings["empty_units"].message == "1 of 6 units never fire in valid time: c"
     assert findings["silent_in_reference"].message.endswith(": e")
-    assert findings["one_sided_units"].message.endswith(": e")
+    assert findings["silent_in_test"].message.endswith(": f")
+    assert findings["one_sided_units"].message.endswith(": e, f")
 
 
 def test_an_implausible_rate_is_a_warning():
@@ -116,6 +119,13 @@ def test_a_silence_of_all_units_within_valid_time_is_found():
     assert "silence" not in found(one_is_silent)
 
 
+def test_a_few_quiet_neurons_may_fall_silent_together():
+    # 0.5 spikes/s in all: 8 s without one is nothing odd, as 2.5 s are not of 45 spikes/s above
+    sparse = np.arange(0.5, 120, 2)
+    times_s = sparse[(sparse < 31) | (sparse > 37)]
+    assert "silence" not in found(clean(spike_times_us=to_us(times_s), spike_unit=np.arange(len(times_s)) % 6))
+
+
 def test_a_recording_that_dies_before_its_end_is_found():
     findings = found(clean(drop=lambda times_s, unit: times_s > 115))
     assert set(findings) == {"silence"}
@@ -128,6 +138,14 @@ def test_a_jump_of_the_behaviour_clock_is_found():
     findings = found(clean(behaviour={"wheel": Series(times_s, times_s, "rad/s")}))
     assert set(findings) == {"behaviour_pause"}
     assert "1.8 s, the first after 40.0" in findings["behaviour_pause"].message
+
+
+def test_a_pause_of_behaviour_matters_only_within_valid_time():
+    domain, times_s = seconds(0, 50, 60, 120), np.arange(0, 120, 0.1)
+    for first_s, matters in ((51, False), (48, True)):
+        kept = times_s[(times_s < first_s) | (times_s > 59)]
+        findings = found(clean(domain=domain, behaviour={"wheel": Series(kept, kept, "rad/s")}))
+        assert ("behaviour_pause" in findings) == matters
 
 
 def test_behaviour_that_is_short_or_unknown_is_found():
@@ -165,9 +183,7 @@ def test_what_ingest_repaired_is_reported():
 def test_spikes_twice_and_spikes_outside_are_found_in_the_record_itself():
     session = clean()
     times_us = np.concatenate([session.spike_times_us, [125_000_000, 125_000_000, 125_000_000]])
-    findings = found(
-        clean(spike_times_us=times_us, spike_unit=np.concatenate([session.spike_unit, [1, 2, 1]]))
-    )
+    findings = found(clean(spike_times_us=times_us, spike_unit=np.concatenate([session.spike_unit, [1, 2, 1]])))
     assert {code: finding.count for code, finding in findings.items()} == {
         "duplicate_spikes": 1,
         "spikes_outside": 3,

@@ -86,13 +86,9 @@ def ingest_nwb(path: str | Path, row: Row, *, source: NwbSource, splits: Splits)
 @contextmanager
 def _opened(path: Path) -> Iterator[NWBFile]:
     if not path.is_file():
-        raise SessionError(
-            f"there is no file {path}: put it there, or set sources.nwb.folder or NEUROHORIZON_NWB"
-        )
+        raise SessionError(f"there is no file {path}: put it there, or set sources.nwb.folder or NEUROHORIZON_NWB")
     if not h5py.is_hdf5(path):
-        raise SessionError(
-            f"{path.name} is not an HDF5 file, as NWB files are: it may be broken; fetch it again"
-        )
+        raise SessionError(f"{path.name} is not an HDF5 file, as NWB files are: it may be broken; fetch it again")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # old files name old schemas; what matters is checked here
         try:
@@ -105,9 +101,7 @@ def _opened(path: Path) -> Iterator[NWBFile]:
             try:
                 nwb = io.read()
             except Exception as error:  # hdmf raises what it pleases on a malformed file
-                raise SessionError(
-                    f"{path.name} is not a readable NWB file ({error}); fetch it again"
-                ) from error
+                raise SessionError(f"{path.name} is not a readable NWB file ({error}); fetch it again") from error
             try:
                 yield nwb
             except OSError as error:
@@ -148,8 +142,7 @@ class _Units:
             kept &= _equal(values, wanted)
         if not kept.any():
             raise SessionError(
-                f"{path.name}: none of its {len(kept)} units passes sources.nwb.unit_filters "
-                f"{source.unit_filters}"
+                f"{path.name}: none of its {len(kept)} units passes sources.nwb.unit_filters {source.unit_filters}"
             )
         self.rows = np.flatnonzero(kept)
         self.filtered = len(kept) - len(self.rows)
@@ -226,8 +219,7 @@ def _table_of_times(name: str) -> Callable[[NWBFile, _Units, Path], Intervals]:
         table = getattr(nwb, name)
         if table is None or not len(table):
             raise SessionError(
-                f"{path.name}: sources.nwb.valid_time is {name}, which it does not have; "
-                f"{_what_there_is(nwb)}"
+                f"{path.name}: sources.nwb.valid_time is {name}, which it does not have; {_what_there_is(nwb)}"
             )
         return _union(table["start_time"].data[:], table["stop_time"].data[:], path)
 
@@ -274,9 +266,7 @@ def _behaviour(nwb: NWBFile, inside: str, path: Path, notes: list[str]) -> Serie
         )
     values = np.asarray(series.data[:], dtype=np.float64)
     if values.ndim > 2:
-        raise SessionError(
-            f"{path.name}: {inside} has shape {values.shape}; a behaviour series is [sample, channel]"
-        )
+        raise SessionError(f"{path.name}: {inside} has shape {values.shape}; a behaviour series is [sample, channel]")
     if series.timestamps is not None:
         times_s = np.asarray(series.timestamps[:], dtype=np.float64)
     else:
@@ -289,9 +279,7 @@ def _behaviour(nwb: NWBFile, inside: str, path: Path, notes: list[str]) -> Serie
         return None
     order = np.argsort(times_s[known], kind="stable")
     if not known.all() or (np.diff(order) < 0).any():
-        notes.append(
-            f"behaviour series {inside} had unsorted times or times that are none; sorted, those dropped"
-        )
+        notes.append(f"behaviour series {inside} had unsorted times or times that are none; sorted, those dropped")
     values = values[known][order] * series.conversion + series.offset
     return Series(times_s[known][order], values, series.unit or "")
 

@@ -126,9 +126,7 @@ def write_report(path: str | Path, report: Report) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_text(
-            json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        temporary.write_text(json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -183,9 +181,7 @@ def _room(session: Session, timeline: Timeline, splits: SplitSettings) -> Iterat
             )
     for name in ("reference", "test", "train", "validation"):
         if not getattr(session.splits, name).contains(session.spike_times_us).any():
-            yield Finding(
-                "no_spikes", "fatal", f"no unit fires in {name}: nothing can be learned or scored", 1
-            )
+            yield Finding("no_spikes", "fatal", f"no unit fires in {name}: nothing can be learned or scored", 1)
 
 
 def _units(session: Session) -> Iterator[Finding]:
@@ -200,14 +196,10 @@ def _units(session: Session) -> Iterator[Finding]:
             yield _of_units(session, f"silent_in_{name}", f"are silent in {name} and fire elsewhere", missing)
     rate_hz = spikes / (session.domain.duration_us / MICROSECONDS)
     if (rate_hz > IMPLAUSIBLE_RATE_HZ).any():
-        what = (
-            f"fire above {IMPLAUSIBLE_RATE_HZ:g} Hz on average (up to {rate_hz.max():.0f} Hz): likely noise"
-        )
+        what = f"fire above {IMPLAUSIBLE_RATE_HZ:g} Hz on average (up to {rate_hz.max():.0f} Hz): likely noise"
         yield _of_units(session, "implausible_rate", what, rate_hz > IMPLAUSIBLE_RATE_HZ)
     first_half, _ = cut_domain(session.domain, first_us=session.domain.duration_us // 2, gap_us=1)
-    early = np.bincount(
-        session.spike_unit[first_half.contains(session.spike_times_us)], minlength=session.n_units
-    )
+    early = np.bincount(session.spike_unit[first_half.contains(session.spike_times_us)], minlength=session.n_units)
     one_sided = (spikes >= LOST_UNIT_SPIKES) & ((early == 0) | (early == spikes))
     if one_sided.any():
         yield _of_units(session, "one_sided_units", "fire in one half of the valid time only", one_sided)
@@ -298,9 +290,7 @@ def _spikes(session: Session) -> Iterator[Finding]:
         )
     outside = int(np.count_nonzero(~session.domain.contains(session.spike_times_us)))
     if outside:
-        yield Finding(
-            "spikes_outside", "warning", f"{outside} spikes lie outside valid time; they are masked", outside
-        )
+        yield Finding("spikes_outside", "warning", f"{outside} spikes lie outside valid time; they are masked", outside)
 
 
 def _tables(session: Session) -> Iterator[Finding]:
@@ -309,9 +299,7 @@ def _tables(session: Session) -> Iterator[Finding]:
     for name, series in session.behaviour.items():
         unknown = float(np.mean(~np.isfinite(series.values).all(axis=1)))
         if unknown:
-            yield Finding(
-                "behaviour_unknown", "warning", f"{unknown:.1%} of the samples of {name} are NaN", 1
-            )
+            yield Finding("behaviour_unknown", "warning", f"{unknown:.1%} of the samples of {name} are NaN", 1)
         span = Intervals(to_us(series.times_s[:1]), to_us(series.times_s[-1:]) + 1)
         covered = session.domain.intersect(span).duration_us / session.domain.duration_us
         if covered < 0.95:

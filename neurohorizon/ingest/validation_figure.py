@@ -75,9 +75,7 @@ def draw_report(path: str | Path, session: Session, report: Report) -> None:
     else:
         _write_findings(figure.add_subplot(), report)
     about = (report.source, report.subject, report.lab, report.date)
-    figure.suptitle(
-        f"{report.session}   ({', '.join(text for text in about if text)})", fontsize=12, color=_INK
-    )
+    figure.suptitle(f"{report.session}   ({', '.join(text for text in about if text)})", fontsize=12, color=_INK)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -99,9 +97,7 @@ def _draw_parts(axes: Axes, session: Session) -> None:
             axes.broken_barh(bars, (row - 0.4, 0.8), color=_PART_COLOURS[name], linewidth=0)
             label = f"{name}, {part.duration_us / MICROSECONDS:.0f} s"
             box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
-            axes.text(
-                (start_s + stop_s) / 2, row, label, ha="center", va="center", fontsize=8, color=_INK, bbox=box
-            )
+            axes.text((start_s + stop_s) / 2, row, label, ha="center", va="center", fontsize=8, color=_INK, bbox=box)
     axes.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(bottom=False, labelbottom=False, left=False)
@@ -111,9 +107,7 @@ def _draw_parts(axes: Axes, session: Session) -> None:
 def _draw_population_rate(axes: Axes, session: Session) -> None:
     domain, times_us = session.domain, session.spike_times_us
     longest_us = int((domain.stop_us - domain.start_us).max())
-    width_us = max(
-        MICROSECONDS // 10, int(domain.duration_us / RATE_POINTS / MICROSECONDS + 1) * MICROSECONDS
-    )
+    width_us = max(MICROSECONDS // 10, int(domain.duration_us / RATE_POINTS / MICROSECONDS + 1) * MICROSECONDS)
     if width_us > longest_us:  # trials: a point for each
         start_us, stop_us = domain.start_us, domain.stop_us
         style = {"linestyle": "none", "marker": ".", "markersize": 4}
@@ -201,9 +195,7 @@ def _write_findings(axes: Axes, report: Report) -> None:
     if len(lines) > 9:
         lines = [*lines[:8], f"... and {len(lines) - 8} lines more in the JSON report"]
     axes.set_title("Findings" if lines else "Nothing found that is wrong or odd", fontsize=9, loc="left")
-    axes.text(
-        0, 1, "\n".join(lines), va="top", fontsize=8, color="#A00000" if report.fatal else _INK, wrap=False
-    )
+    axes.text(0, 1, "\n".join(lines), va="top", fontsize=8, color="#A00000" if report.fatal else _INK, wrap=False)
     axes.set_axis_off()
 
 
