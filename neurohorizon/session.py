@@ -87,7 +87,7 @@ class Session:
         source: Kind of release: ``ibl``, ``nwb``.
         subject: Animal.
         lab: Laboratory, as the cohort counts them.
-        date: ISO date of the recording.
+        date: ISO date of the recording; "" where not known.
         spike_times_us: int64 [spike], sorted, on the session clock.
         spike_unit: Row of ``units`` of each spike, uint16 or uint32 [spike].
         units: Columns [unit]; always ``id`` (unique) and ``region`` ("" where not known).
@@ -379,7 +379,7 @@ def _write_descriptions(file: h5py.File, session: Session) -> None:
         "subject": {"id": session.subject},
         "session": {
             "id": session.session_id,
-            "recording_date": f"{session.date} 00:00:00",
+            "recording_date": f"{session.date} 00:00:00" if session.date else "",
             "lab": session.lab,
         },
         "brainset": {

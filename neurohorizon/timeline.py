@@ -174,7 +174,7 @@ class Splits:
 def cut_domain(domain: Intervals, *, first_us: int, gap_us: int) -> tuple[Intervals, Intervals]:
     """Cut valid time in two with a gap between.
 
-    Intervals shorter than the gap, such as trials, stay whole: a cut inside one moves to its end. Inside
+    Intervals no longer than the gap, such as trials, stay whole: a cut inside one moves to its end. Inside
     longer ones cuts move up to a whole second from the interval's start, so that bins of any width that
     divides a second have the same edges in the parts as in the whole.
 
@@ -203,7 +203,7 @@ def _clean_edge(domain: Intervals, edge_us: int, gap_us: int) -> int:
     if index < 0 or edge_us == domain.start_us[index]:
         return edge_us
     start_us, stop_us = int(domain.start_us[index]), int(domain.stop_us[index])
-    if stop_us - start_us < gap_us:
+    if stop_us - start_us <= gap_us:
         return stop_us
     return min(start_us + -(-(edge_us - start_us) // MICROSECONDS) * MICROSECONDS, stop_us)
 

@@ -63,6 +63,11 @@ def make_session(**changes):
     return Session(**{**record, **changes})
 
 
+def test_a_date_that_is_not_known_stays_so(tmp_path):
+    write_session(tmp_path / "a.h5", make_session(date=""))
+    assert read_session(tmp_path / "a.h5").date == ""
+
+
 @pytest.fixture
 def written(tmp_path):
     path = tmp_path / "mouse_2020-01-02.h5"

@@ -168,17 +168,19 @@ def _room(session: Session, timeline: Timeline, splits: SplitSettings) -> Iterat
                 1,
             )
     window_s = (timeline.context_bins + timeline.horizon_bins) * timeline.bin_ms / 1000
-    for name in ("test", "train", "validation"):
-        part = getattr(session.splits, name)
-        if not count_windows(part, timeline):
-            longest_s = (part.stop_us - part.start_us).max() / MICROSECONDS if len(part) else 0.0
-            yield Finding(
-                "too_short",
-                "fatal",
-                f"no window of context and horizon ({window_s:g} s) fits into {name}, whose longest interval "
-                f"is {longest_s:g} s: leave the session out, or shorten the context or the horizon",
-                1,
-            )
+    narrow = [
+        name for name in ("test", "train", "validation") if not count_windows(getattr(session.splits, name), timeline)
+    ]
+    if narrow:
+        parts = [getattr(session.splits, name) for name in narrow]
+        longest_s = max((part.stop_us - part.start_us).max(initial=0) for part in parts) / MICROSECONDS
+        yield Finding(
+            "too_short",
+            "fatal",
+            f"no window of context and horizon ({window_s:g} s) fits into {', '.join(narrow)}, whose longest interval "
+            f"is {longest_s:g} s: leave the session out, or shorten the context or the horizon",
+            len(narrow),
+        )
     for name in ("reference", "test", "train", "validation"):
         if not getattr(session.splits, name).contains(session.spike_times_us).any():
             yield Finding("no_spikes", "fatal", f"no unit fires in {name}: nothing can be learned or scored", 1)
