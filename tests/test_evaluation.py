@@ -1,5 +1,6 @@
 """From forecast files to figures, on a made-up run whose expected scores are known."""
 
+import json
 import os
 import subprocess
 import sys
@@ -25,6 +26,12 @@ from made_forecasts import (  # noqa: E402
 
 from neurohorizon.evaluation.example import choose_window, make_example, read_example  # noqa: E402
 from neurohorizon.evaluation.forecast_file import ForecastFileError, read_forecast, write_forecast  # noqa: E402
+from neurohorizon.evaluation.narrative import (  # noqa: E402
+    describe_comparison,
+    describe_data,
+    describe_horizon,
+    describe_result,
+)
 from neurohorizon.evaluation.scoring import ScoringError, left_out_reason, score_session  # noqa: E402
 from neurohorizon.evaluation.tables import (  # noqa: E402
     Resampling,
@@ -372,6 +379,76 @@ def test_the_example_skips_a_session_that_was_left_out(run, tmp_path):
         output=tmp_path / "example.h5",
     )
     assert read_example(tmp_path / "example.h5").session == names[1]
+
+
+# sentences
+
+
+def _comparison(*, difference: float, lower: float, upper: float, animals: int = 9) -> "pd.Series":
+    return pd.Series(
+        {
+            "method": "neurohorizon",
+            "against": "own_history",
+            "difference": difference,
+            "lower": lower,
+            "upper": upper,
+            "interval": 0.95,
+            "p_holm": 0.5,
+            "sessions": 12,
+            "animals": animals,
+            "sessions_better": 4,
+            "animals_better": 3,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said", "unsaid"),
+    [
+        ({"difference": 0.02, "lower": 0.01, "upper": 0.03}, "gains 0.020 bits/spike", "too few"),
+        ({"difference": 0.02, "lower": 0.01, "upper": 0.03, "animals": 3}, "too few to speak for others", "worse"),
+        ({"difference": 0.02, "lower": -0.01, "upper": 0.05}, "**cannot be told apart**", "better than"),
+        (
+            {"difference": -0.02, "lower": -0.03, "upper": -0.01},
+            "it is **worse** than the own-history network",
+            "NeuroHorizon gains",
+        ),
+        ({"difference": 0.02, "lower": np.nan, "upper": np.nan, "animals": 1}, "no interval", "excludes"),
+    ],
+)
+def test_a_sentence_says_what_its_numbers_say_good_or_bad(numbers, said, unsaid):
+    sentence = describe_comparison(_comparison(**numbers))
+    assert said in sentence
+    assert unsaid not in sentence
+    assert "4 of 12 sessions" in sentence
+
+
+def test_the_notebook_names_the_better_baseline_when_there_is_one(run):
+    summary, horizon = _table(run, "summary"), _table(run, "horizon")
+    names = {"neurohorizon": "own_history", "own_history": "neurohorizon"}
+    swapped = summary.assign(method=summary["method"].replace(names))
+    assert "best zero-shot method of this run is the own-history network" in describe_result(swapped)
+    assert "best zero-shot" not in describe_result(summary)
+    turned = horizon.assign(method=horizon["method"].replace(names))
+    assert "(the own-history network) in 50 of 50 bins, at 20 ms first" in describe_horizon(turned)
+    assert "at least that of every other" in describe_horizon(horizon)
+
+
+def test_the_notebook_says_on_what_it_stands(run):
+    text = describe_data(_table(run, "summary"), _table(run, "left_out"))
+    assert text.startswith("8 held-out sessions of 4 animals were forecast.")
+    assert "unseen recordings, not unseen animals" in text
+    assert "no test by animal can give a p below 0.12" in text
+
+
+def test_the_notebook_runs_on_the_tables_and_computes_nothing_else(run):
+    notebook = json.loads((ROOT / "notebooks" / "cross_session.ipynb").read_text())
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(cell.get("outputs", []) == [] for cell in notebook["cells"])
+    pytest.importorskip("IPython")
+    names = {}
+    exec("\n".join(code).replace("results/demo/tables", str(run / "tables")), names)
+    assert names["folder"] == run / "tables"
 
 
 # figures

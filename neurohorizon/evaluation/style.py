@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -96,6 +97,14 @@ def save_figure(figure: Figure, paths: Iterable[str | Path]) -> None:
         with house_style():
             figure.savefig(partial, metadata=_NO_DATES[path.suffix])
         os.replace(partial, path)
+
+
+def render_png(figure: Figure) -> bytes:
+    """A figure as PNG, to be shown in a notebook; the same figure gives the same bytes."""
+    buffer = BytesIO()
+    with house_style():
+        figure.savefig(buffer, format="png", dpi=200, metadata=_NO_DATES[".png"])
+    return buffer.getvalue()
 
 
 def method_label(method: str) -> str:

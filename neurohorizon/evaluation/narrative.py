@@ -1,0 +1,145 @@
+"""Sentences for the notebook, each decided by the numbers in it: what did not work is said as plainly as what did."""
+
+import numpy as np
+import pandas as pd
+
+from neurohorizon.evaluation.tables import (
+    CEILING_CLASS,
+    FORECASTER,
+    PRIMARY_NULL,
+    claim,
+    counted,
+    format_interval,
+)
+
+_NAMES = {
+    "reference_mean": "the reference mean",
+    "trailing_mean": "the trailing mean",
+    "shrinkage": "tuned shrinkage",
+    "gamma_poisson": "the gamma-Poisson filter",
+    "own_history": "the own-history network",
+    "neurohorizon": "NeuroHorizon",
+    "oracle": "the oracle",
+}
+_FEW_ANIMALS = 6  # below, no sign-flip p can reach 0.05
+
+
+def describe_data(summary: pd.DataFrame, left_out: pd.DataFrame) -> str:
+    """How much data the numbers stand on, and what they can claim."""
+    shown = _primary(summary)
+    sessions, animals = int(shown["sessions"].max()), int(shown["animals"].max())
+    sentences = [
+        f"{counted(sessions, 'held-out session')} of {counted(animals, 'animal')} were forecast.",
+        claim(shown),
+    ]
+    if len(left_out):
+        sentences.append(f"{counted(len(left_out), 'session')} could not be used (listed at the end).")
+    if animals == 1:
+        sentences.append("One animal gives no interval: the means below describe it and nothing beyond it.")
+    elif animals < _FEW_ANIMALS:
+        sentences.append(
+            f"With {animals} animals the intervals are coarse and no test by animal can give a p below "
+            f"{2.0 ** (1 - animals):.2g}, whatever the data: they show whether the animals agree."
+        )
+    return " ".join(sentences)
+
+
+def describe_result(summary: pd.DataFrame) -> str:
+    """The forecaster's mean score, against zero and against the ceiling."""
+    shown = _primary(summary).set_index("method")
+    if FORECASTER not in shown.index:
+        return "This run has no NeuroHorizon forecast."
+    row = shown.loc[FORECASTER]
+    text = (
+        f"NeuroHorizon scores **{row['bits_per_spike']:+.3f} bits/spike** over the reference-window mean rate, as "
+        f"a mean over sessions ({_interval(row)}; all spikes pooled: {row['pooled']:+.3f}). {_against_zero(row, 'the null')}"
+    )
+    share = row.get("share_of_oracle", np.nan)
+    if np.isfinite(share):
+        ceiling = shown.loc[shown["class"] == CEILING_CLASS, "bits_per_spike"].iloc[0]
+        text += f" That is {share:.0%} of what the true rates reach ({ceiling:+.3f})."
+    best = shown[shown["class"] == "Z"]["bits_per_spike"].idxmax()
+    if best != FORECASTER:
+        text += f" The best zero-shot method of this run is {_name(best)} ({shown.loc[best, 'bits_per_spike']:+.3f})."
+    return text
+
+
+def describe_comparison(row: pd.Series) -> str:
+    """One row of the table of comparisons as a sentence."""
+    first, second = _name(row["method"]), _name(row["against"])
+    direction = "gains" if row["difference"] >= 0 else "loses"
+    text = (
+        f"Against **{second}**, {first} {direction} {abs(row['difference']):.3f} bits/spike ({_interval(row)}), better "
+        f"in {row['sessions_better']} of {counted(row['sessions'], 'session')} and {row['animals_better']} of "
+        f"{counted(row['animals'], 'animal')}"
+    )
+    if not np.isnan(row["p_holm"]):
+        text += f" (Holm p = {row['p_holm']:.2g})"
+    return f"{text}. {_against_zero(row, second)}"
+
+
+def describe_comparisons(comparisons: pd.DataFrame) -> str:
+    """The declared comparisons as a list."""
+    declared = comparisons[comparisons["declared"].astype(bool)]
+    if declared.empty:
+        return "No declared comparison can be made: NeuroHorizon or every baseline is missing."
+    return "\n".join(f"- {describe_comparison(row)}" for _, row in declared.iterrows())
+
+
+def describe_horizon(horizon: pd.DataFrame) -> str:
+    """How far ahead the forecaster knows something, and where it falls behind the best baseline."""
+    shown = _primary(horizon)
+    curve = shown[shown["method"] == FORECASTER].set_index("horizon_ms")
+    if curve.empty:
+        return "This run has no NeuroHorizon forecast."
+    first, last = curve.iloc[0], curve.iloc[-1]
+    text = (
+        f"From the first bin ({curve.index[0]:g} ms: {first['bits_per_spike']:+.3f} bits/spike) to the last "
+        f"({curve.index[-1]:g} ms: {last['bits_per_spike']:+.3f})"
+    )
+    known = curve[curve["lower"] > 0]
+    if curve["lower"].isna().all():
+        text += "; there are no intervals to say where it is above the null."
+    elif len(known) == len(curve):
+        text += ", the interval lies above the null in every bin."
+    else:
+        text += f", the interval lies above the null in {len(known)} of {counted(len(curve), 'bin')}."
+    others = shown[(shown["class"] == "Z") & ~shown["method"].isin([FORECASTER, "reference_mean"])]
+    if len(others):
+        best = others.pivot(index="horizon_ms", columns="method", values="bits_per_spike")
+        behind = curve["bits_per_spike"] < best.max(axis=1).reindex(curve.index)
+        if behind.any():
+            rivals = sorted(set(best.loc[behind[behind].index].idxmax(axis=1)))
+            text += (
+                f" Its mean is below that of another zero-shot method ({', '.join(map(_name, rivals))}) in "
+                f"{int(behind.sum())} of {counted(len(curve), 'bin')}, at {behind[behind].index[0]:g} ms first."
+            )
+        else:
+            text += " Its mean is at least that of every other zero-shot method in every bin."
+    return text
+
+
+def _primary(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["null"] == PRIMARY_NULL]
+
+
+def _name(method: str) -> str:
+    return _NAMES.get(method, method.replace("_", " "))
+
+
+def _interval(row: pd.Series) -> str:
+    if np.isnan(row["lower"]) or np.isnan(row["upper"]):
+        return "no interval"
+    return f"{row['interval']:.0%} interval {format_interval(row['lower'], row['upper'])}"
+
+
+def _against_zero(row: pd.Series, reference: str) -> str:
+    if np.isnan(row["lower"]) or np.isnan(row["upper"]):
+        return "Whether it would hold for other animals cannot be said."
+    if row["lower"] <= 0 <= row["upper"]:
+        return f"The interval includes zero: it **cannot be told apart** from {reference}."
+    verdict = "better" if row["lower"] > 0 else "**worse**"
+    scope = ""
+    if row["animals"] < _FEW_ANIMALS:
+        scope = f" in these {row['animals']} animals, which are too few to speak for others"
+    return f"The interval excludes zero: it is {verdict} than {reference}{scope}."
