@@ -197,7 +197,7 @@ def test_spikes_twice_and_spikes_outside_are_found_in_the_record_itself():
         (
             clean(),
             Timeline(bin_ms=20, context_bins=3000, horizon_bins=50, evaluation_stride_bins=25),
-            r"no window of context and horizon \(61 s\) fits into test, whose longest interval is 58 s",
+            r"no window of context and horizon \(61 s\) fits into test, validation, whose longest interval is 58 s",
         ),
         (clean(drop=lambda times_s, unit: times_s > 62), TIMELINE, "no unit fires in test"),
     ],
