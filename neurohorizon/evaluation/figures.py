@@ -7,6 +7,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.lines import Line2D
 
 from neurohorizon.evaluation.example import Example
 from neurohorizon.evaluation.style import (
@@ -27,7 +28,8 @@ from neurohorizon.evaluation.style import (
 from neurohorizon.evaluation.tables import FORECASTER, PRIMARY_NULL, counted
 
 _RATE_COLOURS = LinearSegmentedColormap.from_list("rate", [BLUE, "#FFFFFF", VERMILLION])
-_LEGEND_BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 2, "labelspacing": 0.25}
+_LEGEND_BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": 2, "labelspacing": 0.25}
+_ANIMALS_NAMED = 8  # more would cover the points
 _LARGEST_FOLD = 2.0  # log2 of the largest change of rate that the colours tell apart
 
 
@@ -127,9 +129,12 @@ def _paired_panel(axes: Axes, sessions: pd.DataFrame, summary: pd.DataFrame) -> 
     axes.errorbar(
         *(position, value, around),
         fmt="D",
-        markersize=3.4,
+        markersize=3.8,
+        markeredgecolor="white",
+        markeredgewidth=0.4,
         color=BLACK,
         elinewidth=1.2,
+        capthick=1.0,
         capsize=2,
         zorder=3,
     )
@@ -139,11 +144,25 @@ def _paired_panel(axes: Axes, sessions: pd.DataFrame, summary: pd.DataFrame) -> 
     ]
     axes.set_xticks(range(len(place)), labels, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.5, len(place) - 0.5 + 0.2)
+    _animal_legend(axes, [subject for _, subject in animals])
+    unbounded = int(np.isinf(points["bits_per_spike"]).sum())
+    if unbounded:
+        text = f"not drawn: {counted(unbounded, 'score')} of minus infinity"
+        axes.annotate(text, (0.02, 0.02), xycoords="axes fraction", fontsize=6, color=VERMILLION)
     axes.set_ylabel(_score_label(PRIMARY_NULL))
     if len(means):
         bounds = bool(means["lower"].notna().any())
         text = _counts_label(means["sessions"].max(), means["animals"].max(), means["interval"].iloc[0], bounds=bounds)
         axes.set_title(text, fontsize=6.5, loc="right", color=GREY)
+
+
+def _animal_legend(axes: Axes, animals: list[str]) -> None:
+    if len(animals) > _ANIMALS_NAMED:
+        return
+    looks = [_animal_look(index, len(animals)) for index in range(len(animals))]
+    handles = [Line2D([], [], color=colour, marker=marker, markersize=3, linewidth=0.8) for colour, marker in looks]
+    # scores rise from left to right, so this corner is free
+    axes.legend(handles, animals, loc="upper left", fontsize=5.5, labelspacing=0.2, handlelength=1.6)
 
 
 def _animal_look(index: int, animals: int) -> tuple[str, str]:

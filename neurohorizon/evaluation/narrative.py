@@ -52,7 +52,8 @@ def describe_result(summary: pd.DataFrame) -> str:
     row = shown.loc[FORECASTER]
     text = (
         f"NeuroHorizon scores **{row['bits_per_spike']:+.3f} bits/spike** over the reference-window mean rate, as "
-        f"a mean over sessions ({_interval(row)}; all spikes pooled: {row['pooled']:+.3f}). {_against_zero(row, 'the null')}"
+        f"a mean over sessions ({_interval(row)}; all spikes pooled: {row['pooled']:+.3f}). "
+        f"{_against_zero(row, 'the null')}"
     )
     share = row.get("share_of_oracle", np.nan)
     if np.isfinite(share):

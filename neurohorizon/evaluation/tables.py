@@ -341,12 +341,9 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
         )
     animals = int(shown["animals"].max())
     if len(pairs) > 1:
-        lines += [
-            "",
-            *_aligned(pairs),
-            "",
-            f"With {counted(animals, 'animal')} no p can be below {2.0 ** (1 - animals):.2g}.",
-        ]
+        lines += ["", *_aligned(pairs)]
+    if len(pairs) > 1 and animals > 1:
+        lines += ["", f"With {animals} animals no p can be below {2.0 ** (1 - animals):.2g}."]
     lines += [
         "",
         "Z: uses the reference window and the context only. ceiling: knows the true rates.",
