@@ -315,7 +315,8 @@ def simulate_session(
     ]
     if session.duplicates:
         busiest = int(np.argmax(units.operational[-1] * (units.label == 1)))
-        times[busiest] = np.sort(np.append(times[busiest], times[busiest][:DUPLICATED_SPIKES]))
+        middle = len(times[busiest]) // 2
+        times[busiest] = np.sort(np.append(times[busiest], times[busiest][middle : middle + DUPLICATED_SPIKES]))
 
     alf = Path(folder) / session.folder / "alf"
     order = []
@@ -532,7 +533,7 @@ def _latent_weights(slowness: np.ndarray, regions: list[Region], latents: int, r
     """Weights on the latents, [latent, unit]: around the unit's slowness, with the region's coupling as norm."""
     position = np.linspace(1.0, 0.0, latents)[:, None]
     # slow latents are the stronger ones, as in recordings, where most shared variance is slow
-    profile = (0.2 + position) * np.exp(-(((position - slowness) / 0.3) ** 2) / 2)
+    profile = (0.2 + position) * np.exp(-(((position - slowness) / 0.25) ** 2) / 2)
     profile = profile * np.exp(0.3 * rng.standard_normal(profile.shape))
     strength = 0.85 * np.exp(0.25 * rng.standard_normal(len(slowness)))
     coupling = strength * np.array([region.coupling for region in regions])
