@@ -515,7 +515,7 @@ def _read_probe(files: _Files, probe: str, minimum_label: float) -> _Probe:
             f"{metrics.index.max()}; clusters.channels has {len(channels)}"
         )
     labels = metrics["label"].reindex(np.arange(len(channels))).to_numpy(float)
-    good = np.flatnonzero(labels >= minimum_label - 1e-6)  # two thirds is stored rounded
+    good = np.flatnonzero(labels >= minimum_label - 1e-3)  # labels are thirds, and people write 0.667
     region, beryl = _regions(files, probe, channels[good])
     units = {
         "id": np.array([f"{probe}:{name}" for name in _names(files, probe, len(channels))[good]], dtype=str),

@@ -1,0 +1,571 @@
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from one.api import One
+from scipy.interpolate import interp1d
+from scipy.signal import iirfilter, sosfiltfilt, sosfreqz
+
+from neurohorizon.cohort import Row
+from neurohorizon.config import IblSource, SimulatedSource, Splits, Timeline
+from neurohorizon.ingest import ibl
+from neurohorizon.ingest.ibl import (
+    SourceUnavailable,
+    acronyms_by_structure,
+    download_session,
+    index_release,
+    ingest_ibl,
+    open_one,
+    wheel_velocity,
+)
+from neurohorizon.ingest.simulate import simulate_release, simulated_sessions
+from neurohorizon.session import SessionError, read_session, write_session
+
+SPLITS = Splits(reference_fraction=0.5, reference_maximum_s=None, validation_fraction=0.2, gap_s=2.0)
+SIMULATED = SimulatedSource(
+    labs=3,
+    animals_per_lab=1,
+    sessions_per_animal=1,
+    units=(15, 25),
+    duration_s=60.0,
+    latents=3,
+    drift=0.1,
+    silent_units=1,
+)
+NAMED = simulated_sessions(SIMULATED)
+PASSWORD = "a password that must not be seen"
+
+
+def row(session=NAMED[0], **extras: str) -> Row:
+    return Row(
+        session=session.session,
+        source="ibl",
+        subject=session.subject,
+        lab=session.lab,
+        date=session.date,
+        role="train",
+        fold="",
+        why="",
+        extras={"number": "1"} | extras,
+    )
+
+
+def source(folder: Path, **changes) -> IblSource:
+    usual = {
+        "mode": "local",
+        "folder": str(folder),
+        "base_url": "https://openalyx.internationalbrainlab.org",
+        "revision": None,
+        "minimum_label": 1.0,
+        "download_attempts": 3,
+        "wheel_rate_hz": 250.0,
+    }
+    return IblSource(**(usual | changes))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def empty_home(tmp_path_factory):
+    """ONE keeps settings in the home folder: tests get one of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("home")
+        patch.setenv("HOME", str(home))
+        for name in ("ALYX_LOGIN", "ALYX_PWD", "ALYX_TOKEN"):
+            patch.delenv(name, raising=False)
+        patch.setattr(ibl, "_RETRY_WAIT_S", 0.0)
+        yield home
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    timeline = Timeline(bin_ms=20, context_bins=50, horizon_bins=50, evaluation_stride_bins=25)
+    simulate_release(folder / "release", folder / "truth", simulated=SIMULATED, timeline=timeline, seed=5)
+    return folder
+
+
+@pytest.fixture
+def release(made, tmp_path) -> Path:
+    """A release of the first session alone, to be damaged."""
+    shutil.copytree(made / "release" / "sim_lab_1", tmp_path / "release" / "sim_lab_1")
+    index_release(tmp_path / "release")
+    return tmp_path / "release"
+
+
+def ingest(folder: Path, manifest: Path, *, session=NAMED[0], extras=None, **changes):
+    one_row, settings = row(session, **(extras or {})), source(folder, **changes)
+    download_session(one_row, source=settings, manifest=manifest)
+    return ingest_ibl(manifest, one_row, source=settings, splits=SPLITS)
+
+
+def probe_folder(release: Path, number: int = 0) -> Path:
+    return sorted(release.glob("sim_lab_1/Subjects/*/*/*/alf/probe*/pykilosort"))[number]
+
+
+def planted(release: Path, session) -> dict[str, tuple[np.ndarray, int]]:
+    """Spike times and channel of each good unit, by id, read with numpy and pandas alone."""
+    found = {}
+    for place in sorted(release.glob(f"*/Subjects/{session.subject}/*/*/alf/probe*/pykilosort")):
+        times, clusters = np.load(place / "spikes.times.npy"), np.load(place / "spikes.clusters.npy")
+        channels = np.load(place / "clusters.channels.npy")
+        labels = pd.read_parquet(place / "clusters.metrics.pqt")["label"]
+        names = pd.read_csv(place / "clusters.uuids.csv")["uuids"]
+        for cluster in np.flatnonzero(labels == 1):
+            found[f"{place.parent.name}:{names[cluster]}"] = times[clusters == cluster], channels[cluster]
+    return found
+
+
+@pytest.mark.parametrize("session", NAMED, ids=lambda session: session.session)
+def test_a_session_holds_the_planted_spikes_of_the_good_units_and_no_others(made, tmp_path, session):
+    read = ingest(made / "release", tmp_path / "m.json", session=session)
+    good = planted(made / "release", session)
+    assert list(read.units["id"]) == list(good)
+    start_us, stop_us = int(read.domain.start_us[0]), int(read.domain.stop_us[0])
+    assert start_us % 1_000_000 == 0
+    assert stop_us % 1_000_000 == 0
+    assert (start_us, stop_us) == (1_000_000, 59_000_000)
+    for index, (times_s, _) in enumerate(good.values()):
+        times_us = np.rint(times_s * 1e6).astype(int)
+        inside = times_us[(times_us >= start_us) & (times_us < stop_us)]
+        assert np.array_equal(np.sort(inside), read.spike_times_us[read.spike_unit == index])
+    assert read.spike_unit.dtype == np.uint16
+    assert (read.repairs["outside_domain"], read.repairs["not_finite"]) == (0, 0)
+
+
+def test_some_simulated_sessions_have_two_probes(made):
+    probes = {session.session: len(list((made / "release" / session.folder).glob("alf/probe*"))) for session in NAMED}
+    assert set(probes.values()) == {1, 2}
+
+
+def test_units_are_in_the_order_of_the_truth(made, tmp_path):
+    for session in NAMED:
+        read = ingest(made / "release", tmp_path / f"{session.session}.json", session=session)
+        with h5py.File(made / "truth" / f"{session.session}.h5") as file:
+            assert file["unit_id"].asstr()[:].tolist() == read.units["id"].tolist()
+            expected = file["expected_counts"][:].sum(axis=0)
+        observed = np.bincount(read.spike_unit, minlength=read.n_units)
+        assert np.corrcoef(expected, observed)[0, 1] > 0.99
+
+
+def test_regions_are_those_of_the_channels(made, tmp_path):
+    read = ingest(made / "release", tmp_path / "m.json")
+    by_structure = {385: "VISp", 382: "CA1", 10703: "DG-mo", 218: "LP", 672: "CP", 733: "VPM", 767: "MOs5", 778: "VISp5"}
+    assert {key: acronyms_by_structure()[key][0] for key in by_structure} == by_structure
+    assert acronyms_by_structure()[778][1] == "VISp"
+    places = {place.parent.name: place for place in (made / "release" / NAMED[0].folder).glob("alf/probe*/pykilosort")}
+    for unit, (_, channel) in planted(made / "release", NAMED[0]).items():
+        structures = np.load(places[unit.split(":")[0]] / "channels.brainLocationIds_ccf_2017.npy")
+        index = read.units["id"].tolist().index(unit)
+        assert read.units["region"][index] == acronyms_by_structure()[structures[channel]][0] != ""
+
+
+def test_structures_of_the_left_hemisphere_have_the_same_names(release, tmp_path):
+    before = ingest(release, tmp_path / "m.json").units["region"]
+    for path in release.rglob("channels.brainLocationIds_ccf_2017.npy"):
+        np.save(path, -np.load(path))
+    index_release(release)
+    assert ingest(release, tmp_path / "m.json").units["region"].tolist() == before.tolist()
+
+
+def test_a_session_survives_its_file(made, tmp_path):
+    read = ingest(made / "release", tmp_path / "m.json")
+    write_session(tmp_path / "s.h5", read)
+    again = read_session(tmp_path / "s.h5")
+    assert np.array_equal(again.spike_times_us, read.spike_times_us)
+    assert again.units["beryl"].tolist() == read.units["beryl"].tolist()
+    assert json.loads(again.provenance["files"]) == json.loads(read.provenance["files"])
+
+
+def test_trials_keep_their_columns_and_gain_start_and_end(made, tmp_path):
+    read = ingest(made / "release", tmp_path / "m.json")
+    table = pd.read_parquet(made / "release" / NAMED[0].folder / "alf" / "_ibl_trials.table.pqt")
+    assert read.trials["start"].tolist() == table["intervals_0"].tolist()
+    assert read.trials["end"].tolist() == table["intervals_1"].tolist()
+    for name in set(table) - {"intervals_0", "intervals_1"}:
+        np.testing.assert_array_equal(read.trials[name], table[name])
+
+
+def test_amplitudes_and_depths_are_never_asked_for_nor_read(release, tmp_path, monkeypatch):
+    for name in ("spikes.amps", "spikes.depths", "clusters.amps", "clusters.depths"):
+        files = list(release.rglob(f"{name}.npy"))
+        assert files
+        for path in files:
+            path.unlink()
+    asked, load_object = [], One.load_object
+
+    def spy(self, eid, obj, **kwargs):
+        asked.append((obj, tuple(kwargs["attribute"])))
+        return load_object(self, eid, obj, **kwargs)
+
+    monkeypatch.setattr(One, "load_object", spy)
+    ingest(release, tmp_path / "m.json")
+    assert set(asked) == {
+        ("spikes", ("times", "clusters")),
+        ("clusters", ("channels", "metrics")),
+        ("clusters", ("uuids",)),
+        ("channels", ("brainLocationIds",)),
+        ("trials", ("table",)),
+        ("wheel", ("timestamps", "position")),
+    }
+
+
+def test_the_manifest_lists_files_with_their_hashes_and_no_path_of_this_machine(release, tmp_path):
+    download_session(row(), source=source(release), manifest=tmp_path / "raw" / "m.json")
+    text = (tmp_path / "raw" / "m.json").read_text()
+    listed = json.loads(text)
+    assert str(tmp_path) not in text
+    assert listed["missing"] == []
+    for entry in listed["files"]:
+        content = (release / entry["path"]).read_bytes()
+        assert (entry["size"], entry["md5"]) == (len(content), hashlib.md5(content).hexdigest())
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["m.json"]
+
+
+def test_the_same_files_give_the_same_manifest(release, tmp_path):
+    for name in ("a", "b"):
+        download_session(row(), source=source(release), manifest=tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_file_that_differs_from_its_hash_is_refused(release, tmp_path):
+    flip_a_byte(probe_folder(release) / "spikes.times.npy")
+    with pytest.raises(SessionError, match=r"spikes\.times\.npy is damaged"):
+        ingest(release, tmp_path / "m.json")
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_a_file_that_changed_since_its_download_is_refused(release, tmp_path):
+    download_session(row(), source=source(release), manifest=tmp_path / "m.json")
+    flip_a_byte(probe_folder(release) / "spikes.clusters.npy")
+    with pytest.raises(SessionError, match=r"spikes\.clusters\.npy is not what was downloaded"):
+        ingest_ibl(tmp_path / "m.json", row(), source=source(release), splits=SPLITS)
+    (probe_folder(release) / "spikes.clusters.npy").unlink()
+    with pytest.raises(SessionError, match="gone since its download"):
+        ingest_ibl(tmp_path / "m.json", row(), source=source(release), splits=SPLITS)
+
+
+def test_a_file_truncated_in_the_release_is_named(release, tmp_path):
+    path = probe_folder(release) / "spikes.times.npy"
+    path.write_bytes(path.read_bytes()[:1000])
+    index_release(release)
+    with pytest.raises(SessionError, match=r"spikes\.times\.npy cannot be read, it may be truncated"):
+        ingest(release, tmp_path / "m.json")
+
+
+def test_a_missing_table_is_named_with_what_is_there(release, tmp_path):
+    (probe_folder(release) / "clusters.metrics.pqt").unlink()
+    with pytest.raises(SessionError, match=r"clusters\.metrics of alf/probe00/pykilosort is listed .* no such file"):
+        ingest(release, tmp_path / "m.json")
+    index_release(release)
+    with pytest.raises(SessionError, match=r"lacks clusters\.metrics in .*; found there: .*clusters\.channels\.npy"):
+        ingest(release, tmp_path / "m.json")
+
+
+def test_spikes_and_clusters_that_do_not_fit_are_refused(release, tmp_path):
+    path = probe_folder(release) / "spikes.clusters.npy"
+    np.save(path, np.load(path)[:-1])
+    index_release(release)
+    with pytest.raises(SessionError, match="expected equally many"):
+        ingest(release, tmp_path / "m.json")
+
+
+def test_a_cluster_without_a_channel_is_refused(release, tmp_path):
+    path = probe_folder(release) / "clusters.channels.npy"
+    np.save(path, np.load(path)[:-3])
+    index_release(release)
+    with pytest.raises(SessionError, match=r"clusters\.channels has"):
+        ingest(release, tmp_path / "m.json")
+
+
+def test_a_session_without_good_units_is_refused(release, tmp_path):
+    for path in release.rglob("clusters.metrics.pqt"):
+        pd.read_parquet(path).assign(label=2 / 3).to_parquet(path)
+    index_release(release)
+    with pytest.raises(SessionError, match=r"no unit with a label of 1\.0 or more: best of \d+ clusters 0\.67"):
+        ingest(release, tmp_path / "m.json")
+    clusters = sum(len(pd.read_parquet(path)) for path in release.rglob("clusters.metrics.pqt"))
+    assert ingest(release, tmp_path / "m.json", minimum_label=0.667).n_units == clusters
+
+
+def test_metrics_are_matched_by_cluster_not_by_row(release, tmp_path):
+    before = ingest(release, tmp_path / "m.json").units["id"].tolist()
+    for path in release.rglob("clusters.metrics.pqt"):
+        table = pd.read_parquet(path)
+        table[table["label"] == 1].iloc[::-1].to_parquet(path)
+    index_release(release)
+    assert ingest(release, tmp_path / "m.json").units["id"].tolist() == before
+
+
+def test_a_session_goes_on_without_behaviour_and_says_so(release, tmp_path):
+    for name in ("_ibl_trials.table.pqt", "_ibl_wheel.position.npy"):
+        next(release.rglob(name)).unlink()
+    for path in release.rglob("channels.brainLocationIds_ccf_2017.npy"):
+        path.unlink()
+    index_release(release)
+    read = ingest(release, tmp_path / "m.json")
+    assert not len(read.trials["start"])
+    assert "wheel" not in read.behaviour
+    assert set(read.units["region"]) == {""}
+    missing = json.loads(read.provenance["missing"])
+    assert missing[-2:] == ["trials.table", "wheel.timestamps+position"]
+    assert missing[0] == "probe00/channels.brainLocationIds"
+
+
+def test_a_session_that_is_not_there_is_named(release, tmp_path):
+    with pytest.raises(SessionError, match="nothing found for subject SIM-301 on 2021-05-02, number 1"):
+        ingest(release, tmp_path / "m.json", session=NAMED[2])
+    # a search by part of a name would find SIM-101
+    part = Row(**{**vars(row()), "subject": "SIM-10"})
+    with pytest.raises(SessionError, match="nothing found for subject SIM-10 on"):
+        download_session(part, source=source(release), manifest=tmp_path / "m.json")
+
+
+def test_two_sessions_of_a_day_need_a_number(release, tmp_path):
+    first = release / NAMED[0].folder
+    shutil.copytree(first, first.with_name("002"))
+    index_release(release)
+    assert ingest(release, tmp_path / "m.json", extras={"number": "2"}).n_units
+    with pytest.raises(SessionError, match="2 sessions at .* fit .*; give the cohort a number column"):
+        ingest(release, tmp_path / "m.json", extras={"number": ""})
+
+
+def test_the_cohort_may_restrict_the_probes(made, tmp_path):
+    double = next(s for s in NAMED if (made / "release" / s.folder / "alf" / "probe01").is_dir())
+    one = ingest(made / "release", tmp_path / "m.json", session=double, extras={"probes": "probe01"})
+    both = ingest(made / "release", tmp_path / "m.json", session=double)
+    assert set(one.units["probe"]) == {"probe01"}
+    assert set(both.units["probe"]) == {"probe00", "probe01"}
+    assert set(one.units["id"]) < set(both.units["id"])
+    with pytest.raises(SessionError, match=r"no spikes.times for probe07; probes found: probe00, probe01"):
+        ingest(made / "release", tmp_path / "m.json", session=double, extras={"probes": "probe01,probe07"})
+
+
+def test_units_that_only_some_probes_could_see_are_not_called_silent(made, tmp_path):
+    double = next(s for s in NAMED if (made / "release" / s.folder / "alf" / "probe01").is_dir())
+    folder = tmp_path / "release"
+    shutil.copytree(made / "release" / double.lab, folder / double.lab)
+    path = next(folder.rglob("probe01/pykilosort/spikes.times.npy"))
+    times = np.load(path)
+    clusters = np.load(path.with_name("spikes.clusters.npy"))
+    late = times > 20.3
+    np.save(path, times[late])
+    np.save(path.with_name("spikes.clusters.npy"), clusters[late])
+    index_release(folder)
+    read = ingest(folder, tmp_path / "m.json", session=double)
+    assert read.domain.start_us.tolist() == [21_000_000]
+    assert read.spike_times_us.min() >= 21_000_000
+
+
+def test_revisions_and_sorters_are_chosen_as_one_documents(release, tmp_path):
+    place = probe_folder(release)
+    good = (pd.read_parquet(place / "clusters.metrics.pqt")["label"] == 1).sum()
+    revised = place / "#2024-05-06#"
+    revised.mkdir()
+    pd.read_parquet(place / "clusters.metrics.pqt").assign(label=1.0).to_parquet(revised / "clusters.metrics.pqt")
+    other = place.parent / "zz_sorter"
+    other.mkdir()
+    np.save(other / "spikes.times.npy", np.arange(10.0))
+    np.save(place.parent / "spikes.times.npy", np.arange(10.0))
+    index_release(release)
+    only = {"extras": {"probes": "probe00"}}
+    assert ingest(release, tmp_path / "m.json", revision="2023-01-01", **only).n_units == good
+    latest = ingest(release, tmp_path / "m.json", **only)
+    assert latest.n_units == len(pd.read_parquet(place / "clusters.metrics.pqt")) > good
+    listed = json.loads((tmp_path / "m.json").read_text())
+    assert listed["probes"] == {"probe00": "alf/probe00/pykilosort"}
+    assert {entry["revision"] for entry in listed["files"]} == {"", "2024-05-06"}
+
+
+def test_a_probe_without_a_sorter_folder_is_read_too(release, tmp_path):
+    before = ingest(release, tmp_path / "m.json").units["id"].tolist()
+    for place in list(release.rglob("pykilosort")):
+        for path in place.iterdir():
+            path.rename(place.parent / path.name)
+        place.rmdir()
+    index_release(release)
+    assert ingest(release, tmp_path / "m.json").units["id"].tolist() == before
+
+
+def test_a_recording_too_short_for_its_splits_is_refused(release, tmp_path):
+    long_gap = SPLITS.model_copy(update={"gap_s": 40.0})
+    download_session(row(), source=source(release), manifest=tmp_path / "m.json")
+    with pytest.raises(SessionError, match="too short: nothing is left for test"):
+        ingest_ibl(tmp_path / "m.json", row(), source=source(release), splits=long_gap)
+
+
+def test_wheel_velocity_is_that_of_brainbox(made):
+    alf = made / "release" / NAMED[0].folder / "alf"
+    times_s, position = np.load(alf / "_ibl_wheel.timestamps.npy"), np.load(alf / "_ibl_wheel.position.npy")
+    sampled_s, velocity = wheel_velocity(times_s, position, rate_hz=1000.0)
+    # derived apart: interp1d, a filter designed with fs, and a loop for the difference
+    grid = np.arange(times_s[0], times_s[-1], 0.001)
+    smooth = sosfiltfilt(
+        iirfilter(8, 20, btype="lowpass", ftype="butter", fs=1000, output="sos"),
+        interp1d(times_s, position, kind="linear")(grid),
+    )
+    expected = np.array([0.0] + [(smooth[i] - smooth[i - 1]) * 1000 for i in range(1, len(smooth))])
+    np.testing.assert_allclose(sampled_s, grid)
+    np.testing.assert_allclose(velocity, expected, atol=1e-9)
+    slow_s, slow = wheel_velocity(times_s, position, rate_hz=250.0)
+    np.testing.assert_array_equal(slow, velocity[::4])
+    assert np.diff(slow_s).mean() == pytest.approx(0.004)
+
+
+def test_the_wheel_filter_keeps_turns_and_drops_tremor():
+    times_s = np.arange(0, 20, 0.002)
+    turn = np.sin(2 * np.pi * 1.5 * times_s)
+    sampled_s, velocity = wheel_velocity(times_s, turn + 0.05 * np.sin(2 * np.pi * 80 * times_s), rate_hz=500.0)
+    middle = (sampled_s > 2) & (sampled_s < 18)
+    # the backward difference lags by half a millisecond
+    expected = 2 * np.pi * 1.5 * np.cos(2 * np.pi * 1.5 * (sampled_s - 0.0005))
+    np.testing.assert_allclose(velocity[middle], expected[middle], atol=1e-2)
+    frequencies, response = sosfreqz(iirfilter(8, 20, btype="lowpass", fs=1000, output="sos"), fs=1000)
+    assert np.abs(response[frequencies > 80]).max() < 1e-4
+
+
+def test_a_wheel_rate_that_leaves_samples_uneven_is_refused():
+    with pytest.raises(ValueError, match="must divide 1000"):
+        wheel_velocity(np.arange(10.0), np.arange(10.0), rate_hz=300.0)
+
+
+def test_a_wheel_that_hardly_moved_is_left_out(release, tmp_path):
+    alf = release / NAMED[0].folder / "alf"
+    np.save(alf / "_ibl_wheel.timestamps.npy", np.array([3.0, 3.01]))
+    np.save(alf / "_ibl_wheel.position.npy", np.array([0.0, 0.1]))
+    index_release(release)
+    read = ingest(release, tmp_path / "m.json")
+    assert "wheel" not in read.behaviour
+    assert json.loads(read.provenance["missing"]) == ["wheel: too few samples"]
+
+
+class Server(One):
+    """ONE as it works online, but for the network: its downloads copy from another folder."""
+
+    def __init__(self, folder: Path, remote: Path) -> None:
+        super().__init__(cache_dir=folder, tables_dir=remote, mode="local")
+        self.mode = "remote"
+        self.remote = remote
+        self.downloaded: list[str] = []
+        self.faults: list[str] = []
+
+    offline = False
+
+    def _download_datasets(self, dsets, **kwargs):
+        files = []
+        for _, dataset in dsets.iterrows():
+            fault = self.faults.pop(0) if self.faults else ""
+            if fault == "no network":
+                raise ConnectionError("no route to host")
+            path = Path(dataset["session_path"], dataset["rel_path"])
+            source_path = next(self.remote.glob(f"*/Subjects/{path.as_posix().split('/Subjects/')[-1]}"), None)
+            target = Path(self.cache_dir, source_path.relative_to(self.remote))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            content = source_path.read_bytes()
+            target.write_bytes(content[:-8] + b"damaged!" if fault == "damaged" else content)
+            self.downloaded.append(target.name)
+            files.append(target)
+        return files
+
+
+@pytest.fixture
+def server(made, tmp_path, monkeypatch) -> Server:
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    server = Server(folder, made / "release")
+    monkeypatch.setattr(ibl, "open_one", lambda source: server)
+    return server
+
+
+def remote_source(server: Server) -> IblSource:
+    return source(Path(server.cache_dir), mode="remote")
+
+
+def test_a_remote_session_is_fetched_file_by_file_and_no_more(server, made, tmp_path):
+    eid = next(str(eid) for eid in server.search(subject=NAMED[0].subject))
+    download_session(row(eid=eid), source=remote_source(server), manifest=tmp_path / "m.json")
+    there = {path.name for path in Path(server.cache_dir).rglob("*") if path.is_file()}
+    assert there == {
+        "spikes.times.npy",
+        "spikes.clusters.npy",
+        "clusters.channels.npy",
+        "clusters.metrics.pqt",
+        "clusters.uuids.csv",
+        "channels.brainLocationIds_ccf_2017.npy",
+        "_ibl_trials.table.pqt",
+        "_ibl_wheel.timestamps.npy",
+        "_ibl_wheel.position.npy",
+    }
+    read = ingest_ibl(tmp_path / "m.json", row(), source=remote_source(server), splits=SPLITS)
+    assert read.provenance["release"] == "https://openalyx.internationalbrainlab.org"
+    assert read.units["id"].tolist() == list(planted(made / "release", NAMED[0]))
+
+
+def test_finished_files_are_not_fetched_again(server, tmp_path):
+    download_session(row(), source=remote_source(server), manifest=tmp_path / "m.json")
+    first = (tmp_path / "m.json").read_bytes()
+    server.downloaded.clear()
+    next(Path(server.cache_dir).rglob("clusters.uuids.csv")).unlink()
+    flip_a_byte(next(Path(server.cache_dir).rglob("_ibl_wheel.position.npy")))
+    half = next(Path(server.cache_dir).rglob("spikes.times.npy"))
+    half.write_bytes(half.read_bytes()[:5000])
+    download_session(row(), source=remote_source(server), manifest=tmp_path / "m.json")
+    assert sorted(server.downloaded) == ["_ibl_wheel.position.npy", "clusters.uuids.csv", "spikes.times.npy"]
+    assert (tmp_path / "m.json").read_bytes() == first
+
+
+def test_a_lost_connection_and_a_damaged_download_are_tried_again(server, tmp_path):
+    server.faults = ["no network", "", "damaged"]
+    download_session(row(), source=remote_source(server), manifest=tmp_path / "m.json")
+    assert ingest_ibl(tmp_path / "m.json", row(), source=remote_source(server), splits=SPLITS).n_units
+
+
+def test_a_server_that_stays_away_is_said_in_one_line(server, tmp_path):
+    server.faults = ["no network"] * 3
+    with pytest.raises(SourceUnavailable, match=r"gave no answer in 3 attempts \(ConnectionError\)") as told:
+        download_session(row(), source=remote_source(server), manifest=tmp_path / "m.json")
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_downloads_that_stay_damaged_are_refused(server, tmp_path):
+    server.faults = ["damaged"] * 100
+    with pytest.raises(SessionError, match="is damaged"):
+        download_session(row(), source=remote_source(server), manifest=tmp_path / "m.json")
+
+
+def test_a_folder_that_is_no_release_is_said_in_one_line(tmp_path):
+    with pytest.raises(SourceUnavailable, match=r"no ONE folder: sessions\.pqt and datasets\.pqt not found") as told:
+        open_one(source(tmp_path))
+    assert "\n" not in str(told.value)
+
+
+def test_missing_credentials_are_said_in_one_line(tmp_path):
+    with pytest.raises(SourceUnavailable, match=r"no credentials for .* ALYX_LOGIN and ALYX_PWD") as told:
+        open_one(source(tmp_path, mode="remote"))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("names", [("ALYX_LOGIN", "ALYX_PWD"), ("ALYX_LOGIN", "ALYX_TOKEN")])
+def test_a_password_is_neither_shown_nor_stored(tmp_path, monkeypatch, empty_home, capfd, caplog, names):
+    for name in names:
+        monkeypatch.setenv(name, PASSWORD if name != "ALYX_LOGIN" else "somebody")
+    eid = "00000000-0000-4000-8000-000000000001"
+    closed_port = source(tmp_path / "downloads", mode="remote", base_url="http://127.0.0.1:9")
+    with pytest.raises(SourceUnavailable, match=r"cannot be reached|gave no answer") as told:
+        download_session(row(eid=eid), source=closed_port, manifest=tmp_path / "m.json")
+    seen = capfd.readouterr()
+    stored = [path for path in empty_home.rglob("*") if path.is_file() and PASSWORD in path.read_text()]
+    assert PASSWORD not in str(told.value) + seen.out + seen.err + caplog.text
+    assert not stored
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert "\n" not in str(told.value)
