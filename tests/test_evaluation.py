@@ -286,6 +286,13 @@ def test_an_interval_does_not_depend_on_which_other_methods_were_run(run):
     assert comparisons["p_holm"].tolist() == comparisons["p"].tolist()
 
 
+def test_animals_of_one_name_in_two_labs_are_two_animals(run):
+    sessions = _table(run, "sessions")
+    sessions["lab"] = sessions["session"].str[-2:]  # each session of an animal in a lab of its own
+    summary = summary_table(sessions, comparison_table(sessions, RESAMPLING), RESAMPLING)
+    assert (summary["animals"] == SESSIONS).all()
+
+
 def test_tsv_and_text_say_what_the_parquet_says(run):
     summary = pd.read_csv(run / "tables" / "summary.tsv", sep="\t")
     np.testing.assert_allclose(summary["bits_per_spike"], _table(run, "summary")["bits_per_spike"], rtol=1e-9)
@@ -525,9 +532,22 @@ def test_the_paired_figure_shows_the_numbers_of_its_tables(run):
     (bars,) = axes.containers
     means = summary.loc[summary["method"] != "reference_mean", "bits_per_spike"].to_numpy()
     np.testing.assert_allclose(bars.lines[0].get_ydata(), means)
+    ends = np.array([segment[:, 1] for segment in bars.lines[2][0].get_segments()])
+    bounds = summary.loc[summary["method"] != "reference_mean", ["lower", "upper"]].to_numpy()
+    np.testing.assert_allclose(ends, bounds)
     drawn = np.sort(np.concatenate([line.get_ydata() for line in axes.lines if line.get_marker() in ("o", "s", "^")]))
     expected = sessions.query("null == 'reference' and method != 'reference_mean'")["bits_per_spike"]
     np.testing.assert_allclose(drawn, np.sort(expected))
+
+
+def test_a_score_that_cannot_be_drawn_is_counted_in_the_figure(run):
+    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    sessions = _table(run, "sessions")
+    hit = (sessions["method"] == "shrinkage") & (sessions["null"] == "reference") & (sessions["subject"] == "animal-2")
+    sessions.loc[hit, "bits_per_spike"] = -np.inf
+    comparisons = comparison_table(sessions, RESAMPLING)
+    axes = figures.draw_paired(sessions, summary_table(sessions, comparisons, RESAMPLING)).axes[0]
+    assert "not drawn: 2 scores of minus infinity" in [text.get_text() for text in axes.texts]
 
 
 def test_a_figure_is_not_saved_in_a_format_with_dates(tmp_path):

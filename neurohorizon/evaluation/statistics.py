@@ -46,7 +46,7 @@ class PairedComparison:
         difference: Mean over sessions of the first method's score minus the second's, with its interval.
         p: Two-sided sign-flip p by animal; NaN with fewer than two animals.
         effect_size: Mean over animals of their mean difference, in standard deviations between animals
-            (Cohen's d of paired data); NaN with fewer than two animals.
+            (Cohen's d of paired data); NaN with fewer than two animals or without spread between them.
         sessions_better: Sessions in which the first method scores higher.
         animals_better: Animals whose mean difference is above zero.
     """
@@ -162,7 +162,7 @@ def compare_paired(
     differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     by_animal = _sum_by_animal(differences, animals) / _sum_by_animal(np.ones(len(differences)), animals)
     effect_size = float("nan")
-    if len(by_animal) > 1 and np.std(by_animal) > 0:
+    if len(by_animal) > 1 and np.isfinite(by_animal).all() and np.std(by_animal) > 0:
         effect_size = float(np.mean(by_animal) / np.std(by_animal, ddof=1))
     return PairedComparison(
         difference=bootstrap_mean(differences, animals, rng, draws=draws, interval=interval),
