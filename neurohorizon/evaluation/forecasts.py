@@ -55,7 +55,7 @@ def forecast_with_network(
     if feature_columns(paths.features, card.feature_groups) != card.features:
         raise ValueError(f"{paths.features} does not hold the features that {weights} was trained on; make both anew")
     origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
-    windows = cut_windows(inputs.spikes, inputs.domain, origins, shape)
+    windows = cut_windows(inputs.spikes, inputs.part, origins, shape)
     log_rate = forecast_windows(forecaster, inputs, origins, shape)
     write_forecast(output, _filled(empty, paths, inputs, windows, log_rate))
 
@@ -136,7 +136,7 @@ def _test_windows(paths: SessionPaths, timeline: Timeline) -> tuple[SessionInput
         return None
     shape = WindowShape.of(timeline)
     origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
-    return inputs, cut_windows(inputs.spikes, inputs.domain, origins, shape)
+    return inputs, cut_windows(inputs.spikes, inputs.part, origins, shape)
 
 
 def _empty(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from scipy.sparse.linalg import eigsh
 
 from neurohorizon.config import Readout, Timeline
 from neurohorizon.inputs.counts import reference_counts
@@ -171,7 +172,11 @@ def _principal_modes(residual: np.ndarray, segment: np.ndarray, n_modes: int) ->
     same = segment[1:] == segment[:-1]
     pairs = (residual[1:] + residual[:-1])[same] / 2 if same.any() else residual
     covariance = np.asarray(pairs.T @ pairs, np.float64) / len(pairs)
-    return np.linalg.eigh(covariance)[1][:, : -n_modes - 1 : -1].astype(np.float32)
+    if 4 * n_modes > len(covariance):
+        return np.linalg.eigh(covariance)[1][:, : -n_modes - 1 : -1].astype(np.float32)
+    # of a thousand units a dozen modes are wanted; a fixed start makes the iteration repeatable
+    start = np.ones(len(covariance))
+    return eigsh(covariance, k=n_modes, v0=start)[1][:, ::-1].astype(np.float32)
 
 
 def _cumulative(values: np.ndarray) -> np.ndarray:

@@ -65,7 +65,6 @@ def load_inputs(
     return SessionInputs(
         session_id=session.session_id,
         spikes=SpikeReader(paths.session),
-        domain=session.domain,
         part=_target_part(session, paths, use),
         features=np.ascontiguousarray(window.values[:, columns]),
         log_rate=window.log_rate.astype(np.float32),

@@ -199,8 +199,7 @@ class SessionInputs:
     Attributes:
         session_id: Name of the session.
         spikes: Its spikes.
-        domain: Its valid time.
-        part: The time in which targets lie.
+        part: The valid time in which windows lie; what is outside of it is masked.
         features: Reference features, [unit, feature].
         log_rate: Natural log of the expected spikes per bin in the reference window, float32, [unit].
         readout: Closed-form readout fitted on the same reference window; None for what reads none.
@@ -208,7 +207,6 @@ class SessionInputs:
 
     session_id: str
     spikes: Spikes | SpikeReader
-    domain: Intervals
     part: Intervals
     features: np.ndarray
     log_rate: np.ndarray
@@ -272,7 +270,7 @@ def session_block(
         heard: Whether the encoder hears a unit, [unit]; None: all.
         head: Indices of the units to forecast, [head]; None: all.
     """
-    windows = cut_windows(session.spikes, session.domain, origin_us, shape)
+    windows = cut_windows(session.spikes, session.part, origin_us, shape)
     head = np.arange(session.spikes.n_units) if head is None else head
     history, history_bins = history_sums(windows.context[:, :, head], windows.context_mask, shape.history_edges_bins)
 

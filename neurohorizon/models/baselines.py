@@ -145,7 +145,7 @@ def tune_baselines(sessions: Iterable[SessionInputs], *, shape: WindowShape, bas
     for session in sessions:
         origins = evaluation_origins(session.part, shape, shape.horizon_bins)
         origins = origins[:: -(-origins.size // MOST_WINDOWS)] if origins.size else origins
-        windows = cut_windows(session.spikes, session.domain, origins, shape)
+        windows = cut_windows(session.spikes, session.part, origins, shape)
         reference = np.exp(session.log_rate.astype(float))
         spikes += windows.target.sum()
         for name, settings in options.items():

@@ -4,8 +4,10 @@ Batch ``step`` depends on the seed and the step alone, and checkpoints are writt
 training that is killed goes on where its last validation left it.
 """
 
+import csv
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -140,7 +142,7 @@ def train_forecaster(
     """
     lightning.seed_everything(seed, workers=True, verbose=False)
     torch.set_num_threads(training.threads)
-    module = TrainingModule(forecaster=card.build(dropout=training.dropout), training=training)
+    module = TrainingModule(forecaster=card.build(dropout=training.dropout), training=training, seed=seed)
     module.forecaster.id_encoder.fit_scale(
         torch.from_numpy(np.concatenate([one.features for one in sessions])),
         torch.from_numpy(np.concatenate([one.readout.trust for one in sessions])),
@@ -155,7 +157,7 @@ def train_forecaster(
         unit_dropout=training.unit_dropout,
     )
     best = ModelCheckpoint(checkpoints, filename="best", monitor=SCORE, mode="max", save_last=True)
-    logger = CSVLogger(checkpoints, name="log", version="")
+    logger = CSVLogger(checkpoints, name="log")  # a new version for each time that it is resumed
     trainer = lightning.Trainer(
         accelerator=training.accelerator,
         devices=1,
@@ -170,26 +172,31 @@ def train_forecaster(
         enable_model_summary=False,
     )
     last = checkpoints / "last.ckpt"
+    resumed_from = last if last.exists() else None
     trainer.fit(
         module,
-        train_dataloaders=_loader(_StepDataset(stream), training, _EpochSteps(training.validate_every_steps)),
+        train_dataloaders=_loader(
+            _StepDataset(stream), training, _EpochSteps(training.validate_every_steps, resumed_from)
+        ),
         val_dataloaders=_loader(_ListDataset(list(_validation_batches(validation, shape, training))), training, None),
-        ckpt_path=last if last.exists() else None,
+        ckpt_path=resumed_from,
         weights_only=False,  # our own checkpoint of a moment ago; what leaves the run is safetensors
     )
     weights = torch.load(best.best_model_path, map_location="cpu", weights_only=False)["state_dict"]
     module.load_state_dict(weights)
     score = float(best.best_model_score)
-    save_forecaster(output, module.forecaster, card.scored(validation=score, steps=trainer.global_step, seed=seed))
-    shutil.copyfile(checkpoints / "log" / "metrics.csv", log)
+    card = card.scored(validation_bits_per_spike=score, steps=trainer.global_step, seed=seed)
+    save_forecaster(output, module.forecaster, card)
+    _join_logs(sorted(checkpoints.glob("log/version_*/metrics.csv"), key=os.path.getmtime), log)
     shutil.rmtree(checkpoints)
 
 
 class TrainingModule(lightning.LightningModule):
     """Loss, validation score and optimiser of a forecaster."""
 
-    def __init__(self, *, forecaster: Forecaster, training: Training) -> None:
+    def __init__(self, *, forecaster: Forecaster, training: Training, seed: int) -> None:
         super().__init__()
+        self.seed = seed
         self.forecaster = forecaster
         self.training_settings = training
         self._sums: list[Tensor] = []
@@ -200,6 +207,8 @@ class TrainingModule(lightning.LightningModule):
 
     def training_step(self, x: Tensors, index: int) -> Tensor:
         """Return the loss of one batch."""
+        # what dropout draws depends on the step alone, so that a resumed training repeats it
+        torch.manual_seed(1_000_003 * self.seed + self.global_step)
         loss = poisson_loss(self.forecaster(x), x)
         self.log("loss", loss, prog_bar=True, batch_size=1)
         return loss
@@ -244,6 +253,21 @@ def _validation_batches(sessions: Sequence[SessionInputs], shape: WindowShape, t
             yield collate([session_block(session, origins[chosen[first : first + 32]], shape)])
 
 
+def _join_logs(parts: Sequence[Path], log: Path) -> None:
+    """Join the logs of a training and its resumptions; what was computed twice stands once, as computed last."""
+    rows: dict[tuple, dict[str, str]] = {}
+    for part in parts:
+        with part.open(newline="") as lines:
+            for row in csv.DictReader(lines):
+                rows[int(row["step"]), bool(row.get(SCORE))] = row
+    part = log.with_name(f".{log.name}.part")
+    with part.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, ["step", "epoch", "loss", SCORE], extrasaction="ignore", restval="")
+        writer.writeheader()
+        writer.writerows(rows[key] for key in sorted(rows))
+    os.replace(part, log)
+
+
 class _StepDataset(Dataset):
     def __init__(self, stream: TrainingWindows) -> None:
         self.stream = stream
@@ -264,10 +288,11 @@ class _ListDataset(Dataset):
 
 
 class _EpochSteps(Sampler[int]):
-    """Steps of the current epoch; Lightning sets the epoch, also when a training is resumed."""
+    """Steps of the current epoch; Lightning sets it, but for the first one after a resumption."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps, self.epoch = steps, 0
+    def __init__(self, steps: int, resumed_from: Path | None) -> None:
+        done = torch.load(resumed_from, map_location="cpu", weights_only=False)["global_step"] if resumed_from else 0
+        self.steps, self.epoch = steps, done // steps
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch

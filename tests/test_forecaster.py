@@ -1,0 +1,188 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from made_sessions import made_files, made_session, small_config
+
+from neurohorizon.inputs.sessions import load_inputs
+from neurohorizon.inputs.windows import Spikes, WindowShape, collate, evaluation_origins, session_block
+from neurohorizon.models.forecaster import Attention, Forecaster, HorizonDecoder, Tensors, gained_nats, poisson_loss
+from neurohorizon.scores import poisson_log_likelihood
+from neurohorizon.timeline import to_s, to_us
+
+CONFIG = small_config()
+SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model.history_edges_bins)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    made = [
+        made_files(folder, made_session(f"s{index}", CONFIG.splits, n_units=5 + 2 * index, seed=index), CONFIG)
+        for index in range(2)
+    ]
+    return [load_inputs(one.paths, "test", groups=CONFIG.features.groups, readout=CONFIG.model.readout) for one in made]
+
+
+def network(inputs, *, trained=True, **model):
+    """Build a network; weights that start at zero are drawn, so that every path matters."""
+    torch.manual_seed(0)
+    forecaster = Forecaster(
+        model=CONFIG.model.model_copy(update=model),
+        n_features=inputs[0].features.shape[1],
+        context_bins=CONFIG.timeline.context_bins,
+        horizon_bins=CONFIG.timeline.horizon_bins,
+    ).eval()
+    if trained:
+        for part in (forecaster.head.rate_weights, forecaster.head.trust_weights):
+            torch.nn.init.normal_(part.weight, std=0.1)
+    return forecaster
+
+
+def origins_of(inputs, n=5):
+    return evaluation_origins(inputs.part, SHAPE, 11)[:n]
+
+
+def batch_of(inputs, n=5, **changes):
+    return collate([session_block(one, origins_of(one, n), SHAPE, **changes) for one in inputs])
+
+
+@torch.inference_mode()
+def forecast(forecaster, batch):
+    return forecaster(Tensors.of(batch)).numpy()
+
+
+@pytest.mark.parametrize("population", [True, False])
+def test_an_untrained_network_is_the_reference_mean_exactly(inputs, population):
+    batch = batch_of(inputs)
+    forecaster = network(inputs, trained=False, population=population)
+    log_rate = torch.from_numpy(forecast(forecaster, batch))
+    expected = np.broadcast_to(batch.log_rate[:, None, None], log_rate.shape)
+    np.testing.assert_array_equal(log_rate, expected)
+    assert gained_nats(log_rate, Tensors.of(batch))[0] == 0
+
+
+def with_spikes(one, times_us, unit):
+    order = np.argsort(times_us, kind="stable")
+    return replace(one, spikes=Spikes(to_s(times_us[order]), unit[order], one.spikes.n_units))
+
+
+def test_what_follows_the_origin_is_never_read(inputs):
+    one, forecaster = inputs[1], network(inputs)
+    origin = origins_of(one)[3:4]
+    times_us, unit = to_us(one.spikes.times_s), np.array(one.spikes.unit)
+    rng = np.random.default_rng(0)
+    before = times_us < origin
+    changed = with_spikes(
+        one,
+        np.concatenate([times_us[before], rng.integers(origin[0], origin[0] + 10_000_000, 500), origin]),
+        np.concatenate([unit[before], rng.integers(0, 7, 501).astype(np.uint16)]),
+    )
+    blocks = [collate([session_block(each, origin, SHAPE)]) for each in (one, changed)]
+    assert not np.array_equal(blocks[0].target, blocks[1].target)
+    np.testing.assert_array_equal(*(forecast(forecaster, block) for block in blocks))  # bit for bit
+
+
+def test_what_precedes_the_origin_is_read(inputs):
+    one, forecaster = inputs[1], network(inputs)
+    origin = origins_of(one)[3:4]
+    times_us, unit = to_us(one.spikes.times_s), np.array(one.spikes.unit)
+    last = np.flatnonzero(times_us < origin)[-1]
+    without = with_spikes(one, np.delete(times_us, last), np.delete(unit, last))
+    blocks = [collate([session_block(each, origin, SHAPE)]) for each in (one, without)]
+    assert not np.array_equal(*(forecast(forecaster, block) for block in blocks))
+
+
+def test_unit_order_changes_nothing(inputs):
+    one, forecaster = inputs[1], network(inputs)
+    order = np.random.default_rng(1).permutation(one.spikes.n_units)
+    rank = np.argsort(order)
+    readout = one.readout
+    shuffled = replace(
+        one,
+        spikes=Spikes(np.array(one.spikes.times_s), rank[one.spikes.unit], one.spikes.n_units),
+        features=one.features[order],
+        log_rate=one.log_rate[order],
+        readout=replace(
+            readout,
+            mean_counts=readout.mean_counts[order],
+            modes=readout.modes[order],
+            weights=readout.weights[:, order],
+            trust=readout.trust[order],
+        ),
+    )
+    plain, other = (forecast(forecaster, batch_of([each])) for each in (one, shuffled))
+    np.testing.assert_allclose(plain[..., order], other, atol=1e-5)
+
+
+def test_padding_and_batch_size_change_nothing(inputs):
+    forecaster = network(inputs)
+    together = forecast(forecaster, batch_of(inputs))
+    for row, one in enumerate(inputs):
+        n_units = one.spikes.n_units
+        alone = forecast(forecaster, batch_of([one]))
+        np.testing.assert_allclose(together[row, ..., :n_units], alone[0], atol=1e-5)
+        single = [
+            forecast(forecaster, collate([session_block(one, origin[None], SHAPE)]))[0, 0] for origin in origins_of(one)
+        ]
+        np.testing.assert_allclose(np.stack(single), alone[0], atol=1e-5)
+
+
+def test_a_masked_bin_adds_nothing_to_the_loss(inputs):
+    batch = batch_of(inputs)
+    log_rate = torch.from_numpy(forecast(network(inputs), batch))
+    masked = replace(batch, target_mask=batch.target_mask.copy(), target=batch.target.copy())
+    masked.target_mask[:, :, 2] = False
+    loss = poisson_loss(log_rate, Tensors.of(masked))
+    masked.target[:, :, 2] += 100
+    assert poisson_loss(log_rate, Tensors.of(masked)) == loss
+    assert poisson_loss(log_rate, Tensors.of(batch)) != loss
+
+
+def test_the_loss_is_the_scores_log_likelihood(inputs):
+    batch = batch_of([inputs[0]])
+    log_rate = forecast(network(inputs), batch)[0].astype(float)
+    null = np.broadcast_to(batch.log_rate[0], log_rate.shape).astype(float)
+    mask = batch.target_mask[0]
+    expected = sum(
+        sign * (poisson_log_likelihood(batch.target[0], rate) * mask[..., None]).sum()
+        for sign, rate in ((1, log_rate), (-1, null))
+    )
+    gained = gained_nats(torch.from_numpy(log_rate)[None], Tensors.of(batch))[0]
+    np.testing.assert_allclose(gained, expected, rtol=1e-5)
+
+
+def test_a_bin_of_the_horizon_hears_itself_and_earlier_ones_only():
+    torch.manual_seed(0)
+    decoder = HorizonDecoder(model=CONFIG.model, horizon_bins=6, dropout=0.0).eval()
+    bins, latents = torch.randn(1, 1, 6, 16, requires_grad=True), torch.randn(1, 1, 4, 16)
+    for place in range(6):
+        (gradient,) = torch.autograd.grad(decoder(bins, latents)[0, 0, place].square().sum(), bins)
+        heard = gradient[0, 0].abs().sum(-1) > 0
+        assert heard.tolist() == [other <= place for other in range(6)]
+
+
+def test_rotary_attention_knows_time_differences_alone():
+    torch.manual_seed(0)
+    attention = Attention(width=16, heads=2, longest_bins=20).eval()
+    queries, tokens = torch.randn(1, 3, 16), torch.randn(1, 5, 16)
+    early, late = torch.arange(3.0), torch.arange(5.0)
+    plain = attention(queries, tokens, early, late)
+    torch.testing.assert_close(plain, attention(queries, tokens, early + 7, late + 7), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(plain, attention(queries, tokens, early + 7, late), atol=1e-4)
+
+
+def test_a_context_without_spikes_gives_finite_forecasts(inputs):
+    one = replace(inputs[0], spikes=Spikes(np.zeros(0), np.zeros(0, np.uint16), inputs[0].spikes.n_units))
+    assert np.isfinite(forecast(network(inputs), batch_of([one]))).all()
+
+
+def test_no_parameter_belongs_to_a_unit(inputs):
+    counts = {sum(p.numel() for p in network([one]).parameters()) for one in inputs}
+    assert len(counts) == 1
+
+
+def test_the_same_seed_gives_the_same_forecasts(inputs):
+    batch = batch_of(inputs)
+    np.testing.assert_array_equal(*(forecast(network(inputs), batch) for _ in range(2)))
