@@ -55,7 +55,7 @@ clean: ## Delete the environments of make; results and the environments of rules
 .venv/ready: envs/workflow.txt
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet "$$(grep '^uv==' $<)"
-	.venv/bin/uv pip sync --quiet --python .venv/bin/python $<
+	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python $<
 	ln -sf ../../envs/standin/bin/conda .venv/bin/conda
 	touch $@
 

@@ -142,8 +142,11 @@ rule notebook:
         code=CODE.fingerprint(ROOT / "notebooks" / "cross_session.ipynb"),
     shell:
         """
-        {{ papermill --kernel python3 -p tables {params.tables:q} {input.notebook:q} {output.executed:q} \
-                                                            && jupyter nbconvert --to html --no-input {output.executed:q}; }} >{log:q} 2>&1
+        exec >{log:q} 2>&1
+        papermill --kernel python3 -p tables {params.tables:q} {input.notebook:q} {output.executed:q}
+        jupyter nbconvert --to html --no-input --TagRemovePreprocessor.enabled=True \
+            --TagRemovePreprocessor.remove_cell_tags injected-parameters \
+            --TagRemovePreprocessor.remove_cell_tags parameters {output.executed:q}
         """
 
 

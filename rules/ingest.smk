@@ -6,7 +6,11 @@ if CONFIG.sources.simulated:
     rule simulate_release:
         output:
             release=directory(SIMULATED_RELEASE),
-            truth=[f"{RESULTS}/truth/{one.session}.h5" for one in cohort()],
+            truth=[
+                f"{RESULTS}/truth/{one.session}.h5"
+                for fold in folds(cohort())
+                for one in heldout_sessions(cohort(), fold)
+            ],
         log:
             f"{RESULTS}/logs/simulate_release.log",
         benchmark:

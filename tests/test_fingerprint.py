@@ -1,5 +1,6 @@
 """An edit changes the fingerprint of exactly the scripts that can reach it."""
 
+import json
 import textwrap
 from pathlib import Path
 
@@ -122,6 +123,23 @@ def test_an_edit_changes_exactly_the_scripts_that_reach_it(toy, file, old, new, 
         (toy / file).write_text(new)
     after = fingerprints(toy)
     assert {name for name in SCRIPTS if before[name] != after[name]} == changed
+
+
+def test_the_code_of_a_notebook_counts_and_its_prose_does_not(toy):
+    def notebook(prose: str, code: str) -> str:
+        cells = [
+            {"cell_type": "markdown", "source": [prose]},
+            {"cell_type": "code", "source": ["from toy.deep.rates import rate\n", code]},
+        ]
+        path = toy / "story.ipynb"
+        path.write_text(json.dumps({"cells": cells}))
+        return Code(toy, package="toy").fingerprint(path)
+
+    before = notebook("Rates", "rate(1)")
+    assert notebook("Better prose", "rate(1)") == before
+    assert notebook("Rates", "rate(2)") != before
+    edit(toy / "toy/deep/rates.py", "1e-3", "1e-4")
+    assert notebook("Rates", "rate(1)") != before
 
 
 def test_moving_definitions_about_changes_nothing(toy):

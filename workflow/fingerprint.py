@@ -7,6 +7,7 @@ script reaches from the names that it imports counts.
 
 import ast
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -55,7 +56,7 @@ class Code:
         self._module = cache(self._read_module)
 
     def fingerprint(self, script: str | Path) -> str:
-        """Hash a script and all that it reaches in the package.
+        """Hash a script or a notebook and all that it reaches in the package.
 
         Comments, docstrings and layout do not count: improving them reruns nothing.
 
@@ -69,7 +70,7 @@ class Code:
         return hashlib.sha256("\n".join(counted).encode()).hexdigest()[:12]
 
     def _reached(self, script: Path) -> Iterator[tuple[str, ast.stmt]]:
-        tree = _without_docstrings(ast.parse(script.read_text()))
+        tree = _without_docstrings(ast.parse(_source(script)))
         pending = []
         for statement in tree.body:
             yield "script", statement
@@ -131,6 +132,15 @@ class Code:
 
     def _cannot_follow(self, node: ast.stmt, place: str) -> ImportError:
         return ImportError(f"{place}: write 'from {self._package}.module import name', not {ast.unparse(node)!r}")
+
+
+def _source(script: Path) -> str:
+    """Return the Python of a script, or of a notebook's code cells."""
+    text = script.read_text()
+    if script.suffix != ".ipynb":
+        return text
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    return "\n".join("".join(cell["source"]) for cell in cells)
 
 
 def _roots(statement: ast.Import) -> set[str]:

@@ -99,7 +99,7 @@ def _install(pins: list[str], prefix: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
     python = prefix / "bin" / "python"
     subprocess.run(
-        [uv, "pip", "install", "--quiet", "--python", python, "--requirements", requirements],
+        [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, "--requirements", requirements],
         env=environment,
         check=True,
     )
