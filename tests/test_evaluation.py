@@ -550,6 +550,19 @@ def test_a_score_that_cannot_be_drawn_is_counted_in_the_figure(run):
     assert "not drawn: 2 scores of minus infinity" in [text.get_text() for text in axes.texts]
 
 
+def test_a_baseline_far_below_the_null_is_named_and_does_not_flatten_the_rest(run):
+    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    horizon = _table(run, "horizon")
+    far = horizon["method"] == "trailing_mean"
+    horizon.loc[far, ["bits_per_spike", "lower", "upper"]] -= 5
+    axes = figures.draw_horizon(horizon).axes[0]
+    assert axes.get_ylim()[0] > -1
+    assert any("trailing mean, at -4.9" in text.get_text() for text in axes.texts)
+    own = horizon["method"] == "neurohorizon"
+    horizon.loc[own, ["bits_per_spike", "lower", "upper"]] -= 3
+    assert figures.draw_horizon(horizon).axes[0].get_ylim()[0] < -2.5
+
+
 def test_a_figure_is_not_saved_in_a_format_with_dates(tmp_path):
     style = pytest.importorskip("neurohorizon.evaluation.style")
     figures = pytest.importorskip("matplotlib.figure")

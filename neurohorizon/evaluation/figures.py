@@ -29,6 +29,7 @@ from neurohorizon.evaluation.tables import FORECASTER, PRIMARY_NULL, counted
 
 _RATE_COLOURS = LinearSegmentedColormap.from_list("rate", [BLUE, "#FFFFFF", VERMILLION])
 _LEGEND_BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": 2, "labelspacing": 0.25}
+_DEEPEST = -0.5  # lowest score drawn, as a multiple of the highest, unless the forecaster itself is lower
 _ANIMALS_NAMED = 8  # more would cover the points
 _LARGEST_FOLD = 2.0  # log2 of the largest change of rate that the colours tell apart
 
@@ -148,12 +149,38 @@ def _paired_panel(axes: Axes, sessions: pd.DataFrame, summary: pd.DataFrame) -> 
     unbounded = int(np.isinf(points["bits_per_spike"]).sum())
     if unbounded:
         text = f"not drawn: {counted(unbounded, 'score')} of minus infinity"
-        axes.annotate(text, (0.02, 0.02), xycoords="axes fraction", fontsize=6, color=VERMILLION)
+        axes.annotate(text, (0.98, 0.02), xycoords="axes fraction", ha="right", fontsize=6, color=VERMILLION)
+    _leave_room(axes, points)
     axes.set_ylabel(_score_label(PRIMARY_NULL))
     if len(means):
         bounds = bool(means["lower"].notna().any())
         text = _counts_label(means["sessions"].max(), means["animals"].max(), means["interval"].iloc[0], bounds=bounds)
         axes.set_title(text, fontsize=6.5, loc="right", color=GREY)
+
+
+def _leave_room(axes: Axes, scores: pd.DataFrame) -> None:
+    """Keep a baseline far below the null from flattening all that lies above it; say what is out of sight."""
+    finite = scores[np.isfinite(scores["bits_per_spike"])]
+    top = finite["bits_per_spike"].max()
+    if not top > 0:
+        return
+    kept = finite.loc[finite["method"] == FORECASTER, "bits_per_spike"].min()
+    floor = min(_DEEPEST * top, kept) if np.isfinite(kept) else _DEEPEST * top
+    means = finite.groupby("method", sort=False)["bits_per_spike"].mean()
+    below = means[means < floor]
+    if below.empty:
+        return
+    axes.set_ylim(floor - 0.3 * top, None)
+    # \u2193 is an arrow down
+    texts = [f"\u2193 {method_label(method)}, at {mean:+.2f}" for method, mean in below.items()]
+    axes.annotate(
+        "\n".join(texts),
+        (0.02, 0.02),
+        xycoords="axes fraction",
+        fontsize=6,
+        color=VERMILLION,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+    )
 
 
 def _animal_legend(axes: Axes, animals: list[str]) -> None:
@@ -200,6 +227,7 @@ def _horizon_panel(axes: Axes, horizon: pd.DataFrame) -> None:
     axes.set_xlabel("time from forecast origin to end of bin (ms)")
     axes.set_ylabel(_score_label(PRIMARY_NULL))
     axes.set_xlim(0, None)
+    _leave_room(axes, shown)
     if len(shown):
         handles, labels = axes.get_legend_handles_labels()
         # the best is on top in the picture, so it is on top in the list
