@@ -96,9 +96,7 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
         names = reader.fieldnames or []
         absent = [name for name in COLUMNS if name not in names]
         if absent or len(set(names)) != len(names):
-            raise CohortError(
-                f"{path} needs the columns {' '.join(COLUMNS)}, each once, tab-separated; found {names}"
-            )
+            raise CohortError(f"{path} needs the columns {' '.join(COLUMNS)}, each once, tab-separated; found {names}")
         rows = []
         for line, values in enumerate(reader, start=2):
             if None in values or None in values.values():
@@ -176,8 +174,7 @@ def check_cohort(rows: Iterable[Row]) -> None:
         for name in ("session", "fold"):
             if getattr(row, name) and not _FILE_NAME.fullmatch(getattr(row, name)):
                 raise CohortError(
-                    f"{where}: {name} {getattr(row, name)!r} names files: "
-                    "use letters, digits, '.', '_' and '-'"
+                    f"{where}: {name} {getattr(row, name)!r} names files: use letters, digits, '.', '_' and '-'"
                 )
         if not row.session or not row.subject:
             raise CohortError(f"{where}: session and subject may not be empty")
@@ -248,9 +245,7 @@ def sessions_in_use(rows: Iterable[Row], sources: Sources) -> tuple[Row, ...]:
         check_cohort(used)
     except CohortError as error:
         given = [name for name in SOURCES if getattr(sources, name, None) is not None]
-        raise CohortError(
-            f"with the sources that the configuration gives ({', '.join(given)}): {error}"
-        ) from None
+        raise CohortError(f"with the sources that the configuration gives ({', '.join(given)}): {error}") from None
     return used
 
 

@@ -56,9 +56,7 @@ def row(session, subject, role, fold="", **extras):
 
 
 def rotation():
-    return [
-        row(f"{mouse}_{day}", mouse, "rotate", mouse) for mouse in ("ant", "bee", "cat") for day in (1, 2)
-    ]
+    return [row(f"{mouse}_{day}", mouse, "rotate", mouse) for mouse in ("ant", "bee", "cat") for day in (1, 2)]
 
 
 # reading and writing
@@ -190,9 +188,7 @@ def test_without_a_group_no_animal_is_shared():
 
 def test_a_source_without_a_section_takes_no_part():
     rows = [*rotation(), replace(row("x1", "yak", "heldout", "main"), source="allen")]
-    sources = Sources(
-        ibl=None, nwb=read_config(ROOT / "config" / "steinmetz.yaml").sources.nwb, simulated=None
-    )
+    sources = Sources(ibl=None, nwb=read_config(ROOT / "config" / "steinmetz.yaml").sources.nwb, simulated=None)
     assert sessions_in_use(rows, sources) == tuple(rotation())
     with pytest.raises(CohortError, match="nothing to forecast"):
         sessions_in_use(rows, Sources(ibl=None, nwb=None, simulated=None))

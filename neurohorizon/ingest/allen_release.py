@@ -19,9 +19,7 @@ def fetch_allen_release(output: Path, *, manifest: Path) -> None:
         # AllenSDK pins an old numpy and lives in an environment of its own, which most users never build
         from allensdk.brain_observatory.ecephys.ecephys_project_cache import EcephysProjectCache
     except ImportError as error:
-        raise RuntimeError(
-            f"AllenSDK is not in this environment ({error}); give the table with ALLEN_TABLE="
-        ) from None
+        raise RuntimeError(f"AllenSDK is not in this environment ({error}); give the table with ALLEN_TABLE=") from None
     manifest.parent.mkdir(parents=True, exist_ok=True)
     try:
         cache = EcephysProjectCache.from_warehouse(manifest=str(manifest))

@@ -91,9 +91,7 @@ def ibl_rows(
         known = sessions.setdefault(eid, insertion)
         for name in ("session_number", "date", "subject", "lab"):
             if insertion[name] != known[name]:
-                raise CohortError(
-                    f"insertions of session {eid} disagree: {name} {known[name]!r}, {insertion[name]!r}"
-                )
+                raise CohortError(f"insertions of session {eid} disagree: {name} {known[name]!r}, {insertion[name]!r}")
         probes[eid].add(insertion["probe_name"])
     absent = sorted(reserved - set(sessions))
     if absent:
@@ -140,9 +138,7 @@ def ibl_rows(
     return tuple(rows)
 
 
-def allen_rows(
-    sessions: Iterable[Mapping[str, str]], *, heldout_fraction: float, seed: int
-) -> tuple[Row, ...]:
+def allen_rows(sessions: Iterable[Mapping[str, str]], *, heldout_fraction: float, seed: int) -> tuple[Row, ...]:
     """One row a session of the Allen Institute; the animal is the specimen, the stratum the session type."""
     sessions = tuple(sessions)
     strata = defaultdict(set)
@@ -173,9 +169,7 @@ def allen_rows(
     return tuple(rows)
 
 
-def draw_animals(
-    subjects: Iterable[str], *, source: str, heldout_fraction: float, seed: int
-) -> frozenset[str]:
+def draw_animals(subjects: Iterable[str], *, source: str, heldout_fraction: float, seed: int) -> frozenset[str]:
     """The animals of one stratum to hold out: the share, rounded half up, at least one and never all.
 
     Animals are ordered by a hash of seed, source and name, so that the draw needs no generator and an
@@ -204,9 +198,7 @@ def read_release(path: Path, columns: tuple[str, ...]) -> tuple[dict[str, str], 
         rows = tuple({name: (row[name] or "").strip() for name in columns} for row in reader)
     for line, row in enumerate(rows, start=2):
         if not all(row.values()):
-            raise CohortError(
-                f"{path} line {line}: no {', '.join(name for name in columns if not row[name])}"
-            )
+            raise CohortError(f"{path} line {line}: no {', '.join(name for name in columns if not row[name])}")
     return rows
 
 

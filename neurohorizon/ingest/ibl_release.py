@@ -27,8 +27,7 @@ def fetch_ibl_release(output: Path, *, source: IblSource) -> None:
             found = {insertion["id"]: _row(insertion) for insertion in answer}  # asks for page after page
         except OSError as error:
             raise RuntimeError(
-                f"{source.base_url} gave no list of insertions ({type(error).__name__}); "
-                "give the table with IBL_TABLE="
+                f"{source.base_url} gave no list of insertions ({type(error).__name__}); give the table with IBL_TABLE="
             ) from error
         if not found:
             raise RuntimeError(
