@@ -7,7 +7,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 from one.api import One
+from one.params import get as get_parameters
+from one.params import save as save_parameters
 from scipy.interpolate import interp1d
 from scipy.signal import iirfilter, sosfiltfilt, sosfreqz
 
@@ -74,6 +77,7 @@ def empty_home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("home")
         patch.setenv("HOME", str(home))
+        patch.setattr("one.params.CACHE_DIR_DEFAULT", str(home / "ONE"))
         for name in ("ALYX_LOGIN", "ALYX_PWD", "ALYX_TOKEN"):
             patch.delenv(name, raising=False)
         patch.setattr(ibl, "_RETRY_WAIT_S", 0.0)
@@ -153,7 +157,16 @@ def test_units_are_in_the_order_of_the_truth(made, tmp_path):
 
 def test_regions_are_those_of_the_channels(made, tmp_path):
     read = ingest(made / "release", tmp_path / "m.json")
-    by_structure = {385: "VISp", 382: "CA1", 10703: "DG-mo", 218: "LP", 672: "CP", 733: "VPM", 767: "MOs5", 778: "VISp5"}
+    by_structure = {
+        385: "VISp",
+        382: "CA1",
+        10703: "DG-mo",
+        218: "LP",
+        672: "CP",
+        733: "VPM",
+        767: "MOs5",
+        778: "VISp5",
+    }
     assert {key: acronyms_by_structure()[key][0] for key in by_structure} == by_structure
     assert acronyms_by_structure()[778][1] == "VISp"
     places = {place.parent.name: place for place in (made / "release" / NAMED[0].folder).glob("alf/probe*/pykilosort")}
@@ -335,7 +348,7 @@ def test_two_sessions_of_a_day_need_a_number(release, tmp_path):
     shutil.copytree(first, first.with_name("002"))
     index_release(release)
     assert ingest(release, tmp_path / "m.json", extras={"number": "2"}).n_units
-    with pytest.raises(SessionError, match="2 sessions at .* fit .*; give the cohort a number column"):
+    with pytest.raises(SessionError, match=r"2 sessions at .* fit .*; give the cohort a number column"):
         ingest(release, tmp_path / "m.json", extras={"number": ""})
 
 
@@ -464,6 +477,10 @@ class Server(One):
         files = []
         for _, dataset in dsets.iterrows():
             fault = self.faults.pop(0) if self.faults else ""
+            if fault == "refused":
+                response = requests.Response()
+                response.status_code = 403
+                raise requests.HTTPError(f"403 for {PASSWORD}", response=response)
             if fault == "no network":
                 raise ConnectionError("no route to host")
             path = Path(dataset["session_path"], dataset["rel_path"])
@@ -537,6 +554,14 @@ def test_a_server_that_stays_away_is_said_in_one_line(server, tmp_path):
     assert not (tmp_path / "m.json").exists()
 
 
+def test_a_refusal_is_not_tried_again(server, tmp_path):
+    server.faults = ["refused", "", ""]
+    with pytest.raises(SourceUnavailable, match=r"refused the request \(HTTP 403\); check ALYX_LOGIN") as told:
+        download_session(row(), source=remote_source(server), manifest=tmp_path / "m.json")
+    assert server.faults == ["", ""]
+    assert PASSWORD not in str(told.value)
+
+
 def test_downloads_that_stay_damaged_are_refused(server, tmp_path):
     server.faults = ["damaged"] * 100
     with pytest.raises(SessionError, match="is damaged"):
@@ -549,10 +574,13 @@ def test_a_folder_that_is_no_release_is_said_in_one_line(tmp_path):
     assert "\n" not in str(told.value)
 
 
-def test_missing_credentials_are_said_in_one_line(tmp_path):
+def test_missing_credentials_are_said_in_one_line(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
     with pytest.raises(SourceUnavailable, match=r"no credentials for .* ALYX_LOGIN and ALYX_PWD") as told:
-        open_one(source(tmp_path, mode="remote"))
+        open_one(source(tmp_path / "downloads", mode="remote"))
     assert "\n" not in str(told.value)
+    assert not home.exists()
 
 
 @pytest.mark.parametrize("names", [("ALYX_LOGIN", "ALYX_PWD"), ("ALYX_LOGIN", "ALYX_TOKEN")])
@@ -569,3 +597,10 @@ def test_a_password_is_neither_shown_nor_stored(tmp_path, monkeypatch, empty_hom
     assert not stored
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert "\n" not in str(told.value)
+
+
+def test_credentials_that_one_has_saved_are_used(tmp_path):
+    settings = source(tmp_path, mode="remote", base_url="http://127.0.0.1:10")
+    saved = get_parameters(settings.base_url, silent=True, username="somebody")
+    save_parameters(saved.set("TOKEN", {"somebody": {"token": "saved before"}}), settings.base_url)
+    assert open_one(settings).alyx.user == "somebody"

@@ -39,9 +39,7 @@ def source(**changes) -> SimulatedSource:
 
 
 def simulate(folder: Path, *, seed: int = 0, **changes) -> Path:
-    simulate_release(
-        folder / "release", folder / "truth", simulated=source(**changes), timeline=TIMELINE, seed=seed
-    )
+    simulate_release(folder / "release", folder / "truth", simulated=source(**changes), timeline=TIMELINE, seed=seed)
     return folder
 
 
@@ -224,7 +222,7 @@ def test_intervals_show_the_cell_types(long):
 
 
 def test_what_a_unit_shows_alone_carries_some_of_its_tuning(long):
-    observed, expected, kinds = counted(long, simulated_sessions(source(labs=1))[0])
+    _, expected, kinds = counted(long, simulated_sessions(source(labs=1))[0])
     active = expected[:300].sum(axis=0) > 0
     log_rate = np.log(expected[:, active])
     log_rate = (log_rate - log_rate.mean(axis=0)) / log_rate.std(axis=0)

@@ -29,6 +29,7 @@ from one.alf.io import iter_sessions
 from one.alf.path import rel_path_parts
 from one.api import ONE, One
 from one.params import get as one_parameters
+from one.params import get_params_dir
 from scipy.signal import butter, sosfiltfilt
 
 from neurohorizon.cohort import Row
@@ -96,10 +97,11 @@ def open_one(source: IblSource) -> One:
                 "that one.alf.cache.make_parquet_db has indexed, or set sources.ibl.mode to remote"
             )
         return One(cache_dir=folder, mode="local")
+    credentials = _credentials(source.base_url)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         one = ONE(base_url=source.base_url, cache_dir=folder, mode="remote", silent=True)
-        one.alyx.authenticate(**_credentials(source.base_url), cache_token=False)
+        one.alyx.authenticate(**credentials, cache_token=False)
     except requests.HTTPError as error:
         raise _refused(source, error) from None
     except OSError as error:
@@ -116,7 +118,8 @@ def _credentials(base_url: str) -> dict[str, str]:
         return {"token": token} | ({"username": login} if login else {})
     if login and password:
         return {"username": login, "password": password}
-    saved = one_parameters(base_url, silent=True).as_dict()
+    # asking ONE for parameters makes its folders where it was never set up
+    saved = one_parameters(base_url, silent=True).as_dict() if get_params_dir().exists() else {}
     login = login or saved.get("ALYX_LOGIN")
     if login and (login in saved.get("TOKEN", {}) or saved.get("ALYX_PWD")):
         return {"username": login}

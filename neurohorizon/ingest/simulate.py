@@ -58,7 +58,7 @@ SILENT_SHARE = 0.6
 POOR_UNITS = 0.35
 """Units that fail the quality label, as a share of the good ones."""
 DUPLICATED_SPIKES = 5
-"""Spikes written twice in the one session that has this fault, the last of the first lab."""
+"""Spikes written twice in the first session, a fault that real sorting has too."""
 
 _FIRST_DATE = date(2021, 3, 1)
 _SORTER = "pykilosort"
@@ -76,8 +76,6 @@ class SimulatedSession:
     lab_index: int
     animal_index: int
     session_index: int
-    duplicates: bool = False
-    """Whether some spikes are written twice, a fault that real sorting has too."""
 
     @property
     def lab(self) -> str:
@@ -244,12 +242,7 @@ def _law(weights: list, dead: list, shape: list, scale: list) -> IntervalLaw:
 def simulated_sessions(simulated: SimulatedSource) -> tuple[SimulatedSession, ...]:
     """All sessions of the release, by lab, animal and day."""
     return tuple(
-        SimulatedSession(
-            lab,
-            animal,
-            number,
-            duplicates=(lab, animal + 1, number + 1) == (0, simulated.animals_per_lab, simulated.sessions_per_animal),
-        )
+        SimulatedSession(lab, animal, number)
         for lab in range(simulated.labs)
         for animal in range(simulated.animals_per_lab)
         for number in range(simulated.sessions_per_animal)
@@ -267,9 +260,8 @@ def simulate_release(
 
     Args:
         folder: ONE folder to fill.
-        truth_folder: Folder of ``{session}.h5``: ``expected_counts`` [bin, unit] from t = 0 of the session
-        clock and
-            ``unit_id`` [unit], the good units in the order that ingestion gives them.
+        truth_folder: Folder of ``{session}.h5``: ``expected_counts`` [bin, unit] from t = 0 of the session clock,
+            and ``unit_id`` [unit], the good units in the order that ingestion gives them.
     """
     for lab in sorted(Path(folder).glob("sim_lab_*")):
         shutil.rmtree(lab)
@@ -313,7 +305,7 @@ def simulate_session(
         np.floor(np.interp(events, units.operational[:, unit], edges_s) * 1e6) / 1e6
         for unit, events in enumerate(spikes)
     ]
-    if session.duplicates:
+    if place == (0, 0, 0):
         busiest = int(np.argmax(units.operational[-1] * (units.label == 1)))
         middle = len(times[busiest]) // 2
         times[busiest] = np.sort(np.append(times[busiest], times[busiest][middle : middle + DUPLICATED_SPIKES]))
