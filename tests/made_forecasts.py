@@ -1,6 +1,6 @@
 """A made-up run whose expected scores are known: Poisson counts of rates that forecasts partly see."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -201,13 +201,3 @@ def expected_bits_per_spike(made: MadeSession, method: str) -> float:
     gain = true * gap - np.exp(forecast.log_rate.astype(float)) + np.exp(made.reference_log_rate)
     valid = forecast.target_mask
     return float(gain[valid].sum() / true[valid].sum() / np.log(2))
-
-
-__all__ = [
-    "expected_bits_per_spike",
-    "forecast_of",
-    "make_session",
-    "replace",
-    "write_made_session",
-    "write_run",
-]

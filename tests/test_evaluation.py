@@ -6,10 +6,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("pyarrow")
 pd = pytest.importorskip("pandas")
@@ -568,3 +570,15 @@ def test_a_figure_is_not_saved_in_a_format_with_dates(tmp_path):
     figures = pytest.importorskip("matplotlib.figure")
     with pytest.raises(ValueError, match=r"\.svg, \.pdf, \.png"):
         style.save_figure(figures.Figure(), [tmp_path / "figure.tiff"])
+
+
+# captions
+
+
+@pytest.mark.parametrize("caption", sorted((ROOT / "report").glob("*.rst")), ids=lambda path: path.stem)
+def test_every_caption_finds_what_it_quotes_in_every_shipped_config(caption):
+    jinja2 = pytest.importorskip("jinja2")
+    template = jinja2.Template(caption.read_text(), undefined=jinja2.StrictUndefined)
+    for path in sorted((ROOT / "config").glob("*.yaml")):
+        config = yaml.safe_load(path.read_text())
+        assert "{" not in template.render(snakemake=SimpleNamespace(config=config))

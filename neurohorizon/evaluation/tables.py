@@ -93,7 +93,9 @@ def pool_scores(paths: Iterable[str | Path]) -> Pooled:
     if not parts:
         raise TableError("no session has a score: all were left out, or no score file was given")
     pooled = Pooled(
-        *(pd.concat([getattr(part, level) for part in parts], ignore_index=True) for level in Pooled.__annotations__)
+        whole=pd.concat([part.whole for part in parts], ignore_index=True),
+        horizon=pd.concat([part.horizon for part in parts], ignore_index=True),
+        region=pd.concat([part.region for part in parts], ignore_index=True),
     )
     twice = pooled.whole.duplicated([*_SESSION, *_METHOD, "seed"])
     if twice.any():
