@@ -11,7 +11,9 @@ from pathlib import Path
 ROOT = Path(str(workflow.current_basedir)).parent
 sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 
+import yaml
 from fingerprint import Code
+from snakemake.utils import update_config
 
 from neurohorizon.cohort import (
     CohortError,
@@ -37,6 +39,15 @@ def shipped(path: str) -> str:
     return path if Path(path).exists() or not (ROOT / path).exists() else str(ROOT / path)
 
 
+def typed(values: object) -> object:
+    """Read the leaves of ``--config`` as YAML: Snakemake takes those below the first level as text."""
+    if isinstance(values, dict):
+        return {key: typed(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [typed(value) for value in values]
+    return yaml.safe_load(values) if isinstance(values, str) else values
+
+
 def checked(values: dict) -> Config:
     """Check the configuration at the door, so that a typo stops even a dry run."""
     try:
@@ -51,6 +62,7 @@ if not workflow.configfiles:
     configfile: shipped("config/config.yaml")
 
 
+update_config(config, typed(workflow.config_settings.config or {}))
 CONFIG = checked(config)
 RESULTS = CONFIG.run.results
 COHORT = shipped(CONFIG.cohort.table)

@@ -144,8 +144,6 @@ def test_the_papers_cohort_is_made_from_given_tables_and_then_planned_in_full(wo
     assert made.returncode == 0, made.stdout
     again = workflow.snakemake("cohorts")
     assert "Nothing to be done" in again.stdout
-    planned = workflow.snakemake("-n", "--quiet", "rules")
-    assert planned.returncode == 0, planned.stdout
     found = counts(workflow.snakemake("-n").stdout)
     assert found["download_ibl"] == 430, "459 sessions less the 29 that are reserved"
     assert found["train"] == 6
