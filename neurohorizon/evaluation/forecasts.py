@@ -172,7 +172,8 @@ def _filled(
     return replace(
         empty,
         unit_id=units["id"],
-        region=units["region"],
+        # the coarser of two parcellations, where a source gives both: cortical layers are too few units each
+        region=units.get("beryl", units["region"]),
         start_us=windows.origin_us,
         target_mask=windows.target_mask,
         observed=windows.target.astype(np.uint16),
