@@ -8,7 +8,8 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 CORES ?= all
 CONFIG ?= config/demo.yaml
-RESULTS = results/$(basename $(notdir $(CONFIG)))
+RESULTS = $$(.venv/bin/python -c "import sys; from neurohorizon.config import read_config; \
+    print(read_config(sys.argv[1]).run.results)" $(CONFIG))
 
 # uv does not read pip's settings: pass on where local wheels lie
 ifdef PIP_FIND_LINKS
@@ -23,20 +24,20 @@ help: ## Show this list.
 demo: .venv/ready ## Run the whole workflow on the simulated cohort; print scores and where the report is.
 	snakemake --cores $(CORES) --configfile $(CONFIG)
 	@$(MAKE) --no-print-directory report CONFIG=$(CONFIG)
-	@cat $(RESULTS)/tables/summary.txt
-	@echo "Report: $(RESULTS)/report.html"
+	@results=$(RESULTS); cat $$results/tables/summary.txt; echo; echo "Report: $$results/report.html"
 
 report: .venv/ready ## Write the HTML report of a finished run (CONFIG=config/demo.yaml).
-	@if [ -n "$$(find $(RESULTS)/tables $(RESULTS)/figures $(RESULTS)/notebooks $(RESULTS)/config.yaml \
-	    -newer $(RESULTS)/report.html -print -quit 2>/dev/null || echo new)" ]; then \
-	    snakemake --configfile $(CONFIG) --report $(RESULTS)/report.html; \
+	@cd $(RESULTS); \
+	if [ ! -e report.html ] || \
+	    [ -n "$$(find tables figures notebooks validation config.yaml -newer report.html -print -quit)" ]; then \
+	    cd $(CURDIR); snakemake --configfile $(CONFIG) --report $(RESULTS)/report.html; \
 	fi
 
 test: .venv/ready .venv-test/ready ## Run the tests (TESTS="-k name" for some).
 	.venv-test/bin/python -m pytest $(TESTS)
 
 lint: .venv/ready .venv-test/ready ## Check style, layout and the workflow.
-	.venv-test/bin/python -m pytest tests/test_style.py
+	.venv-test/bin/python -m pytest tests/test_workflow.py -k "lint_and_format or every_rule"
 
 cohorts: .venv/ready ## Make the paper's cohort table (IBL_TABLE=... ALLEN_TABLE=... take release tables on disk).
 	snakemake --cores $(CORES) cohorts
