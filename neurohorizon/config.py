@@ -217,8 +217,11 @@ class Baselines(Section):
 
 
 class Evaluation(Section):
-    """Intervals and pictures."""
+    """What is scored, intervals and pictures."""
 
+    minimum_rate_hz: Annotated[float, Field(ge=0)]
+    """Units below this mean rate in the reference window are forecast but not scored, since over a null that
+    expects almost nothing a few spikes outweigh all others; 0 scores all units."""
     bootstrap_draws: Positive
     interval: Fraction
     """Coverage of the reported intervals, such as 0.95."""

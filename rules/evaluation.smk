@@ -11,10 +11,12 @@ rule score:
     conda:
         "../envs/model.yaml"
     params:
+        minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
         code=code("score.py"),
     shell:
         """
-        python "$SCRIPTS/score.py" --forecasts {input:q} --output {output:q} >{log:q} 2>&1
+        python "$SCRIPTS/score.py" --forecasts {input:q} --minimum-rate-hz {params.minimum_rate_hz} \
+            --output {output:q} >{log:q} 2>&1
         """
 
 

@@ -336,6 +336,25 @@ def test_a_score_of_minus_infinity_reaches_the_tables(tmp_path):
     assert np.isfinite(sessions.loc[("reference", "shrinkage"), "bits_per_spike"])
 
 
+def test_slow_units_are_chosen_by_the_reference_window_and_scored_by_no_method(tmp_path):
+    made = make_session(1)
+    paths = _write_pair(tmp_path, forecast_of(made, "oracle"), forecast_of(made, "shrinkage"))
+    rate_hz = np.exp(made.reference_log_rate) / 0.02
+    limit = float(np.sort(rate_hz)[2])  # that of the third slowest: a unit at the limit counts
+    score_session(forecasts=paths, output=tmp_path / "some.parquet", minimum_rate_hz=limit)
+    score_session(forecasts=paths, output=tmp_path / "all.parquet")
+    some, whole = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("some", "all"))
+    fast = read_forecast(paths[0]).unit_id[rate_hz >= limit]
+    assert (some["unscored_units"] == 2).all()
+    assert set(some["unit_id"]) == set(fast)
+    pd.testing.assert_frame_equal(
+        some.drop(columns="unscored_units"),
+        whole[whole["unit_id"].isin(fast)].drop(columns="unscored_units").reset_index(drop=True),
+    )
+    score_session(forecasts=paths, output=tmp_path / "none.parquet", minimum_rate_hz=1e6)
+    assert "reaches 1000000.0 Hz" in left_out_reason(tmp_path / "none.parquet")["left_out"]
+
+
 def test_a_train_null_is_reported_where_a_method_gives_one(tmp_path):
     made = make_session(1)
     first, second = (forecast_of(made, name) for name in ("neurohorizon", "shrinkage"))

@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
         pa.field("region", pa.string()),
         pa.field("horizon_bin", pa.int32()),
         pa.field("bin_us", pa.int64()),
+        pa.field("unscored_units", pa.int64()),  # of the session, the same in every row
         pa.field("windows", pa.int64()),
         pa.field("spikes", pa.int64()),
         pa.field("model_nats", pa.float64()),
@@ -45,8 +46,11 @@ class ScoringError(ValueError):
     """Forecasts that cannot be compared: says which differ, and in what."""
 
 
-def score_session(*, forecasts: Sequence[str | Path], output: str | Path) -> None:
+def score_session(*, forecasts: Sequence[str | Path], output: str | Path, minimum_rate_hz: float = 0.0) -> None:
     """Score every forecast of one session and write the table of sums.
+
+    Units below ``minimum_rate_hz`` in the reference window are not scored, by any method. The choice looks at the
+    reference window alone, never at test spikes.
 
     A session that was left out gives a table without rows, whose file metadata names the session
     and the reason (read it with :func:`left_out_reason`).
@@ -54,6 +58,7 @@ def score_session(*, forecasts: Sequence[str | Path], output: str | Path) -> Non
     Args:
         forecasts: Forecast files of one session in one fold, one per method and seed.
         output: Parquet file to write, under a temporary name first.
+        minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
 
     Raises:
         ScoringError: The files are of different sessions, repeat a method, or differ in what they
@@ -72,7 +77,11 @@ def score_session(*, forecasts: Sequence[str | Path], output: str | Path) -> Non
         if forecast.left_out is not None:
             reasons.append(forecast.left_out)
         else:
-            tables.append(_score(forecast))
+            scored = np.exp(forecast.reference_log_rate) >= minimum_rate_hz * forecast.bin_us / 1e6
+            if not scored.any():
+                reasons.append(f"none of {scored.size} units reaches {minimum_rate_hz} Hz in the reference window")
+            else:
+                tables.append(_score(forecast, scored))
     table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     identity = {name: getattr(first, name) for name in ("fold", "session", "subject", "lab", "source")}
     if reasons:
@@ -106,13 +115,14 @@ def _require_the_same_task(first: Forecast, other: Forecast, path: str | Path) -
             )
 
 
-def _score(forecast: Forecast) -> pa.Table:
+def _score(forecast: Forecast, scored: np.ndarray) -> pa.Table:
+    train = forecast.train_log_rate
     sums = sum_scores(
-        counts=forecast.observed,
-        log_rate=forecast.log_rate,
+        counts=forecast.observed[..., scored],
+        log_rate=forecast.log_rate[..., scored],
         mask=forecast.target_mask,
-        reference_log_rate=forecast.reference_log_rate,
-        train_log_rate=forecast.train_log_rate,
+        reference_log_rate=forecast.reference_log_rate[scored],
+        train_log_rate=None if train is None else train[scored],
     )
     bins, units = sums.spikes.shape
     rows = bins * units
@@ -127,10 +137,11 @@ def _score(forecast: Forecast) -> pa.Table:
         "seed": forecast.seed,
         "code": forecast.code,
         "bin_us": forecast.bin_us,
+        "unscored_units": int((~scored).sum()),
     }
     columns = {name: [value] * rows for name, value in constants.items()}
-    columns["unit_id"] = np.tile(forecast.unit_id.astype(object), bins)
-    columns["region"] = np.tile(forecast.region.astype(object), bins)
+    columns["unit_id"] = np.tile(forecast.unit_id[scored].astype(object), bins)
+    columns["region"] = np.tile(forecast.region[scored].astype(object), bins)
     columns["horizon_bin"] = np.repeat(np.arange(bins), units)
     columns["windows"] = np.repeat(sums.windows, units)
     for name in ("spikes", "model_nats", "reference_nats", "train_nats", "evaluation_nats", "saturated_nats"):

@@ -125,7 +125,7 @@ def _pool(scores: pd.DataFrame) -> Pooled:
     whole = summed(key, _SUMS).merge(
         grouped.agg(poisson_d2=("poisson_d2", "mean"), units=("unit_id", "size")).reset_index(), on=key
     )
-    windows = scores.groupby(key, dropna=False, sort=False)["windows"].max().reset_index()
+    windows = scores.groupby(key, dropna=False, sort=False)[["windows", "unscored_units"]].max().reset_index()
     whole = whole.merge(windows, on=key)
     horizon = summed([*key, "horizon_bin", "bin_us"], _SUMS)
     # a distance is named by its end: the first 20 ms bin reaches to 20 ms
@@ -140,12 +140,13 @@ def session_table(pooled: Pooled) -> pd.DataFrame:
     """Score of each session, method and null over all units and horizon bins, averaged over seeds.
 
     Columns: fold, session, subject, lab, source, method, class, null, bits_per_spike, gain_nats
-    (log-likelihood over the null), spikes, windows, units, seeds, seed_sd (standard deviation of
+    (log-likelihood over the null), spikes, windows, units, unscored_units (too slow in the reference
+    window), seeds, seed_sd (standard deviation of
     bits_per_spike between seeds; NaN with one) and poisson_d2 (mean over units, on rows of the
     evaluation null, which defines it).
     """
     rows = [_over_null(pooled.whole, null) for null in NULLS]
-    table = _average_seeds(pd.concat(rows, ignore_index=True), ["windows", "units", "poisson_d2"])
+    table = _average_seeds(pd.concat(rows, ignore_index=True), ["windows", "units", "unscored_units", "poisson_d2"])
     table["poisson_d2"] = table["poisson_d2"].where(table["null"] == "evaluation")
     return _ordered(table, ["null", "fold", "session"], ["method"])
 
@@ -247,7 +248,7 @@ def summary_table(
     Columns: method, class, null, bits_per_spike (mean over sessions) with lower, upper and
     their nominal coverage, interval; pooled
     (all nats over all spikes) with pooled_lower and pooled_upper, poisson_d2 (on rows of the
-    evaluation null), sessions, animals, seeds, seed_sd (standard deviation between seeds, mean over
+    evaluation null), sessions, animals, units, unscored_units (too slow in the reference window), seeds, seed_sd (standard deviation between seeds, mean over
     sessions; NaN with one seed), share_of_oracle with its bounds (where there is a ceiling), and the
     paired differences over_shrinkage and over_own_history with their bounds and, where declared,
     Holm's p. Where animals are also trained on (other recordings of them), shared_subjects names them: the claim
@@ -276,6 +277,8 @@ def summary_table(
             "poisson_d2": of_method["poisson_d2"].mean(),
             "sessions": mean.sessions,
             "animals": mean.animals,
+            "units": int(of_method["units"].sum()),
+            "unscored_units": int(of_method["unscored_units"].sum()),
             "seeds": of_method["seeds"].min(),
             "seed_sd": of_method["seed_sd"].mean(),
             "shared_subjects": shared,
@@ -351,6 +354,10 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
         "Z: uses the reference window and the context only. ceiling: knows the true rates.",
         "Intervals resample animals; with few of them they are coarse, with one there is none.",
     ]
+    if unscored := shown["unscored_units"].iloc[0]:
+        lines.append(
+            f"{unscored} of {unscored + shown['units'].iloc[0]} units are too slow in the reference window to be scored."
+        )
     if shown["shared_subjects"].iloc[0]:
         lines.append(claim(shown))
     if len(left_out):
