@@ -248,7 +248,8 @@ def summary_table(
     Columns: method, class, null, bits_per_spike (mean over sessions) with lower, upper and
     their nominal coverage, interval; pooled
     (all nats over all spikes) with pooled_lower and pooled_upper, poisson_d2 (on rows of the
-    evaluation null), sessions, animals, units, unscored_units (too slow in the reference window), seeds, seed_sd (standard deviation between seeds, mean over
+    evaluation null), sessions, animals, units, unscored_units (too slow in the reference window),
+    seeds, seed_sd (standard deviation between seeds, mean over
     sessions; NaN with one seed), share_of_oracle with its bounds (where there is a ceiling), and the
     paired differences over_shrinkage and over_own_history with their bounds and, where declared,
     Holm's p. Where animals are also trained on (other recordings of them), shared_subjects names them: the claim
@@ -355,9 +356,8 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
         "Intervals resample animals; with few of them they are coarse, with one there is none.",
     ]
     if unscored := shown["unscored_units"].iloc[0]:
-        lines.append(
-            f"{unscored} of {unscored + shown['units'].iloc[0]} units are too slow in the reference window to be scored."
-        )
+        units = unscored + shown["units"].iloc[0]
+        lines.append(f"{unscored} of {units} units are too slow in the reference window to be scored.")
     if shown["shared_subjects"].iloc[0]:
         lines.append(claim(shown))
     if len(left_out):
