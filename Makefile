@@ -34,7 +34,7 @@ report: .venv/ready ## Write the HTML report of a finished run (CONFIG=config/de
 	fi
 
 test: .venv/ready .venv-test/ready ## Run the tests (TESTS="-k name" for some).
-	.venv-test/bin/python -m pytest $(TESTS)
+	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest $(TESTS)
 
 lint: .venv/ready .venv-test/ready ## Check style, layout and the workflow.
 	.venv-test/bin/python -m pytest tests/test_workflow.py -k "lint_and_format or every_rule"
