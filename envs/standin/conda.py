@@ -25,7 +25,8 @@ from rattler.platform import Platform
 
 HERE = Path(__file__).resolve().parent
 VERSION = "24.7.1"  # the conda whose answers these are, and the oldest that Snakemake takes
-PUBLIC_ALIAS = os.environ.get("CONDA_CHANNEL_ALIAS", "https://conda.anaconda.org/")
+# where channels are, unless conda's own variable says otherwise, is for rattler to know
+PUBLIC = ChannelConfig(*filter(None, [os.environ.get("CONDA_CHANNEL_ALIAS")]))
 LOCAL_CHANNELS = HERE / "channels"
 PROBE_SECONDS = 4
 PROBE_LASTS_SECONDS = 3600
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> None:
         case ["--version"]:
             print(f"conda {VERSION}")
         case ["info", *_]:
-            channel_alias()  # the one call whose stderr Snakemake shows: say here where Python comes from
+            reachable_channels()  # the one call whose stderr Snakemake shows: say here where Python comes from
             platform = str(Platform.current())
             print(json.dumps({"conda_prefix": str(HERE), "platform": platform, "conda_version": VERSION}))
         case ["config", "--get", "channel_priority", *_]:
@@ -72,11 +73,10 @@ def create(environment: dict, prefix: Path) -> None:
 
 
 async def _link(channels: list[str], specs: list[str], prefix: Path) -> None:
-    alias = channel_alias()
-    local = alias.startswith("file:")
+    configuration = reachable_channels()
+    local = configuration is not PUBLIC
     if local:
         write_channel(LOCAL_CHANNELS / "conda-forge", platform=str(Platform.current()))
-    configuration = ChannelConfig(channel_alias=alias)
     records = await solve(
         sources=[Channel(name, configuration) for name in channels],
         specs=specs,
@@ -105,26 +105,27 @@ def _install(pins: list[str], prefix: Path) -> None:
     )
 
 
-def channel_alias() -> str:
+def reachable_channels() -> ChannelConfig:
     """Return where channels are: the public address if it answers, else a folder of this machine.
 
     The finding is kept for an hour, so that a machine without network asks once, not at every call.
     """
     finding = LOCAL_CHANNELS / "reachable.json"
+    address = str(Channel("conda-forge", PUBLIC).base_url)
     try:
         known = json.loads(finding.read_text())
     except (FileNotFoundError, ValueError):
-        known = {"when": 0, "alias": None}
-    if known["alias"] == PUBLIC_ALIAS and time.time() - known["when"] < PROBE_LASTS_SECONDS:
+        known = {"address": None}
+    if known["address"] == address and time.time() - known["when"] < PROBE_LASTS_SECONDS:
         reachable = known["reachable"]
     else:
-        reachable = _answers(f"{PUBLIC_ALIAS.rstrip('/')}/conda-forge/noarch/repodata.json.zst")
+        reachable = _answers(f"{address}noarch/repodata.json.zst")
         LOCAL_CHANNELS.mkdir(parents=True, exist_ok=True)
-        finding.write_text(json.dumps({"when": time.time(), "alias": PUBLIC_ALIAS, "reachable": reachable}))
+        finding.write_text(json.dumps({"when": time.time(), "address": address, "reachable": reachable}))
         if not reachable:
             host = f"Python {sys.version_info.major}.{sys.version_info.minor} of this machine"
             print(f"No conda and no conda channel here: environments stand on {host}.", file=sys.stderr)
-    return PUBLIC_ALIAS if reachable else f"{LOCAL_CHANNELS.as_uri()}/"
+    return PUBLIC if reachable else ChannelConfig(channel_alias=f"{LOCAL_CHANNELS.as_uri()}/")
 
 
 def _answers(url: str) -> bool:
