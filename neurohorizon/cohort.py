@@ -25,6 +25,7 @@ from datetime import date
 from pathlib import Path
 
 from neurohorizon.config import Sources
+from neurohorizon.files import replacing
 
 COLUMNS = ("session", "source", "subject", "lab", "date", "role", "fold", "why")
 ROLES = ("train", "heldout", "rotate", "reserved", "left_out")
@@ -128,11 +129,8 @@ def write_cohort(path: str | Path, rows: Iterable[Row]) -> None:
         lines.append([getattr(row, name) for name in COLUMNS] + [row.extras.get(name, "") for name in extras])
         if any(re.search(r"[\t\r\n]", value) for value in lines[-1]):
             raise CohortError(f"session {row.session}: a field holds a tab or a line break")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8", newline="\n")
-    partial.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8", newline="\n")
 
 
 def cohort_hash(path: str | Path) -> str:

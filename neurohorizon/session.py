@@ -6,7 +6,6 @@ random costs a page or two and any number of processes share one mapping.
 """
 
 import importlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from neurohorizon.files import replacing
 from neurohorizon.timeline import Intervals, Splits, to_s, to_us
 
 SCHEMA_VERSION = 1
@@ -241,15 +241,8 @@ def order_spikes(
 
 def write_session(path: str | Path, session: Session) -> None:
     """Write a session's file whole or not at all: under a temporary name in the same folder, then renamed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with h5py.File(temporary, "w") as file:
-            _write(file, session)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        _write(file, session)
 
 
 def read_session(path: str | Path) -> Session:

@@ -4,7 +4,6 @@ The window is chosen by a rule that does not look at any score, so that the pict
 not a success story.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ import h5py
 import numpy as np
 
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
+from neurohorizon.files import replacing
 from neurohorizon.session import Session, read_session
 
 RULE = (
@@ -201,9 +201,7 @@ def _inside(session: Session, start_us: np.ndarray, stop_us: np.ndarray) -> np.n
 
 
 def _write(example: Example, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    with h5py.File(partial, "w") as file:
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
         file.attrs["rule"] = RULE
         for entry in fields(Example):
             value = getattr(example, entry.name)
@@ -215,4 +213,3 @@ def _write(example: Example, path: Path) -> None:
             else:
                 dataset = file.create_dataset(entry.name, data=value)
             dataset.attrs["axes"], dataset.attrs["unit"] = _AXES[entry.name]
-    os.replace(partial, path)

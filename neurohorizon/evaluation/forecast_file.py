@@ -4,12 +4,13 @@ One HDF5 file per fold, session and method. Every dataset carries its axes and i
 attributes. Every forecaster, baseline and oracle writes this file; scoring reads nothing else.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
+
+from neurohorizon.files import replacing
 
 CLASSES = ("Z", "F", "control", "ceiling")
 
@@ -138,11 +139,8 @@ _ATTRIBUTES = ("session", "subject", "lab", "source", "fold", "method", "code", 
 
 
 def write_forecast(path: str | Path, forecast: Forecast) -> None:
-    """Write the file under a temporary name and rename it, so that a kill leaves none or a whole one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    with h5py.File(partial, "w") as file:
+    """Write the file, whole or not at all."""
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
         for name in _ATTRIBUTES:
             file.attrs[name] = getattr(forecast, name)
         file.attrs["class"] = forecast.method_class
@@ -158,7 +156,6 @@ def write_forecast(path: str | Path, forecast: Forecast) -> None:
             dataset = file.create_dataset(name, **_layout(name, value))
             dataset.attrs["axes"] = list(axes)
             dataset.attrs["unit"] = unit
-    os.replace(partial, path)
 
 
 def _layout(name: str, value: np.ndarray) -> dict:

@@ -4,7 +4,6 @@ The table has one row per method, seed, unit and horizon bin, and holds sums alo
 :mod:`neurohorizon.scores`), so that any pooling of it is exact.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
+from neurohorizon.files import replacing
 from neurohorizon.scores import sum_scores
 
 SCHEMA = pa.schema(
@@ -150,7 +150,5 @@ def _score(forecast: Forecast, scored: np.ndarray) -> pa.Table:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    pq.write_table(table, partial, compression="zstd")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")

@@ -1,6 +1,5 @@
 """How figures look: one style, colours that colour-blind readers can tell apart, files without dates."""
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -8,6 +7,8 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from neurohorizon.files import replacing
 
 COLUMN_WIDTH_INCHES = 3.5  # 89 mm, one column of a journal page
 PAGE_WIDTH_INCHES = 7.2  # 183 mm, both columns
@@ -92,11 +93,8 @@ def save_figure(figure: Figure, paths: Iterable[str | Path]) -> None:
     for path in map(Path, paths):
         if path.suffix not in _NO_DATES:
             raise ValueError(f"{path}: figures are saved as {', '.join(_NO_DATES)}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.stem}.part{path.suffix}")
-        with house_style():
+        with replacing(path) as partial, house_style():
             figure.savefig(partial, metadata=_NO_DATES[path.suffix])
-        os.replace(partial, path)
 
 
 def render_png(figure: Figure) -> bytes:

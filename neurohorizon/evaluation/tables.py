@@ -5,7 +5,6 @@ numbers of sessions and animals. Seeds of a trained method are averaged within a
 that a session counts once.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pandas as pd
 
 from neurohorizon.evaluation.scoring import left_out_reason
 from neurohorizon.evaluation.statistics import bootstrap_mean, bootstrap_ratio, compare_paired, holm
+from neurohorizon.files import replacing
 from neurohorizon.scores import NULLS, bits_per_spike, poisson_d2
 from neurohorizon.session import read_identity
 
@@ -402,7 +402,6 @@ def make_tables(
     """
     scores = sorted(Path(path) for path in scores)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     pooled = pool_scores(scores)
     by_session = session_table(pooled)
     horizon_sessions = horizon_session_table(pooled)
@@ -420,10 +419,13 @@ def make_tables(
         "left_out": left_out_table(scores, sorted(sessions)),
     }
     for name, table in tables.items():
-        _replace(folder / f"{name}.parquet", lambda path, table=table: table.to_parquet(path, index=False))
-        _replace(folder / f"{name}.tsv", lambda path, table=table: _write_tsv(table, path))
+        with replacing(folder / f"{name}.parquet") as path:
+            table.to_parquet(path, index=False)
+        with replacing(folder / f"{name}.tsv") as path:
+            _write_tsv(table, path)
     text = format_summary(summary, comparisons, tables["left_out"])
-    _replace(folder / "summary.txt", lambda path: path.write_text(text))
+    with replacing(folder / "summary.txt") as path:
+        path.write_text(text)
 
 
 def _over_null(sums: pd.DataFrame, null: str) -> pd.DataFrame:
@@ -542,9 +544,3 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
 def _write_tsv(table: pd.DataFrame, path: Path) -> None:
     # 10 digits carry every score and hide the last bits that depend on the order of additions
     table.to_csv(path, sep="\t", index=False, float_format="%.10g", na_rep="")
-
-
-def _replace(path: Path, write) -> None:
-    partial = path.with_name(f".{path.stem}.part{path.suffix}")
-    write(partial)
-    os.replace(partial, path)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import Splits, Timeline
+from neurohorizon.files import replacing
 from neurohorizon.ingest.validation import require_usable
 from neurohorizon.session import Session, SessionError, left_out_session, write_session
 
@@ -28,7 +29,8 @@ def download_or_note(download: Callable[[], None], *, manifest: Path, on_fatal: 
     except SessionError as fault:
         if on_fatal == "stop":
             raise
-        manifest.write_text(json.dumps({"left_out": str(fault)}) + "\n")
+        with replacing(manifest) as temporary:
+            temporary.write_text(json.dumps({"left_out": str(fault)}) + "\n")
 
 
 def write_ingested(

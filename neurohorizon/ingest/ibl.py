@@ -35,6 +35,7 @@ from scipy.signal import butter, sosfiltfilt
 from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource
 from neurohorizon.config import Splits as SplitSettings
+from neurohorizon.files import replacing
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain
 
@@ -367,11 +368,8 @@ def _md5(path: Path) -> str:
 
 
 def _write_json(path: Path, values: dict) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(json.dumps(values, indent=1) + "\n")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n")
 
 
 def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSettings) -> Session:

@@ -7,7 +7,6 @@ before its file is written. Warnings are for people: nothing downstream reads th
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.config import Timeline
+from neurohorizon.files import replacing
 from neurohorizon.session import Session, SessionError
 from neurohorizon.timeline import MICROSECONDS, MINIMUM_REFERENCE_S, Intervals, bin_domain, cut_domain, to_us
 
@@ -122,14 +122,8 @@ def require_usable(session: Session, *, timeline: Timeline, splits: SplitSetting
 
 def write_report(path: str | Path, report: Report) -> None:
     """Write a report as JSON, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def count_windows(part: Intervals, timeline: Timeline) -> int:

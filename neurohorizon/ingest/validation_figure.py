@@ -1,6 +1,5 @@
 """The picture of a validation report; apart from the checks because only it needs matplotlib."""
 
-import os
 import textwrap
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.config import Timeline
+from neurohorizon.files import replacing
 from neurohorizon.ingest.validation import Report, validate_session, write_report
 from neurohorizon.session import Session, read_session
 from neurohorizon.timeline import MICROSECONDS, Intervals, bin_domain, to_s
@@ -77,14 +77,9 @@ def draw_report(path: str | Path, session: Session, report: Report) -> None:
     about = (report.source, report.subject, report.lab, report.date)
     figure.suptitle(f"{report.session}   ({', '.join(text for text in about if text)})", fontsize=12, color=_INK)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
     dated = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, metadata=dated.get(path.suffix))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _draw_parts(axes: Axes, session: Session) -> None:

@@ -4,7 +4,6 @@ Fitted on the reference window alone, by ridge regressions that share one eigend
 step, no parameter that is learned across sessions. How far to trust it is for the forecaster to learn.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from scipy.sparse.linalg import eigsh
 
 from neurohorizon.config import Readout, Timeline
+from neurohorizon.files import replacing
 from neurohorizon.inputs.counts import reference_counts
 from neurohorizon.inputs.reference import WINDOW_NAMES, read_reference
 from neurohorizon.session import read_session
@@ -255,10 +255,7 @@ def compute_readout_file(
     A session that was left out has no units, and so has its file.
     """
     session = read_session(session_path)
-    out_path = Path(out_path)
-    out_path.parent.mkdir(parents=True, exist_ok=True)
-    part = out_path.with_name(f".{out_path.name}.part")
-    with h5py.File(part, "w") as file:
+    with replacing(out_path) as temporary, h5py.File(temporary, "w") as file:
         for name in WINDOW_NAMES:
             window = read_reference(features_path, name)
             counts, segment = reference_counts(
@@ -272,7 +269,6 @@ def compute_readout_file(
             for field, axes in AXES.items():
                 dataset = file.create_dataset(f"{name}/{field}", data=getattr(fitted, field))
                 dataset.attrs["axes"] = axes
-    os.replace(part, out_path)
 
 
 def read_readout(path: str | Path, name: str) -> PopulationReadout:

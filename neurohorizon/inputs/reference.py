@@ -22,7 +22,6 @@ over units is left to the model, which does it with training sessions only. For 
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +29,7 @@ import h5py
 import numpy as np
 
 from neurohorizon.config import Features, Splits, Timeline
+from neurohorizon.files import replacing
 from neurohorizon.inputs.counts import SortedSpikes, SparseCounts, lagged_products, sort_spikes, sparse_counts
 from neurohorizon.inputs.relational import relational_features, relational_names
 from neurohorizon.session import Session, SessionError, read_session
@@ -291,28 +291,22 @@ def _nothing(features: Features) -> ReferenceWindow:
 def _write(
     path: Path, session: Session, windows: dict[str, ReferenceWindow], *, bin_us: int, features: Features
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["session"] = session.session_id
-            file.attrs["left_out"] = session.left_out or ""
-            file.attrs["bin_us"] = bin_us
-            file.attrs["features"] = json.dumps(features.model_dump(mode="json"))
-            any_window = next(iter(windows.values()))
-            _dataset(file, "unit_id", session.units["id"].astype(object), axes="unit", unit="")
-            _dataset(file, "feature_name", np.array(any_window.names, object), axes="feature", unit="")
-            _dataset(file, "feature_group", np.array(any_window.groups, object), axes="feature", unit="")
-            for name, window in windows.items():
-                group = file.create_group(f"windows/{name}")
-                group.attrs["valid_s"] = window.valid_s
-                _dataset(group, "values", window.values, axes="unit, feature", unit="see feature_name")
-                _dataset(group, "log_rate", window.log_rate, axes="unit", unit="log(spikes/bin)")
-                _dataset(group, "start", to_s(window.intervals.start_us), axes="interval", unit="s")
-                _dataset(group, "end", to_s(window.intervals.stop_us), axes="interval", unit="s")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["session"] = session.session_id
+        file.attrs["left_out"] = session.left_out or ""
+        file.attrs["bin_us"] = bin_us
+        file.attrs["features"] = json.dumps(features.model_dump(mode="json"))
+        any_window = next(iter(windows.values()))
+        _dataset(file, "unit_id", session.units["id"].astype(object), axes="unit", unit="")
+        _dataset(file, "feature_name", np.array(any_window.names, object), axes="feature", unit="")
+        _dataset(file, "feature_group", np.array(any_window.groups, object), axes="feature", unit="")
+        for name, window in windows.items():
+            group = file.create_group(f"windows/{name}")
+            group.attrs["valid_s"] = window.valid_s
+            _dataset(group, "values", window.values, axes="unit, feature", unit="see feature_name")
+            _dataset(group, "log_rate", window.log_rate, axes="unit", unit="log(spikes/bin)")
+            _dataset(group, "start", to_s(window.intervals.start_us), axes="interval", unit="s")
+            _dataset(group, "end", to_s(window.intervals.stop_us), axes="interval", unit="s")
 
 
 def _dataset(group: h5py.Group, name: str, values: np.ndarray, *, axes: str, unit: str) -> None:

@@ -5,7 +5,6 @@ the forecaster does, so one evaluation serves all.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from neurohorizon.config import Baselines, Timeline
+from neurohorizon.files import replacing
 from neurohorizon.inputs.sessions import SessionPaths, load_inputs
 from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, cut_windows, evaluation_origins
 
@@ -125,10 +125,8 @@ def tune_on_files(paths: Sequence[SessionPaths], *, timeline: Timeline, baseline
         }
         for name, one in tuned.items()
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(f".{output.name}.part")
-    part.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(part, output)
+    with replacing(output) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def tune_baselines(sessions: Iterable[SessionInputs], *, shape: WindowShape, baselines: Baselines) -> dict[str, Tuned]:

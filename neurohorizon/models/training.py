@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from neurohorizon.config import Features, Model, Timeline, Training
+from neurohorizon.files import replacing
 from neurohorizon.inputs.sessions import SessionPaths, feature_columns, load_inputs
 from neurohorizon.inputs.windows import (
     Batch,
@@ -260,12 +261,10 @@ def _join_logs(parts: Sequence[Path], log: Path) -> None:
         with part.open(newline="") as lines:
             for row in csv.DictReader(lines):
                 rows[int(row["step"]), bool(row.get(SCORE))] = row
-    part = log.with_name(f".{log.name}.part")
-    with part.open("w", newline="") as lines:
+    with replacing(log) as temporary, temporary.open("w", newline="") as lines:
         writer = csv.DictWriter(lines, ["step", "epoch", "loss", SCORE], extrasaction="ignore", restval="")
         writer.writeheader()
         writer.writerows(rows[key] for key in sorted(rows))
-    os.replace(part, log)
 
 
 class _StepDataset(Dataset):

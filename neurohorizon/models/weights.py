@@ -1,13 +1,13 @@
 """Weights on disk: safetensors and a JSON card beside them, loaded without pickle."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
 from neurohorizon.config import Model
+from neurohorizon.files import replacing
 from neurohorizon.models.forecaster import Forecaster
 
 
@@ -57,14 +57,12 @@ class Card:
 
 
 def save_forecaster(path: Path, forecaster: Forecaster, card: Card) -> None:
-    """Write weights and card, each under a temporary name and then renamed; the weights come last."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write weights and card, each whole or not at all; the weights come last."""
     values = asdict(card) | {"model": card.model.model_dump(mode="json")}
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(part, card_path(path))
-    save_file(forecaster.state_dict(), part)
-    os.replace(part, path)
+    with replacing(card_path(path)) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+    with replacing(path) as temporary:
+        save_file(forecaster.state_dict(), temporary)
 
 
 def load_forecaster(path: Path) -> tuple[Forecaster, Card]:
