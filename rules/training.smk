@@ -15,12 +15,13 @@ rule tune_baselines:
     params:
         timeline=section(CONFIG.timeline),
         baselines=section(CONFIG.baselines),
+        minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
         code=code("tune_baselines.py"),
     shell:
         """
         python "$SCRIPTS/tune_baselines.py" --sessions {input.sessions:q} --features {input.features:q} \
             --timeline-json {params.timeline:q} --baselines-json {params.baselines:q} \
-            --output {output:q} >{log:q} 2>&1
+            --minimum-rate-hz {params.minimum_rate_hz} --output {output:q} >{log:q} 2>&1
         """
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -111,6 +112,18 @@ def test_the_chosen_settings_score_best(files):
         assert candidates(CONFIG.baselines)[name][int(np.argmax(one.tried))] == one.settings
     assert tuned["shrinkage"].score > 0.01
     assert min(tuned["shrinkage"].tried) == -np.inf  # a weight of 1 makes silence impossible to leave
+
+
+def test_slow_units_do_not_choose(files):
+    sessions = [load_inputs(one.paths, "validation", groups=(), readout=None) for one in files]
+    rates_hz = np.exp(sessions[0].log_rate) / 0.02
+    fast = [replace(one, log_rate=np.where(np.arange(8) < 4, -20.0, one.log_rate)) for one in sessions]
+    tuned = tune_baselines(fast, shape=SHAPE, baselines=CONFIG.baselines, minimum_rate_hz=rates_hz[:4].min() / 10)
+    slow_too = tune_baselines(fast, shape=SHAPE, baselines=CONFIG.baselines)
+    plain = tune_baselines(sessions, shape=SHAPE, baselines=CONFIG.baselines)
+    # units whose reference was silent would make any adaptation look good
+    assert slow_too["shrinkage"].score > 5 * plain["shrinkage"].score
+    assert abs(tuned["shrinkage"].score - plain["shrinkage"].score) < plain["shrinkage"].score
 
 
 def test_the_file_says_what_was_tried(files, tmp_path):

@@ -1,6 +1,5 @@
 """Reference features: equal to plain definitions, defined for every unit, from the reference window alone."""
 
-
 import h5py
 import numpy as np
 import pytest

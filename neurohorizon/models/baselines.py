@@ -109,11 +109,20 @@ class Tuned:
     tried: tuple[float, ...]
 
 
-def tune_on_files(paths: Sequence[SessionPaths], *, timeline: Timeline, baselines: Baselines, output: Path) -> None:
+def tune_on_files(
+    paths: Sequence[SessionPaths],
+    *,
+    timeline: Timeline,
+    baselines: Baselines,
+    output: Path,
+    minimum_rate_hz: float = 0.0,
+) -> None:
     """Choose the settings on the training sessions of a fold, and write them with every score that was tried."""
     shape = WindowShape.of(timeline)
     loaded = (load_inputs(one, "validation", groups=(), readout=None) for one in paths)
-    tuned = tune_baselines((one for one in loaded if one is not None), shape=shape, baselines=baselines)
+    tuned = tune_baselines(
+        (one for one in loaded if one is not None), shape=shape, baselines=baselines, minimum_rate_hz=minimum_rate_hz
+    )
     values = {
         name: {
             "settings": one.settings,
@@ -129,13 +138,16 @@ def tune_on_files(paths: Sequence[SessionPaths], *, timeline: Timeline, baseline
         temporary.write_text(json.dumps(values, indent=2) + "\n")
 
 
-def tune_baselines(sessions: Iterable[SessionInputs], *, shape: WindowShape, baselines: Baselines) -> dict[str, Tuned]:
+def tune_baselines(
+    sessions: Iterable[SessionInputs], *, shape: WindowShape, baselines: Baselines, minimum_rate_hz: float = 0.0
+) -> dict[str, Tuned]:
     """Choose each baseline's settings by pooled bits per spike on training sessions.
 
     Args:
         sessions: Training sessions with their validation time as targets; read once, one at a time.
         shape: Lengths in bins.
         baselines: Candidates.
+        minimum_rate_hz: Mean rate in the reference window from which on a unit counts, as it does in the scores.
     """
     options = candidates(baselines)
     gained = {name: np.zeros(len(settings)) for name, settings in options.items()}
@@ -145,10 +157,13 @@ def tune_baselines(sessions: Iterable[SessionInputs], *, shape: WindowShape, bas
         origins = origins[:: -(-origins.size // MOST_WINDOWS)] if origins.size else origins
         windows = cut_windows(session.spikes, session.part, origins, shape)
         reference = np.exp(session.log_rate.astype(float))
-        spikes += windows.target.sum()
+        scored = reference >= minimum_rate_hz * shape.bin_us / 1e6
+        spikes += windows.target[..., scored].sum()
         for name, settings in options.items():
             for index, chosen in enumerate(settings):
-                gained[name][index] += _gained_nats(windows, reference, RATES[name](windows, reference, **chosen))
+                gained[name][index] += _gained_nats(
+                    windows, reference, RATES[name](windows, reference, **chosen), scored
+                )
     scores = {name: nats / max(spikes, 1) / np.log(2) for name, nats in gained.items()}
     return {
         name: Tuned(
@@ -170,7 +185,7 @@ def _recent(windows: Windows, bins: int) -> tuple[np.ndarray, np.ndarray]:
     return windows.context[:, -bins:].sum(1), windows.context_mask[:, -bins:].sum(1)
 
 
-def _gained_nats(windows: Windows, reference: np.ndarray, rate: np.ndarray) -> float:
+def _gained_nats(windows: Windows, reference: np.ndarray, rate: np.ndarray, scored: np.ndarray) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         likelihood = np.where(windows.target > 0, windows.target * np.log(rate / reference), 0.0) - (rate - reference)
-    return float((likelihood * windows.target_mask[..., None]).sum())
+    return float((likelihood * windows.target_mask[..., None])[..., scored].sum())

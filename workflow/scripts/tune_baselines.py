@@ -12,6 +12,7 @@ parser.add_argument("--sessions", type=Path, nargs="+", required=True, help="tra
 parser.add_argument("--features", type=Path, nargs="+", required=True, help="their features, in the same order")
 parser.add_argument("--timeline-json", required=True, help="the section `timeline` of the configuration")
 parser.add_argument("--baselines-json", required=True, help="the section `baselines` of the configuration")
+parser.add_argument("--minimum-rate-hz", type=float, default=0.0, help="units below it do not count")
 parser.add_argument("--output", type=Path, required=True)
 arguments = parser.parse_args()
 
@@ -20,4 +21,5 @@ tune_on_files(
     timeline=Timeline.model_validate_json(arguments.timeline_json),
     baselines=Baselines.model_validate_json(arguments.baselines_json),
     output=arguments.output,
+    minimum_rate_hz=arguments.minimum_rate_hz,
 )
