@@ -133,6 +133,29 @@ def _only_unit(session, unit):
     return {"spike_times_us": session.spike_times_us[kept], "spike_unit": session.spike_unit[kept]}
 
 
+def test_workers_of_the_loader_change_nothing(weights, files, tmp_path):
+    # through the script, since spawned workers import it anew
+    config = small_config(training=CONFIG.training.model_dump() | {"workers": 2})
+    command = [sys.executable, ROOT / "workflow" / "scripts" / "train.py"]
+    command += ["--model", "neurohorizon", "--fold", "main", "--seed", "0", "--code", "c0de"]
+    for option, field in (("--sessions", "session"), ("--features", "features"), ("--readouts", "readout")):
+        command += [option, *(getattr(one.paths, field) for one in files[:2])]
+    for section in ("timeline", "features", "model", "training"):
+        command += [f"--{section}-json", getattr(config, section).model_dump_json()]
+    command += ["--checkpoints", tmp_path / "checkpoints", "--output", tmp_path / "model.safetensors"]
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    expected, found = load_file(weights), load_file(tmp_path / "model.safetensors")
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
 def test_forecasts_of_a_training_session_are_refused(weights, files, tmp_path):
     with pytest.raises(ValueError, match="trained on s1"):
         forecast(weights, files[1], tmp_path / "f.h5")

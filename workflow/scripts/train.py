@@ -19,19 +19,19 @@ for section in ("timeline", "features", "model", "training"):
 parser.add_argument("--code", required=True, help="fingerprint of this code")
 parser.add_argument("--checkpoints", type=Path, required=True, help="folder for resuming a killed training")
 parser.add_argument("--output", type=Path, required=True, help="weights; the card and the log go beside them")
-arguments = parser.parse_args()
-
-train_on_files(
-    method=arguments.model,
-    paths=pair_paths(arguments.sessions, arguments.features, arguments.readouts),
-    timeline=Timeline.model_validate_json(arguments.timeline_json),
-    features=Features.model_validate_json(arguments.features_json),
-    model=Model.model_validate_json(arguments.model_json),
-    training=Training.model_validate_json(arguments.training_json),
-    fold=arguments.fold,
-    seed=arguments.seed,
-    code=arguments.code,
-    checkpoints=arguments.checkpoints,
-    output=arguments.output,
-    log=arguments.output.with_name("log.csv"),
-)
+if __name__ == "__main__":  # the loader's workers import this file
+    arguments = parser.parse_args()
+    train_on_files(
+        method=arguments.model,
+        paths=pair_paths(arguments.sessions, arguments.features, arguments.readouts),
+        timeline=Timeline.model_validate_json(arguments.timeline_json),
+        features=Features.model_validate_json(arguments.features_json),
+        model=Model.model_validate_json(arguments.model_json),
+        training=Training.model_validate_json(arguments.training_json),
+        fold=arguments.fold,
+        seed=arguments.seed,
+        code=arguments.code,
+        checkpoints=arguments.checkpoints,
+        output=arguments.output,
+        log=arguments.output.with_name("log.csv"),
+    )
