@@ -187,6 +187,9 @@ class Training(Section):
     warmup_steps: NonNegative
     gradient_clip: PositiveFloat
     dropout: Share
+    feature_noise: Annotated[float, Field(ge=0)]
+    """Standard deviation of noise on the standardised reference features while training, so that few training
+    animals are not learned by heart; choose it by the validation score."""
     unit_dropout: Share
     """Share of the units that the encoder and the readout do not hear in a training batch."""
     validate_every_steps: Positive

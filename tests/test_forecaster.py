@@ -178,6 +178,16 @@ def test_a_context_without_spikes_gives_finite_forecasts(inputs):
     assert np.isfinite(forecast(network(inputs), batch_of([one]))).all()
 
 
+def test_noise_on_features_is_for_training_alone(inputs):
+    batch = Tensors.of(batch_of(inputs))
+    forecaster = network(inputs)
+    with torch.inference_mode():
+        plain = forecaster(batch)
+        forecaster.id_encoder.noise = 0.5
+        torch.testing.assert_close(forecaster(batch), plain, rtol=0, atol=0)
+        assert not torch.allclose(forecaster.train()(batch), plain)
+
+
 def test_no_parameter_belongs_to_a_unit(inputs):
     counts = {sum(p.numel() for p in network([one]).parameters()) for one in inputs}
     assert len(counts) == 1

@@ -51,16 +51,24 @@ class Forecaster(nn.Module):
         context_bins: Bins of context.
         horizon_bins: Bins of the horizon.
         dropout: Share dropped in the feed-forward layers while training.
+        feature_noise: Standard deviation of noise on the standardised features while training.
     """
 
     def __init__(
-        self, *, model: Model, n_features: int, context_bins: int, horizon_bins: int, dropout: float = 0.0
+        self,
+        *,
+        model: Model,
+        n_features: int,
+        context_bins: int,
+        horizon_bins: int,
+        dropout: float = 0.0,
+        feature_noise: float = 0.0,
     ) -> None:
         super().__init__()
         width = model.width
         n_groups = len(model.readout.horizon_edges_bins)
         self.population = model.population
-        self.id_encoder = IDEncoder(n_inputs=n_features + 2 * n_groups, width=width)
+        self.id_encoder = IDEncoder(n_inputs=n_features + 2 * n_groups, width=width, noise=feature_noise)
         self.horizon = nn.Parameter(torch.randn(horizon_bins, width) * 0.5)
         if model.population:
             self.encoder = PopulationEncoder(model=model, context_bins=context_bins, dropout=dropout)
@@ -84,8 +92,9 @@ class IDEncoder(nn.Module):
     Features are standardised over the units of the training sessions; :meth:`fit_scale` sets the scale.
     """
 
-    def __init__(self, *, n_inputs: int, width: int) -> None:
+    def __init__(self, *, n_inputs: int, width: int, noise: float) -> None:
         super().__init__()
+        self.noise = noise
         self.register_buffer("mean", torch.zeros(n_inputs))
         self.register_buffer("deviation", torch.ones(n_inputs))
         self.layers = nn.Sequential(
@@ -105,7 +114,10 @@ class IDEncoder(nn.Module):
             raise ValueError(f"trust of {trust.shape[1]} units for features of {features.shape[1]}")
         inputs = (torch.cat([features, trust], dim=-1) - self.mean) / self.deviation
         # a new recording may lie far outside of the training range
-        return self.norm(self.layers(inputs.clamp(-5, 5)))
+        inputs = inputs.clamp(-5, 5)
+        if self.training and self.noise:
+            inputs = inputs + self.noise * torch.randn_like(inputs)
+        return self.norm(self.layers(inputs))
 
 
 class PopulationEncoder(nn.Module):

@@ -143,7 +143,8 @@ def train_forecaster(
     """
     lightning.seed_everything(seed, workers=True, verbose=False)
     torch.set_num_threads(training.threads)
-    module = TrainingModule(forecaster=card.build(dropout=training.dropout), training=training, seed=seed)
+    forecaster = card.build(dropout=training.dropout, feature_noise=training.feature_noise)
+    module = TrainingModule(forecaster=forecaster, training=training, seed=seed)
     module.forecaster.id_encoder.fit_scale(
         torch.from_numpy(np.concatenate([one.features for one in sessions])),
         torch.from_numpy(np.concatenate([one.readout.trust for one in sessions])),

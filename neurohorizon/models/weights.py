@@ -41,7 +41,7 @@ class Card:
     code: str
     scores: dict[str, float]
 
-    def build(self, *, dropout: float = 0.0) -> Forecaster:
+    def build(self, *, dropout: float = 0.0, feature_noise: float = 0.0) -> Forecaster:
         """Make the untrained network."""
         return Forecaster(
             model=self.model,
@@ -49,6 +49,7 @@ class Card:
             context_bins=self.context_bins,
             horizon_bins=self.horizon_bins,
             dropout=dropout,
+            feature_noise=feature_noise,
         )
 
     def scored(self, **scores: float) -> "Card":
