@@ -270,6 +270,12 @@ def read_identity(path: str | Path) -> dict[str, str]:
         }
 
 
+def read_splits(path: str | Path) -> Splits:
+    """The parts of a session's valid time, without reading its spikes."""
+    with _opened(path) as file:
+        return _read_splits(file)
+
+
 class SpikeReader:
     """A session's spikes as read-only views on the file: a slice touches only its own pages.
 
@@ -455,13 +461,17 @@ def _read(file: h5py.File) -> Session:
         spike_unit=file["spikes/unit_index"][:],
         units={name: _read_column(dataset) for name, dataset in file["units"].items()},
         domain=_read_intervals(file["domain"]),
-        splits=Splits(**{name: _read_intervals(file[group]) for name, group in _SPLIT_GROUPS.items()}),
+        splits=_read_splits(file),
         behaviour=behaviour,
         trials={name: _read_column(dataset) for name, dataset in file["trials"].items()},
         provenance={name: str(value) for name, value in described["provenance"].items()},
         repairs={name: int(value) for name, value in described["repairs"].items()},
         left_out=file.attrs["left_out"] or None,
     )
+
+
+def _read_splits(file: h5py.File) -> Splits:
+    return Splits(**{name: _read_intervals(file[group]) for name, group in _SPLIT_GROUPS.items()})
 
 
 def _read_column(dataset: h5py.Dataset) -> np.ndarray:

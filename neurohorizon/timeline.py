@@ -95,10 +95,7 @@ class Intervals:
         """Time in both; an interval of either is cut, never joined."""
         first = np.searchsorted(other.stop_us, self.start_us, side="right")
         after = np.searchsorted(other.start_us, self.stop_us, side="left")
-        overlaps = np.maximum(after - first, 0)
-        mine = np.repeat(np.arange(len(self)), overlaps)
-        ordinal = np.arange(len(mine)) - np.repeat(np.cumsum(overlaps) - overlaps, overlaps)
-        theirs = first[mine] + ordinal
+        theirs, mine = concatenated_ranges(first, np.maximum(after, first))
         return Intervals(
             np.maximum(self.start_us[mine], other.start_us[theirs]),
             np.minimum(self.stop_us[mine], other.stop_us[theirs]),
@@ -255,13 +252,20 @@ class BinnedDomain:
         return len(self.start_us)
 
 
+def concatenated_ranges(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return all of ``range(first[i], last[i])`` one after the other, and the ``i`` of each; ``last`` is excluded."""
+    length = last - first
+    owner = np.repeat(np.arange(length.size), length)
+    offset = np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
+    return first[owner] + offset, owner
+
+
 def bin_domain(domain: Intervals, bin_us: int) -> BinnedDomain:
     """Lay bins from each interval's start; the partial bin that may remain at its end is left out."""
     if bin_us <= 0:
         raise ValueError(f"bin_us must be positive, found {bin_us}")
     bins = (domain.stop_us - domain.start_us) // bin_us
-    segment = np.repeat(np.arange(len(domain)), bins)
-    ordinal = np.arange(len(segment)) - np.repeat(np.cumsum(bins) - bins, bins)
+    ordinal, segment = concatenated_ranges(np.zeros_like(bins), bins)
     return BinnedDomain(domain.start_us[segment] + ordinal * bin_us, segment.astype(np.int32), bin_us)
 
 

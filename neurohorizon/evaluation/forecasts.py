@@ -22,7 +22,7 @@ from neurohorizon.inputs.windows import (
 from neurohorizon.models.baselines import RATES, read_tuned
 from neurohorizon.models.forecaster import Forecaster, Tensors
 from neurohorizon.models.weights import load_forecaster
-from neurohorizon.session import read_session
+from neurohorizon.session import Session, read_session
 
 WINDOWS_PER_BATCH = 32
 
@@ -45,7 +45,8 @@ def forecast_with_network(
     """
     forecaster, card = load_forecaster(weights)
     shape = WindowShape.of(timeline, card.model.history_edges_bins)
-    empty = _empty(paths, fold=fold, method=method, method_class="Z", timeline=timeline, seed=seed, code=code)
+    session = read_session(paths.session)
+    empty = _empty(session, fold=fold, method=method, method_class="Z", timeline=timeline, seed=seed, code=code)
     if empty.session in card.sessions:
         raise ValueError(f"{weights} was trained on {empty.session}: its forecast would not be held out")
     inputs = load_inputs(paths, "test", groups=card.feature_groups, readout=card.model.readout)
@@ -57,7 +58,7 @@ def forecast_with_network(
     origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
     windows = cut_windows(inputs.spikes, inputs.part, origins, shape)
     log_rate = forecast_windows(forecaster, inputs, origins, shape)
-    write_forecast(output, _filled(empty, paths, inputs, windows, log_rate))
+    write_forecast(output, _filled(empty, session, inputs, windows, log_rate))
 
 
 def forecast_windows(
@@ -83,14 +84,15 @@ def forecast_with_baselines(
 ) -> None:
     """Write the forecasts of every closed-form baseline, one file each."""
     settings = read_tuned(baselines)
+    session = read_session(paths.session)
     loaded = _test_windows(paths, timeline)
     for name, rate in RATES.items():
-        forecast = _empty(paths, fold=fold, method=name, method_class="Z", timeline=timeline, seed=None, code=code)
+        forecast = _empty(session, fold=fold, method=name, method_class="Z", timeline=timeline, seed=None, code=code)
         if loaded is not None:
             inputs, windows = loaded
             with np.errstate(divide="ignore"):  # a rate of zero is a forecast too
                 log_rate = np.log(rate(windows, np.exp(inputs.log_rate.astype(float)), **settings[name]))
-            forecast = _filled(forecast, paths, inputs, windows, log_rate.astype(np.float32))
+            forecast = _filled(forecast, session, inputs, windows, log_rate.astype(np.float32))
         write_forecast(output_folder / f"{name}.h5", forecast)
 
 
@@ -102,8 +104,9 @@ def forecast_with_oracle(
     Raises:
         ValueError: The truth is of other units than the session.
     """
+    session = read_session(paths.session)
     forecast = _empty(
-        paths, fold=fold, method="oracle", method_class="ceiling", timeline=timeline, seed=None, code=code
+        session, fold=fold, method="oracle", method_class="ceiling", timeline=timeline, seed=None, code=code
     )
     loaded = _test_windows(paths, timeline)
     if loaded is not None:
@@ -111,11 +114,11 @@ def forecast_with_oracle(
         with h5py.File(truth, "r") as file:
             expected, bin_us = file["expected_counts"][:], int(file.attrs["bin_us"])
             units = file["unit_id"].asstr()[:]
-        if list(units) != list(read_session(paths.session).units["id"]):
+        if list(units) != list(session.units["id"]):
             raise ValueError(f"{truth} and {paths.session} differ in their units or their order")
         with np.errstate(divide="ignore"):
             log_rate = np.log(_expected_counts(expected, bin_us, windows.origin_us, timeline))
-        forecast = _filled(forecast, paths, inputs, windows, log_rate.astype(np.float32))
+        forecast = _filled(forecast, session, inputs, windows, log_rate.astype(np.float32))
     write_forecast(output, forecast)
 
 
@@ -140,7 +143,7 @@ def _test_windows(paths: SessionPaths, timeline: Timeline) -> tuple[SessionInput
 
 
 def _empty(
-    paths: SessionPaths,
+    session: Session,
     *,
     fold: str,
     method: str,
@@ -149,7 +152,6 @@ def _empty(
     seed: int | None,
     code: str,
 ) -> Forecast:
-    session = read_session(paths.session)
     return left_out_forecast(
         session=session.session_id,
         subject=session.subject,
@@ -166,9 +168,9 @@ def _empty(
 
 
 def _filled(
-    empty: Forecast, paths: SessionPaths, inputs: SessionInputs, windows: Windows, log_rate: np.ndarray
+    empty: Forecast, session: Session, inputs: SessionInputs, windows: Windows, log_rate: np.ndarray
 ) -> Forecast:
-    units = read_session(paths.session).units
+    units = session.units
     return replace(
         empty,
         unit_id=units["id"],

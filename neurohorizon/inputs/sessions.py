@@ -11,7 +11,7 @@ from neurohorizon.config import Readout
 from neurohorizon.inputs.readout import PopulationReadout, read_readout, silent_readout
 from neurohorizon.inputs.reference import read_reference
 from neurohorizon.inputs.windows import SessionInputs
-from neurohorizon.session import Session, SpikeReader, read_session
+from neurohorizon.session import SpikeReader, read_identity, read_splits
 from neurohorizon.timeline import Intervals
 
 Use = Literal["early", "late", "validation", "test"]
@@ -57,15 +57,15 @@ def load_inputs(
     Returns:
         The inputs; None for a session that was left out.
     """
-    session = read_session(paths.session)
-    if session.left_out is not None:
+    identity = read_identity(paths.session)
+    if identity["left_out"]:
         return None
     window = read_reference(paths.features, use)
     columns = [index for index, group in enumerate(window.groups) if group in groups]
     return SessionInputs(
-        session_id=session.session_id,
+        session_id=identity["session"],
         spikes=SpikeReader(paths.session),
-        part=_target_part(session, paths, use),
+        part=_target_part(paths, use),
         features=np.ascontiguousarray(window.values[:, columns]),
         log_rate=window.log_rate.astype(np.float32),
         readout=_readout(paths, use, window.log_rate, readout),
@@ -84,9 +84,7 @@ def _readout(paths: SessionPaths, use: Use, log_rate: np.ndarray, readout: Reado
     return silent_readout(log_rate, readout) if readout else None
 
 
-def _target_part(session: Session, paths: SessionPaths, use: Use) -> Intervals:
-    if use == "validation":
-        return session.splits.validation
-    if use == "test":
-        return session.splits.test
+def _target_part(paths: SessionPaths, use: Use) -> Intervals:
+    if use in ("validation", "test"):
+        return getattr(read_splits(paths.session), use)
     return read_reference(paths.features, {"early": "late", "late": "early"}[use]).intervals

@@ -12,7 +12,7 @@ import numpy as np
 from neurohorizon.config import Timeline
 from neurohorizon.inputs.readout import PopulationReadout
 from neurohorizon.session import SpikeReader
-from neurohorizon.timeline import Intervals, to_s, to_us
+from neurohorizon.timeline import Intervals, concatenated_ranges, to_s, to_us
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def cut_windows(spikes: Spikes | SpikeReader, domain: Intervals, origin_us: np.n
     # a microsecond wide on both sides: the integers below decide
     first = np.searchsorted(spikes.times_s, to_s(start_us - 1))
     last = np.searchsorted(spikes.times_s, to_s(start_us + n_bins * shape.bin_us + 1))
-    index, window = _concatenated_ranges(first, last)
+    index, window = concatenated_ranges(first, last)
     elapsed_us = to_us(spikes.times_s[index]) - start_us[window]
     bin_index = elapsed_us // shape.bin_us
     inside = (bin_index >= 0) & (bin_index < n_bins)
@@ -138,7 +138,7 @@ def evaluation_origins(part: Intervals, shape: WindowShape, stride_bins: int) ->
     last = part.stop_us - shape.horizon_bins * shape.bin_us  # included
     step = stride_bins * shape.bin_us
     counts = np.maximum((last - first) // step + 1, 0)
-    index, interval = _concatenated_ranges(np.zeros_like(counts), counts)
+    index, interval = concatenated_ranges(np.zeros_like(counts), counts)
     return first[interval] + index * step
 
 
@@ -278,7 +278,7 @@ def session_block(
     spike_window = windows.spike_window[spike]
     per_window = np.bincount(spike_window, minlength=origin_us.size)
     # spikes are sorted by window, so a spike's place is its rank within the window
-    place = np.arange(spike_window.size) - np.repeat(per_window.cumsum() - per_window, per_window)
+    place, _ = concatenated_ranges(np.zeros_like(per_window), per_window)
     size = (origin_us.size, int(per_window.max(initial=0)))
     unit, age, mask = np.zeros(size, np.int64), np.ones(size, np.float32), np.zeros(size, bool)
     unit[spike_window, place] = windows.spike_unit[spike]
@@ -364,15 +364,6 @@ class TrainingWindows:
         return session_block(session, origins, self.shape, heard=heard, head=head)
 
 
-def _concatenated_ranges(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return all of ``range(first[i], last[i])`` one after the other, and the ``i`` of each."""
-    length = last - first
-    owner = np.repeat(np.arange(length.size), length)
-    offset = np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
-    return first[owner] + offset, owner
-
-
 def _valid_bins(domain: Intervals, bin_start_us: np.ndarray, bin_us: int) -> np.ndarray:
-    interval = np.searchsorted(domain.start_us, bin_start_us, side="right") - 1
-    inside = bin_start_us + bin_us <= domain.stop_us[interval]
-    return inside & (interval >= 0)
+    interval = domain.index_of(bin_start_us)
+    return (interval >= 0) & (bin_start_us + bin_us <= domain.stop_us[interval])

@@ -16,6 +16,7 @@ from neurohorizon.config import Baselines, Timeline
 from neurohorizon.files import replacing
 from neurohorizon.inputs.sessions import SessionPaths, load_inputs
 from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, cut_windows, evaluation_origins
+from neurohorizon.scores import poisson_log_likelihood
 
 MOST_WINDOWS = 200
 """Windows of a training session that baselines are tuned on, evenly spaced."""
@@ -186,6 +187,9 @@ def _recent(windows: Windows, bins: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _gained_nats(windows: Windows, reference: np.ndarray, rate: np.ndarray, scored: np.ndarray) -> float:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        likelihood = np.where(windows.target > 0, windows.target * np.log(rate / reference), 0.0) - (rate - reference)
-    return float((likelihood * windows.target_mask[..., None])[..., scored].sum())
+    with np.errstate(divide="ignore"):  # a rate of zero is a forecast too
+        log_rate = np.log(rate)
+    gained = poisson_log_likelihood(windows.target, log_rate) - poisson_log_likelihood(
+        windows.target, np.log(reference)
+    )
+    return float((gained * windows.target_mask[..., None])[..., scored].sum())
