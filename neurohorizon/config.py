@@ -5,6 +5,7 @@ of the run. A function takes its own section. This module stays light, since the
 """
 
 import difflib
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -274,7 +275,8 @@ def parse_config(values: dict) -> Config:
         ConfigError: One line a fault: the key, what was found, and the nearest valid key.
     """
     try:
-        return Config.model_validate_json(_json(values))
+        # the strict schema takes lists for tuples in JSON alone, and lists are what YAML gives
+        return Config.model_validate_json(json.dumps(values))
     except ValidationError as error:
         lines = [_explain(fault) for fault in error.errors()]
         raise ConfigError("\n".join(["this configuration cannot be used:", *lines])) from None
@@ -283,13 +285,6 @@ def parse_config(values: dict) -> Config:
 def read_config(path: str | Path) -> Config:
     """Read and check a YAML file; see :func:`parse_config`."""
     return parse_config(yaml.safe_load(Path(path).read_text()))
-
-
-def _json(values: dict) -> str:
-    # JSON mode of the strict schema takes lists for tuples, which is what YAML gives
-    import json
-
-    return json.dumps(values)
 
 
 def _explain(fault: dict) -> str:

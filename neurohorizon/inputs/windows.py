@@ -4,7 +4,7 @@ All counting is exact integer arithmetic on microseconds. Bins that are not whol
 are masked, never zero. Nothing at or after the origin enters what a model reads.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -316,7 +316,7 @@ def collate(blocks: Sequence[dict[str, np.ndarray]]) -> Batch:
 
 @dataclass(frozen=True)
 class TrainingWindows:
-    """An endless, seeded stream of training batches; batch ``step`` depends on the seed and the step alone.
+    """A seeded stream of training batches without end; batch ``step`` depends on the seed and the step alone.
 
     Attributes:
         sessions: Inputs of the training sessions, each with a part that its reference window does not overlap.
@@ -341,13 +341,6 @@ class TrainingWindows:
         rng = np.random.default_rng((self.seed, step))
         chosen = rng.permutation(len(self.sessions))[: self.sessions_per_batch]
         return collate([self._block(self.sessions[index], rng) for index in chosen])
-
-    def batches(self, first_step: int) -> Iterator[Batch]:
-        """Yield the batches from a step on, for ever."""
-        step = first_step
-        while True:
-            yield self.batch(step)
-            step += 1
 
     def _block(self, session: SessionInputs, rng: np.random.Generator) -> dict[str, np.ndarray]:
         origins = sample_origins(
