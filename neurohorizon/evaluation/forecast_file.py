@@ -44,6 +44,7 @@ class Forecast:
         reference_log_rate: Natural log of the unit's mean spikes per bin in the reference window, [unit].
         train_log_rate: The same as predicted from training sessions, [unit]; None where there is none.
         left_out: Why the session could not be used; the arrays are then empty. None otherwise.
+        encoder: Image encoder whose embeddings the method reads, "" if none.
     """
 
     session: str
@@ -65,6 +66,7 @@ class Forecast:
     reference_log_rate: np.ndarray
     train_log_rate: np.ndarray | None = None
     left_out: str | None = None
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         if self.method_class not in CLASSES:
@@ -135,7 +137,7 @@ _ARRAYS = {  # name: (axes, unit)
     "unit_id": (("unit",), "name"),
     "region": (("unit",), "name"),
 }
-_ATTRIBUTES = ("session", "subject", "lab", "source", "fold", "method", "code", "bin_us")
+_ATTRIBUTES = ("session", "subject", "lab", "source", "fold", "method", "encoder", "code", "bin_us")
 
 
 def write_forecast(path: str | Path, forecast: Forecast) -> None:
