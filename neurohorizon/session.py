@@ -26,9 +26,18 @@ _SPLIT_GROUPS = {
     "validation": "valid_domain",
 }
 _RESERVED = {
-    *("spikes", "units", "domain", "trials", "subject", "session", "brainset", "provenance", "repairs"),
+    *("spikes", "units", "domain", "trials", "stimuli", "subject", "session", "brainset", "provenance", "repairs"),
     *_SPLIT_GROUPS.values(),
 }
+_STIMULI = {
+    "start": np.float64,
+    "end": np.float64,
+    "name": np.str_,
+    "image_set": np.str_,
+    "frame": np.int32,
+    "block": np.int32,
+}
+_STIMULUS_UNITS = {"start": "s", "end": "s", "frame": "row of the image set"}
 _DESCRIPTIONS = ("subject", "session", "brainset", "provenance", "repairs")
 _TORCH_BRAIN_NAMES = {
     "object",
@@ -84,7 +93,7 @@ class Session:
 
     Attributes:
         session_id: Name in the cohort table and of the file.
-        source: Kind of release: ``ibl``, ``nwb``.
+        source: Kind of release: ``ibl``, ``allen``, ``nwb``.
         subject: Animal.
         lab: Laboratory, as the cohort counts them.
         date: ISO date of the recording; "" where not known.
@@ -95,6 +104,11 @@ class Session:
         splits: Parts of ``domain``.
         behaviour: Series by name.
         trials: Columns [trial]; ``start`` and ``end`` in seconds, then those of the release. May be empty.
+        stimuli: What the screen showed, columns [presentation], sorted by ``start``: ``start`` and ``end`` in seconds;
+            ``name`` of the stimulus in the release; ``image_set`` whose row ``frame`` (int32) was shown: a template of
+            the release such as ``natural_movie_one``, or ``gray``, whose only row is 0; "" and -1 where the image
+            is not known; ``block`` (int32), -1 where there is none. The screen is gray between presentations. Empty
+            where nothing is known of the screen.
         provenance: Source, release, revision, hashes of the files read (JSON text); ``notes`` are lines for
             people on what is odd. Writing adds ``package_version``.
         repairs: What ingest found, by code, such as ``outside_domain`` -> spikes dropped; see order_spikes.
@@ -113,6 +127,7 @@ class Session:
     splits: Splits
     behaviour: Mapping[str, Series] = field(default_factory=dict)
     trials: Mapping[str, np.ndarray] = field(default_factory=dict)
+    stimuli: Mapping[str, np.ndarray] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     repairs: Mapping[str, int] = field(default_factory=dict)
     left_out: str | None = None
@@ -122,6 +137,10 @@ class Session:
         put(self, "units", {name: _column(values) for name, values in self.units.items()})
         trials = self.trials or {"start": np.zeros(0), "end": np.zeros(0)}
         put(self, "trials", {name: _column(values) for name, values in trials.items()})
+        stimuli = {name: _column(values) for name, values in (self.stimuli or _no_stimuli()).items()}
+        put(
+            self, "stimuli", {name: values.astype(_STIMULI.get(name, values.dtype)) for name, values in stimuli.items()}
+        )
         self._check_tables()
         put(self, "spike_times_us", np.asarray(self.spike_times_us))
         put(self, "spike_unit", np.asarray(self.spike_unit))
@@ -150,6 +169,7 @@ class Session:
         for table, columns, needed in (
             ("units", self.units, ("id", "region")),
             ("trials", self.trials, ("start", "end")),
+            ("stimuli", self.stimuli, tuple(_STIMULI)),
         ):
             missing = [name for name in needed if name not in columns]
             if missing:
@@ -159,9 +179,13 @@ class Session:
                 raise SessionError(f"columns of {table} differ in length: {lengths}")
         if self.units["id"].dtype.kind != "U" or len(set(self.units["id"].tolist())) != self.n_units:
             raise SessionError("units['id'] must be strings, each once")
-        start, end = self.trials["start"], self.trials["end"]
-        if not (np.isfinite(start).all() and np.isfinite(end).all()) or (np.diff(start) < 0).any():
-            raise SessionError("trials must have finite times and be sorted by start")
+        for table, columns in (("trials", self.trials), ("stimuli", self.stimuli)):
+            start, end = columns["start"], columns["end"]
+            if not (np.isfinite(start).all() and np.isfinite(end).all()) or (np.diff(start) < 0).any():
+                raise SessionError(f"{table} must have finite times and be sorted by start")
+        known = self.stimuli["image_set"] != ""
+        if (known != (self.stimuli["frame"] >= 0)).any():
+            raise SessionError('a stimulus has a frame of 0 or more if its image_set is known, and -1 if it is ""')
 
     def _check_spikes(self) -> None:
         times_us, unit = self.spike_times_us, self.spike_unit
@@ -276,6 +300,18 @@ def read_splits(path: str | Path) -> Splits:
         return _read_splits(file)
 
 
+def read_stimuli(path: str | Path) -> dict[str, np.ndarray]:
+    """What the screen showed, columns [presentation], without reading a session's spikes; see :class:`Session`."""
+    with _opened(path) as file:
+        return _read_stimuli(file)
+
+
+def read_behaviour(path: str | Path) -> dict[str, Series]:
+    """A session's behaviour series by name, without reading its spikes."""
+    with _opened(path) as file:
+        return _read_behaviour(file)
+
+
 class SpikeReader:
     """A session's spikes as read-only views on the file: a slice touches only its own pages.
 
@@ -360,6 +396,9 @@ def _write(file: h5py.File, session: Session) -> None:
     for name, values in session.trials.items():
         values = values.astype(np.float64) if name in times else values
         _dataset(trials, name, values, axes="trial", unit="s" if name in times else "")
+    stimuli = _group(file, "stimuli", "Interval", timekeys=["start", "end"])
+    for name, values in session.stimuli.items():
+        _dataset(stimuli, name, values, axes="presentation", unit=_STIMULUS_UNITS.get(name, ""))
     for name, series in session.behaviour.items():
         group = _group(file, name, "IrregularTimeSeries", timekeys=["timestamps"])
         _dataset(group, "timestamps", series.times_s, axes="sample", unit="s")
@@ -446,11 +485,6 @@ def _read(file: h5py.File) -> Session:
     described = {name: dict(file[name].attrs) for name in _DESCRIPTIONS}
     for attributes in described.values():
         del attributes["object"], attributes["absolute_start"]
-    behaviour = {
-        name: Series(group["timestamps"][:], group["values"][:], group["values"].attrs["unit"])
-        for name, group in file.items()
-        if name not in _RESERVED
-    }
     return Session(
         session_id=described["session"]["id"],
         source=described["brainset"]["source"],
@@ -462,8 +496,9 @@ def _read(file: h5py.File) -> Session:
         units={name: _read_column(dataset) for name, dataset in file["units"].items()},
         domain=_read_intervals(file["domain"]),
         splits=_read_splits(file),
-        behaviour=behaviour,
+        behaviour=_read_behaviour(file),
         trials={name: _read_column(dataset) for name, dataset in file["trials"].items()},
+        stimuli=_read_stimuli(file),
         provenance={name: str(value) for name, value in described["provenance"].items()},
         repairs={name: int(value) for name, value in described["repairs"].items()},
         left_out=file.attrs["left_out"] or None,
@@ -472,6 +507,24 @@ def _read(file: h5py.File) -> Session:
 
 def _read_splits(file: h5py.File) -> Splits:
     return Splits(**{name: _read_intervals(file[group]) for name, group in _SPLIT_GROUPS.items()})
+
+
+def _read_behaviour(file: h5py.File) -> dict[str, Series]:
+    return {
+        name: Series(group["timestamps"][:], group["values"][:], group["values"].attrs["unit"])
+        for name, group in file.items()
+        if name not in _RESERVED
+    }
+
+
+def _read_stimuli(file: h5py.File) -> dict[str, np.ndarray]:
+    # files written before stimuli were kept have none
+    columns = {name: _read_column(dataset) for name, dataset in file.get("stimuli", {}).items()}
+    return {name: _column(values) for name, values in columns.items()} or _no_stimuli()
+
+
+def _no_stimuli() -> dict[str, np.ndarray]:
+    return {name: np.zeros(0, "U1" if kind is np.str_ else kind) for name, kind in _STIMULI.items()}
 
 
 def _read_column(dataset: h5py.Dataset) -> np.ndarray:

@@ -14,8 +14,10 @@ from neurohorizon.session import (
     SpikeReader,
     left_out_session,
     order_spikes,
+    read_behaviour,
     read_identity,
     read_session,
+    read_stimuli,
     write_session,
 )
 from neurohorizon.timeline import Intervals, Splits
@@ -57,6 +59,14 @@ def make_session(**changes):
             "side": np.array(["left", "right"]),
             "feedback_times": np.array([11.5, np.nan]),
         },
+        "stimuli": {
+            "start": np.array([10.0, 20.0, 30.0, 55.0]),
+            "end": np.array([20.0, 30.0, 33.0, 55.25]),
+            "name": np.array(["spontaneous", "natural_movie_one", "drifting_gratings", "natural_scenes"]),
+            "image_set": np.array(["gray", "natural_movie_one", "", "natural_scenes"]),
+            "frame": np.array([0, 17, -1, 117]),
+            "block": np.array([-1, 0, 1, 2]),
+        },
         "provenance": {"revision": "2023-12", "files": '{"a.nwb": "12ab"}'},
         "repairs": {"outside_domain": 3},
     }
@@ -93,7 +103,7 @@ def test_what_is_written_is_read(written):
     assert again.left_out is None
     np.testing.assert_array_equal(again.spike_times_us, session.spike_times_us)
     np.testing.assert_array_equal(again.spike_unit, session.spike_unit)
-    for table in ("units", "trials"):
+    for table in ("units", "trials", "stimuli"):
         mine, theirs = getattr(session, table), getattr(again, table)
         assert set(mine) == set(theirs)
         for name in mine:
@@ -102,6 +112,30 @@ def test_what_is_written_is_read(written):
     np.testing.assert_array_equal(again.behaviour["wheel"].values, session.behaviour["wheel"].values)
     np.testing.assert_array_equal(again.behaviour["wheel"].times_s, session.behaviour["wheel"].times_s)
     assert again.behaviour["wheel"].unit == "rad/s"
+
+
+def test_stimuli_and_behaviour_are_read_without_spikes(written, monkeypatch):
+    session = read_session(written)
+    monkeypatch.setattr("neurohorizon.session._read", lambda *_: 1 / 0)
+    stimuli, behaviour = read_stimuli(written), read_behaviour(written)
+    assert list(stimuli) == sorted(session.stimuli)
+    for name, values in session.stimuli.items():
+        np.testing.assert_array_equal(stimuli[name], values)
+        assert stimuli[name].dtype == values.dtype
+    assert (stimuli["frame"].dtype, stimuli["block"].dtype) == (np.int32, np.int32)
+    assert list(behaviour) == ["wheel"]
+    np.testing.assert_array_equal(behaviour["wheel"].values, session.behaviour["wheel"].values)
+
+
+def test_a_session_without_stimuli_has_an_empty_table(tmp_path):
+    write_session(tmp_path / "a.h5", make_session(stimuli={}))
+    empty = {"start": 0, "end": 0, "name": 0, "image_set": 0, "frame": 0, "block": 0}
+    assert {name: len(values) for name, values in read_stimuli(tmp_path / "a.h5").items()} == empty
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        del file["stimuli"]  # as in files written before stimuli were kept
+    assert {name: len(values) for name, values in read_session(tmp_path / "a.h5").stimuli.items()} == empty
+    assert read_stimuli(tmp_path / "a.h5")["image_set"].tolist() == []
+    assert Data.load(tmp_path / "a.h5", lazy=False).units.id[4] == "silent"
 
 
 def test_the_same_session_gives_the_same_bytes(written, tmp_path):
@@ -147,6 +181,9 @@ def test_torch_brain_slices_it(written, lazy, span):
         np.testing.assert_array_equal(cut.wheel.values, wheel.values[moving])
         trials = (session.trials["end"] > start) & (session.trials["start"] < end)
         np.testing.assert_array_equal(cut.trials.choice, session.trials["choice"][trials])
+        shown = (session.stimuli["end"] > start) & (session.stimuli["start"] < end)
+        np.testing.assert_array_equal(cut.stimuli.frame, session.stimuli["frame"][shown])
+        assert cut.stimuli.image_set.tolist() == session.stimuli["image_set"][shown].tolist()
         np.testing.assert_allclose(cut.trials.feedback_times, session.trials["feedback_times"][trials] - start)
 
 
@@ -254,6 +291,10 @@ def test_a_broken_file_is_named(written, tmp_path):
         ({"units": {"id": np.array(["a", "a"]), "region": np.array(["", ""])}}, "each once"),
         ({"units": {"id": np.array(["a"])}}, "lacks"),
         ({"trials": {"start": np.array([2.0, 1]), "end": np.array([3.0, 3])}}, "sorted by start"),
+        ({"stimuli": {**make_session().stimuli, "start": np.array([10.0, 20, 60, 55])}}, "stimuli .* sorted by start"),
+        ({"stimuli": {**make_session().stimuli, "frame": np.array([0, 17, 3, 117])}}, "frame of 0 or more"),
+        ({"stimuli": {"start": np.zeros(0), "end": np.zeros(0)}}, "stimuli lacks"),
+        ({"behaviour": {"stimuli": Series(np.zeros(1), np.zeros(1), "")}}, "cannot be called"),
         ({"behaviour": {"units": Series(np.zeros(1), np.zeros(1), "")}}, "cannot be called"),
         ({"provenance": {"file": "x"}}, "torch_brain"),
         ({"domain": Intervals.empty()}, "valid time"),
