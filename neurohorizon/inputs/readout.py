@@ -14,12 +14,10 @@ from scipy.sparse.linalg import eigsh
 from neurohorizon.config import Readout, Timeline
 from neurohorizon.files import replacing
 from neurohorizon.inputs.counts import reference_counts
+from neurohorizon.inputs.gains import LARGEST_LOG_GAIN, Origins, cumulative, fit_gains, mean_between
 from neurohorizon.inputs.reference import WINDOW_NAMES, read_reference
 from neurohorizon.session import read_session
 
-FOLDS = 4
-MOST_ORIGINS = 20_000  # evenly spaced over the reference window; more change the weights little
-LARGEST_LOG_GAIN = 3.0
 AXES = {
     "mean_counts": "unit",
     "modes": "unit, mode",
@@ -88,11 +86,7 @@ def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, r
     """Fit the readout on binned spikes of a reference window.
 
     The population state at a forecast origin is the mean, over each span before it, of the leading principal
-    components of Pearson residuals. For each group of horizon bins, a unit's count relative to its mean, less
-    what its own recent history predicts, is regressed on that state. The penalty is that of a Gaussian prior on
-    log-gain weights under a Poisson likelihood linearised at the mean rate, so it falls with the unit's rate:
-    ``(Z'Z + precision / mean_counts) w = Z'r``. The precision is chosen for each group by the expected Poisson
-    gain on held-out blocks of the reference window.
+    components of Pearson residuals; log gains are regressed on it by :func:`neurohorizon.inputs.gains.fit_gains`.
 
     Args:
         counts: Observed spikes per bin, [bin, unit].
@@ -102,7 +96,6 @@ def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, r
     """
     n_bins, n_units = counts.shape
     edges = np.asarray(readout.span_edges_bins)
-    groups = np.asarray(readout.horizon_edges_bins)
     n_modes = min(readout.modes, n_units, n_bins)
     mean_counts = np.exp(log_rate)
     if n_modes == 0:
@@ -110,42 +103,20 @@ def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, r
 
     residual = _pearson(counts, mean_counts)
     modes = _principal_modes(residual, segment, n_modes)
-    first_of_segment = np.searchsorted(segment, segment)
-    last_of_segment = np.searchsorted(segment, segment, side="right")
-    origins = np.flatnonzero(first_of_segment < np.arange(n_bins))  # at least one context bin
-    origins = origins[:: max(1, -(-origins.size // MOST_ORIGINS))]
-    lower, upper = first_of_segment[origins], last_of_segment[origins]
-
-    spans = list(zip([0, *edges[:-1]], edges, strict=True))
-    past = [(np.maximum(origins - far, lower), np.maximum(origins - near, lower)) for near, far in spans]
-    projected = _cumulative(residual @ modes)
-    state = np.stack([_mean_between(projected, *span) for span in past], axis=1)  # [origin, span, mode]
+    origins = Origins.of(segment)
+    projected = cumulative(residual @ modes)
+    state = np.stack([mean_between(projected, *span) for span in origins.past(edges)], axis=1)  # [origin, span, mode]
     scale = np.maximum(state.std(axis=0), 1e-6)
-    state = (state / scale).reshape(origins.size, -1)
-
-    relative = _cumulative(counts / mean_counts - 1)
-    own = np.stack([_mean_between(relative, *span) for span in past], axis=2)  # [origin, unit, span]
-    block = np.arange(origins.size) * FOLDS // origins.size
-    precisions = np.asarray(readout.ridge)
-
-    weights = np.zeros((state.shape[1], n_units, groups.size), np.float32)
-    trust = np.zeros((n_units, 2, groups.size), np.float32)
-    for group, (near, far) in enumerate(zip([0, *groups[:-1]], groups, strict=True)):
-        start, stop = np.minimum(origins + near, upper), np.minimum(origins + far, upper)
-        # the means of a group are over its valid bins; origins with none do not count
-        share = ((stop - start) / (far - near)).astype(np.float32)
-        outcome = _mean_between(relative, start, stop)
-        surprise = outcome - _own_history(own, outcome, share, mean_counts * (far - near))
-        weights[:, :, group], trust[:, :, group] = _ridge(
-            state, surprise, share, mean_counts * (far - near), block, precisions
-        )
+    weights, trust = fit_gains(
+        (state / scale).reshape(len(state), -1), cumulative(counts / mean_counts - 1), origins, mean_counts, readout
+    )
     return PopulationReadout(
         mean_counts=mean_counts.astype(np.float32),
         modes=modes,
         scale=scale.astype(np.float32),
         span_edges_bins=edges,
         weights=weights,
-        trust=trust.reshape(n_units, -1),
+        trust=trust,
     )
 
 
@@ -177,74 +148,6 @@ def _principal_modes(residual: np.ndarray, segment: np.ndarray, n_modes: int) ->
     # of a thousand units a dozen modes are wanted; a fixed start makes the iteration repeatable
     start = np.ones(len(covariance))
     return eigsh(covariance, k=n_modes, v0=start)[1][:, ::-1].astype(np.float32)
-
-
-def _cumulative(values: np.ndarray) -> np.ndarray:
-    total = np.zeros((len(values) + 1, values.shape[1]))
-    np.cumsum(values, axis=0, dtype=np.float64, out=total[1:])
-    return total
-
-
-def _mean_between(cumulative: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-    """Return the mean of rows ``start`` to ``stop`` (excluded), 0 where there are none."""
-    length = np.maximum(stop - start, 1)[:, None]
-    return ((cumulative[stop] - cumulative[start]) / length).astype(np.float32)
-
-
-def _own_history(own: np.ndarray, outcome: np.ndarray, share: np.ndarray, information: np.ndarray) -> np.ndarray:
-    """Predict each unit's outcome from its own recent history, a small ridge a unit.
-
-    Args:
-        own: Mean relative count in each span, [origin, unit, span].
-        outcome: Mean relative count in the horizon group, [origin, unit].
-        share: Valid share of the group, [origin].
-        information: Expected counts in the group, the Fisher information of a log gain, [unit].
-    """
-    weighted = own * share[:, None, None]
-    gram = np.einsum("tus,tur->usr", weighted, own)
-    gram += np.eye(own.shape[2]) * (30.0 / information)[:, None, None]
-    slope = np.linalg.solve(gram, np.einsum("tus,tu->us", weighted, outcome)[..., None])[..., 0]
-    return np.einsum("tus,us->tu", own, slope.astype(np.float32))
-
-
-def _ridge(
-    state: np.ndarray,
-    surprise: np.ndarray,
-    share: np.ndarray,
-    information: np.ndarray,
-    block: np.ndarray,
-    precisions: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fit weights [state, unit] with the precision that predicts held-out blocks best, and their trust [unit, 2]."""
-    gram = np.stack([_gram(state, share, block == fold) for fold in range(FOLDS)])
-    cross = np.stack([(state * share[:, None])[block == fold].T @ surprise[block == fold] for fold in range(FOLDS)])
-    agreement = np.zeros((precisions.size, surprise.shape[1]))
-    power = np.zeros_like(agreement)
-    for fold in range(FOLDS):
-        held = block == fold
-        fits = _solve(gram.sum(0) - gram[fold], cross.sum(0) - cross[fold], information, precisions)
-        for index, weights in enumerate(fits):
-            predicted = state[held] @ weights
-            agreement[index] += np.einsum("t,tu,tu->u", share[held], predicted, surprise[held])
-            power[index] += np.einsum("t,tu,tu->u", share[held], predicted, predicted)
-    gain = agreement - power / 2  # of the log-likelihood per expected spike, to second order
-    best = int(np.argmax(gain @ information))
-    weights = _solve(gram.sum(0), cross.sum(0), information, precisions[best : best + 1])[0]
-    slope = agreement[best] / (power[best] + 1e-3 * share.sum())
-    return weights, np.stack([gain[best] / share.sum(), slope], axis=1)
-
-
-def _gram(state: np.ndarray, share: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return (state[rows] * share[rows, None]).T @ state[rows]
-
-
-def _solve(gram: np.ndarray, cross: np.ndarray, information: np.ndarray, precisions: np.ndarray) -> list[np.ndarray]:
-    values, vectors = np.linalg.eigh(np.asarray(gram, np.float64))
-    rotated = vectors.T @ cross
-    return [
-        (vectors @ (rotated / (values[:, None] + precision / information))).astype(np.float32)
-        for precision in precisions
-    ]
 
 
 def compute_readout_file(
