@@ -22,17 +22,7 @@ How units differ
     the unit follows the latents and the task, and with which signs. So what can be seen of a unit by itself
     (rate, interval variability, autocorrelation) carries a part, and only a part, of what it does with others.
 
-Spikes
-    Time-rescaled equilibrium renewal processes (Barbieri et al., J. Neurosci. Methods 2001, for the rescaling).
-    In operational time, the integral of the rate, intervals are independent draws of a law with mean 1. The first
-    one is drawn from the equilibrium law of the residual life (Cox, Renewal Theory, 1962), so the process is
-    stationary there, and the expected count of any span *equals* the integral of the rate. The laws: dead time
-    plus gamma (refractory units), a mixture of short and long intervals (bursting units), and an exponential
-    with a dead time of a thousandth of its mean (Poisson units).
-
-The truth
-    ``expected_counts`` is that integral per bin: the expectation given the whole drive, *its future included*.
-    It is a ceiling for forecasts, which know the past alone, and not one that they can reach.
+How spikes are drawn from the rates, and what the truth is: :mod:`neurohorizon.ingest.spiking`.
 """
 
 import shutil
@@ -41,18 +31,26 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
-from scipy.signal import lfilter
 
 from neurohorizon.config import SimulatedSource, Timeline
 from neurohorizon.ingest.ibl import index_release
+from neurohorizon.ingest.spiking import (
+    CELL_TYPES,
+    MAXIMUM_RATE_HZ,
+    STEP_S,
+    IntervalLaw,
+    check_bins,
+    draw_spikes,
+    drift_basis,
+    integrate,
+    interval_law,
+    latent_weights,
+    shared_latents,
+    write_truth,
+)
 
-STEP_S = 0.01
-"""The rate is constant within a step."""
-STEP_MS = 10
-MAXIMUM_RATE_HZ = 150.0
 SILENT_SHARE = 0.6
 """Share of the session, from its start, in which a silent unit has rate zero."""
 POOR_UNITS = 0.35
@@ -63,10 +61,8 @@ DUPLICATED_SPIKES = 5
 _FIRST_DATE = date(2021, 3, 1)
 _SORTER = "pykilosort"
 _CHANNELS = 384
-_STATE_TIMESCALE_S = 20.0
 _ENCODER_TICK_RAD = 2 * np.pi / 4096  # the rotary encoder of the rig, four counts a line
 _WHEEL_TURN_RAD = 0.6
-_POISSON_DEAD = 0.001  # of the mean interval: enough that no two spikes share a microsecond
 
 
 @dataclass(frozen=True)
@@ -152,93 +148,6 @@ TRAJECTORIES = (
 """Regions along a probe, from the surface down."""
 
 
-@dataclass(frozen=True)
-class CellType:
-    """Typical rate, slowness and interval law of a kind of unit."""
-
-    share: float
-    rate_hz: float
-    slowness: tuple[float, float]
-    """Parameters of a beta law over [0, 1]."""
-
-
-CELL_TYPES = {
-    "refractory": CellType(share=0.30, rate_hz=6.0, slowness=(2.0, 4.0)),
-    "bursty": CellType(share=0.25, rate_hz=2.0, slowness=(5.0, 2.0)),
-    "poisson": CellType(share=0.45, rate_hz=3.0, slowness=(3.0, 3.0)),
-}
-
-
-@dataclass(frozen=True)
-class IntervalLaw:
-    """Mixture of (dead time + gamma) intervals with mean 1, in operational time.
-
-    Attributes:
-        weights: Probability of each component, [component].
-        dead: Dead time of each component, [component].
-        shape, scale: Gamma law beyond the dead time, [component].
-    """
-
-    weights: np.ndarray
-    dead: np.ndarray
-    shape: np.ndarray
-    scale: np.ndarray
-
-    def __post_init__(self) -> None:
-        if not np.isclose(self.weights @ self.means, 1.0):
-            raise ValueError(f"an interval law needs mean 1, found {self.weights @ self.means:.4f}")
-
-    @property
-    def means(self) -> np.ndarray:
-        """Mean interval of each component, [component]."""
-        return self.dead + self.shape * self.scale
-
-    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Independent intervals, [interval]."""
-        part = rng.choice(len(self.weights), size=count, p=self.weights)
-        return self.dead[part] + rng.gamma(self.shape[part], self.scale[part])
-
-    def draw_first(self, rng: np.random.Generator) -> float:
-        """Time to the first event of a stationary process: a uniform share of a length-biased interval.
-
-        Length-biasing weighs a component by its mean; within it, the density x f(x) of dead time plus gamma
-        is a mixture of the gamma itself (weight: dead time) and the gamma of one shape more (weight: gamma
-        mean).
-        """
-        biased = self.weights * self.means
-        part = rng.choice(len(self.weights), p=biased / biased.sum())
-        grown = rng.random() * self.means[part] >= self.dead[part]
-        interval = self.dead[part] + rng.gamma(self.shape[part] + grown, self.scale[part])
-        return rng.random() * interval
-
-    def events(self, end: float, rng: np.random.Generator) -> np.ndarray:
-        """Event times in [0, end) of the stationary process."""
-        times = np.array([self.draw_first(rng)])
-        while times[-1] < end:
-            missing = end - times[-1]
-            more = self.draw(int(missing + 4 * np.sqrt(missing) + 16), rng)
-            times = np.concatenate([times, times[-1] + np.cumsum(more)])
-        return times[times < end]
-
-
-def interval_law(kind: str, *, rate_hz: float, slowness: float, rng: np.random.Generator) -> IntervalLaw:
-    """The law of one unit of a cell type; times are in mean intervals, so real ones scale with the rate."""
-    if kind == "refractory":
-        dead = np.clip(0.0025 * rate_hz, 0.002, 0.1)
-        shape = rng.uniform(2.0, 5.0)
-        return _law([1.0], [dead], [shape], [(1 - dead) / shape])
-    if kind == "bursty":
-        within = rng.uniform(0.2, 0.3) + 0.2 * slowness
-        short = np.clip(0.008 * rate_hz, 0.005, 0.1)
-        long = (1 - within * short) / (1 - within)
-        return _law([within, 1 - within], [0.2 * short] * 2, [1.0, 1.0], [0.8 * short, long - 0.2 * short])
-    return _law([1.0], [_POISSON_DEAD], [1.0], [1.0 - _POISSON_DEAD])
-
-
-def _law(weights: list, dead: list, shape: list, scale: list) -> IntervalLaw:
-    return IntervalLaw(*(np.array(values, float) for values in (weights, dead, shape, scale)))
-
-
 def simulated_sessions(simulated: SimulatedSource) -> tuple[SimulatedSession, ...]:
     """All sessions of the release, by lab, animal and day."""
     return tuple(
@@ -284,27 +193,17 @@ def simulate_session(
     Raises:
         ValueError: The bin does not hold whole steps of the rate.
     """
-    if timeline.bin_ms % STEP_MS:
-        raise ValueError(
-            f"timeline.bin_ms is {timeline.bin_ms}; simulated rates are constant within {STEP_MS} ms, "
-            f"so the bin must be a multiple of {STEP_MS}"
-        )
+    check_bins(timeline)
     place = (session.lab_index, session.animal_index, session.session_index)
     rng = np.random.default_rng((seed, *place))
     steps = round(simulated.duration_s / STEP_S)
-    latents, state = _latents(simulated.latents, steps, rng)
+    latents, state = shared_latents(simulated.latents, steps, rng)
     trials = _trials(simulated.duration_s, bias=_smooth(latents[:, 0], 50), rng=rng)
     velocity = _wheel_velocity(trials, follower=latents[:, 0] * (state > 0), rng=rng)
-    drive = np.column_stack([latents, state, _task(trials, velocity), _drift_basis(steps)])
+    drive = np.column_stack([latents, state, _task(trials, velocity), drift_basis(steps)])
 
     units = _units(simulated, drive, latents.shape[1], rng)
-    spikes = [law.events(1.0 * total, rng) for law, total in zip(units.laws, units.operational[-1], strict=True)]
-    # floored to the microsecond, so that no spike leaves its bin when times become integers
-    edges_s = np.arange(steps + 1) * STEP_S
-    times = [
-        np.floor(np.interp(events, units.operational[:, unit], edges_s) * 1e6) / 1e6
-        for unit, events in enumerate(spikes)
-    ]
+    times = draw_spikes(units.laws, units.operational, rng=rng)
     if place == (0, 0, 0):
         busiest = int(np.argmax(units.operational[-1] * (units.label == 1)))
         middle = len(times[busiest]) // 2
@@ -318,7 +217,16 @@ def simulate_session(
         order.extend(members)
         _write_probe(alf / f"probe{probe:02d}" / _SORTER, units, members, times, rng)
     _write_behaviour(alf, trials, velocity, rng)
-    _write_truth(Path(truth_folder) / f"{session.session}.h5", session, units, np.array(order), timeline)
+    # the good units in the order of ingestion: by probe, then by cluster
+    good = [unit for unit in order if units.label[unit] == 1]
+    write_truth(
+        Path(truth_folder) / f"{session.session}.h5",
+        session=session.session,
+        operational=units.operational[:, good],
+        unit_id=[f"probe{units.probe[unit]:02d}:{units.uuid[unit]}" for unit in good],
+        kind=units.kind[good],
+        timeline=timeline,
+    )
 
 
 @dataclass(frozen=True)
@@ -335,26 +243,6 @@ class _Units:
     """Integral of the rate at the step edges, [step + 1, unit]."""
     structures: dict[int, np.ndarray]
     """Allen structure id of each channel, by probe."""
-
-
-def _latents(count: int, steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Shared latents [step, latent], slowest first and the oscillator last, and the state [step]."""
-    slow = max(count - 1, 1)
-    timescales = np.geomspace(2.0, 0.1, slow) * np.exp(0.1 * rng.standard_normal(slow))
-    columns = [_relaxing(np.exp(-STEP_S / timescale), steps, rng).real for timescale in timescales]
-    if count > 1:
-        turn = 2j * np.pi * rng.uniform(4.0, 8.0) * STEP_S
-        columns.append(_relaxing(np.exp(turn - STEP_S / 0.5), steps, rng).real)
-    state = _relaxing(np.exp(-STEP_S / _STATE_TIMESCALE_S), steps, rng).real
-    # squashed towards two levels, quiet and active
-    return np.column_stack(columns), np.tanh(1.5 * state) / 0.7
-
-
-def _relaxing(factor: complex, steps: int, rng: np.random.Generator) -> np.ndarray:
-    """Stationary first-order autoregression with a real part of unit variance, [step]; complex factors turn."""
-    noise = rng.standard_normal((steps, 2)) @ np.array([1, 1j])
-    noise[1:] *= np.sqrt(1 - abs(factor) ** 2)
-    return lfilter([1.0], [1.0, -factor], noise)
 
 
 def _smooth(values: np.ndarray, steps: int) -> np.ndarray:
@@ -457,12 +345,6 @@ def _bumps(centres_s: np.ndarray, weights: np.ndarray, half_width_s: float, step
     return np.bincount(step[inside], weights=height[inside], minlength=steps)
 
 
-def _drift_basis(steps: int) -> np.ndarray:
-    """Slow waves over the session, [step, wave], each of unit variance over random phases."""
-    phase = 2 * np.pi * np.arange(steps) / steps
-    return np.column_stack([wave(turns * phase) for turns in (0.5, 1.0, 1.5) for wave in (np.cos, np.sin)])
-
-
 def _units(simulated: SimulatedSource, drive: np.ndarray, latents: int, rng: np.random.Generator) -> _Units:
     """Draw the units of a session and integrate their rates along the drive [step, regressor]."""
     good = int(rng.integers(simulated.units[0], simulated.units[1] + 1))
@@ -483,7 +365,13 @@ def _units(simulated: SimulatedSource, drive: np.ndarray, latents: int, rng: np.
 
     weights = np.concatenate(
         [
-            _latent_weights(slowness, regions, latents, rng),
+            latent_weights(
+                slowness,
+                np.array([region.coupling for region in regions]),
+                np.array([region.structure for region in regions]),
+                latents=latents,
+                rng=rng,
+            ),
             (0.25 + 0.1 * rng.standard_normal(total))[None],
             _task_weights(slowness, regions, rng),
             # three waves of unit variance each
@@ -508,7 +396,7 @@ def _units(simulated: SimulatedSource, drive: np.ndarray, latents: int, rng: np.
             interval_law(name, rate_hz=hz, slowness=slow, rng=rng)
             for name, hz, slow in zip(kind, rate_hz, slowness, strict=True)
         ),
-        operational=np.concatenate([np.zeros((1, total)), np.cumsum(rate * STEP_S, axis=0)]),
+        operational=integrate(rate),
         structures={
             index: np.array([REGIONS[name].structure for name in along]) for index, along in regions_by_probe.items()
         },
@@ -519,23 +407,6 @@ def _regions_along(trajectory: tuple[str, ...]) -> list[str]:
     """Region of each channel, [channel]; channel 0 is at the tip, the deepest."""
     deepest_first = trajectory[::-1]
     return [deepest_first[channel * len(trajectory) // _CHANNELS] for channel in range(_CHANNELS)]
-
-
-def _latent_weights(slowness: np.ndarray, regions: list[Region], latents: int, rng: np.random.Generator) -> np.ndarray:
-    """Weights on the latents, [latent, unit]: around the unit's slowness, with the region's coupling as norm."""
-    position = np.linspace(1.0, 0.0, latents)[:, None]
-    # slow latents are the stronger ones, as in recordings, where most shared variance is slow
-    profile = (0.2 + position) * np.exp(-(((position - slowness) / 0.25) ** 2) / 2)
-    profile = profile * np.exp(0.3 * rng.standard_normal(profile.shape))
-    strength = 0.85 * np.exp(0.25 * rng.standard_normal(len(slowness)))
-    coupling = strength * np.array([region.coupling for region in regions])
-    # a latent pulls most units of a region the same way, and the slowest pulls nearly all the same way
-    structure = np.array([region.structure for region in regions])
-    usual = np.where((structure + np.arange(latents)[:, None]) % 3 == 0, -1.0, 1.0)
-    usual[0] = 1.0
-    agree = np.where(np.arange(latents) == 0, 0.85, 0.75)[:, None]
-    sign = np.where(rng.random(profile.shape) < agree, usual, -usual)
-    return sign * profile * coupling / np.linalg.norm(profile, axis=0)
 
 
 def _task_weights(slowness: np.ndarray, regions: list[Region], rng: np.random.Generator) -> np.ndarray:
@@ -611,21 +482,3 @@ def _write_behaviour(alf: Path, trials: pd.DataFrame, velocity: np.ndarray, rng:
     times_s = changed * STEP_S + rng.uniform(0, 0.5 * STEP_S, len(changed))
     np.save(alf / "_ibl_wheel.timestamps.npy", times_s)
     np.save(alf / "_ibl_wheel.position.npy", position[changed])
-
-
-def _write_truth(path: Path, session: SimulatedSession, units: _Units, order: np.ndarray, timeline: Timeline) -> None:
-    """Write the expected counts of the good units in the order of ingestion: by probe, then by cluster."""
-    good = order[units.label[order] == 1]
-    steps_per_bin = timeline.bin_ms // STEP_MS
-    expected = np.diff(units.operational[::steps_per_bin, good], axis=0).astype(np.float32)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        counts = file.create_dataset("expected_counts", data=expected)
-        counts.attrs["axes"] = "bin, unit"
-        counts.attrs["units"] = "expected spikes per bin"
-        ids = [f"probe{units.probe[unit]:02d}:{units.uuid[unit]}" for unit in good]
-        file.create_dataset("unit_id", data=ids, dtype=h5py.string_dtype()).attrs["axes"] = "unit"
-        kinds = file.create_dataset("cell_type", data=units.kind[good].tolist(), dtype=h5py.string_dtype())
-        kinds.attrs["axes"] = "unit"
-        file.attrs["session"] = session.session
-        file.attrs["bin_us"] = 1000 * timeline.bin_ms
