@@ -70,7 +70,7 @@ def score_session(*, forecasts: Sequence[str | Path], output: str | Path, minimu
     for path in forecasts:
         forecast = read_forecast(path)
         first = first or forecast
-        _require_the_same_task(first, forecast, path)
+        require_the_same_task(first, forecast, path)
         if (forecast.method, forecast.seed) in seen:
             raise ScoringError(f"{path} repeats method {forecast.method!r} with seed {forecast.seed}")
         seen.add((forecast.method, forecast.seed))
@@ -83,10 +83,7 @@ def score_session(*, forecasts: Sequence[str | Path], output: str | Path, minimu
             else:
                 tables.append(_score(forecast, scored))
     table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-    identity = {name: getattr(first, name) for name in ("fold", "session", "subject", "lab", "source")}
-    if reasons:
-        identity["left_out"] = reasons[0]
-    _write(table.replace_schema_metadata(identity), Path(output))
+    write_sums(output, table, first, left_out=reasons[0] if reasons else None)
 
 
 def left_out_reason(path: str | Path) -> dict[str, str] | None:
@@ -96,7 +93,21 @@ def left_out_reason(path: str | Path) -> dict[str, str] | None:
     return {name: metadata[name] for name in names} if "left_out" in metadata else None
 
 
-def _require_the_same_task(first: Forecast, other: Forecast, path: str | Path) -> None:
+def write_sums(path: str | Path, table: pa.Table, forecast: Forecast, *, left_out: str | None) -> None:
+    """Write sums of a session, whole or not at all, with its name and why it was left out as the file's metadata."""
+    identity = {name: getattr(forecast, name) for name in ("fold", "session", "subject", "lab", "source")}
+    if left_out is not None:
+        identity["left_out"] = left_out
+    with replacing(path) as partial:
+        pq.write_table(table.replace_schema_metadata(identity), partial, compression="zstd")
+
+
+def require_the_same_task(first: Forecast, other: Forecast, path: str | Path) -> None:
+    """Check that two forecasts of a session were asked the same.
+
+    Raises:
+        ScoringError: Says in what they differ, and which file to make anew.
+    """
     for name in ("session", "fold", "subject", "lab", "bin_us"):
         found, expected = getattr(other, name), getattr(first, name)
         if found != expected:
@@ -147,8 +158,3 @@ def _score(forecast: Forecast, scored: np.ndarray) -> pa.Table:
     for name in ("spikes", "model_nats", "reference_nats", "train_nats", "evaluation_nats", "saturated_nats"):
         columns[name] = getattr(sums, name).ravel()
     return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    with replacing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
