@@ -175,11 +175,24 @@ def forecast_names(models: tuple[str, ...] = MODELS) -> list[str]:
     return [f"{model}_seed-{seed}" for model in models for seed in CONFIG.run.seeds]
 
 
+def of_source(wildcards) -> str:
+    """Source of a session in the cohort."""
+    (found,) = (one.source for one in cohort() if one.session == wildcards.session)
+    return found
+
+
+def oracle_forecast(wildcards) -> list[str]:
+    """The simulator's true rates of a held-out session, where it is a simulated one."""
+    simulated = {"ibl": CONFIG.sources.simulated, "allen": CONFIG.sources.simulated_allen}
+    if not simulated.get(of_source(wildcards)):
+        return []
+    return [f"{RESULTS}/forecasts/{wildcards.fold}/{wildcards.session}/oracle.h5"]
+
+
 def session_forecasts(wildcards) -> list[str]:
     """Every method's forecasts of one held-out session."""
-    ceiling = ["oracle"] if CONFIG.sources.simulated else []
-    names = [*BASELINES, *forecast_names(), *ceiling]
-    return [f"{RESULTS}/forecasts/{wildcards.fold}/{wildcards.session}/{name}.h5" for name in names]
+    folder = f"{RESULTS}/forecasts/{wildcards.fold}/{wildcards.session}"
+    return [f"{folder}/{name}.h5" for name in (*BASELINES, *forecast_names())] + oracle_forecast(wildcards)
 
 
 def _heldout(pattern: str, **values) -> list[str]:
@@ -223,8 +236,9 @@ def validation_pictures(wildcards) -> list[str]:
 
 
 wildcard_constraints:
-    source="ibl|nwb",
+    source="ibl|allen|nwb",
     session=r"[\w.-]+",
     fold=r"[\w.-]+",
     model="neurohorizon|own_history",
     seed=r"\d+",
+    encoder=r"\w+",

@@ -52,7 +52,7 @@ rule forecast_baselines:
         """
 
 
-if CONFIG.sources.simulated:
+if CONFIG.sources.simulated or CONFIG.sources.simulated_allen:
 
     rule forecast_oracle:
         input:

@@ -1,5 +1,6 @@
 """Forecasts of a held-out session's test time, by a trained network, the baselines or the oracle."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import h5py
 import numpy as np
 import torch
 
+from neurohorizon.conditions import CONDITIONS, Condition
 from neurohorizon.config import Timeline
 from neurohorizon.evaluation.forecast_file import Forecast, left_out_forecast, write_forecast
+from neurohorizon.inputs.modalities import SessionModalities
+from neurohorizon.inputs.modality_files import ModalitySettings, image_space, load_modalities
 from neurohorizon.inputs.sessions import SessionPaths, feature_columns, load_inputs
 from neurohorizon.inputs.windows import (
     SessionInputs,
@@ -21,7 +25,7 @@ from neurohorizon.inputs.windows import (
 )
 from neurohorizon.models.baselines import RATES, read_tuned
 from neurohorizon.models.forecaster import Forecaster, Tensors
-from neurohorizon.models.weights import load_forecaster
+from neurohorizon.models.weights import Card, load_forecaster
 from neurohorizon.session import Session, read_session
 
 WINDOWS_PER_BATCH = 32
@@ -44,27 +48,24 @@ def forecast_with_network(
         ValueError: The session is one that the network was trained on, or its features are not the network's.
     """
     forecaster, card = load_forecaster(weights)
-    shape = WindowShape.of(timeline, card.model.history_edges_bins)
-    session = read_session(paths.session)
-    empty = _empty(session, fold=fold, method=method, method_class="Z", timeline=timeline, seed=seed, code=code)
-    if empty.session in card.sessions:
-        raise ValueError(f"{weights} was trained on {empty.session}: its forecast would not be held out")
-    inputs = load_inputs(paths, "test", groups=card.feature_groups, readout=card.model.readout)
-    if inputs is None:
-        write_forecast(output, empty)
-        return
-    if feature_columns(paths.features, card.feature_groups) != card.features:
-        raise ValueError(f"{paths.features} does not hold the features that {weights} was trained on; make both anew")
-    origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
-    windows = cut_windows(inputs.spikes, inputs.part, origins, shape)
-    log_rate = forecast_windows(forecaster, inputs, origins, shape)
-    write_forecast(output, _filled(empty, session, inputs, windows, log_rate))
+    session, inputs, windows = _heldout(weights, card, paths, timeline)
+    forecast = _empty(session, fold=fold, method=method, method_class="Z", timeline=timeline, seed=seed, code=code)
+    if inputs is not None:
+        shape = WindowShape.of(timeline, card.model.history_edges_bins)
+        log_rate = forecast_windows(forecaster, inputs, windows.origin_us, shape)
+        forecast = _filled(forecast, session, inputs, windows, log_rate)
+    write_forecast(output, forecast)
 
 
 def forecast_windows(
-    forecaster: Forecaster, inputs: SessionInputs, origin_us: np.ndarray, shape: WindowShape
+    forecaster: Forecaster,
+    inputs: SessionInputs,
+    origin_us: np.ndarray,
+    shape: WindowShape,
+    *,
+    condition: Condition = CONDITIONS["spikes"],
 ) -> np.ndarray:
-    """Forecast windows of one session.
+    """Forecast windows of one session, reading what the condition allows.
 
     Returns:
         Natural log of expected counts per bin, float32, [window, horizon bin, unit].
@@ -74,9 +75,87 @@ def forecast_windows(
     parts = [np.zeros((0, shape.horizon_bins, inputs.spikes.n_units), np.float32)]
     with torch.inference_mode():
         for first in range(0, origin_us.size, WINDOWS_PER_BATCH):
-            batch = collate([session_block(inputs, origin_us[first : first + WINDOWS_PER_BATCH], shape)])
+            some = origin_us[first : first + WINDOWS_PER_BATCH]
+            batch = collate([session_block(inputs, some, shape, condition=condition)])
             parts.append(forecaster(Tensors.of(batch, device))[0].float().cpu().numpy())
     return np.concatenate(parts)
+
+
+def forecast_conditions(
+    *,
+    weights: Path,
+    paths: SessionPaths,
+    readouts: Path,
+    embeddings: Sequence[Path],
+    conditions: Sequence[str],
+    fold: str,
+    seed: int,
+    settings: ModalitySettings,
+    code: str,
+    output_folder: Path,
+) -> None:
+    """Write a multimodal network's forecasts of one held-out session, one file for each condition.
+
+    Args:
+        weights: The network; its card lies beside it.
+        paths: Files of the session.
+        readouts: Its closed-form readouts of behaviour and images.
+        embeddings: Embeddings of the image sets by the network's encoder; empty for behaviour alone.
+        conditions: Names of conditions; one whose modality the session lacks forecasts as from spikes alone.
+        fold: Fold in which the session is held out.
+        seed: Seed of the network.
+        settings: What decides how modalities are read.
+        code: Fingerprint of the code.
+        output_folder: Folder of the files.
+
+    Raises:
+        ValueError: The session is one that the network was trained on, or features or images are not the network's.
+    """
+    forecaster, card = load_forecaster(weights)
+    space = image_space(embeddings, settings.multimodal)
+    if (space.identity if space else "") != card.image_space:
+        raise ValueError(f"the image embeddings are not those that {weights} was trained on; make both anew")
+    session, inputs, windows = _heldout(weights, card, paths, settings.timeline)
+    shape = WindowShape.of(settings.timeline, card.model.history_edges_bins)
+    loaded: dict[str, SessionModalities] = {}
+    for name in conditions:
+        condition = CONDITIONS[name]
+        forecast = _empty(
+            session,
+            fold=fold,
+            method=name,
+            method_class="control" if condition.control else "Z",
+            timeline=settings.timeline,
+            seed=seed,
+            code=code,
+        )
+        if inputs is not None:
+            control = condition.control
+            if control not in loaded:
+                loaded[control] = load_modalities(
+                    paths, "test", readouts=readouts, space=space, settings=settings, control=control
+                )
+            beside = replace(inputs, modalities=loaded[control])
+            log_rate = forecast_windows(forecaster, beside, windows.origin_us, shape, condition=condition)
+            forecast = _filled(forecast, session, inputs, windows, log_rate)
+        write_forecast(output_folder / f"{name}.h5", replace(forecast, encoder=card.encoder))
+
+
+def _heldout(
+    weights: Path, card: Card, paths: SessionPaths, timeline: Timeline
+) -> tuple[Session, SessionInputs | None, Windows | None]:
+    """Load a session that a network may forecast; no inputs where it was left out."""
+    session = read_session(paths.session)
+    if session.session_id in card.sessions:
+        raise ValueError(f"{weights} was trained on {session.session_id}: its forecast would not be held out")
+    inputs = load_inputs(paths, "test", groups=card.feature_groups, readout=card.model.readout)
+    if inputs is None:
+        return session, None, None
+    if feature_columns(paths.features, card.feature_groups) != card.features:
+        raise ValueError(f"{paths.features} does not hold the features that {weights} was trained on; make both anew")
+    shape = WindowShape.of(timeline, card.model.history_edges_bins)
+    origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
+    return session, inputs, cut_windows(inputs.spikes, inputs.part, origins, shape)
 
 
 def forecast_with_baselines(

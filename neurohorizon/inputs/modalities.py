@@ -6,10 +6,10 @@ the origin; the images of the horizon are read only under a condition that says 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from neurohorizon.conditions import Condition
 from neurohorizon.config import Multimodal
 from neurohorizon.inputs.signal_readout import SignalReadout
 from neurohorizon.inputs.signals import ShownImages, Signal
@@ -17,46 +17,6 @@ from neurohorizon.inputs.signals import ShownImages, Signal
 MODALITIES = ("behaviour", "image")
 IMAGE_TOKEN = 0
 """Type of an image token; behaviour series follow in the order of the configuration."""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What a forecast may read beside the spikes.
-
-    Attributes:
-        name: Its name in files and tables.
-        behaviour: Whether behaviour is read.
-        image: Whether images are read, ``past``: up to the origin, ``ahead``: those of the horizon too.
-        control: ``shuffled``: the session's images are shown in random order; ``shifted``: behaviour comes from
-            earlier. The readouts are fitted on what was tampered with in the same way.
-    """
-
-    name: str
-    behaviour: bool = False
-    image: Literal["", "past", "ahead"] = ""
-    control: Literal["", "shuffled", "shifted"] = ""
-
-    @property
-    def image_readout(self) -> str:
-        """Name of the readout that images are read with."""
-        return {"": "", "past": "image", "ahead": "image_ahead"}[self.image]
-
-
-CONDITIONS = {
-    one.name: one
-    for one in (
-        Condition("spikes"),
-        Condition("behaviour", behaviour=True),
-        Condition("image", image="past"),
-        Condition("image_ahead", image="ahead"),
-        Condition("both", behaviour=True, image="past"),
-        Condition("behaviour_shifted", behaviour=True, control="shifted"),
-        Condition("image_shuffled", image="past", control="shuffled"),
-        Condition("image_ahead_shuffled", image="ahead", control="shuffled"),
-    )
-}
-OF_ENCODERS = ("spikes", "image", "image_ahead")
-"""Conditions that are made for every image encoder; the others only for the first."""
 
 
 @dataclass(frozen=True)

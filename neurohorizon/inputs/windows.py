@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurohorizon.conditions import CONDITIONS, Condition
 from neurohorizon.config import Timeline
+from neurohorizon.inputs.modalities import SessionModalities, absent_block
 from neurohorizon.inputs.readout import PopulationReadout
 from neurohorizon.session import SpikeReader
 from neurohorizon.timeline import Intervals, concatenated_ranges, to_s, to_us
@@ -203,6 +205,7 @@ class SessionInputs:
         features: Reference features, [unit, feature].
         log_rate: Natural log of the expected spikes per bin in the reference window, float32, [unit].
         readout: Closed-form readout fitted on the same reference window; None for what reads none.
+        modalities: Behaviour and images; None for a network that reads spikes alone.
     """
 
     session_id: str
@@ -211,6 +214,7 @@ class SessionInputs:
     features: np.ndarray
     log_rate: np.ndarray
     readout: PopulationReadout | None
+    modalities: SessionModalities | None = None
 
 
 @dataclass(frozen=True)
@@ -235,6 +239,19 @@ class Batch:
         target: Observed counts, float32, [session, window, horizon bin, head].
         target_mask: False where not valid time or padded, [session, window, horizon bin].
         origin_us: Forecast origins, int64, [session, window].
+        token_value: Behaviour and images up to the origin, float32, [session, window, token, channel]; no tokens
+            where a modality is absent, and no channels for a network that reads spikes alone.
+        token_type: Image, or which behaviour series, int64, [session, window, token].
+        token_age_bins: Age at the origin in bins, float32, [session, window, token].
+        token_mask: False where padded or not known, [session, window, token].
+        ahead_value: Images of the horizon, where they are known ahead, float32, [session, window, ahead, channel].
+        ahead_age_bins: Their age at the origin, not above 0, float32, [session, window, ahead].
+        ahead_mask: False where padded, [session, window, ahead].
+        modality_gain: Log gain that each modality's readout gives, float32, [session, window, modality, horizon bin,
+            head].
+        modality_group_gain: Its mean over groups of horizon bins, float32, [session, window, head, modality * group].
+        modality_trust: How the readouts did on held-out blocks of the reference window, and for each modality
+            whether it is known ahead, float32, [session, head, modality * (2 * group + 1)].
     """
 
     features: np.ndarray
@@ -251,6 +268,16 @@ class Batch:
     target: np.ndarray
     target_mask: np.ndarray
     origin_us: np.ndarray
+    token_value: np.ndarray
+    token_type: np.ndarray
+    token_age_bins: np.ndarray
+    token_mask: np.ndarray
+    ahead_value: np.ndarray
+    ahead_age_bins: np.ndarray
+    ahead_mask: np.ndarray
+    modality_gain: np.ndarray
+    modality_group_gain: np.ndarray
+    modality_trust: np.ndarray
 
 
 def session_block(
@@ -260,6 +287,7 @@ def session_block(
     *,
     heard: np.ndarray | None = None,
     head: np.ndarray | None = None,
+    condition: Condition = CONDITIONS["spikes"],
 ) -> dict[str, np.ndarray]:
     """Make one session's share of a batch, unpadded and without the session axis.
 
@@ -269,6 +297,7 @@ def session_block(
         shape: Lengths in bins.
         heard: Whether the encoder hears a unit, [unit]; None: all.
         head: Indices of the units to forecast, [head]; None: all.
+        condition: What is read beside the spikes, where the session has it.
     """
     windows = cut_windows(session.spikes, session.part, origin_us, shape)
     head = np.arange(session.spikes.n_units) if head is None else head
@@ -299,7 +328,23 @@ def session_block(
         "target": windows.target[:, :, head].astype(np.float32),
         "target_mask": windows.target_mask,
         "origin_us": windows.origin_us,
+        **_beside_spikes(session, windows.origin_us, shape, head, condition),
     }
+
+
+def _beside_spikes(
+    session: SessionInputs, origin_us: np.ndarray, shape: WindowShape, head: np.ndarray, condition: Condition
+) -> dict[str, np.ndarray]:
+    if session.modalities is None:
+        return absent_block(origin_us.size, head.size, shape.horizon_bins)
+    return session.modalities.block(
+        origin_us,
+        condition=condition,
+        context_bins=shape.context_bins,
+        horizon_bins=shape.horizon_bins,
+        bin_us=shape.bin_us,
+        head=head,
+    )
 
 
 def collate(blocks: Sequence[dict[str, np.ndarray]]) -> Batch:
@@ -326,6 +371,7 @@ class TrainingWindows:
         windows_per_session: Windows drawn from each.
         units_per_session: Most units forecast in each session of a batch.
         unit_dropout: Share of the units that neither the encoder nor the readout hears.
+        modality_dropout: Share of a session's blocks in which a modality that it has is absent.
     """
 
     sessions: tuple[SessionInputs, ...]
@@ -335,6 +381,7 @@ class TrainingWindows:
     windows_per_session: int
     units_per_session: int
     unit_dropout: float
+    modality_dropout: float = 0.0
 
     def batch(self, step: int) -> Batch:
         """Draw the batch of one training step."""
@@ -354,7 +401,14 @@ class TrainingWindows:
         n_units = session.spikes.n_units
         heard = rng.random(n_units) >= self.unit_dropout if self.unit_dropout else None
         head = np.sort(rng.permutation(n_units)[: self.units_per_session])
-        return session_block(session, origins, self.shape, heard=heard, head=head)
+        condition = drawn_condition(rng, self.modality_dropout) if session.modalities else CONDITIONS["spikes"]
+        return session_block(session, origins, self.shape, heard=heard, head=head, condition=condition)
+
+
+def drawn_condition(rng: np.random.Generator, dropout: float) -> Condition:
+    """Draw what a training block may read: each modality is absent at random, images are known ahead in half."""
+    behaviour, images, ahead = rng.random() >= dropout, rng.random() >= dropout, rng.random() < 0.5
+    return Condition("drawn", behaviour=behaviour, image=("ahead" if ahead else "past") if images else "")
 
 
 def _valid_bins(domain: Intervals, bin_start_us: np.ndarray, bin_us: int) -> np.ndarray:

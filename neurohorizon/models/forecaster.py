@@ -1,7 +1,8 @@
 """The forecaster: spikes of a context in, every unit's expected counts over the horizon out.
 
 Shape comments use S sessions, W windows of each, N spikes, U units heard, O units forecast, L latents,
-H horizon bins, P history spans, G groups of horizon bins, F reference features, D width.
+H horizon bins, P history spans, G groups of horizon bins, F reference features, D width; beside the spikes: N tokens of
+behaviour and images, C channels of a token, M modalities.
 """
 
 import math
@@ -12,6 +13,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from neurohorizon.config import Model
+from neurohorizon.inputs.modalities import IMAGE_TOKEN, MODALITIES, ModalityLayout
 from neurohorizon.inputs.windows import Batch
 
 
@@ -32,6 +34,16 @@ class Tensors:
     readout_trust: Tensor
     target: Tensor
     target_mask: Tensor
+    token_value: Tensor
+    token_type: Tensor
+    token_age_bins: Tensor
+    token_mask: Tensor
+    ahead_value: Tensor
+    ahead_age_bins: Tensor
+    ahead_mask: Tensor
+    modality_gain: Tensor
+    modality_group_gain: Tensor
+    modality_trust: Tensor
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device | str = "cpu") -> "Tensors":
@@ -45,6 +57,11 @@ class Forecaster(nn.Module):
     No parameter belongs to a unit, a session or an animal. The output is a residual on the reference log rate
     and starts at zero, so an untrained network forecasts the reference mean exactly.
 
+    Behaviour and images enter beside the spikes, where the network has a layout for them: by cross-attention after
+    every second encoder layer, images known ahead in the decoder, and closed-form gains in the head. Each of these
+    starts at zero (as the gates of Flamingo do, Alayrac et al. 2022) and adds exactly zero where a modality is absent,
+    so the network without modalities is the one that reads spikes alone, bit for bit.
+
     Args:
         model: Parts and sizes.
         n_features: Number of reference features of a unit.
@@ -52,6 +69,7 @@ class Forecaster(nn.Module):
         horizon_bins: Bins of the horizon.
         dropout: Share dropped in the feed-forward layers while training.
         feature_noise: Standard deviation of noise on the standardised features while training.
+        modalities: Sizes of behaviour and images; None for spikes alone.
     """
 
     def __init__(
@@ -63,6 +81,7 @@ class Forecaster(nn.Module):
         horizon_bins: int,
         dropout: float = 0.0,
         feature_noise: float = 0.0,
+        modalities: ModalityLayout | None = None,
     ) -> None:
         super().__init__()
         width = model.width
@@ -74,14 +93,26 @@ class Forecaster(nn.Module):
             self.encoder = PopulationEncoder(model=model, context_bins=context_bins, dropout=dropout)
             self.decoder = HorizonDecoder(model=model, horizon_bins=horizon_bins, dropout=dropout)
         self.head = UnitHead(model=model, horizon_bins=horizon_bins)
+        if modalities:
+            # after all parts that read spikes, so that a seed gives these the same start with and without
+            self.tokens = ModalityTokens(modalities, width=width)
+            self.encoder.hear(model=model, context_bins=context_bins)
+            self.decoder.hear(model=model, horizon_bins=horizon_bins)
+            self.head.hear(model=model, modalities=modalities)
 
     def forward(self, x: Tensors) -> Tensor:
         """Return the natural log of expected counts per bin, [S, W, H, O]."""
         unit = self.id_encoder(x.features, x.readout_trust)  # [S, U, D]
         bins = self.horizon.expand(*x.spike_unit.shape[:2], -1, -1)  # [S, W, H, D]
+        beside = ahead = None
+        if x.token_value.shape[2]:
+            beside = self.tokens(x.token_value, x.token_type, x.token_age_bins, x.token_mask)
+        if x.ahead_value.shape[2]:
+            kind = torch.full_like(x.ahead_mask, IMAGE_TOKEN, dtype=torch.int64)
+            ahead = self.tokens(x.ahead_value, kind, x.ahead_age_bins, x.ahead_mask)
         if self.population:
-            latents = self.encoder(unit, x)  # [S, W, L, D]
-            bins = self.decoder(bins, latents)
+            latents = self.encoder(unit, x, beside)  # [S, W, L, D]
+            bins = self.decoder(bins, latents, ahead)
         forecast_unit = torch.take_along_dim(unit, x.head_unit[..., None], dim=1)  # [S, O, D]
         return x.log_rate[:, None, None] + self.head(bins, forecast_unit, x)
 
@@ -120,6 +151,45 @@ class IDEncoder(nn.Module):
         return self.norm(self.layers(inputs))
 
 
+@dataclass(frozen=True)
+class TokenSet:
+    """Embedded tokens of behaviour or images.
+
+    Attributes:
+        value: Embeddings; the first token is always there and says nothing, [S*W, N + 1, D].
+        time_bins: Time from the forecast origin, [S*W, N + 1].
+        mask: False where padded or not known, [S*W, N + 1].
+        present: 1 where a window has any token, else 0, [S*W, 1, 1].
+    """
+
+    value: Tensor
+    time_bins: Tensor
+    mask: Tensor
+    present: Tensor
+
+
+class ModalityTokens(nn.Module):
+    """Embed tokens of behaviour and images: a linear map for each channel, and what type of token it is."""
+
+    def __init__(self, modalities: ModalityLayout, *, width: int) -> None:
+        super().__init__()
+        self.value = nn.Linear(modalities.channels, width)
+        self.kind = nn.Embedding(modalities.token_types, width)
+        self.nothing = nn.Parameter(torch.zeros(width))
+
+    def forward(self, value: Tensor, kind: Tensor, age_bins: Tensor, mask: Tensor) -> TokenSet:
+        """Embed tokens [S, W, N, C] of a type and an age [S, W, N], valid where the mask says so."""
+        tokens = (self.value(value) + self.kind(kind)).flatten(0, 1)
+        nothing = self.nothing.expand(len(tokens), 1, -1)
+        mask = mask.flatten(0, 1)
+        return TokenSet(
+            value=torch.cat([nothing, tokens], dim=1),
+            time_bins=nnf.pad(-age_bins.flatten(0, 1), (1, 0)),
+            mask=nnf.pad(mask, (1, 0), value=True),
+            present=mask.any(dim=1)[:, None, None].to(tokens.dtype),
+        )
+
+
 class PopulationEncoder(nn.Module):
     """Perceiver: latents on a time grid gather the context's spikes, then attend to each other."""
 
@@ -138,7 +208,14 @@ class PopulationEncoder(nn.Module):
             for _ in range(model.encoder_layers)
         )
 
-    def forward(self, unit: Tensor, x: Tensors) -> Tensor:
+    def hear(self, *, model: Model, context_bins: int) -> None:
+        """Add cross-attention to behaviour and images after every second layer."""
+        self.beside = nn.ModuleList(
+            _silent(Attention(width=model.width, heads=model.heads, longest_bins=2 * context_bins))
+            for _ in range(model.encoder_layers // 2)
+        )
+
+    def forward(self, unit: Tensor, x: Tensors, beside: TokenSet | None = None) -> Tensor:
         """Return latents, [S, W, L, D]."""
         sessions, windows, n_spikes = x.spike_unit.shape
         batch, n_units = sessions * windows, unit.shape[1]
@@ -155,8 +232,10 @@ class PopulationEncoder(nn.Module):
         grid = self.grid_age_bins
         latents = latents + self.gather.attend(latents, tokens, -grid, -age, mask[:, None, None])
         latents = latents + self.gather_feed(latents)
-        for layer in self.layers:
+        for index, layer in enumerate(self.layers):
             latents = layer(latents, -grid)
+            if beside is not None and index % 2:
+                latents = latents + _heard(self.beside[index // 2], latents, -grid, beside)
         return latents.reshape(sessions, windows, *latents.shape[1:])
 
 
@@ -174,13 +253,22 @@ class HorizonDecoder(nn.Module):
             SelfLayer(**sizes, dropout=dropout, causal=True) for _ in range(model.decoder_layers)
         )
 
-    def forward(self, bins: Tensor, latents: Tensor) -> Tensor:
+    def hear(self, *, model: Model, horizon_bins: int) -> None:
+        """Add cross-attention to the images of the horizon, where these are known ahead."""
+        self.ahead = nn.ModuleList(
+            _silent(Attention(width=model.width, heads=model.heads, longest_bins=2 * horizon_bins))
+            for _ in range(model.decoder_layers)
+        )
+
+    def forward(self, bins: Tensor, latents: Tensor, ahead: TokenSet | None = None) -> Tensor:
         """Return representations of the horizon's bins, [S, W, H, D]."""
         sessions, windows, n_bins, width = bins.shape
         bins = bins.reshape(sessions * windows, n_bins, width)
         latents = latents.reshape(sessions * windows, -1, width)
-        for read, layer in zip(self.read, self.layers, strict=True):
+        for index, (read, layer) in enumerate(zip(self.read, self.layers, strict=True)):
             bins = bins + read(bins, latents, self.bin, self.latent_place)
+            if ahead is not None:
+                bins = bins + _heard(self.ahead[index], bins, self.bin, ahead)
             bins = layer(bins, self.bin)
         return bins.reshape(sessions, windows, n_bins, width)
 
@@ -208,15 +296,33 @@ class UnitHead(nn.Module):
             nn.init.zeros_(part.weight)
             nn.init.zeros_(part.bias)
 
+    def hear(self, *, model: Model, modalities: ModalityLayout) -> None:
+        """Add what the readouts of behaviour and images give, each with its own trust."""
+        # no bias: a modality that is absent adds exactly zero
+        self.of_modality_gain = nn.Linear(modalities.gain_inputs, model.head_width, bias=False)
+        self.of_modality_trust = nn.Linear(modalities.trust_inputs, model.head_width, bias=False)
+        self.modality_weights = nn.ModuleList(nn.Linear(model.width, model.head_width) for _ in MODALITIES)
+        for part in (self.of_modality_gain, self.of_modality_trust, *self.modality_weights):
+            nn.init.zeros_(part.weight)
+        for part in self.modality_weights:
+            nn.init.zeros_(part.bias)
+
     def forward(self, bins: Tensor, unit: Tensor, x: Tensors) -> Tensor:
         """Return residual log rates, [S, W, H, O]."""
-        known = nnf.gelu(self.of_history(_history_inputs(x)) + self.of_identity(unit)[:, None])
+        known = self.of_history(_history_inputs(x)) + self.of_identity(unit)[:, None]
+        if x.modality_gain.shape[2]:
+            known = known + self.of_modality_gain(x.modality_group_gain)
+            known = known + self.of_modality_trust(x.modality_trust)[:, None]
+        known = nnf.gelu(known)
         known = nnf.gelu(self.mix(known)).transpose(-1, -2)  # [S, W, D, O]
         bins = self.bin_norm(bins)
         residual = self.rate_weights(bins) @ known
         trust = self.trust_weights(bins) @ known
         readout = x.readout[..., self.group].transpose(-1, -2)  # [S, W, H, O]
-        return residual + trust * readout
+        residual = residual + trust * readout
+        for index in range(x.modality_gain.shape[2]):
+            residual = residual + (self.modality_weights[index](bins) @ known) * x.modality_gain[:, :, index]
+        return residual
 
 
 def _history_inputs(x: Tensors) -> Tensor:
@@ -293,6 +399,20 @@ class Attention(nn.Module):
         cosine, sine = angle.cos().to(tokens.dtype), angle.sin().to(tokens.dtype)
         left, right = tokens.chunk(2, dim=-1)
         return torch.cat([left * cosine - right * sine, left * sine + right * cosine], dim=-1)
+
+
+def _silent(attention: Attention) -> Attention:
+    """Make an attention that adds nothing until it is trained."""
+    nn.init.zeros_(attention.out.weight)
+    nn.init.zeros_(attention.out.bias)
+    return attention
+
+
+def _heard(attention: Attention, queries: Tensor, query_time: Tensor, tokens: TokenSet) -> Tensor:
+    """Attend to tokens; exactly zero for windows that have none."""
+    key_value = attention.key_value_of(tokens.value)
+    mask = tokens.mask[:, None, None]
+    return tokens.present * attention.attend(queries, key_value, query_time, tokens.time_bins, mask)
 
 
 class FeedForward(nn.Sequential):

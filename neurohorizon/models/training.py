@@ -6,10 +6,12 @@ training that is killed goes on where its last validation left it.
 
 import csv
 import hashlib
+import itertools
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import lightning
@@ -20,8 +22,15 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from neurohorizon.conditions import CONDITIONS, NO_ENCODER
 from neurohorizon.config import Features, Model, Timeline, Training
 from neurohorizon.files import replacing
+from neurohorizon.inputs.modality_files import (
+    ModalitySettings,
+    image_space,
+    load_modalities,
+    with_modalities,
+)
 from neurohorizon.inputs.sessions import SessionPaths, feature_columns, load_inputs
 from neurohorizon.inputs.windows import (
     Batch,
@@ -33,12 +42,13 @@ from neurohorizon.inputs.windows import (
     session_block,
 )
 from neurohorizon.models.forecaster import Forecaster, Tensors, gained_nats, poisson_loss
-from neurohorizon.models.weights import Card, save_forecaster
+from neurohorizon.models.weights import Card, load_forecaster, save_forecaster
 
 LN2 = float(np.log(2))
 SCORE = "validation_bits_per_spike"
 
 
+READS = tuple(CONDITIONS[name] for name in ("behaviour", "image", "image_ahead", "both"))
 MARGINAL_GROUPS = ("rate", "isi", "autocorrelation", "fano")
 
 
@@ -116,6 +126,87 @@ def train_on_files(
     )
 
 
+def train_multimodal_on_files(
+    *,
+    base: Path,
+    paths: Sequence[SessionPaths],
+    readouts: Sequence[Path],
+    embeddings: Sequence[Path],
+    settings: ModalitySettings,
+    training: Training,
+    fold: str,
+    seed: int,
+    code: str,
+    checkpoints: Path,
+    output: Path,
+    log: Path,
+) -> None:
+    """Teach a trained forecaster to read behaviour and images beside the spikes.
+
+    Its weights stay as they are, and only what reads the modalities is trained: without them, the network goes on
+    forecasting exactly as it did. Movie seconds that are held out take no part.
+
+    Args:
+        base: Weights of the forecaster that reads spikes alone.
+        paths: Files of the training sessions; those of sessions that were left out are passed over.
+        readouts: Their closed-form readouts of behaviour and images, in the same order.
+        embeddings: Embeddings of the image sets by one encoder; empty for behaviour alone.
+        settings: What decides how modalities are read.
+        training: Optimisation settings, of which steps and learning rate are replaced by those of the experiment.
+        fold: Fold whose held-out sessions are not among the files.
+        seed: Seed of weights and batches.
+        code: Fingerprint of the code, for the card and for resuming only what the same code began.
+        checkpoints: Folder for resuming.
+        output: File of the weights.
+        log: CSV of the loss and the validation scores.
+
+    Raises:
+        ValueError: No training session has a modality, or one was not there when the base was trained.
+    """
+    base_forecaster, base_card = load_forecaster(base)
+    space = image_space(embeddings, settings.multimodal)
+    multimodal = settings.multimodal
+    training = training.model_copy(update={"steps": multimodal.steps, "learning_rate": multimodal.learning_rate})
+    inputs: dict[str, list[SessionInputs]] = {"early": [], "late": [], "validation": []}
+    for one, readout in zip(paths, readouts, strict=True):
+        for use, found in inputs.items():
+            loaded = load_inputs(one, use, groups=base_card.feature_groups, readout=base_card.model.readout)
+            if loaded is None:
+                continue
+            modalities = load_modalities(one, use, readouts=readout, space=space, settings=settings)
+            if modalities.behaviour or modalities.images:
+                found.append(with_modalities(loaded, one, modalities, settings))
+    validation = inputs["validation"]
+    if not validation:
+        raise ValueError(f"fold {fold}: none of the {len(paths)} training sessions has behaviour or known images")
+    strangers = {one.session_id for one in validation} - set(base_card.sessions)
+    if strangers:
+        raise ValueError(f"{base} was not trained on {sorted(strangers)}; train both on the same sessions")
+    card = replace(
+        base_card,
+        method="multimodal",
+        code=code,
+        scores={},
+        modalities=settings.layout,
+        encoder=space.encoder if space else NO_ENCODER,
+        image_space=space.identity if space else "",
+    )
+    begun = json.dumps([code, seed, repr(card), training.model_dump(mode="json"), multimodal.model_dump(mode="json")])
+    train_forecaster(
+        card=card,
+        training=training,
+        shape=WindowShape.of(settings.timeline, card.model.history_edges_bins),
+        sessions=[*inputs["early"], *inputs["late"]],
+        validation=validation,
+        seed=seed,
+        checkpoints=checkpoints / hashlib.sha256(begun.encode()).hexdigest()[:12],
+        output=output,
+        log=log,
+        base=base_forecaster,
+        modality_dropout=multimodal.modality_dropout,
+    )
+
+
 def train_forecaster(
     *,
     card: Card,
@@ -127,6 +218,8 @@ def train_forecaster(
     checkpoints: Path,
     output: Path,
     log: Path,
+    base: Forecaster | None = None,
+    modality_dropout: float = 0.0,
 ) -> None:
     """Train, keep the weights of the best validation, and write them with their card.
 
@@ -140,15 +233,20 @@ def train_forecaster(
         checkpoints: Folder for resuming, one for each code and configuration; removed at the end.
         output: File of the weights (safetensors); the card is written beside it as JSON.
         log: CSV of the loss and the validation scores.
+        base: Trained network whose weights are taken over and stay as they are; None: all is trained.
+        modality_dropout: Share of a session's blocks in which a modality that it has is absent.
     """
     lightning.seed_everything(seed, workers=True, verbose=False)
     torch.set_num_threads(training.threads)
     forecaster = card.build(dropout=training.dropout, feature_noise=training.feature_noise)
     module = TrainingModule(forecaster=forecaster, training=training, seed=seed)
-    module.forecaster.id_encoder.fit_scale(
-        torch.from_numpy(np.concatenate([one.features for one in sessions])),
-        torch.from_numpy(np.concatenate([one.readout.trust for one in sessions])),
-    )
+    if base is None:
+        forecaster.id_encoder.fit_scale(
+            torch.from_numpy(np.concatenate([one.features for one in sessions])),
+            torch.from_numpy(np.concatenate([one.readout.trust for one in sessions])),
+        )
+    else:
+        _take_over(forecaster, base)
     stream = TrainingWindows(
         sessions=tuple(sessions),
         shape=shape,
@@ -157,6 +255,7 @@ def train_forecaster(
         windows_per_session=training.windows_per_session,
         units_per_session=training.units_per_session,
         unit_dropout=training.unit_dropout,
+        modality_dropout=modality_dropout,
     )
     best = ModelCheckpoint(checkpoints, filename="best", monitor=SCORE, mode="max", save_last=True)
     logger = CSVLogger(checkpoints, name="log")  # a new version for each time that it is resumed
@@ -229,8 +328,9 @@ class TrainingModule(lightning.LightningModule):
     def configure_optimizers(self) -> dict:
         """AdamW with linear warm-up and cosine decay to a tenth; no decay on gains, biases and embeddings."""
         settings = self.training_settings
-        matrices = [p for p in self.parameters() if p.ndim >= 2]
-        others = [p for p in self.parameters() if p.ndim < 2]
+        trained = [p for p in self.parameters() if p.requires_grad]
+        matrices = [p for p in trained if p.ndim >= 2]
+        others = [p for p in trained if p.ndim < 2]
         optimizer = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
             lr=settings.learning_rate,
@@ -251,8 +351,20 @@ def _validation_batches(sessions: Sequence[SessionInputs], shape: WindowShape, t
     for session in sessions:
         origins = evaluation_origins(session.part, shape, shape.horizon_bins)
         chosen = np.linspace(0, origins.size - 1, min(training.validation_windows, origins.size)).round().astype(int)
-        for first in range(0, chosen.size, 32):
-            yield collate([session_block(session, origins[chosen[first : first + 32]], shape)])
+        # what reads modalities is chosen by its score with each of them in turn
+        turns = itertools.cycle(READS) if session.modalities else itertools.repeat(CONDITIONS["spikes"])
+        for first, condition in zip(range(0, chosen.size, 32), turns, strict=False):
+            yield collate([session_block(session, origins[chosen[first : first + 32]], shape, condition=condition)])
+
+
+def _take_over(forecaster: Forecaster, base: Forecaster) -> None:
+    """Copy the weights of a trained network, and keep them from being trained on."""
+    weights = base.state_dict()
+    lacking = forecaster.load_state_dict(weights, strict=False)
+    if lacking.unexpected_keys:
+        raise ValueError(f"the network lacks {lacking.unexpected_keys} of the one that it should go on from")
+    for name, parameter in forecaster.named_parameters():
+        parameter.requires_grad_(name not in weights)
 
 
 def _join_logs(parts: Sequence[Path], log: Path) -> None:

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from neurohorizon.config import Model
 from neurohorizon.files import replacing
+from neurohorizon.inputs.modalities import ModalityLayout
 from neurohorizon.models.forecaster import Forecaster
 
 
@@ -27,6 +28,9 @@ class Card:
         sessions: Sessions that it was trained on.
         code: Fingerprint of the code that trained it.
         scores: Validation score, steps and seed, filled in by training.
+        modalities: Sizes of behaviour and images that it reads beside the spikes; None for spikes alone.
+        encoder: Image encoder that it was trained with, "" for none.
+        image_space: Identity of the image space that it was trained with, "" for none.
     """
 
     method: str
@@ -40,6 +44,9 @@ class Card:
     sessions: tuple[str, ...]
     code: str
     scores: dict[str, float]
+    modalities: ModalityLayout | None = None
+    encoder: str = ""
+    image_space: str = ""
 
     def build(self, *, dropout: float = 0.0, feature_noise: float = 0.0) -> Forecaster:
         """Make the untrained network."""
@@ -50,6 +57,7 @@ class Card:
             horizon_bins=self.horizon_bins,
             dropout=dropout,
             feature_noise=feature_noise,
+            modalities=self.modalities,
         )
 
     def scored(self, **scores: float) -> "Card":
@@ -72,6 +80,8 @@ def load_forecaster(path: Path) -> tuple[Forecaster, Card]:
     model = Model.model_validate_json(json.dumps(values.pop("model")))
     values |= {"features": tuple(values["features"]), "sessions": tuple(values["sessions"])}
     values["feature_groups"] = tuple(values["feature_groups"])
+    if sizes := values["modalities"]:
+        values["modalities"] = ModalityLayout(**sizes | {"behaviour": tuple(sizes["behaviour"])})
     card = Card(model=model, **values)
     forecaster = card.build()
     forecaster.load_state_dict(load_file(path))
