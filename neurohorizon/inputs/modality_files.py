@@ -184,11 +184,11 @@ class _WindowFits:
         multimodal = self.settings.multimodal
         spans = spans_before(multimodal.behaviour_span_edges_bins, multimodal.behaviour_delay_bins)
         found = {}
-        for name, shifted in {"behaviour": False} | ({"behaviour_shifted": True} if controls else {}).items():
-            signals = _behaviour(self.session, self.reference, self.settings, shifted=shifted)
+        for suffix in ("", "_shifted") if controls else ("",):
+            signals = _behaviour(self.session, self.reference, self.settings, shifted=bool(suffix))
             if signals:
                 ordered = [signals[one] for one in multimodal.behaviour if one in signals]
-                found[name] = self._fit(ordered, spans, ahead=False)
+                found[f"behaviour{suffix}"] = self._fit(ordered, spans, ahead=False)
         return found
 
     def of_images(self, space: ImageSpace, *, controls: bool) -> dict[str, SignalReadout]:
