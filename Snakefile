@@ -20,6 +20,7 @@ rule all:
 
 include: "rules/cohort.smk"
 include: "rules/ingest.smk"
+include: "rules/images.smk"
 include: "rules/features.smk"
 include: "rules/training.smk"
 include: "rules/forecast.smk"
