@@ -52,7 +52,13 @@ class Origins:
 
 
 def fit_gains(
-    state: np.ndarray, relative: np.ndarray, origins: Origins, mean_counts: np.ndarray, readout: Readout
+    state: np.ndarray,
+    relative: np.ndarray,
+    origins: Origins,
+    mean_counts: np.ndarray,
+    readout: Readout,
+    *,
+    each_unit: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Regress what units do after forecast origins on a state that is known at them.
 
@@ -67,6 +73,7 @@ def fit_gains(
         origins: The origins.
         mean_counts: Expected counts per bin, [unit].
         readout: Spans of own history, groups of horizon bins and candidate precisions.
+        each_unit: Whether the precision is chosen for each unit; see :func:`ridge_gain`.
 
     Returns:
         Log gain per unit of state, float32, [state, unit, group]; and trust, cross-validated on blocks: first the
@@ -87,7 +94,9 @@ def fit_gains(
         outcome = mean_between(relative, start, stop)
         information = mean_counts * (far - near)
         surprise = outcome - _own_history(own, outcome, share, information)
-        weights[:, :, group], trust[:, :, group] = ridge_gain(state, surprise, share, information, block, precisions)
+        weights[:, :, group], trust[:, :, group] = ridge_gain(
+            state, surprise, share, information, block, precisions, each_unit=each_unit
+        )
     return weights, trust.reshape(mean_counts.size, -1)
 
 
@@ -127,8 +136,21 @@ def ridge_gain(
     information: np.ndarray,
     block: np.ndarray,
     precisions: np.ndarray,
+    *,
+    each_unit: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit weights [state, unit] with the precision that predicts held-out blocks best, and their trust [unit, 2]."""
+    """Fit weights [state, unit] with the precision that predicts held-out blocks best, and their trust [unit, 2].
+
+    Args:
+        state: What is known, [origin, state].
+        surprise: What is to be predicted, relative to its mean, [origin, unit].
+        share: Weight of each origin, [origin].
+        information: Expected counts behind a unit's outcome, [unit].
+        block: Block of each origin, [origin].
+        precisions: Candidates.
+        each_unit: False: one precision for all units, where they follow the state together. True: one for each, and
+            no weights for a unit that none predicts, where some units follow the state and others do not.
+    """
     gram = np.stack([_gram(state, share, block == fold) for fold in range(FOLDS)])
     cross = np.stack([(state * share[:, None])[block == fold].T @ surprise[block == fold] for fold in range(FOLDS)])
     agreement = np.zeros((precisions.size, surprise.shape[1]))
@@ -141,10 +163,16 @@ def ridge_gain(
             agreement[index] += np.einsum("t,tu,tu->u", share[held], predicted, surprise[held])
             power[index] += np.einsum("t,tu,tu->u", share[held], predicted, predicted)
     gain = agreement - power / 2  # of the log-likelihood per expected spike, to second order
-    best = int(np.argmax(gain @ information))
-    weights = _solve(gram.sum(0), cross.sum(0), information, precisions[best : best + 1])[0]
-    slope = agreement[best] / (power[best] + 1e-3 * share.sum())
-    return weights, np.stack([gain[best] / share.sum(), slope], axis=1)
+    fits = np.stack(_solve(gram.sum(0), cross.sum(0), information, precisions))
+    together = np.full(information.size, np.argmax(gain @ information))
+    best, unit = np.argmax(gain, axis=0) if each_unit else together, np.arange(information.size)
+    weights = fits[best, :, unit].T
+    slope = agreement[best, unit] / (power[best, unit] + 1e-3 * share.sum())
+    trust = np.stack([gain[best, unit] / share.sum(), slope], axis=1)
+    if each_unit:
+        follows = gain[best, unit] > 0
+        weights, trust = weights * follows, trust * follows[:, None]
+    return weights, trust
 
 
 def _gram(state: np.ndarray, share: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -240,4 +240,3 @@ def _images(
         pieces = shuffled_pieces(pieces, np.random.default_rng(zlib.crc32(session.name.encode())))
     token_us = settings.multimodal.token_bins * settings.bin_us
     return show_images(pieces, space.components, token_us=token_us)
-

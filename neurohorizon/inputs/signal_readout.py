@@ -108,10 +108,11 @@ def fit_signal_readout(
         outcome = mean_between(relative, origins.index, origins.index + 1)
         share = np.ones(origins.index.size, np.float32)
         block = np.arange(origins.index.size) * FOLDS // max(origins.index.size, 1)
-        weights, trust = ridge_gain(state, outcome, share, mean_counts, block, np.asarray(readout.ridge))
+        precisions = np.asarray(readout.ridge)
+        weights, trust = ridge_gain(state, outcome, share, mean_counts, block, precisions, each_unit=True)
         weights = weights[..., None]
     else:
-        weights, trust = fit_gains(state, relative, origins, mean_counts, readout)
+        weights, trust = fit_gains(state, relative, origins, mean_counts, readout, each_unit=True)
     return SignalReadout(
         spans_bins=np.asarray(spans_bins),
         center=center.astype(np.float32),
