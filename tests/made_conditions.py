@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neurohorizon.conditions import OF_BEHAVIOUR, OF_ENCODERS
 from neurohorizon.config import Multimodal
 from neurohorizon.evaluation.conditions import score_conditions
 from neurohorizon.evaluation.forecast_file import Forecast, write_forecast
@@ -221,24 +222,24 @@ def write_conditions_run(
         name = made.session.session_id
         sessions.append(folder / "sessions" / f"{name}.h5")
         write_session(sessions[-1], made.session)
-        forecasts = []
-        for encoder in ENCODERS if number < animals else ("none",):
-            wanted = ("spikes", "image", "image_ahead") if encoder == "pixels" else tuple(CONDITIONS)[:-1]
-            wanted = ("spikes", "behaviour", "behaviour_shifted") if encoder == "none" else wanted
+        folders, others = [], []
+        for encoder in ENCODERS if number < animals else ("imagenet",):
+            wanted = OF_ENCODERS if encoder == "pixels" else tuple(CONDITIONS)[:-1]
             for seed in seeds:
-                for condition in wanted:
-                    forecasts.append(folder / "forecasts" / name / f"{encoder}_seed-{seed}" / f"{condition}.h5")
-                    write_forecast(forecasts[-1], condition_of(made, condition, encoder=encoder, seed=seed))
+                folders.append(folder / "forecasts" / name / f"{encoder}_seed-{seed}")
+                for condition in wanted if number < animals else OF_BEHAVIOUR:
+                    forecast = condition_of(made, condition, encoder=encoder, seed=seed)
+                    write_forecast(folders[-1] / f"{condition}.h5", forecast)
         if number < animals:
-            for condition in ("psth", "oracle"):
-                forecasts.append(folder / "forecasts" / name / f"{condition}.h5")
-            write_forecast(forecasts[-1], condition_of(made, "oracle"))
-            forecast_psth(session=sessions[-1], task=forecasts[0], code="", output=forecasts[-2])
+            others = [folder / kind / f"{name}.h5" for kind in ("psth", "oracle")]
+            forecast_psth(session=sessions[-1], task=folders[0] / "spikes.h5", code="", output=others[0])
+            write_forecast(others[1], condition_of(made, "oracle"))
         scores.append(folder / "scores" / f"{name}.parquet")
         repeats.append(folder / "repeats" / f"{name}.parquet")
         score_conditions(
             session=sessions[-1],
-            forecasts=forecasts,
+            folders=folders,
+            others=others,
             multimodal=MULTIMODAL,
             minimum_rate_hz=0.1,
             scores=scores[-1],

@@ -80,7 +80,8 @@ REPEATS = pa.schema(
 def score_conditions(
     *,
     session: Path,
-    forecasts: Sequence[Path],
+    folders: Sequence[Path],
+    others: Sequence[Path],
     multimodal: Multimodal,
     minimum_rate_hz: float,
     scores: Path,
@@ -92,7 +93,8 @@ def score_conditions(
 
     Args:
         session: Session file.
-        forecasts: Forecast files of the session in one fold, one per condition, encoder and seed.
+        folders: Folders of forecast files of the session in one fold, one per encoder and seed; one file a condition.
+        others: Further forecast files of it, such as the ceiling's.
         multimodal: Says which image sets are known and which parts of movies are held out.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
         scores: Parquet file of ``SCORES`` to write.
@@ -104,7 +106,7 @@ def score_conditions(
     recording = read_session(session)
     first, seen, reason = None, set(), None
     tables, repeat_tables = [], []
-    for path in forecasts:
+    for path in [*(path for folder in folders for path in sorted(folder.glob("*.h5"))), *others]:
         forecast = read_forecast(path)
         if first is None:
             first = forecast

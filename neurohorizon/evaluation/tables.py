@@ -34,7 +34,9 @@ METHOD_ORDER = (
 DECLARED_FAMILY = tuple((FORECASTER, against) for against in METHOD_ORDER if against != FORECASTER)
 """The comparisons that were declared beforehand; Holm's adjustment is over those that a run can make."""
 
-_SESSION = ["fold", "session", "subject", "lab", "source"]
+SESSION = ["fold", "session", "subject", "lab", "source"]
+"""Columns that name a session."""
+
 _METHOD = ["method", "class"]
 _SUMS = ["spikes", "model_nats", "reference_nats", "train_nats", "evaluation_nats"]
 
@@ -97,7 +99,7 @@ def pool_scores(paths: Iterable[str | Path]) -> Pooled:
         horizon=pd.concat([part.horizon for part in parts], ignore_index=True),
         region=pd.concat([part.region for part in parts], ignore_index=True),
     )
-    twice = pooled.whole.duplicated([*_SESSION, *_METHOD, "seed"])
+    twice = pooled.whole.duplicated([*SESSION, *_METHOD, "seed"])
     if twice.any():
         row = pooled.whole[twice].iloc[0]
         raise TableError(f"session {row['session']} of fold {row['fold']!r} is in more than one score file")
@@ -107,7 +109,7 @@ def pool_scores(paths: Iterable[str | Path]) -> Pooled:
 def _pool(scores: pd.DataFrame) -> Pooled:
     # a group whose key is missing is dropped unless asked for, and baselines have no seed
     scores = scores.assign(seed=scores["seed"].astype("Int64"), no_train_null=scores["train_nats"].isna())
-    key = [*_SESSION, *_METHOD, "seed"]
+    key = [*SESSION, *_METHOD, "seed"]
 
     def summed(by: list[str], columns: list[str]) -> pd.DataFrame:
         sums = scores.groupby(by, dropna=False, sort=False)[[*columns, "no_train_null"]].sum().reset_index()
@@ -195,7 +197,7 @@ def comparison_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataF
         if shared.empty:
             continue
         found = compare_paired(
-            shared[FORECASTER], shared[against], _animals(shared), resampling.rng(), **resampling.options
+            shared[FORECASTER], shared[against], animal_names(shared), resampling.rng(), **resampling.options
         )
         rows.append(
             {
@@ -259,7 +261,7 @@ def summary_table(
     ceilings = sessions.loc[sessions["class"] == CEILING_CLASS, "method"].unique()
     rows = []
     for (null, method, kind), of_method in sessions.groupby(["null", *_METHOD], sort=False):
-        values, animals = of_method["bits_per_spike"].to_numpy(), _animals(of_method)
+        values, animals = of_method["bits_per_spike"].to_numpy(), animal_names(of_method)
         mean = bootstrap_mean(values, animals, resampling.rng(), **resampling.options)
         # bits, so that the pooled score has the unit of the mean
         gain_bits = of_method["gain_nats"].to_numpy() / np.log(2)
@@ -305,7 +307,7 @@ def left_out_table(scores: Iterable[str | Path], sessions: Iterable[str | Path] 
     scored = {row["session"] for row in rows}
     described = [read_identity(path) | {"fold": ""} for path in sessions]
     rows += [row for row in described if row["left_out"] and row["session"] not in scored]
-    table = pd.DataFrame(rows, columns=[*_SESSION, "left_out"]).rename(columns={"left_out": "reason"})
+    table = pd.DataFrame(rows, columns=[*SESSION, "left_out"]).rename(columns={"left_out": "reason"})
     return table.sort_values(["fold", "session"], ignore_index=True)
 
 
@@ -332,7 +334,7 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
     lines = [
         f"Zero-shot forecasts of held-out sessions; null: {PRIMARY_NULL}-window mean rate",
         "",
-        *_aligned(rows),
+        *aligned(rows),
     ]
     pairs = [("difference", "bits/spike", f"{interval:.0%} interval", "Holm p", "sessions better")]
     for row in comparisons[comparisons["declared"].astype(bool)].to_dict("records"):
@@ -347,7 +349,7 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
         )
     animals = int(shown["animals"].max())
     if len(pairs) > 1:
-        lines += ["", *_aligned(pairs)]
+        lines += ["", *aligned(pairs)]
     if len(pairs) > 1 and animals > 1:
         lines += ["", f"With {animals} animals no p can be below {2.0 ** (1 - animals):.2g}."]
     lines += [
@@ -419,10 +421,7 @@ def make_tables(
         "left_out": left_out_table(scores, sorted(sessions)),
     }
     for name, table in tables.items():
-        with replacing(folder / f"{name}.parquet") as path:
-            table.to_parquet(path, index=False)
-        with replacing(folder / f"{name}.tsv") as path:
-            _write_tsv(table, path)
+        write_table(table, folder, name)
     text = format_summary(summary, comparisons, tables["left_out"])
     with replacing(folder / "summary.txt") as path:
         path.write_text(text)
@@ -439,7 +438,7 @@ def _over_null(sums: pd.DataFrame, null: str) -> pd.DataFrame:
 
 
 def _average_seeds(table: pd.DataFrame, means: list[str], by: Sequence[str] = ()) -> pd.DataFrame:
-    key = [*_SESSION, *_METHOD, "null", *by]
+    key = [*SESSION, *_METHOD, "null", *by]
     grouped = table.groupby(key, sort=False)
     averaged = grouped.agg(
         bits_per_spike=("bits_per_spike", "mean"),
@@ -456,7 +455,7 @@ def _means(table: pd.DataFrame, by: list[str], resampling: Resampling) -> pd.Dat
     rows = []
     for key, group in table.groupby([*by, *_METHOD, "null"], sort=False):
         mean = bootstrap_mean(
-            group["bits_per_spike"].to_numpy(), _animals(group), resampling.rng(), **resampling.options
+            group["bits_per_spike"].to_numpy(), animal_names(group), resampling.rng(), **resampling.options
         )
         estimate = asdict(mean)
         rows.append(dict(zip([*by, *_METHOD, "null"], key, strict=True)) | {"bits_per_spike": estimate.pop("value")})
@@ -466,13 +465,13 @@ def _means(table: pd.DataFrame, by: list[str], resampling: Resampling) -> pd.Dat
 
 def _by_method(sessions: pd.DataFrame, null: str = PRIMARY_NULL) -> pd.DataFrame:
     of_null = sessions[sessions["null"] == null]
-    return of_null.pivot(index=_SESSION, columns="method", values="bits_per_spike").reset_index()
+    return of_null.pivot(index=SESSION, columns="method", values="bits_per_spike").reset_index()
 
 
 def _shared(wide: pd.DataFrame, *methods: str) -> pd.DataFrame:
     """Sessions that all the methods forecast."""
     names = list(dict.fromkeys(methods))
-    return wide[[*_SESSION, *names]].dropna(subset=names)
+    return wide[[*SESSION, *names]].dropna(subset=names)
 
 
 def _share(wide: pd.DataFrame, method: str, ceiling: str, resampling: Resampling) -> dict[str, float]:
@@ -480,7 +479,9 @@ def _share(wide: pd.DataFrame, method: str, ceiling: str, resampling: Resampling
     names = ("share_of_oracle", "share_of_oracle_lower", "share_of_oracle_upper")
     if shared.empty or shared[ceiling].mean() <= 0:
         return dict.fromkeys(names, np.nan)  # no share of nothing
-    found = bootstrap_ratio(shared[method], shared[ceiling], _animals(shared), resampling.rng(), **resampling.options)
+    found = bootstrap_ratio(
+        shared[method], shared[ceiling], animal_names(shared), resampling.rng(), **resampling.options
+    )
     return dict(zip(names, (found.value, found.lower, found.upper), strict=True))
 
 
@@ -493,7 +494,7 @@ def _over(wide: pd.DataFrame, method: str, against: str, resampling: Resampling)
         return dict.fromkeys(names, np.nan)
     found = bootstrap_mean(
         (shared[method] - shared[against]).to_numpy(),
-        _animals(shared),
+        animal_names(shared),
         resampling.rng(),
         **resampling.options,
     )
@@ -507,7 +508,8 @@ def _declared_p(comparisons: pd.DataFrame, null: str, method: str, against: str)
     return float(row["p_holm"].iloc[0]) if len(row) else np.nan
 
 
-def _animals(table: pd.DataFrame) -> np.ndarray:
+def animal_names(table: pd.DataFrame) -> np.ndarray:
+    """Animal of each row, str [row]: a lab and a name."""
     # two labs may use the same name for different animals
     return (table["lab"].astype(str) + "/" + table["subject"].astype(str)).to_numpy(dtype=str)
 
@@ -535,12 +537,17 @@ def _ordered(table: pd.DataFrame, before: list[str], after: list[str]) -> pd.Dat
     return table.sort_values([*before, *after], key=key, ignore_index=True, kind="stable")
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows of cells as lines of text, the first underlined."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return [lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]]
 
 
-def _write_tsv(table: pd.DataFrame, path: Path) -> None:
-    # 10 digits carry every score and hide the last bits that depend on the order of additions
-    table.to_csv(path, sep="\t", index=False, float_format="%.10g", na_rep="")
+def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write a table as Parquet and as TSV."""
+    with replacing(folder / f"{name}.parquet") as path:
+        table.to_parquet(path, index=False)
+    with replacing(folder / f"{name}.tsv") as path:
+        # 10 digits carry every score and hide the last bits that depend on the order of additions
+        table.to_csv(path, sep="\t", index=False, float_format="%.10g", na_rep="")

@@ -8,7 +8,8 @@ from neurohorizon.evaluation.conditions import score_conditions
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--session", type=Path, required=True, help="session file")
-parser.add_argument("--forecasts", type=Path, nargs="+", required=True, help="one per condition, encoder and seed")
+parser.add_argument("--folders", type=Path, nargs="+", required=True, help="forecasts by encoder and seed")
+parser.add_argument("--others", type=Path, nargs="*", default=[], help="forecast files of psth and oracle")
 parser.add_argument("--multimodal-json", required=True, help="section multimodal of the configuration")
 parser.add_argument("--minimum-rate-hz", type=float, required=True, help="units below it are not scored")
 parser.add_argument("--scores", type=Path, required=True, help="Parquet table of sums to write")
@@ -17,7 +18,8 @@ arguments = parser.parse_args()
 
 score_conditions(
     session=arguments.session,
-    forecasts=arguments.forecasts,
+    folders=arguments.folders,
+    others=arguments.others,
     multimodal=Multimodal.model_validate_json(arguments.multimodal_json),
     minimum_rate_hz=arguments.minimum_rate_hz,
     scores=arguments.scores,
