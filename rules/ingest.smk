@@ -1,16 +1,20 @@
 # From a release to session files: one file per session, the same schema whatever its source.
 SIMULATED_RELEASE = [CONFIG.sources.ibl.folder] if CONFIG.sources.simulated else []
+SIMULATED_ALLEN_RELEASE = [CONFIG.sources.allen.folder] if CONFIG.sources.simulated_allen else []
+
+
+def truths(source: str) -> list[str]:
+    """Files of the true rates of the held-out sessions of a source."""
+    rows = {one.session for fold in folds(cohort()) for one in heldout_sessions(cohort(), fold) if one.source == source}
+    return [f"{RESULTS}/truth/{session}.h5" for session in sorted(rows)]
+
 
 if CONFIG.sources.simulated:
 
     rule simulate_release:
         output:
             release=directory(SIMULATED_RELEASE),
-            truth=[
-                f"{RESULTS}/truth/{one.session}.h5"
-                for fold in folds(cohort())
-                for one in heldout_sessions(cohort(), fold)
-            ],
+            truth=truths("ibl"),
         log:
             f"{RESULTS}/logs/simulate_release.log",
         benchmark:
@@ -78,6 +82,102 @@ if CONFIG.sources.ibl:
             python "$SCRIPTS/preprocess_ibl.py" --manifest {input:q} --row-json {params.row:q} \
                 --ibl-json {params.ibl:q} --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
+            """
+
+
+if CONFIG.sources.simulated_allen:
+
+    rule simulate_allen_release:
+        output:
+            release=directory(SIMULATED_ALLEN_RELEASE),
+            truth=truths("allen"),
+        log:
+            f"{RESULTS}/logs/simulate_allen_release.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/simulate_allen_release.tsv"
+        conda:
+            "../envs/allen.yaml"
+        params:
+            truth=f"{RESULTS}/truth",
+            simulated=section(CONFIG.sources.simulated_allen),
+            timeline=section(CONFIG.timeline),
+            seed=CONFIG.run.seed,
+            code=code("simulate_allen_release.py"),
+        shell:
+            """
+            python "$SCRIPTS/simulate_allen_release.py" --simulated-json {params.simulated:q} \
+                --timeline-json {params.timeline:q} --seed {params.seed} \
+                --output-folder {output.release:q} --truth-folder {params.truth:q} >{log:q} 2>&1
+            """
+
+
+if CONFIG.sources.allen:
+
+    rule download_allen:
+        input:
+            SIMULATED_ALLEN_RELEASE,
+        output:
+            f"{RESULTS}/raw/allen/{{session}}.json",
+        log:
+            f"{RESULTS}/logs/download_allen/{{session}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/download_allen/{{session}}.tsv"
+        conda:
+            "../envs/allen.yaml"
+        params:
+            row=row,
+            allen=section(CONFIG.sources.allen),
+            on_fatal=CONFIG.cohort.on_fatal,
+            code=code("download_allen.py"),
+        shell:
+            """
+            python "$SCRIPTS/download_allen.py" --row-json {params.row:q} --allen-json {params.allen:q} \
+                --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
+            """
+
+    rule preprocess_allen:
+        input:
+            f"{RESULTS}/raw/allen/{{session}}.json",
+        output:
+            f"{RESULTS}/sessions/allen/{{session}}.h5",
+        log:
+            f"{RESULTS}/logs/preprocess_allen/{{session}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/preprocess_allen/{{session}}.tsv"
+        conda:
+            "../envs/allen.yaml"
+        params:
+            row=row,
+            allen=section(CONFIG.sources.allen),
+            timeline=section(CONFIG.timeline),
+            splits=section(CONFIG.splits),
+            on_fatal=CONFIG.cohort.on_fatal,
+            code=code("preprocess_allen.py"),
+        shell:
+            """
+            python "$SCRIPTS/preprocess_allen.py" --manifest {input:q} --row-json {params.row:q} \
+                --allen-json {params.allen:q} --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
+                --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
+            """
+
+    rule export_images:
+        input:
+            SIMULATED_ALLEN_RELEASE,
+        output:
+            f"{RESULTS}/images/allen/{{image_set}}.h5",
+        log:
+            f"{RESULTS}/logs/export_images/{{image_set}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/export_images/{{image_set}}.tsv"
+        conda:
+            "../envs/allen.yaml"
+        params:
+            allen=section(CONFIG.sources.allen),
+            code=code("export_images.py"),
+        shell:
+            """
+            python "$SCRIPTS/export_images.py" --image-set {wildcards.image_set:q} \
+                --allen-json {params.allen:q} --output {output:q} >{log:q} 2>&1
             """
 
 

@@ -17,8 +17,8 @@ from scipy.signal import iirfilter, sosfiltfilt, sosfreqz
 from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource, SimulatedSource, Splits, Timeline
 from neurohorizon.ingest import ibl
+from neurohorizon.ingest.fatal import SourceUnavailable
 from neurohorizon.ingest.ibl import (
-    SourceUnavailable,
     acronyms_by_structure,
     download_session,
     index_release,

@@ -18,6 +18,10 @@ from neurohorizon.session import Session, SessionError, left_out_session, write_
 OnFatal = Literal["stop", "leave_out"]
 
 
+class SourceUnavailable(RuntimeError):  # noqa: N818 - a state of the world, not an error of the caller
+    """The release cannot be reached: one line that says what is missing and how to give it."""
+
+
 def download_or_note(download: Callable[[], None], *, manifest: Path, on_fatal: OnFatal) -> None:
     """Download a session; where the release lacks it, note why in its manifest.
 

@@ -36,6 +36,7 @@ from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.files import replacing
+from neurohorizon.ingest.fatal import SourceUnavailable
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain
 
@@ -45,10 +46,6 @@ WHEEL_HZ = 1000
 WHEEL_CORNER_HZ = 20
 WHEEL_FILTER_ORDER = 8
 _RETRY_WAIT_S = 2.0
-
-
-class SourceUnavailable(RuntimeError):  # noqa: N818 - a state of the world, not an error of the caller
-    """The release cannot be reached: one line that says what is missing and how to give it."""
 
 
 @dataclass(frozen=True)
