@@ -7,7 +7,7 @@ import numpy as np
 
 from neurohorizon.conditions import OF_BEHAVIOUR, OF_ENCODERS
 from neurohorizon.config import Multimodal
-from neurohorizon.evaluation.conditions import score_conditions
+from neurohorizon.evaluation.conditions import Written, score_conditions
 from neurohorizon.evaluation.forecast_file import Forecast, write_forecast
 from neurohorizon.evaluation.repeats import forecast_psth
 from neurohorizon.session import Series, Session, write_session
@@ -214,9 +214,9 @@ def condition_of(
 
 def write_conditions_run(
     folder: Path, *, animals: int = 3, ibl: int = 2, seeds: tuple[int, ...] = (0, 1)
-) -> tuple[list[Path], list[Path], list[Path]]:
-    """Sessions, forecasts and scores of a made run; returns session, score and repeat files."""
-    sessions, scores, repeats = [], [], []
+) -> tuple[list[Path], list[Written]]:
+    """Sessions, forecasts and scores of a made run; returns session files and what scoring wrote."""
+    sessions, files = [], []
     for number in range(animals + ibl):
         made = make_conditions(number, movies=number < animals)
         name = made.session.session_id
@@ -234,15 +234,14 @@ def write_conditions_run(
             others = [folder / kind / f"{name}.h5" for kind in ("psth", "oracle")]
             forecast_psth(session=sessions[-1], task=folders[0] / "spikes.h5", code="", output=others[0])
             write_forecast(others[1], condition_of(made, "oracle"))
-        scores.append(folder / "scores" / f"{name}.parquet")
-        repeats.append(folder / "repeats" / f"{name}.parquet")
+        kinds = ("scores", "repeats", "example")
+        files.append(Written(**{kind: folder / kind / f"{name}.parquet" for kind in kinds}))
         score_conditions(
             session=sessions[-1],
             folders=folders,
             others=others,
             multimodal=MULTIMODAL,
             minimum_rate_hz=0.1,
-            scores=scores[-1],
-            repeats=repeats[-1],
+            output=files[-1],
         )
-    return sessions, scores, repeats
+    return sessions, files

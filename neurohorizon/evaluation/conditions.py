@@ -20,6 +20,7 @@ that any pooling is exact. A target bin has the stimulus that is on the screen a
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,18 @@ import pyarrow as pa
 
 from neurohorizon.config import Multimodal
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
-from neurohorizon.evaluation.repeats import MovieTargets, movie_targets, repeat_sums
+from neurohorizon.evaluation.repeats import MovieTargets, example_unit, movie_targets, phase_means, repeat_sums
 from neurohorizon.evaluation.scoring import ScoringError, require_the_same_task, write_sums
 from neurohorizon.inputs.signals import GRAY, movie_intervals, presented_images
 from neurohorizon.scores import Sums, sum_scores
 from neurohorizon.session import Session, read_session
 from neurohorizon.timeline import Intervals
 
+EXAMPLE_RULE = (
+    "first held-out session with a movie; the visual unit whose response in the reference window is most alike in odd "
+    "and even repeats"
+)
+"""How the unit of the example figure is chosen."""
 STIMULI = ("movie", "movie_heldout", "scenes", "gray", "other", "none")
 
 _IDENTITY = [
@@ -75,6 +81,67 @@ REPEATS = pa.schema(
         pa.field("total", pa.float64()),
     ]
 )
+EXAMPLES = pa.schema(
+    [
+        *(field for field in _IDENTITY if field.name not in ("stimulus", "units")),
+        pa.field("unit_id", pa.string()),
+        pa.field("movie", pa.string()),
+        pa.field("phase_ms", pa.float64()),  # where this part of the movie begins
+        pa.field("width_ms", pa.float64()),
+        pa.field("heldout", pa.bool_()),
+        pa.field("target_bins", pa.int64()),  # forecast bins that the means are over
+        pa.field("expected_hz", pa.float64()),
+        pa.field("observed_hz", pa.float64()),
+    ]
+)
+_EXAMPLE_US = 100_000  # width of the parts of a movie over which the example is averaged
+_VISUAL = ("VIS", "LGd", "LP")  # beginnings of acronyms; LP has subdivisions in some atlases
+
+
+def region_group(region: str) -> str:
+    """Group of a region by its Allen acronym.
+
+    Returns:
+        ``visual`` for areas of the visual cortex (VIS...) and thalamus (LGd, LP), ``non-visual`` for others, "" for a
+        region without a name.
+    """
+    if not region:
+        return ""
+    return "visual" if region.startswith(_VISUAL) else "non-visual"
+
+
+@dataclass(frozen=True)
+class Written:
+    """Files of one session that :func:`score_conditions` writes.
+
+    Attributes:
+        scores: Parquet file of ``SCORES``.
+        repeats: Parquet file of ``REPEATS``; without rows for a session that shows no movie.
+        example: Parquet file of ``EXAMPLES``, the response of one unit, chosen by ``EXAMPLE_RULE``; likewise.
+    """
+
+    scores: Path
+    repeats: Path
+    example: Path
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What the forecasts of a session are scored by.
+
+    Attributes:
+        reason: Why the session cannot be scored; None if it can.
+        scored: Whether a unit is scored, bool [unit].
+        stimulus: Stimulus of each target bin, str [window, horizon_bin].
+        targets: Target bins that show a movie; None where there is none.
+        example: Unit whose response is kept; None where there is none.
+    """
+
+    reason: str | None
+    scored: np.ndarray
+    stimulus: np.ndarray
+    targets: MovieTargets | None
+    example: int | None
 
 
 def score_conditions(
@@ -84,10 +151,9 @@ def score_conditions(
     others: Sequence[Path],
     multimodal: Multimodal,
     minimum_rate_hz: float,
-    scores: Path,
-    repeats: Path,
+    output: Written,
 ) -> None:
-    """Score every forecast of one session: its sums by region and stimulus, and those of its PSTH R2.
+    """Score every forecast of one session: its sums by region and stimulus, those of its PSTH R2, and an example.
 
     A session that was left out gives tables without rows, with the reason in their metadata.
 
@@ -97,54 +163,51 @@ def score_conditions(
         others: Further forecast files of it, such as the ceiling's.
         multimodal: Says which image sets are known and which parts of movies are held out.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
-        scores: Parquet file of ``SCORES`` to write.
-        repeats: Parquet file of ``REPEATS`` to write; without rows for a session that shows no movie.
+        output: Files to write.
 
     Raises:
         ScoringError: The forecasts differ in what they were asked, or one of them comes twice.
     """
     recording = read_session(session)
-    first, seen, reason = None, set(), None
-    tables, repeat_tables = [], []
+    first, task, seen = None, None, set()
+    parts = {SCORES: [], REPEATS: [], EXAMPLES: []}
     for path in [*(path for folder in folders for path in sorted(folder.glob("*.h5"))), *others]:
         forecast = read_forecast(path)
-        if first is None:
-            first = forecast
-            reason, scored, stimulus, targets = _task(recording, first, multimodal, minimum_rate_hz)
+        if task is None:
+            first, task = forecast, _task(recording, forecast, multimodal, minimum_rate_hz)
         require_the_same_task(first, forecast, path)
         name = (forecast.method, forecast.encoder, forecast.seed)
         if name in seen:
             raise ScoringError(f"{path} repeats {forecast.method!r} of encoder {forecast.encoder!r}, seed {name[2]}")
         seen.add(name)
-        if reason is None:
-            tables.append(_score(forecast, scored, stimulus))
-            if targets is not None:
-                repeat_tables.append(_compare(forecast, scored, targets))
-    if first is None:
+        if task.reason is None:
+            parts[SCORES].append(_score(forecast, task))
+        if task.targets is not None:
+            parts[REPEATS].append(_compare(forecast, task))
+        if task.example is not None:
+            parts[EXAMPLES].append(_respond(forecast, task))
+    if task is None:
         raise ScoringError("no forecast files were given; a session needs at least one to be scored")
-    for output, parts, schema in ((scores, tables, SCORES), (repeats, repeat_tables, REPEATS)):
-        write_sums(output, pa.concat_tables(parts) if parts else schema.empty_table(), first, left_out=reason)
+    for path, (schema, tables) in zip((output.scores, output.repeats, output.example), parts.items(), strict=True):
+        write_sums(path, pa.concat_tables(tables) if tables else schema.empty_table(), first, left_out=task.reason)
 
 
-def _task(
-    session: Session, forecast: Forecast, multimodal: Multimodal, minimum_rate_hz: float
-) -> tuple[str | None, np.ndarray, np.ndarray, MovieTargets | None]:
+def _task(session: Session, forecast: Forecast, multimodal: Multimodal, minimum_rate_hz: float) -> _Task:
     scored = np.exp(forecast.reference_log_rate) >= minimum_rate_hz * forecast.bin_us / 1e6
-    if forecast.left_out is not None:
-        return forecast.left_out, scored, np.zeros(0), None
-    if not scored.any():
-        return (
-            f"none of {scored.size} units reaches {minimum_rate_hz} Hz in the reference window",
-            scored,
-            np.zeros(0),
-            None,
-        )
+    reason = forecast.left_out
+    if reason is None and not scored.any():
+        reason = f"none of {scored.size} units reaches {minimum_rate_hz} Hz in the reference window"
+    if reason is not None:
+        return _Task(reason, scored, np.zeros((0, 0), str), None, None)
     bins = np.arange(forecast.target_mask.shape[1])
     centre_us = forecast.start_us[:, None] + bins * forecast.bin_us + forecast.bin_us // 2
     heldout = movie_intervals(session.stimuli, multimodal.heldout_movie_s)
     sets = multimodal.images.sets if multimodal.images else ()
     stimulus = stimulus_at(session.stimuli, centre_us, image_sets=sets, heldout=heldout)
-    return None, scored, stimulus, movie_targets(session, forecast, heldout)
+    targets = movie_targets(session, forecast, heldout)
+    visual = np.array([region_group(region) == "visual" for region in forecast.region.tolist()])
+    example = example_unit(session, scored & visual) if targets is not None else None
+    return _Task(None, scored, stimulus, targets, example)
 
 
 def stimulus_at(
@@ -174,10 +237,11 @@ def stimulus_at(
     return np.where((found == "movie") & heldout.contains(us), "movie_heldout", found)
 
 
-def _score(forecast: Forecast, scored: np.ndarray, stimulus: np.ndarray) -> pa.Table:
+def _score(forecast: Forecast, task: _Task) -> pa.Table:
+    scored = task.scored
     columns = {name: [] for name in SCORES.names}
     for name in STIMULI:
-        mask = forecast.target_mask & (stimulus == name)
+        mask = forecast.target_mask & (task.stimulus == name)
         rows = mask.any(axis=1)
         if not rows.any():
             continue
@@ -204,9 +268,10 @@ def _append_regions(columns: dict[str, list], forecast: Forecast, scored: np.nda
             columns[kind].extend(getattr(sums, kind)[:, inside].sum(axis=1).tolist())
 
 
-def _compare(forecast: Forecast, scored: np.ndarray, targets: MovieTargets) -> pa.Table:
+def _compare(forecast: Forecast, task: _Task) -> pa.Table:
+    scored = task.scored
     columns = {name: [] for name in REPEATS.names}
-    for sums in repeat_sums(targets, forecast):
+    for sums in repeat_sums(task.targets, forecast):
         for one in np.unique(forecast.region[scored]).tolist():
             inside = scored & (forecast.region == one)
             stimulus = "movie_heldout" if sums.heldout else "movie"
@@ -219,6 +284,29 @@ def _compare(forecast: Forecast, scored: np.ndarray, targets: MovieTargets) -> p
             }
             _append(columns, _identity(forecast, one, stimulus, int(inside.sum())) | values, 1)
     return pa.table([pa.array(columns[field.name], field.type) for field in REPEATS], schema=REPEATS)
+
+
+def _respond(forecast: Forecast, task: _Task) -> pa.Table:
+    targets, unit, per_hz = task.targets, task.example, forecast.bin_us / 1e6
+    weight, expected, observed = phase_means(targets, forecast)
+    # the movie that fills most of what is forecast
+    shown = targets.movie == np.argmax(np.bincount(targets.movie, weight))
+    place = targets.phase_us[shown] // _EXAMPLE_US
+    parts, part = np.unique(place, return_inverse=True)
+    bins = np.bincount(part, weight[shown])
+    columns = {name: [] for name in EXAMPLES.names}
+    names = {
+        name: value for name, value in _identity(forecast, forecast.region[unit], "", 0).items() if name in columns
+    }
+    movie = targets.movies[targets.movie[shown][0]]
+    constants = {"unit_id": forecast.unit_id[unit], "movie": movie, "width_ms": _EXAMPLE_US / 1000}
+    _append(columns, names | constants, parts.size)
+    columns["phase_ms"] = parts * _EXAMPLE_US / 1000
+    columns["heldout"] = np.bincount(part, targets.heldout[shown]) > 0
+    columns["target_bins"] = bins.astype(np.int64)
+    for name, values in (("expected_hz", expected), ("observed_hz", observed)):
+        columns[name] = np.bincount(part, weight[shown] * values[shown, unit]) / np.maximum(bins, 1) / per_hz
+    return pa.table([pa.array(columns[field.name], field.type) for field in EXAMPLES], schema=EXAMPLES)
 
 
 def _identity(forecast: Forecast, region: str, stimulus: str, units: int) -> dict[str, object]:

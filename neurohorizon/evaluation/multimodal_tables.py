@@ -7,8 +7,7 @@ scored on the same spikes. Rows without an encoder (``psth``, ``oracle``) are co
 encoder.
 
 ``stimulus`` is that of the target bin (:mod:`neurohorizon.evaluation.conditions`), ``movies`` are both kinds of movie
-bins, ``all`` is everything. ``region`` is a region, or ``all``, ``visual`` (the visual areas of cortex and thalamus in
-Allen acronyms: VIS..., LGd, LP) or ``non-visual`` (what has another name).
+bins, ``all`` is everything. ``region`` is a region, ``all``, or one of the groups ``visual`` and ``non-visual``.
 """
 
 import json
@@ -21,6 +20,7 @@ import pandas as pd
 
 from neurohorizon.conditions import CONDITIONS, NO_ENCODER
 from neurohorizon.config import Multimodal
+from neurohorizon.evaluation.conditions import region_group
 from neurohorizon.evaluation.repeats import PSTH, horizon_parts
 from neurohorizon.evaluation.scoring import left_out_reason
 from neurohorizon.evaluation.statistics import Estimate, bootstrap_mean, bootstrap_ratio, compare_paired, holm
@@ -52,7 +52,6 @@ ENCODERS = ("dinov2", "imagenet", "pixels")
 STIMULUS_ORDER = ("all", "movies", "movie", "movie_heldout", "scenes", "gray", "other")
 REGION_GROUPS = ("all", "visual", "non-visual")
 
-_VISUAL = ("VIS", "LGd", "LP")  # beginnings of acronyms; LP has subdivisions in some atlases
 _KEY = [*SESSION, "encoder", "condition", "class"]
 _ROW = ["source", "encoder", "condition", "class"]
 _GRID_S = 0.1  # grid on which behaviour is correlated with itself
@@ -144,13 +143,6 @@ def first_encoders(sums: pd.DataFrame, primary: str) -> dict[str, str]:
     """The encoder of each source whose conditions are shown: the run's first, else the one that it has."""
     named = sums[sums["encoder"] != ""].groupby("source", sort=False)["encoder"].unique()
     return {source: primary if primary in found else sorted(found)[0] for source, found in named.items()}
-
-
-def region_group(region: str) -> str:
-    """Group of a region: ``visual``, ``non-visual``, or "" where its name is not known."""
-    if not region:
-        return ""
-    return "visual" if region.startswith(_VISUAL) else "non-visual"
 
 
 def with_groups(sums: pd.DataFrame, *, regions: bool) -> pd.DataFrame:
@@ -432,6 +424,7 @@ def make_multimodal_tables(
     *,
     scores: Sequence[str | Path],
     repeats: Sequence[str | Path],
+    examples: Sequence[str | Path],
     sessions: Sequence[str | Path],
     multimodal: Multimodal,
     primary: str,
@@ -444,6 +437,7 @@ def make_multimodal_tables(
     Args:
         scores: Score files, one per fold and held-out session.
         repeats: Files of the sums of PSTH R2, likewise.
+        examples: Files of the response of one unit, likewise, in the order in which they are tried.
         sessions: Session files of the same sessions.
         multimodal: The experiment's configuration.
         primary: First image encoder of the run.
@@ -484,6 +478,7 @@ def make_multimodal_tables(
         "psth": r2_table(r2, first, resampling),
         "autocorrelation": autocorrelation_table(sessions, multimodal),
         "left_out": left_out_table(scores),
+        "example": example_table(examples, first),
         "encoders": encoder_table(sums, first, multimodal, weights),
     }
     for name, table in tables.items():
@@ -491,6 +486,22 @@ def make_multimodal_tables(
         write_table(tables[name], folder, name)
     with replacing(folder / "summary.txt") as path:
         path.write_text(format_multimodal(tables))
+
+
+def example_table(paths: Iterable[str | Path], primary: Mapping[str, str]) -> pd.DataFrame:
+    """Response of one unit to a movie: that of the first file which has one, seeds averaged.
+
+    Columns: fold, session, subject, lab, source, encoder (the source's first), condition, class, region, unit_id,
+    movie, phase_ms, width_ms, heldout, target_bins, expected_hz and observed_hz.
+    """
+    table = pd.DataFrame()
+    for path in paths:
+        table = pd.read_parquet(path)
+        if len(table):
+            break
+    table = table[table["encoder"].isin(["", *primary.values()])]
+    key = [*_KEY, "region", "unit_id", "movie", "phase_ms", "width_ms", "heldout", "target_bins"]
+    return table.groupby(key, sort=False)[["expected_hz", "observed_hz"]].mean().reset_index()
 
 
 def encoder_table(
@@ -520,7 +531,18 @@ class _Order:
     first: Mapping[str, str]
 
     def sorted(self, table: pd.DataFrame) -> pd.DataFrame:
-        by = ["source", "encoder", "stimulus", "region", "condition", "against", "series", "first_ms", "last_ms"]
+        by = [
+            "source",
+            "encoder",
+            "stimulus",
+            "region",
+            "condition",
+            "against",
+            "series",
+            "first_ms",
+            "last_ms",
+            "phase_ms",
+        ]
         by = [name for name in by if name in table] + [name for name in ("fold", "session") if name in table]
         if table.empty or "p_holm" in table:  # comparisons stay in the order in which they were declared
             return table

@@ -464,3 +464,30 @@ def _means_of(movie: np.ndarray, psth: np.ndarray, weight: np.ndarray) -> np.nda
         rows = movie == number
         means[rows] = (weight[rows, None] * psth[rows]).sum(axis=0) / max(weight[rows].sum(), 1.0)
     return means
+
+
+def example_unit(session: Session, candidates: np.ndarray) -> int | None:
+    """Choose the unit that answers a movie most alike from repeat to repeat, by the reference window alone.
+
+    Alike is the correlation of its mean rates in the odd and in the even repeats, smoothed, of the movie with the most
+    repeats.
+
+    Args:
+        session: The session.
+        candidates: Units to choose from, bool [unit].
+
+    Returns:
+        Row of the unit; None where there is no movie, or no two repeats of one in the reference window.
+    """
+    by_movie = _by_movie(find_repeats(session.stimuli))
+    if not by_movie or not candidates.any():
+        return None
+    movie = movie_counts(session, max(by_movie, key=len), session.splits.reference)
+    whole = np.flatnonzero(movie.seen.mean(axis=1) > 0.9)
+    if whole.size < 2:
+        return None
+    odd, even = (movie.smooth[whole[first::2], :, :-1].sum(axis=0, dtype=np.float64) for first in (0, 1))
+    odd, even = odd - odd.mean(axis=0), even - even.mean(axis=0)
+    scale = np.sqrt((odd**2).sum(axis=0) * (even**2).sum(axis=0))
+    alike = np.divide((odd * even).sum(axis=0), scale, out=np.full(scale.shape, -1.0), where=scale > 0)
+    return int(np.argmax(np.where(candidates, alike, -np.inf)))

