@@ -96,8 +96,8 @@ def test_a_column_that_does_not_vary_changes_nothing(tmp_path, embeddings):
     widened = []
     for one in embeddings:
         # the second differs by rounding alone, as a bias does after batches of different size
-        constant = np.full((len(one.summary), 2), 1000.1, np.float32)
-        constant[::2, 1] = np.nextafter(np.float32(1000.1), np.float32(2000))
+        constant = np.full((len(one.summary), 2), 1e6, np.float32)
+        constant[::2, 1] = np.nextafter(np.float32(1e6), np.float32(2e6))
         widened.append(replace(one, summary=np.concatenate([one.summary, constant], axis=1)))
     (tmp_path / "wide").mkdir()
     space = fit_image_space(write_all(tmp_path, embeddings), 8)
