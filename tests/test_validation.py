@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from neurohorizon.ingest.validation import (
     validate_session,
     write_report,
 )
+from neurohorizon.ingest.validation_figure import draw_report
 from neurohorizon.session import Series, Session, SessionError, left_out_session, write_session
 from neurohorizon.timeline import Intervals, split_domain, to_us
 
@@ -171,6 +173,61 @@ def test_trials_that_make_no_sense_are_found():
         "trials_overlap": 1,
         "trials_outside": 1,
     }
+
+
+def stimuli(**changes):
+    """Thirty stimuli of 2 s from 10 s on, a movie's frames and then scenes, by the screen's own clock."""
+    start = 10 + 2.00001 * np.arange(30)
+    table = {
+        "start": start,
+        "end": start + 2.00005,
+        "name": np.repeat(["natural_movie_one", "natural_scenes"], 15),
+        "image_set": np.repeat(["natural_movie_one", "natural_scenes"], 15),
+        "frame": np.arange(30),
+        "block": np.repeat([0, 1], 15),
+    }
+    return {**table, **changes}
+
+
+def test_a_session_with_stimuli_needs_no_trials():
+    session = clean(trials={}, stimuli=stimuli())
+    assert found(session) == {}
+    assert validate_session(session, timeline=TIMELINE, splits=SPLITS).summary["presentations"] == 30
+
+
+def test_stimuli_that_make_no_sense_are_found():
+    backwards = stimuli()["end"]
+    backwards[[3, 9]] -= 3
+    failed = np.where(np.arange(30) == 7, "invalid_presentation", stimuli()["name"])
+    overlapping = stimuli()["end"]
+    overlapping[4] += 1
+    for code, count, changes in (
+        ("stimuli_end_first", 2, {"end": backwards}),
+        ("stimuli_overlap", 1, {"end": overlapping}),
+        ("stimuli_invalid", 1, {"name": failed}),
+    ):
+        findings = found(clean(stimuli=stimuli(**changes)))
+        assert {name: finding.count for name, finding in findings.items()} == {code: count}
+
+
+def test_what_the_release_lacks_is_reported():
+    findings = found(clean(provenance={"missing": '["pupil", "running_speed"]'}))
+    assert findings["missing"].message == "the release lacks pupil, running_speed"
+    assert found(clean(provenance={"missing": "[]"})) == {}
+
+
+def test_the_picture_names_what_was_on_the_screen(tmp_path):
+    gray = np.where(np.arange(30) % 15 < 2, "gray", stimuli()["image_set"])
+    texts = {}
+    for name, shown in (("with", stimuli(image_set=gray)), ("without", {})):
+        session = clean(stimuli=shown)
+        report = validate_session(session, timeline=TIMELINE, splits=SPLITS)
+        with matplotlib.rc_context({"svg.fonttype": "none"}):
+            draw_report(tmp_path / f"{name}.svg", session, report)
+        texts[name] = (tmp_path / f"{name}.svg").read_text()
+    for words in ("on the screen", "natural movie one", "natural scenes", "gray"):
+        assert f">{words}<" in texts["with"]
+        assert f">{words}<" not in texts["without"]
 
 
 def test_what_ingest_repaired_is_reported():

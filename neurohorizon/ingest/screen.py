@@ -5,13 +5,10 @@ photographs have something to say about them. The movie is a sequence of shots: 
 photograph; scenes are single views of the same photographs at other places.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
-from skimage import data
-from skimage.color import rgb2gray, rgba2rgb
 
 HEIGHT_PX, WIDTH_PX = 120, 240
 """Size of the templates; twice as wide as high, as in the release."""
@@ -26,17 +23,9 @@ PLACES = (2, 4)
 SHOT_S = (1.0, 2.5)
 """Shortest and longest time between two cuts of the movie."""
 
-_PHOTOGRAPHS: tuple[Callable[[], np.ndarray], ...] = (
-    data.astronaut,
-    data.camera,
-    data.chelsea,
-    data.coffee,
-    data.rocket,
-    data.coins,
-    data.gravel,
-    data.brick,
-    data.hubble_deep_field,
-)
+PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee", "rocket", "coins", "gravel", "brick", "hubble_deep_field")
+"""Those of ``skimage.data`` that the package holds itself, so that nothing is downloaded."""
+
 _WAVELENGTHS_PX = (12.0, 30.0)
 
 
@@ -51,15 +40,13 @@ class View:
 
 def photographs() -> list[np.ndarray]:
     """Gray photographs, brightness 0 to 1, [y, x] each."""
-    gray = []
-    for load in _PHOTOGRAPHS:
-        photograph = load()
-        if photograph.ndim == 3:
-            photograph = rgb2gray(rgba2rgb(photograph) if photograph.shape[2] == 4 else photograph)
-        else:
-            photograph = photograph / 255.0
-        gray.append(photograph.astype(np.float32))
-    return gray
+    # scikit-image comes with AllenSDK; what only names sessions or draws rates need not have it
+    from skimage import data
+    from skimage.color import rgb2gray
+    from skimage.util import img_as_float
+
+    pictures = [img_as_float(getattr(data, name)()) for name in PHOTOGRAPHS]
+    return [rgb2gray(picture) if picture.ndim == 3 else picture for picture in pictures]
 
 
 def natural_movie(frames: int, *, rng: np.random.Generator) -> np.ndarray:

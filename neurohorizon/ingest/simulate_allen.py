@@ -32,7 +32,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy.signal import lfilter
-from skimage.io import imsave
 
 from neurohorizon.config import SimulatedAllen, Timeline
 from neurohorizon.ingest.screen import (
@@ -275,6 +274,8 @@ def make_templates(simulated: SimulatedAllen, *, seed: int) -> Templates:
 
 
 def _write_templates(folder: Path, templates: Templates) -> None:
+    from skimage.io import imsave
+
     movies, scenes = folder / "natural_movie_templates", folder / "natural_scene_templates"
     movies.mkdir()
     scenes.mkdir()

@@ -30,6 +30,10 @@ SERIES_PAUSE_S = 1.0
 """Shortest pause between two samples of a behaviour series that is reported ..."""
 SERIES_PAUSE_STEPS = 10
 """... if it is so many times the usual step."""
+OVERLAP_S = 1e-4
+"""Stimuli that overlap by less are taken to follow one another: their times come from a clock of its own."""
+INVALID_STIMULUS = "invalid_presentation"
+"""AllenSDK's name of stimuli during which the screen failed."""
 LOST_UNIT_SPIKES = 50
 """A unit with so many spikes, all in one half of the valid time, appeared or was lost on the way."""
 
@@ -139,6 +143,7 @@ def _summary(session: Session, timeline: Timeline) -> dict[str, float]:
         "units": session.n_units,
         "spikes": len(session.spike_times_us),
         "trials": len(session.trials["start"]),
+        "presentations": len(session.stimuli["start"]),
         "intervals": len(session.domain),
         "valid_s": session.domain.duration_us / MICROSECONDS,
         **{f"{name}_s": part.duration_us / MICROSECONDS for name, part in parts.items()},
@@ -302,7 +307,8 @@ def _tables(session: Session) -> Iterator[Finding]:
             message = f"{name} spans {covered:.0%} of the valid time"
             yield Finding("behaviour_short", "warning", message, 1)
     start, end = session.trials["start"], session.trials["end"]
-    if not len(start):
+    shown, over = session.stimuli["start"], session.stimuli["end"]
+    if not len(start) and not len(shown):
         yield Finding("no_trials", "warning", "no trials table", 1)
     for code, message, wrong in (
         ("trials_end_first", "trials that end before they start: {}", end < start),
@@ -311,6 +317,17 @@ def _tables(session: Session) -> Iterator[Finding]:
             "trials_outside",
             "trials that start outside valid time: {}",
             ~session.domain.contains(to_us(start)),
+        ),
+        ("stimuli_end_first", "stimuli that end before they start: {}", over < shown),
+        (
+            "stimuli_overlap",
+            "stimuli that start before the one before ends: {}",
+            shown[1:] < over[:-1] - OVERLAP_S,
+        ),
+        (
+            "stimuli_invalid",
+            "stimuli that the release declares invalid, whose image is then not known: {}",
+            session.stimuli["name"] == INVALID_STIMULUS,
         ),
     ):
         count = int(np.count_nonzero(wrong))
@@ -322,6 +339,9 @@ def _tables(session: Session) -> Iterator[Finding]:
 
 
 def _notes(session: Session) -> Iterator[Finding]:
+    missing = json.loads(session.provenance.get("missing") or "[]")
+    if missing:
+        yield Finding("missing", "warning", f"the release lacks {', '.join(missing)}", len(missing))
     for note in session.provenance.get("notes", "").splitlines():
         # what the tables themselves show is said above
         if note not in ("no trials table", "no behaviour series"):

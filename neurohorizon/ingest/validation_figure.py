@@ -28,6 +28,8 @@ DRAWN_PAUSES = 40
 
 # colours of Wong (2011), told apart by colour-blind readers too
 _PART_COLOURS = {"reference": "#56B4E9", "test": "#D55E00", "train": "#009E73", "validation": "#E69F00"}
+_STIMULUS_COLOURS = ("#0072B2", "#CC79A7", "#F0E442", "#56B4E9", "#D55E00", "#009E73", "#E69F00")
+_GRAY_SCREEN = "#BBBBBB"
 _INK = "#222222"
 
 
@@ -65,7 +67,8 @@ def draw_report(path: str | Path, session: Session, report: Report) -> None:
     figure = Figure(figsize=(11, 8.2), layout="constrained")
     FigureCanvasAgg(figure)
     if report.left_out is None:
-        grid = figure.add_gridspec(4, 2, height_ratios=[0.7, 2.2, 2.8, 1.8], width_ratios=[1, 1.7])
+        parts_height = 1.3 if len(session.stimuli["start"]) else 0.7
+        grid = figure.add_gridspec(4, 2, height_ratios=[parts_height, 2.2, 2.8, 1.8], width_ratios=[1, 1.7])
         over_time = figure.add_subplot(grid[1, :])
         _draw_parts(figure.add_subplot(grid[0, :], sharex=over_time), session)
         _draw_population_rate(over_time, session)
@@ -93,10 +96,33 @@ def _draw_parts(axes: Axes, session: Session) -> None:
             label = f"{name}, {part.duration_us / MICROSECONDS:.0f} s"
             box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
             axes.text((start_s + stop_s) / 2, row, label, ha="center", va="center", fontsize=8, color=_INK, bbox=box)
-    axes.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    labels = [label for label, _ in rows]
+    if len(session.stimuli["start"]):
+        _draw_stimuli(axes, session, row=len(labels))
+        labels.append("on the screen")
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.tick_params(bottom=False, labelbottom=False, left=False)
     axes.spines[:].set_visible(False)
+
+
+def _draw_stimuli(axes: Axes, session: Session, *, row: int) -> None:
+    """Runs of the same stimulus as bars, the gray screen in gray, all named in a legend."""
+    stimuli = session.stimuli
+    names = np.where(stimuli["image_set"] == "gray", "gray", stimuli["name"])
+    first = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])
+    last = np.r_[first[1:], len(names)] - 1
+    shown = [name for name in dict.fromkeys(names[first].tolist()) if name != "gray"]
+    colours = {name: _STIMULUS_COLOURS[index % len(_STIMULUS_COLOURS)] for index, name in enumerate(shown)}
+    for name, colour in [*colours.items(), ("gray", _GRAY_SCREEN)]:
+        runs = [
+            (float(stimuli["start"][begin]), float(stimuli["end"][end] - stimuli["start"][begin]))
+            for begin, end in zip(first, last, strict=True)
+            if names[begin] == name
+        ]
+        if runs:
+            axes.broken_barh(runs, (row - 0.4, 0.8), color=colour, linewidth=0, label=name.replace("_", " "))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6, fontsize=7, frameon=False)
 
 
 def _draw_population_rate(axes: Axes, session: Session) -> None:
