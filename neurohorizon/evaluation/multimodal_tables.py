@@ -145,6 +145,12 @@ def first_encoders(sums: pd.DataFrame, primary: str) -> dict[str, str]:
     return {source: primary if primary in found else sorted(found)[0] for source, found in named.items()}
 
 
+def shown_encoder(table: pd.DataFrame) -> str:
+    """The encoder of a run's tables whose models were used under all conditions: the one that has the controls."""
+    found = table.loc[table["condition"] == "behaviour_shifted", "encoder"]
+    return str(found.iloc[0]) if len(found) else ""
+
+
 def with_groups(sums: pd.DataFrame, *, regions: bool) -> pd.DataFrame:
     """Add the rows of groups: of all stimuli and of both kinds of movie, and of groups of regions.
 

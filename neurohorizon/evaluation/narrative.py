@@ -21,7 +21,8 @@ _NAMES = {
     "neurohorizon": "NeuroHorizon",
     "oracle": "the oracle",
 }
-_FEW_ANIMALS = 6  # below, no sign-flip p can reach 0.05
+FEW_ANIMALS = 6
+"""With fewer animals no p of a sign-flip test can reach 0.05."""
 
 
 def describe_data(summary: pd.DataFrame, left_out: pd.DataFrame) -> str:
@@ -36,7 +37,7 @@ def describe_data(summary: pd.DataFrame, left_out: pd.DataFrame) -> str:
         sentences.append(f"{counted(len(left_out), 'session')} could not be used (listed at the end).")
     if animals == 1:
         sentences.append("One animal gives no interval: the means below describe it and nothing beyond it.")
-    elif animals < _FEW_ANIMALS:
+    elif animals < FEW_ANIMALS:
         sentences.append(
             f"With {animals} animals the intervals are coarse and no test by animal can give a p below "
             f"{2.0 ** (1 - animals):.2g}, whatever the data: they show whether the animals agree."
@@ -52,7 +53,7 @@ def describe_result(summary: pd.DataFrame) -> str:
     row = shown.loc[FORECASTER]
     text = (
         f"NeuroHorizon scores **{row['bits_per_spike']:+.3f} bits/spike** over the reference-window mean rate, as "
-        f"a mean over sessions ({_interval(row)}; all spikes pooled: {row['pooled']:+.3f}). "
+        f"a mean over sessions ({interval_text(row)}; all spikes pooled: {row['pooled']:+.3f}). "
         f"{_against_zero(row, 'the null')}"
     )
     share = row.get("share_of_oracle", np.nan)
@@ -70,8 +71,8 @@ def describe_comparison(row: pd.Series) -> str:
     first, second = _name(row["method"]), _name(row["against"])
     direction = "gains" if row["difference"] >= 0 else "loses"
     text = (
-        f"Against **{second}**, {first} {direction} {abs(row['difference']):.3f} bits/spike ({_interval(row)}), better "
-        f"in {row['sessions_better']} of {counted(row['sessions'], 'session')} and {row['animals_better']} of "
+        f"Against **{second}**, {first} {direction} {abs(row['difference']):.3f} bits/spike ({interval_text(row)}), "
+        f"better in {row['sessions_better']} of {counted(row['sessions'], 'session')} and {row['animals_better']} of "
         f"{counted(row['animals'], 'animal')}"
     )
     if not np.isnan(row["p_holm"]):
@@ -128,7 +129,8 @@ def _name(method: str) -> str:
     return _NAMES.get(method, method.replace("_", " "))
 
 
-def _interval(row: pd.Series) -> str:
+def interval_text(row: pd.Series) -> str:
+    """A row's interval in words."""
     if np.isnan(row["lower"]) or np.isnan(row["upper"]):
         return "no interval"
     return f"{row['interval']:.0%} interval {format_interval(row['lower'], row['upper'])}"
@@ -141,6 +143,6 @@ def _against_zero(row: pd.Series, reference: str) -> str:
         return f"The interval includes zero: it **cannot be told apart** from {reference}."
     verdict = "better" if row["lower"] > 0 else "**worse**"
     scope = ""
-    if row["animals"] < _FEW_ANIMALS:
+    if row["animals"] < FEW_ANIMALS:
         scope = f" in these {row['animals']} animals, which are too few to speak for others"
     return f"The interval excludes zero: it is {verdict} than {reference}{scope}."
