@@ -9,13 +9,20 @@ localrules:
     all,
     cross_session,
     figures,
+    multimodal,
     cohorts,
 
 
 rule all:
     input:
         CROSS_SESSION,
+        multimodal_targets,
         validation_pictures,
+
+
+rule multimodal:
+    input:
+        multimodal_targets,
 
 
 include: "rules/cohort.smk"
@@ -26,3 +33,9 @@ include: "rules/training.smk"
 include: "rules/forecast.smk"
 include: "rules/evaluation.smk"
 include: "rules/figures.smk"
+
+
+if CONFIG.multimodal:
+
+    include: "rules/multimodal.smk"
+    include: "rules/multimodal_evaluation.smk"

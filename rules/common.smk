@@ -203,6 +203,17 @@ def _heldout(pattern: str, **values) -> list[str]:
     ]
 
 
+def truths(source: str) -> list[str]:
+    """Files of the true rates of the held-out sessions of a source."""
+    rows = {one.session for fold in folds(cohort()) for one in heldout_sessions(cohort(), fold) if one.source == source}
+    return [f"{RESULTS}/truth/{session}.h5" for session in sorted(rows)]
+
+
+def multimodal_targets(wildcards) -> list[str]:
+    """What the multimodal experiment makes, where the configuration has it."""
+    return MULTIMODAL if CONFIG.multimodal else []
+
+
 def all_scores(wildcards) -> list[str]:
     """Score tables of all held-out sessions of all folds."""
     return _heldout(f"{RESULTS}/scores/{{fold}}/{{session}}.parquet")

@@ -2,13 +2,6 @@
 SIMULATED_RELEASE = [CONFIG.sources.ibl.folder] if CONFIG.sources.simulated else []
 SIMULATED_ALLEN_RELEASE = [CONFIG.sources.allen.folder] if CONFIG.sources.simulated_allen else []
 
-
-def truths(source: str) -> list[str]:
-    """Files of the true rates of the held-out sessions of a source."""
-    rows = {one.session for fold in folds(cohort()) for one in heldout_sessions(cohort(), fold) if one.source == source}
-    return [f"{RESULTS}/truth/{session}.h5" for session in sorted(rows)]
-
-
 if CONFIG.sources.simulated:
 
     rule simulate_release:
