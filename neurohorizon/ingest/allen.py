@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import h5py
@@ -49,6 +50,7 @@ GRAY_SIDE_PX = (120, 240)
 _MOVIE_NAME = re.compile(r"(natural_movie_(?:one|three))(?:_more_repeats)?")
 _ORIENTED = re.compile(r"(drifting|static)_gratings.*")
 _RETRY_WAIT_S = 5.0
+_BROKEN = (OSError, ValueError, KeyError, EOFError)  # what readers raise
 
 
 def download_session(row: Row, *, source: AllenSource, manifest: Path) -> None:
@@ -63,7 +65,8 @@ def download_session(row: Row, *, source: AllenSource, manifest: Path) -> None:
 
     Raises:
         SessionError: The session is not in the release, is another animal's, or its file cannot be read.
-        SourceUnavailable: A file is not in the folder (local), or the archive cannot be reached (remote).
+        SourceUnavailable: A file is not in the folder (local), the archive cannot be reached (remote), or a table of
+            the release cannot be read.
     """
     cache = _Cache(source)
     session_id = _session_id(row)
@@ -137,20 +140,11 @@ class _Cache:
         return self._have(Path(self._cache.get_cache_path(None, name)), fetch, _write_table, check=pd.read_csv)
 
     def session(self, session_id: int) -> Path:
-        """The NWB file of a session.
-
-        Raises:
-            SessionError: It is not readable.
-        """
+        """The NWB file of a session; one that cannot be read is the session's fault."""
         path = Path(self._cache.get_cache_path(None, self._cache.SESSION_NWB_KEY, session_id, session_id))
         fetch = partial(self._cache.fetch_api.get_session_data, session_id)
-        try:
-            return self._have(path, fetch, self._write_stream, check=partial(_check_recording, session_id))
-        except (OSError, KeyError, ValueError) as error:
-            raise SessionError(
-                f"session {session_id}: {path.name} cannot be read ({error}); it may be cut short: put the file back, "
-                "or delete it and set sources.allen.mode to remote to download it again"
-            ) from error
+        check = partial(_check_recording, session_id)
+        return self._have(path, fetch, self._write_stream, check=check, fault=SessionError)
 
     def movie(self, number: int) -> np.ndarray:
         """Frames of a movie, [frame, y, x]."""
@@ -167,10 +161,29 @@ class _Cache:
     def _write_stream(self, path: Path, stream: Any) -> None:
         self._cache.stream_writer(str(path), stream)
 
-    def _have(self, path: Path, fetch: Callable, write: Callable, *, check: Callable) -> Path:
-        """A file of the cache, fetched if it is not there; one that is there is never touched."""
+    def _have(
+        self,
+        path: Path,
+        fetch: Callable,
+        write: Callable,
+        *,
+        check: Callable,
+        fault: type[Exception] = SourceUnavailable,
+    ) -> Path:
+        """A file of the cache, fetched if it is not there; one that is there is never touched.
+
+        Raises:
+            SourceUnavailable: It is not there, and cannot be had.
+            Exception: ``fault``, where it is there and cannot be read.
+        """
         if path.is_file():
-            check(path)
+            try:
+                check(path)
+            except _BROKEN as error:
+                raise fault(
+                    f"{path.name} cannot be read ({error}); it may be cut short: put the file back, or delete it and "
+                    "set sources.allen.mode to remote to download it again"
+                ) from error
             return path
         if self.source.mode == "local":
             raise SourceUnavailable(
@@ -184,8 +197,8 @@ class _Cache:
                     write(temporary, fetch())
                     check(temporary)
                 return path
-            except (OSError, ValueError, KeyError, EOFError) as error:
-                failure = f"{type(error).__name__}: {error}"
+            except Exception as error:  # AllenSDK and the network raise what they please
+                failure = shorten(f"{type(error).__name__}: {error}", 200)
         raise SourceUnavailable(
             f"{path.name} could not be had from {self.release} in {self.source.download_attempts} attempts "
             f"({failure}); check the network and run again: finished files are kept"
@@ -451,20 +464,17 @@ def export_images(image_set: str, *, source: AllenSource, output: Path) -> None:
         output: File of :func:`neurohorizon.images.write_images`.
 
     Raises:
-        SessionError: There is no such set, or a template cannot be read.
-        SourceUnavailable: See :func:`download_session`.
+        SessionError: There is no such set.
+        SourceUnavailable: A template is not in the folder, cannot be read, or cannot be had.
     """
     known = ("gray", *MOVIES, "natural_scenes")
     if image_set not in known:
         raise SessionError(f"multimodal.images.sets names {image_set!r}; the release has {', '.join(known)}")
-    try:
-        if image_set == "gray":
-            images = np.full((1, *GRAY_SIDE_PX), GRAY, np.uint8)
-        elif image_set == "natural_scenes":
-            cache = _Cache(source)
-            images = np.stack([cache.scene(number) for number in range(SCENES)])
-        else:
-            images = _Cache(source).movie(MOVIES[image_set])
-    except (ValueError, OSError) as error:
-        raise SessionError(f"a template of {image_set} cannot be read ({error}); put the file back") from error
+    if image_set == "gray":
+        images = np.full((1, *GRAY_SIDE_PX), GRAY, np.uint8)
+    elif image_set == "natural_scenes":
+        cache = _Cache(source)
+        images = np.stack([cache.scene(number) for number in range(SCENES)])
+    else:
+        images = _Cache(source).movie(MOVIES[image_set])
     write_images(output, ImageSet(name=image_set, images=np.ascontiguousarray(images)))

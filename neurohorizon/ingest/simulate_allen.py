@@ -73,7 +73,7 @@ MARGIN_S = 8.0
 """Recorded before the first stimulus and after the last."""
 INVALID_S = (30.0, 36.0)
 """From the first stimulus of the first session on: all probes failed. Spikes of the span are partly lost."""
-BAD_SCREEN_S = (31.0, 31.4)
+BAD_SCREEN_S = (15.0, 15.4)
 """From the first stimulus of the second session on: the screen failed; spikes are good."""
 RUNNING_HZ, PUPIL_HZ = 60.0, 30.0
 CHANNELS = 96
@@ -124,7 +124,7 @@ class SimulatedAllenSession:
     @property
     def has_pupil(self) -> bool:
         """Whether the eye was tracked."""
-        return self.index % 4 != 3
+        return self.index % 3 != 2
 
 
 @dataclass(frozen=True)
