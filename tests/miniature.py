@@ -1,23 +1,40 @@
 """The demo in small: the same rules, two labs, minutes of recording and seconds of training."""
 
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
+import torch
 import yaml
+from transformers import Dinov2Config, Dinov2Model
 
 from neurohorizon.cohort import Row, write_cohort
 from neurohorizon.config import Config, parse_config
 from neurohorizon.ingest.simulate import simulated_sessions
 
-HELD_OUT = ("SIM-102", "SIM-202")
+HELD_OUT = ("SIM-102", "SIM-202", "SIM-A03")
 GHOST = "ghost_1999-01-01"
 """A session of the cohort that the release does not have."""
+
+DINOV2 = "weights/dinov2"
+"""Folder in the copy with a tiny DINOv2 of random weights."""
 
 CHANGES = {
     "run": {"name": "miniature", "results": "results/miniature"},
     "cohort": {"table": "config/cohorts/miniature.tsv", "on_fatal": "leave_out"},
     "sources": {
         "ibl": {"folder": "results/miniature/release"},
+        "allen": {"folder": "results/miniature/release_allen"},
+        "simulated_allen": {
+            "animals": 3,
+            "units": [10, 14],
+            "blocks": 3,
+            "movie_s": 6.0,
+            "movie_repeats": 3,
+            "scenes": 10,
+            "gratings": 1,
+            "latents": 3,
+        },
         "simulated": {
             "labs": 2,
             "animals_per_lab": 2,
@@ -32,7 +49,7 @@ CHANGES = {
     "model": {
         "width": 16,
         "heads": 2,
-        "encoder_layers": 1,
+        "encoder_layers": 2,
         "latents_per_window": 4,
         "head_width": 16,
         "history_edges_bins": [1, 4, 10],
@@ -48,6 +65,16 @@ CHANGES = {
         "threads": 1,
     },
     "baselines": {"trailing_bins": [5, 10], "shrinkage": [0.0, 0.5], "gamma_shape": [1.0], "gamma_discount": [0.95]},
+    "multimodal": {
+        "behaviour_delay_bins": 2,
+        "behaviour_span_edges_bins": [2, 8],
+        "image_span_edges_bins": [2, 5],
+        "token_bins": 2,
+        "images": {"encoders": ["dinov2", "pixels"], "dinov2": DINOV2, "side_px": 28, "pixels_px": 8, "components": 6},
+        "heldout_movie_s": [[2.0, 3.0]],
+        "behaviour_shift_s": 10.0,
+        "steps": 20,
+    },
     "evaluation": {"bootstrap_draws": 200, "example_units": 8},
 }
 
@@ -64,6 +91,7 @@ def write_miniature(root: Path, **changes: dict) -> Path:
         _merge(values, change)
     config = parse_config(values)
     write_cohort(root / config.cohort.table, _rows(config))
+    write_tiny_dinov2(root / DINOV2)
     path = root / "config" / "miniature.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
@@ -75,6 +103,13 @@ def _merge(values: dict, change: dict) -> None:
             _merge(values[key], value)
         else:
             values[key] = value
+
+
+def write_tiny_dinov2(folder: Path) -> None:
+    """Write a DINOv2 of random weights, two small layers of it, as ``transformers`` keeps networks."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_ratio": 2, "image_size": 56}
+    Dinov2Model(Dinov2Config(**sizes)).save_pretrained(folder)
 
 
 def _rows(config: Config) -> list[Row]:
@@ -92,5 +127,20 @@ def _rows(config: Config) -> list[Row]:
         )
         for one in simulated_sessions(config.sources.simulated)
     ]
+    # names and dates as the simulator gives them, whose packages are not those of the tests
+    allen = [
+        Row(
+            session=str(700000001 + index),
+            source="allen",
+            subject=f"SIM-A{index + 1:02d}",
+            lab="allen",
+            date=(date(2019, 1, 14) + timedelta(days=5 * index)).isoformat(),
+            role="heldout" if index == 2 else "train",
+            fold="unseen" if index == 2 else "",
+            why="",
+            extras={},
+        )
+        for index in range(config.sources.simulated_allen.animals)
+    ]
     ghost = {"session": GHOST, "subject": "ghost", "date": "1999-01-01", "role": "train", "fold": ""}
-    return [*rows, replace(rows[0], **ghost)]
+    return [*rows, *allen, replace(rows[0], **ghost)]
