@@ -302,7 +302,7 @@ def _respond(forecast: Forecast, task: _Task) -> pa.Table:
     constants = {"unit_id": forecast.unit_id[unit], "movie": movie, "width_ms": _EXAMPLE_US / 1000}
     _append(columns, names | constants, parts.size)
     columns["phase_ms"] = parts * _EXAMPLE_US / 1000
-    columns["heldout"] = np.bincount(part, targets.heldout[shown]) > 0
+    columns["heldout"] = np.bincount(part, weight[shown] * targets.heldout[shown]) > bins / 2
     columns["target_bins"] = bins.astype(np.int64)
     for name, values in (("expected_hz", expected), ("observed_hz", observed)):
         columns[name] = np.bincount(part, weight[shown] * values[shown, unit]) / np.maximum(bins, 1) / per_hz

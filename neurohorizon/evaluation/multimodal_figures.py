@@ -225,8 +225,8 @@ def _region_panel(axes: Axes, regions: pd.DataFrame) -> None:
         axes.axvline(visual - 0.5, color=LIGHT_GREY, linewidth=0.8)
         for place, text, side in ((visual - 0.56, "visual", "right"), (visual - 0.44, "non-visual", "left")):
             corner = {"xycoords": ("data", "axes fraction"), "va": "top", "fontsize": 6.5, "color": GREY}
-            axes.annotate(text, (place, 0.99), ha=side, **corner)
-    axes.legend(loc="upper right", bbox_to_anchor=(1.0, 0.93), handlelength=1.2)
+            axes.annotate(text, (place, 0.88), ha=side, **corner)
+    _legend_above(axes, share=0.25, columns=3)
 
 
 def _is_elsewhere(region: str) -> bool:
@@ -344,7 +344,7 @@ def _psth_panel(axes: Axes, example: pd.DataFrame) -> None:
         if name in lines:
             colour, dashes, _ = _LOOKS[name]
             label = f"{CONDITION_LABELS[name]} ({lines[name]['class'].iloc[0]})"
-            width = 1.7 if name == "image_ahead" else 1.1
+            width = 1.3 if name == "image_ahead" else 0.9
             values, edges = _staircase(lines[name], "expected_hz")
             axes.stairs(values, edges, color=colour, linestyle=dashes, linewidth=width, label=label, **steps)
     axes.set_xlim(0, (observed["phase_ms"].max() + observed["width_ms"].iloc[0]) / 1000)

@@ -78,7 +78,7 @@ def describe_ceiling(gain: pd.DataFrame) -> str:
     if repeats is not None and ahead is not None:
         order = "more" if ahead["gain"] > repeats["gain"] else "less"
         sentences.append(
-            f"In visual regions during movies the gain with {_NAMES['image_ahead']} is {ahead['gain']:+.3f} bits/spike, "
+            f"In visual regions during movies {_NAMES['image_ahead']} gain {ahead['gain']:+.3f} bits/spike, "
             f"{order} than with all other repeats of the movie in the same session ({repeats['gain']:+.3f})."
         )
     return " ".join(sentences) or "There is no ceiling to compare with: the rates are not known."
@@ -138,8 +138,9 @@ def describe_control(autocorrelation: pd.DataFrame) -> str:
         return "No session that was forecast has behaviour."
     shift_s = autocorrelation["shift_s"].iloc[0]
     still = autocorrelation[~(autocorrelation["at_shift"] < _FORGOTTEN)]
+    mean = autocorrelation["at_shift"].mean()
     text = (
-        f"Behaviour is shifted by {shift_s:g} s. Its autocorrelation there is {autocorrelation['at_shift'].mean():.2f}, "
+        f"Behaviour is shifted by {shift_s:g} s. Its autocorrelation there is {mean:.2f}, "
         f"the mean of {len(autocorrelation)} series of sessions"
     )
     if len(still):

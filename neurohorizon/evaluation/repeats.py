@@ -10,7 +10,8 @@ and drawn to the unit's reference mean as by a gamma prior: ``(strength * mean +
 unit's strength is the one of ``STRENGTHS`` with which the repeats of the reference window forecast each other best.
 Elsewhere it is the reference mean.
 
-**PSTH R2** compares means over repeats, by phase in bins of the timeline's width. With ``n`` target bins at a phase,
+**PSTH R2** compares means over repeats in steps of phase of ``R2_PHASE_US``: finer ones hold hardly any spikes of few
+repeats. A target bin belongs to the step that holds its centre. With ``n`` target bins in a step,
 ``1 - sum(n * (observed - forecast) ** 2) / sum(n * (observed - mean of observed) ** 2)``, sums over phases and units; a
 unit's squares are divided by its reference mean, the variance of its counts if they were Poisson, so that units of
 all rates weigh alike. It is taken against two things:
@@ -45,6 +46,8 @@ from neurohorizon.timeline import Intervals, to_us
 PSTH = "psth"
 PHASE_STEP_US = 5_000
 SMOOTHING_US = 20_000
+R2_PHASE_US = 100_000
+"""Width of the steps of phase over which PSTH R2 is taken."""
 STRENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 1e9)
 """Weights of the reference mean, in repeats; the last leaves nothing else."""
 HORIZON_EDGES_MS = (100.0, 200.0, 500.0, 1000.0)
@@ -302,7 +305,7 @@ class MovieTargets:
     Attributes:
         window: Window of each bin, [target].
         bin: Its horizon bin, [target].
-        cell: Its cell: movie, phase in whole bins, and whether the movie is held out there, [target].
+        cell: Its cell: movie, step of phase, and whether the movie is held out there, [target].
         movie: Movie of each cell, by its place in ``movies``, [cell].
         movies: Names of the movies.
         phase_us: Where the phases of each cell begin, microseconds, [cell].
@@ -341,7 +344,7 @@ def movie_targets(session: Session, forecast: Forecast, heldout: Intervals) -> M
     for number, repeats in enumerate(by_movie):
         for repeat in repeats:
             here = np.flatnonzero((centre_us >= repeat.time_us[0]) & (centre_us < repeat.time_us[-1]))
-            phase = (repeat.phase_at(centre_us[here]) // bin_us).astype(np.int64)
+            phase = (repeat.phase_at(centre_us[here]) // R2_PHASE_US).astype(np.int64)
             target.append(here)
             keys.append(np.stack([np.full(here.size, number), phase, heldout.contains(centre_us[here])], axis=1))
     if not sum(map(len, target)):
@@ -355,19 +358,20 @@ def movie_targets(session: Session, forecast: Forecast, heldout: Intervals) -> M
     for number, repeats in enumerate(by_movie):
         counts = movie_counts(session, repeats, session.domain.without(session.splits.test))
         rows = cells[:, 0] == number
-        first_us = cells[rows, 1] * float(bin_us)
-        found = _between(counts.raw.sum(axis=0), first_us, first_us + bin_us)
+        first_us = cells[rows, 1] * float(R2_PHASE_US)
+        found = _between(counts.raw.sum(axis=0), first_us, first_us + R2_PHASE_US)
         seen = found[:, -1:] * (PHASE_STEP_US / bin_us)
         other[rows] = np.divide(found[:, :-1], seen, out=np.full((rows.sum(), len(mean)), np.nan), where=seen > 0.5)
-        found = _between(counts.smooth.sum(axis=0), first_us, first_us + bin_us)
-        expected[rows] = _shrunk(found, mean=mean, strength=strength, bin_us=bin_us)
+        found = _between(counts.smooth.sum(axis=0), first_us, first_us + R2_PHASE_US)
+        bins = R2_PHASE_US / bin_us
+        expected[rows] = _shrunk(found, mean=mean * bins, strength=strength, bin_us=R2_PHASE_US) / bins
     return MovieTargets(
         window=window[target],
         bin=horizon_bin[target],
         cell=cell.reshape(-1),
         movie=cells[:, 0],
         movies=[repeats[0].movie for repeats in by_movie],
-        phase_us=cells[:, 1] * bin_us,
+        phase_us=cells[:, 1] * R2_PHASE_US,
         heldout=cells[:, 2].astype(bool),
         other=other,
         expected=expected,
