@@ -225,8 +225,8 @@ def _region_panel(axes: Axes, regions: pd.DataFrame) -> None:
         axes.axvline(visual - 0.5, color=LIGHT_GREY, linewidth=0.8)
         for place, text, side in ((visual - 0.56, "visual", "right"), (visual - 0.44, "non-visual", "left")):
             corner = {"xycoords": ("data", "axes fraction"), "va": "top", "fontsize": 6.5, "color": GREY}
-            axes.annotate(text, (place, 0.88), ha=side, **corner)
-    _legend_above(axes, share=0.25, columns=3)
+            axes.annotate(text, (place, 0.8), ha=side, **corner)
+    _legend_above(axes, share=0.4, columns=2)
 
 
 def _is_elsewhere(region: str) -> bool:
