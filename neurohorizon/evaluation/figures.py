@@ -25,7 +25,7 @@ from neurohorizon.evaluation.style import (
     method_label,
     method_line,
 )
-from neurohorizon.evaluation.tables import FORECASTER, PRIMARY_NULL, counted
+from neurohorizon.evaluation.tables import FORECASTER, PRIMARY_NULL, counted, over_all_sources
 
 _RATE_COLOURS = LinearSegmentedColormap.from_list("rate", [BLUE, "#FFFFFF", VERMILLION])
 _LEGEND_BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": 2, "labelspacing": 0.25}
@@ -106,7 +106,8 @@ def _null_line(axes: Axes) -> None:
 
 
 def _paired_panel(axes: Axes, sessions: pd.DataFrame, summary: pd.DataFrame) -> None:
-    means = summary[(summary["null"] == PRIMARY_NULL) & (summary["method"] != "reference_mean")]
+    means = over_all_sources(summary)
+    means = means[(means["null"] == PRIMARY_NULL) & (means["method"] != "reference_mean")]
     points = sessions[(sessions["null"] == PRIMARY_NULL) & (sessions["method"] != "reference_mean")]
     place = {method: position for position, method in enumerate(means["method"])}
     animals = sorted(set(zip(points["lab"], points["subject"], strict=True)))

@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 
 from neurohorizon.evaluation.tables import (
+    ALL_SOURCES,
     CEILING_CLASS,
     FORECASTER,
     PRIMARY_NULL,
     claim,
     counted,
     format_interval,
+    over_all_sources,
 )
 
 _NAMES = {
@@ -27,7 +29,7 @@ FEW_ANIMALS = 6
 
 def describe_data(summary: pd.DataFrame, left_out: pd.DataFrame) -> str:
     """How much data the numbers stand on, and what they can claim."""
-    shown = _primary(summary)
+    shown = over_all_sources(_primary(summary))
     sessions, animals = int(shown["sessions"].max()), int(shown["animals"].max())
     sentences = [
         f"{counted(sessions, 'held-out session')} of {counted(animals, 'animal')} were forecast.",
@@ -47,7 +49,7 @@ def describe_data(summary: pd.DataFrame, left_out: pd.DataFrame) -> str:
 
 def describe_result(summary: pd.DataFrame) -> str:
     """The forecaster's mean score, against zero and against the ceiling."""
-    shown = _primary(summary).set_index("method")
+    shown = over_all_sources(_primary(summary)).set_index("method")
     if FORECASTER not in shown.index:
         return "This run has no NeuroHorizon forecast."
     row = shown.loc[FORECASTER]
@@ -64,6 +66,18 @@ def describe_result(summary: pd.DataFrame) -> str:
     if best != FORECASTER:
         text += f" The best zero-shot method of this run is {_name(best)} ({shown.loc[best, 'bits_per_spike']:+.3f})."
     return text
+
+
+def describe_sources(summary: pd.DataFrame) -> str:
+    """The forecaster's score by source of the recordings; "" where there is one source."""
+    shown = _primary(summary)
+    shown = shown[(shown["source"] != ALL_SOURCES) & (shown["method"] == FORECASTER)]
+    parts = [
+        f"{row['bits_per_spike']:+.3f} in {counted(row['sessions'], 'session')} of {counted(row['animals'], 'animal')} "
+        f"of source {row['source']} ({interval_text(row)})"
+        for _, row in shown.iterrows()
+    ]
+    return f"By source: {'; '.join(parts)}." if parts else ""
 
 
 def describe_comparison(row: pd.Series) -> str:

@@ -21,6 +21,8 @@ from neurohorizon.session import read_identity
 PRIMARY_NULL = "reference"
 FORECASTER = "neurohorizon"
 CEILING_CLASS = "ceiling"
+ALL_SOURCES = "all"
+"""In the summary, rows over all sessions, whatever their source."""
 METHOD_ORDER = (
     "reference_mean",
     "trailing_mean",
@@ -247,7 +249,10 @@ def summary_table(
 ) -> pd.DataFrame:
     """One row per null and method: the table that a run is judged by.
 
-    Columns: method, class, null, bits_per_spike (mean over sessions) with lower, upper and
+    Where sessions come from more than one source, rows of each source follow those of ``all``, which the figures show
+    and for which the comparisons were declared.
+
+    Columns: source, method, class, null, bits_per_spike (mean over sessions) with lower, upper and
     their nominal coverage, interval; pooled
     (all nats over all spikes) with pooled_lower and pooled_upper, poisson_d2 (on rows of the
     evaluation null), sessions, animals, units, unscored_units (too slow in the reference window),
@@ -258,6 +263,16 @@ def summary_table(
     is then unseen recordings, not unseen animals.
     """
     shared = " ".join(sorted(set(shared_subjects)))
+    parts = [_summary_of(sessions, comparisons, resampling).assign(source=ALL_SOURCES)]
+    sources = sorted(sessions["source"].unique())
+    for source in sources if len(sources) > 1 else []:
+        of_source = sessions[sessions["source"] == source]
+        parts.append(_summary_of(of_source, comparisons.iloc[:0], resampling).assign(source=source))
+    table = pd.concat(parts, ignore_index=True).assign(shared_subjects=shared)
+    return table[["source", *table.columns.drop("source")]]
+
+
+def _summary_of(sessions: pd.DataFrame, comparisons: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     ceilings = sessions.loc[sessions["class"] == CEILING_CLASS, "method"].unique()
     rows = []
     for (null, method, kind), of_method in sessions.groupby(["null", *_METHOD], sort=False):
@@ -284,7 +299,6 @@ def summary_table(
             "unscored_units": int(of_method["unscored_units"].sum()),
             "seeds": of_method["seeds"].min(),
             "seed_sd": of_method["seed_sd"].mean(),
-            "shared_subjects": shared,
         }
         wide = _by_method(sessions, null)
         for ceiling in ceilings:
@@ -313,7 +327,8 @@ def left_out_table(scores: Iterable[str | Path], sessions: Iterable[str | Path] 
 
 def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: pd.DataFrame) -> str:
     """The summary and the declared comparisons over the primary null, as text for a terminal."""
-    shown = summary[summary["null"] == PRIMARY_NULL]
+    primary = summary[summary["null"] == PRIMARY_NULL]
+    shown, by_source = over_all_sources(primary), primary[primary["source"] != ALL_SOURCES]
     if shown.empty:
         return "no session was scored\n"
     interval = shown["interval"].iloc[0]
@@ -336,6 +351,7 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
         "",
         *aligned(rows),
     ]
+    lines += _source_lines(by_source, interval)
     pairs = [("difference", "bits/spike", f"{interval:.0%} interval", "Holm p", "sessions better")]
     for row in comparisons[comparisons["declared"].astype(bool)].to_dict("records"):
         pairs.append(
@@ -365,6 +381,31 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
     if len(left_out):
         lines.append(f"Left out: {counted(len(left_out), 'session')}, listed with the reason in left_out.tsv.")
     return "\n".join(lines) + "\n"
+
+
+def over_all_sources(summary: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the summary that are over all sessions."""
+    return summary[summary["source"] == ALL_SOURCES]
+
+
+def _source_lines(by_source: pd.DataFrame, interval: float) -> list[str]:
+    """The forecaster and the ceiling by source, where there is more than one."""
+    rows = [("source", "method", "bits/spike", f"{interval:.0%} interval", "sessions", "animals", "of oracle")]
+    shown = by_source[(by_source["method"] == FORECASTER) | (by_source["class"] == CEILING_CLASS)]
+    for row in shown.to_dict("records"):
+        share = row.get("share_of_oracle", np.nan)
+        rows.append(
+            (
+                row["source"],
+                row["method"],
+                f"{row['bits_per_spike']:+.4f}",
+                format_interval(row["lower"], row["upper"]),
+                str(row["sessions"]),
+                str(row["animals"]),
+                "" if np.isnan(share) else f"{share:.0%}",
+            )
+        )
+    return ["", *aligned(rows)] if len(shown) else []
 
 
 def claim(summary: pd.DataFrame) -> str:
