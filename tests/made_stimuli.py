@@ -95,8 +95,13 @@ def made_stimuli(duration_s: float) -> dict[str, np.ndarray]:
     }
 
 
-def add_seen_spikes(session: Session, stimuli: dict[str, np.ndarray], *, seed: int) -> Session:
-    """Let units of even number, called VISp, fire with what the movie shows 40 ms before; the others know nothing."""
+def wheel_velocity(time_s: np.ndarray) -> np.ndarray:
+    """Turn the wheel back and forth, by more and by less."""
+    return np.sin(2 * np.pi * time_s / 3.7) * (1 + np.sin(2 * np.pi * time_s / 17))
+
+
+def add_spikes(session: Session, stimuli: dict[str, np.ndarray], *, seed: int) -> Session:
+    """Let units of even number, called VISp, fire with what the movie shows 40 ms before, the others with the wheel."""
     rng = np.random.default_rng(seed + 100)
     frame = stimuli["frame"]
     movie = stimuli["name"] == "natural_movie_one"
@@ -107,6 +112,12 @@ def add_seen_spikes(session: Session, stimuli: dict[str, np.ndarray], *, seed: i
         counts = rng.poisson(np.where(movie, 40 * drive * FRAME_S, 0))
         start_us = to_us(np.repeat(stimuli["start"], counts) + 0.04)
         times.append(start_us + rng.integers(0, 33_000, start_us.size))
+        units.append(np.full(start_us.size, unit))
+    steps_us = np.arange(0, int(session.domain.stop_us[-1]), 10_000)
+    for unit in range(1, session.n_units, 2):
+        counts = rng.poisson(0.4 * np.clip(wheel_velocity(steps_us / 1e6), 0, None))
+        start_us = np.repeat(steps_us, counts)
+        times.append(start_us + rng.integers(0, 10_000, start_us.size))
         units.append(np.full(start_us.size, unit))
     times, units = np.concatenate(times), np.concatenate(units)
     inside = session.domain.contains(times)
@@ -119,16 +130,14 @@ def add_seen_spikes(session: Session, stimuli: dict[str, np.ndarray], *, seed: i
 
 
 def seen_session(name: str, config: Config, *, seed: int = 0, duration_s: float = 120.0, **options: object) -> Session:
-    """Make a session with stimuli, a wheel, and units of VISp that follow the movie."""
+    """Make a session with stimuli, a wheel, and units that follow the one or the other."""
     stimuli = made_stimuli(duration_s)
-    session = add_seen_spikes(
+    session = add_spikes(
         made_session(name, config.splits, seed=seed, duration_s=duration_s, **options), stimuli, seed=seed
     )
     time_s = np.arange(0, duration_s, 0.01)
-    velocity = np.sin(2 * np.pi * time_s / 3.7) * (1 + np.sin(2 * np.pi * time_s / 17))
-    return replace(
-        session, source="allen", stimuli=stimuli, behaviour={"wheel": Series(time_s, velocity[:, None], "rad/s")}
-    )
+    wheel = Series(time_s, wheel_velocity(time_s)[:, None], "rad/s")
+    return replace(session, source="allen", stimuli=stimuli, behaviour={"wheel": wheel})
 
 
 @dataclass(frozen=True)

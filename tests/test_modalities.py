@@ -149,6 +149,22 @@ def test_images_of_the_horizon_are_read_only_where_the_condition_says_so(seen, t
         assert np.array_equal(*blocks) == (condition != "image_ahead"), condition
 
 
+def test_tokens_change_no_unit_that_its_reference_window_does_not_tie_to_them(seen, origin):
+    # gains apart: of these units they are zero
+    inputs = inputs_of(seen)
+    forecaster = network()
+    alone = forecast(forecaster, block_of(inputs, "spikes", origin))
+    for condition, follow, others in (
+        ("image_ahead", slice(0, None, 2), slice(1, None, 2)),
+        ("behaviour", slice(1, None, 2), slice(0, None, 2)),
+    ):
+        told = forecast(forecaster, block_of(inputs, condition, origin))
+        silent = ~inputs.modalities.readouts[CONDITIONS[condition].image_readout or "behaviour"].trust.any(axis=1)
+        assert silent[others].any()
+        np.testing.assert_array_equal(told[..., silent], alone[..., silent])
+        assert (told[..., follow] != alone[..., follow]).any(axis=(0, 1, 2)).all()
+
+
 def test_images_before_the_origin_are_read(seen, tmp_path, origin):
     stimuli = seen.session.stimuli
     earlier = np.rint(stimuli["start"] * 1e6) < origin[0]
@@ -233,6 +249,9 @@ def test_readouts_find_what_units_follow_and_trust_nothing_else(seen):
     gain = modalities.readouts["image_ahead"].trust[:, 0]
     assert (gain[::2] > 0.02).all(), "units of VISp follow the movie"
     assert (gain[1::2] < 0.005).all(), "those of CA1 do not"
+    gain = modalities.readouts["behaviour"].trust[:, 0]
+    assert (gain[1::2] > 0.01).all(), "units of CA1 follow the wheel"
+    assert (gain[::2] < 0.005).all(), "those of VISp do not"
     shuffled = inputs_of(seen, control="shuffled").modalities.readouts["image_ahead"].trust[:, 0]
     assert (shuffled < 0.005).all()
 

@@ -190,7 +190,7 @@ class SessionModalities:
                 of_groups[:, :, index] = sums.transpose(0, 2, 1)
                 # one trust for all bins: the image is known as well at the last as at the first
                 trust[:, index, :-1] = np.repeat(readout.trust[head], n_groups, axis=1)
-                trust[:, index, -1] = 1.0
+                trust[:, index, -1] = trust[:, index].any(axis=1)  # nothing is said of a unit that follows nothing
             else:
                 read = readout.log_gain(self._signals(name), origin_us, head, bin_us)  # [window, head, group]
                 gain[:, index] = read[..., group].transpose(0, 2, 1)

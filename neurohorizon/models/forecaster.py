@@ -16,6 +16,9 @@ from neurohorizon.config import Model
 from neurohorizon.inputs.modalities import IMAGE_TOKEN, MODALITIES, ModalityLayout
 from neurohorizon.inputs.windows import Batch
 
+FULL_EVIDENCE_NATS = 0.05
+"""Cross-validated gain of a readout, per expected spike, from which on a unit counts as following a modality."""
+
 
 @dataclass(frozen=True)
 class Tensors:
@@ -110,11 +113,14 @@ class Forecaster(nn.Module):
         if x.ahead_value.shape[2]:
             kind = torch.full_like(x.ahead_mask, IMAGE_TOKEN, dtype=torch.int64)
             ahead = self.tokens(x.ahead_value, kind, x.ahead_age_bins, x.ahead_mask)
+        heard = None
         if self.population:
-            latents = self.encoder(unit, x, beside)  # [S, W, L, D]
-            bins = self.decoder(bins, latents, ahead)
+            latents, beside_latents = self.encoder(unit, x, beside)  # [S, W, L, D]
+            if beside is not None or ahead is not None:
+                heard = self.decoder(bins, beside_latents, ahead)
+            bins = self.decoder(bins, latents)
         forecast_unit = torch.take_along_dim(unit, x.head_unit[..., None], dim=1)  # [S, O, D]
-        return x.log_rate[:, None, None] + self.head(bins, forecast_unit, x)
+        return x.log_rate[:, None, None] + self.head(bins, forecast_unit, x, heard)
 
 
 class IDEncoder(nn.Module):
@@ -215,8 +221,8 @@ class PopulationEncoder(nn.Module):
             for _ in range(model.encoder_layers // 2)
         )
 
-    def forward(self, unit: Tensor, x: Tensors, beside: TokenSet | None = None) -> Tensor:
-        """Return latents, [S, W, L, D]."""
+    def forward(self, unit: Tensor, x: Tensors, beside: TokenSet | None = None) -> tuple[Tensor, Tensor]:
+        """Return latents of spikes alone and those that heard behaviour and images too, [S, W, L, D] both."""
         sessions, windows, n_spikes = x.spike_unit.shape
         batch, n_units = sessions * windows, unit.shape[1]
         # a spike's key and value are its unit's: project units, then pick
@@ -232,11 +238,15 @@ class PopulationEncoder(nn.Module):
         grid = self.grid_age_bins
         latents = latents + self.gather.attend(latents, tokens, -grid, -age, mask[:, None, None])
         latents = latents + self.gather_feed(latents)
+        heard = latents
         for index, layer in enumerate(self.layers):
+            same = heard is latents  # until the first token is heard
             latents = layer(latents, -grid)
+            heard = latents if same else layer(heard, -grid)
             if beside is not None and index % 2:
-                latents = latents + _heard(self.beside[index // 2], latents, -grid, beside)
-        return latents.reshape(sessions, windows, *latents.shape[1:])
+                heard = heard + _heard(self.beside[index // 2], heard, -grid, beside)
+        shape = (sessions, windows, *latents.shape[1:])
+        return latents.reshape(shape), heard.reshape(shape)
 
 
 class HorizonDecoder(nn.Module):
@@ -302,13 +312,15 @@ class UnitHead(nn.Module):
         self.of_modality_gain = nn.Linear(modalities.gain_inputs, model.head_width, bias=False)
         self.of_modality_trust = nn.Linear(modalities.trust_inputs, model.head_width, bias=False)
         self.modality_weights = nn.ModuleList(nn.Linear(model.width, model.head_width) for _ in MODALITIES)
+        self.groups = modalities.groups
+        self.evidence_scale = nn.Parameter(torch.full((len(MODALITIES),), FULL_EVIDENCE_NATS).reciprocal().log())
         for part in (self.of_modality_gain, self.of_modality_trust, *self.modality_weights):
             nn.init.zeros_(part.weight)
         for part in self.modality_weights:
             nn.init.zeros_(part.bias)
 
-    def forward(self, bins: Tensor, unit: Tensor, x: Tensors) -> Tensor:
-        """Return residual log rates, [S, W, H, O]."""
+    def forward(self, bins: Tensor, unit: Tensor, x: Tensors, heard: Tensor | None = None) -> Tensor:
+        """Return residual log rates, [S, W, H, O], of bins and, where they are given, of bins that heard more."""
         known = self.of_history(_history_inputs(x)) + self.of_identity(unit)[:, None]
         if x.modality_gain.shape[2]:
             known = known + self.of_modality_gain(x.modality_group_gain)
@@ -320,9 +332,22 @@ class UnitHead(nn.Module):
         trust = self.trust_weights(bins) @ known
         readout = x.readout[..., self.group].transpose(-1, -2)  # [S, W, H, O]
         residual = residual + trust * readout
+        if heard is not None:
+            change = self.bin_norm(heard) - bins
+            residual = residual + self._evidence(x)[:, None, None] * (
+                nnf.linear(change, self.rate_weights.weight) @ known
+            )
         for index in range(x.modality_gain.shape[2]):
             residual = residual + (self.modality_weights[index](bins) @ known) * x.modality_gain[:, :, index]
         return residual
+
+    def _evidence(self, x: Tensors) -> Tensor:
+        """Return how far a unit's reference window says that it follows what is read beside the spikes, 0 to 1, [S, O].
+
+        Tokens change what is forecast of all units alike; a unit that follows none of it is to be left alone.
+        """
+        nats = x.modality_trust.unflatten(-1, (len(MODALITIES), -1))[..., : self.groups].mean(-1)  # [S, O, M]
+        return torch.tanh((nats.clamp_min(0) * self.evidence_scale.exp()).sum(-1))
 
 
 def _history_inputs(x: Tensors) -> Tensor:
