@@ -190,8 +190,17 @@ def test_how_far_repeats_are_trusted_is_chosen_on_the_reference_window_alone():
 
 
 def _with_other_test_spikes(session: Session) -> Session:
-    before = session.spike_times_us < session.splits.reference.stop_us[-1]
-    return replace(session, spike_times_us=session.spike_times_us[before], spike_unit=session.spike_unit[before])
+    """After the reference window a unit of another region alone fires, and follows the movie exactly."""
+    stop_us = session.splits.reference.stop_us[-1]
+    before = session.spike_times_us < stop_us
+    repeats = [repeat for repeat in find_repeats(session.stimuli) if repeat.time_us[0] > stop_us]
+    times_us = _regular(repeats, first_us=1_000_000, last_us=2_000_000, every_us=5_000)
+    unit = np.full(len(times_us), np.flatnonzero(session.units["region"] == "CA1")[0], session.spike_unit.dtype)
+    return replace(
+        session,
+        spike_times_us=np.append(session.spike_times_us[before], times_us),
+        spike_unit=np.append(session.spike_unit[before], unit),
+    )
 
 
 def test_the_example_unit_is_chosen_on_the_reference_window_alone():
@@ -285,6 +294,9 @@ def test_psth_r2_is_that_of_its_definition_by_loops(against, part_ms, heldout):
     session = replace(made.session, splits=replace(made.session.splits, reference=_span(0, cut_us), test=test))
     made = replace(made, session=session, starts=np.arange(cut_us // 5000 + 200, stop_us // 5000 - 200, 100))
     forecast = condition_of(made, "image_ahead")
+    mask = forecast.target_mask.copy()
+    mask[::3, 2:13] = False
+    forecast = replace(forecast, target_mask=mask, observed=np.where(mask[..., None], forecast.observed, 0))
     targets = movie_targets(session, forecast, movie_intervals(session.stimuli, ((2.0, 3.0),)))
     sums = {(one.against, one.heldout, one.part_ms): one for one in repeat_sums(targets, forecast)}
     residual, total = _brute_force(made, forecast, part_ms=part_ms, heldout=heldout, against=against)
@@ -324,6 +336,9 @@ def test_the_row_of_repeats_in_r2_has_not_seen_the_repeats_of_test_time():
     silent = movie_targets(_with_other_test_spikes(session), forecast, heldout)
     np.testing.assert_array_equal(targets.expected, silent.expected)
     np.testing.assert_array_equal(targets.other, silent.other)
+    elsewhere = np.isin(forecast.region, ["CA1", "DG", "APN"])
+    mean = np.exp(forecast.reference_log_rate[elsewhere])
+    np.testing.assert_allclose(targets.expected[:, elsewhere].mean(axis=0), mean, rtol=0.15)
     sums = repeat_sums(targets, replace(forecast, method="psth", method_class="F"))
     assert {one.against for one in sums} == {"same"}, "it is made of the other repeats"
     assert movie_targets(replace(session, stimuli={}), forecast, heldout) is None
