@@ -578,7 +578,7 @@ def test_sentences_follow_the_numbers_either_way(run):
     gain = _table(run, "gain")
     text = describe_images(gain)
     row = _gain(run, "image_ahead")
-    assert f"with the images known ahead: **{row['gain']:+.3f}** bits/spike" in text
+    assert f"with the images known ahead: **{row['gain']:+.4f}** bits/spike" in text
     assert "better than spikes alone" in text.splitlines()[1]
     assert "**worse** than spikes alone" in text.splitlines()[-1]
     turned = gain.assign(gain=-gain["gain"], lower=-gain["upper"], upper=-gain["lower"])

@@ -37,7 +37,7 @@ CONDITION_LABELS = {
     PSTH: "other repeats (PSTH)",
     "oracle": "oracle",
 }
-ENCODER_LABELS = {"dinov2": "DINOv2", "imagenet": "ImageNet\nnetwork", "pixels": "pixels", "none": "none"}
+ENCODER_LABELS = {"dinov2": "DINOv2", "imagenet": "ImageNet", "pixels": "pixels", "none": "none"}
 _LOOKS = {  # colour, dashes, marker: told apart in grey print too; a control looks like what it controls, hollow
     "spikes": (GREY, (0, (1, 1)), "o"),
     "behaviour": (GREEN, (0, (5, 1)), "s"),
@@ -70,16 +70,17 @@ def draw_main(
         rows = figure.add_gridspec(3, 1, height_ratios=[0.85, 1.0, 1.0])
         middle, below = (
             rows[1].subgridspec(1, 2, width_ratios=[1.25, 1.0]),
-            rows[2].subgridspec(1, 3, width_ratios=[1.5, 0.8, 0.75]),
+            rows[2].subgridspec(1, 3, width_ratios=[1.35, 0.95, 0.75]),
         )
         panels = [figure.add_subplot(place) for place in (rows[0], *middle, *below)]
         _psth_panel(panels[0], example)
         _region_panel(panels[1], regions)
         _horizon_panel(panels[2], horizon, "visual")
+        _legend_above(panels[2], share=0.4, columns=2)
         _condition_panel(panels[3], gain, gain_sessions)
         _encoder_panel(panels[4], gain)
         _behaviour_panel(panels[5], gain, gain_sessions)
-        _letters(panels)
+        _letters(panels, far_left=[3])
     return figure
 
 
@@ -107,8 +108,7 @@ def draw_horizon(*, horizon: pd.DataFrame) -> Figure:
         right = figure.add_subplot(1, 2, 2, sharey=left)
         _horizon_panel(left, horizon, "visual")
         _horizon_panel(right, horizon, "non-visual")
-        if right.get_legend():
-            right.get_legend().remove()
+        _legend_above(left, share=0.4, columns=2)
         right.set_ylabel("")
         _letters([left, right])
     return figure
@@ -123,12 +123,12 @@ def draw_conditions(*, gain: pd.DataFrame, gain_sessions: pd.DataFrame) -> Figur
     """
     with house_style():
         figure = Figure(figsize=(PAGE_WIDTH_INCHES, 2.6), layout="constrained")
-        grid = figure.add_gridspec(1, 3, width_ratios=[1.5, 0.8, 0.75])
+        grid = figure.add_gridspec(1, 3, width_ratios=[1.35, 0.95, 0.75])
         panels = [figure.add_subplot(place) for place in grid]
         _condition_panel(panels[0], gain, gain_sessions)
         _encoder_panel(panels[1], gain)
         _behaviour_panel(panels[2], gain, gain_sessions)
-        _letters(panels)
+        _letters(panels, far_left=[0])
     return figure
 
 
@@ -157,9 +157,10 @@ def _shown(table: pd.DataFrame, conditions: Sequence[str], **where: str) -> pd.D
     return table[rows]
 
 
-def _letters(panels: Sequence[Axes]) -> None:
-    for letter, axes in zip("abcdefgh", panels, strict=False):
-        axes.set_title(letter, loc="left", fontweight="bold", fontsize=9, x=-0.04)
+def _letters(panels: Sequence[Axes], far_left: Sequence[int] = ()) -> None:
+    """Letter the panels; far to the left those whose names of conditions leave room there, and none above."""
+    for place, (letter, axes) in enumerate(zip("abcdefgh", panels, strict=False)):
+        axes.set_title(letter, loc="left", fontweight="bold", fontsize=9, x=-0.7 if place in far_left else -0.04)
 
 
 def _null_line(axes: Axes) -> None:
@@ -248,7 +249,6 @@ def _horizon_panel(axes: Axes, horizon: pd.DataFrame, region: str) -> None:
     axes.set_xlabel("time from forecast origin to end of bin (ms)")
     axes.set_ylabel(_GAIN)
     axes.set_xlim(0, None)
-    _legend_above(axes, share=0.4, columns=2)
 
 
 def _condition_panel(axes: Axes, gain: pd.DataFrame, gain_sessions: pd.DataFrame) -> None:
@@ -285,8 +285,12 @@ def _encoder_panel(axes: Axes, gain: pd.DataFrame) -> None:
     shown = of_images(gain)
     shown = shown[(shown["region"] == "visual") & (shown["condition"].isin(["image", "image_ahead"]))]
     names = [name for name in ENCODERS if name in set(shown["encoder"])]
-    series = (("image", "movie", "seen so far"), ("image_ahead", "movie", "known ahead"))
-    series += (("image_ahead", "movie_heldout", "known ahead,\nheld-out seconds"),)
+    series = (
+        ("image", "movie", "seen so far"),
+        ("image", "movie_heldout", None),
+        ("image_ahead", "movie", "known ahead"),
+        ("image_ahead", "movie_heldout", "in held-out seconds"),
+    )
     for number, (condition, stimulus, label) in enumerate(series):
         rows = shown[(shown["condition"] == condition) & (shown["stimulus"] == stimulus)]
         if rows.empty:
@@ -294,11 +298,11 @@ def _encoder_panel(axes: Axes, gain: pd.DataFrame) -> None:
         rows = rows.set_index("encoder").reindex(names)
         colour, _, marker = _LOOKS[condition]
         look = _HOLLOW if stimulus == "movie_heldout" else _FILLED
-        place = np.arange(len(names)) + 0.2 * (number - 1)
+        place = np.arange(len(names)) + 0.18 * (number - 1.5)
         axes.errorbar(*(place, rows["gain"], _around(rows)), **_BAR, **look, marker=marker, color=colour, label=label)
     _null_line(axes)
     axes.set_title("movies, visual regions", fontsize=6.5, loc="right", color=GREY)
-    axes.set_xticks(range(len(names)), [ENCODER_LABELS[name] for name in names])
+    axes.set_xticks(range(len(names)), [ENCODER_LABELS[name] for name in names], fontsize=6)
     axes.set_xlim(-0.6, max(len(names), 1) - 0.4)
     axes.set_ylabel(_GAIN)
     _legend_above(axes, share=0.45)

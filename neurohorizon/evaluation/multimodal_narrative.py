@@ -52,6 +52,7 @@ def describe_images(gain: pd.DataFrame) -> str:
             "movie_heldout",
             "In seconds of the movie that nothing was fitted on, visual regions",
         ),
+        ("image", "visual", "movie_heldout", "In the same seconds"),
         ("image_ahead", "non-visual", "all", "In other regions"),
         ("image_shuffled", "visual", "all", "Control, visual regions"),
         ("image_ahead_shuffled", "visual", "all", "Control, visual regions"),
@@ -110,7 +111,7 @@ def describe_declared(comparisons: pd.DataFrame) -> str:
         )
         p = "" if np.isnan(row["p_holm"]) else f", Holm p = {row['p_holm']:.2g}"
         lines.append(
-            f"- {row['source']}: {first} over {second}: {row['difference']:+.3f} bits/spike "
+            f"- {row['source']}: {first} over {second}: {row['difference']:+.4f} bits/spike "
             f"({interval_text(pd.Series(row))}), better in {row['sessions_better']} of "
             f"{counted(row['sessions'], 'session')}{p}."
         )
@@ -127,7 +128,7 @@ def describe_behaviour(gain: pd.DataFrame) -> str:
             continue
         line = f"- Source {source}, all units: {_gain(behaviour)}"
         if shifted is not None:
-            line += f" Shifted in time: {shifted['gain']:+.3f} ({interval_text(shifted)})."
+            line += f" Shifted in time: {shifted['gain']:+.4f} ({interval_text(shifted)})."
         lines.append(line)
     return "\n".join(lines) or "No session of this run has behaviour."
 
@@ -185,7 +186,7 @@ def _row(gain: pd.DataFrame, condition: str, *, region: str = "all", stimulus: s
 
 
 def _gain(row: pd.Series) -> str:
-    return f"**{row['gain']:+.3f}** bits/spike ({interval_text(row)}), {_verdict(row)}."
+    return f"**{row['gain']:+.4f}** bits/spike ({interval_text(row)}), {_verdict(row)}."
 
 
 def _verdict(row: pd.Series) -> str:

@@ -50,6 +50,7 @@ CONDITION_ORDER = (*CONDITIONS, PSTH)
 """Order of conditions in tables and figures; the ceiling comes last."""
 ENCODERS = ("dinov2", "imagenet", "pixels")
 STIMULUS_ORDER = ("all", "movies", "movie", "movie_heldout", "scenes", "gray", "other")
+_MOVIES = ("movies", "movie", "movie_heldout")
 REGION_GROUPS = ("all", "visual", "non-visual")
 
 _KEY = [*SESSION, "encoder", "condition", "class"]
@@ -457,8 +458,11 @@ def make_multimodal_tables(
     order = _Order(first)
     grouped = with_groups(sums, regions=True)
     by_region = with_units(session_gains(grouped, ["stimulus", "region"], first), sums)
+    # where there is no movie the row of repeats is the reference mean, which is no answer to anything
+    by_region = by_region[(by_region["condition"] != PSTH) | by_region["stimulus"].isin(_MOVIES)]
     by_session = by_region[by_region["region"].isin(REGION_GROUPS)]
     over_stimuli = grouped[(grouped["stimulus"] == "all") & grouped["region"].isin(REGION_GROUPS)]
+    over_stimuli = over_stimuli[over_stimuli["condition"] != PSTH]
     over_stimuli = over_stimuli.assign(
         first_ms=over_stimuli["horizon_bin"] * over_stimuli["bin_us"] / 1000,
         last_ms=(over_stimuli["horizon_bin"] + 1) * over_stimuli["bin_us"] / 1000,
@@ -601,29 +605,41 @@ def format_multimodal(tables: Mapping[str, pd.DataFrame]) -> str:
             lines.append(f"autocorrelation {row['at_shift']:.2f} at {row['shift_s']:g} s.")
     if len(tables["left_out"]):
         lines += ["", f"Left out: {len(tables['left_out'])}, listed with the reason in left_out.tsv."]
-    lines += ["", "Z: uses the reference window and what its name says. F: uses the rest of the session."]
+    lines += ["", "Z: uses the reference window, the context and what its name says. F: uses the rest of the session."]
     lines += ["control: what its name says was tampered with. ceiling: knows the true rates."]
     return "\n".join(lines) + "\n"
 
 
 def _gain_lines(gain: pd.DataFrame, interval: str) -> list[str]:
-    cells = [("all", "all"), ("all", "visual"), ("all", "non-visual"), ("movie_heldout", "visual")]
+    names = {
+        ("all", "all"): "all units",
+        ("all", "visual"): "visual regions",
+        ("all", "non-visual"): "other regions",
+        ("movies", "visual"): "visual, movies",
+        ("movie_heldout", "visual"): "visual, held-out movie",
+    }
     has_images = gain["condition"].isin([name for name, condition in CONDITIONS.items() if condition.image]).any()
-    cells = [cell for cell in cells if len(_at(gain, *cell))] if has_images else cells[:1]
-    names = {("all", "all"): "all units", ("all", "visual"): "visual", ("all", "non-visual"): "non-visual"}
-    header = ["encoder", "condition", "class"]
-    for cell in cells:
-        header += [names.get(cell, "visual, held-out movie"), interval]
-    rows = [tuple(header)]
-    for key in gain[["encoder", "condition", "class"]].drop_duplicates().itertuples(index=False, name=None):
-        row = [*key]
-        for cell in cells:
-            found = _at(gain, *cell)
-            found = found[(found[["encoder", "condition", "class"]] == list(key)).all(axis=1)]
-            values = found[["gain", "lower", "upper"]].iloc[0] if len(found) else None
-            row += ["", ""] if values is None else [f"{values['gain']:+.4f}", format_interval(*values[1:])]
-        rows.append(tuple(row))
+    cells = [cell for cell in names if len(_at(gain, *cell))] if has_images else [("all", "all")]
+    key = ["encoder", "condition", "class"]
+    rows = [(*key, *(f"{names[cell]}, {interval}" for cell in cells))]
+    found = gain[key].drop_duplicates().itertuples(index=False, name=None)
+    for one in sorted(found, key=_is_ceiling):  # the row of repeats has no row over all stimuli, so it is found late
+        of_row = gain[(gain[key] == list(one)).all(axis=1)]
+        rows.append((*one, *(_estimate(_at(of_row, *cell)) for cell in cells)))
     return aligned(rows)
+
+
+def _is_ceiling(row: tuple[str, str, str]) -> bool:
+    return row[-1] == CEILING_CLASS
+
+
+def _estimate(rows: pd.DataFrame) -> str:
+    """A gain with its interval in one cell; "" where there is none."""
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    bounds = "" if np.isnan(row["lower"]) else f" [{row['lower']:+.3f}, {row['upper']:+.3f}]"
+    return f"{row['gain']:+.4f}{bounds}"
 
 
 def _at(table: pd.DataFrame, stimulus: str, region: str) -> pd.DataFrame:
