@@ -4,6 +4,7 @@ Makes a release in small, opens it with AllenSDK, ingests it, and provokes fault
 ``python allen_driver.py FOLDER`` leaves files there, and ``outcomes.json`` with what happened.
 """
 
+import dataclasses
 import json
 import socket
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import AllenSource, SimulatedAllen, Splits, Timeline
-from neurohorizon.ingest import allen
+from neurohorizon.ingest import allen, simulate_allen
 from neurohorizon.ingest.allen import download_session, export_images, ingest_allen
 from neurohorizon.ingest.simulate_allen import simulate_allen_release, simulated_allen_sessions
 from neurohorizon.session import write_session
@@ -74,6 +75,14 @@ def no_network(*_: object) -> None:
 
 def main(folder: Path) -> None:
     warnings.simplefilter("ignore")
+    drawn = simulate_allen._units
+
+    def with_falling_ids(*arguments: object) -> object:
+        """Units whose ids do not rise with their probes, as they do not in the release."""
+        units = drawn(*arguments)
+        return dataclasses.replace(units, id=units.id[::-1].copy())
+
+    simulate_allen._units = with_falling_ids
     socket.socket.connect = socket.getaddrinfo = no_network
     allen._RETRY_WAIT_S = 0.0
     release, found = folder / "release", {}

@@ -131,8 +131,11 @@ class _Cache:
                 f"sources.allen.folder {source.folder} is no AllenSDK cache: it has no manifest.json; give one that "
                 "EcephysProjectCache.from_warehouse has filled, or set sources.allen.mode to remote"
             )
-        place.parent.mkdir(parents=True, exist_ok=True)
-        self._cache = EcephysProjectCache.from_warehouse(manifest=str(place), fetch_tries=1)
+        if not place.is_file():
+            # AllenSDK makes it where it is absent; sessions may be downloaded at once, and none may see half of it
+            with replacing(place) as temporary:
+                EcephysProjectCache.from_warehouse(manifest=str(temporary))
+        self._cache = EcephysProjectCache.from_warehouse(manifest=str(place))
 
     def table(self, name: str) -> Path:
         """A table of the release."""

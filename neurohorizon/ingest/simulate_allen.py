@@ -319,6 +319,7 @@ def simulate_allen_session(
     path.parent.mkdir(parents=True)
     _write_nwb(path, session, units, times, shown, speed=speed, pupil=pupil, invalid=invalid)
     good = np.flatnonzero(units.good)
+    good = good[np.lexsort((units.id[good], units.probe[good]))]  # the order of ingestion
     write_truth(
         Path(truth_folder) / f"{session.session}.h5",
         session=session.session,
