@@ -33,12 +33,14 @@ from neurohorizon.evaluation.narrative import (  # noqa: E402
     describe_data,
     describe_horizon,
     describe_result,
+    describe_sources,
 )
 from neurohorizon.evaluation.scoring import ScoringError, left_out_reason, score_session  # noqa: E402
 from neurohorizon.evaluation.tables import (  # noqa: E402
     Resampling,
     TableError,
     comparison_table,
+    format_summary,
     left_out_table,
     make_tables,
     pool_scores,
@@ -261,6 +263,38 @@ def test_the_summary_counts_animals_orders_methods_and_names_its_null(run):
     assert summary.loc["shrinkage", "share_of_oracle"] == pytest.approx(expected)
     inside = (summary["lower"] <= summary["bits_per_spike"]) & (summary["bits_per_spike"] <= summary["upper"])
     assert inside.all()
+
+
+def test_sources_are_told_apart_where_there_are_several(run):
+    sessions = _table(run, "sessions")
+    assert set(_table(run, "summary")["source"]) == {"all"}, "one source is all there is"
+    assert describe_sources(_table(run, "summary")) == ""
+    sessions["source"] = np.where(sessions["subject"] == "animal-1", "allen", "ibl")
+    comparisons = comparison_table(sessions, RESAMPLING)
+    summary = summary_table(sessions, comparisons, RESAMPLING, ["animal-1"])
+    assert summary["source"].unique().tolist() == ["all", "allen", "ibl"]
+    whole = summary[summary["source"] == "all"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(whole, _table(run, "summary"))
+    rows = summary.query("method == 'neurohorizon' and null == 'reference'").set_index("source")
+    assert rows["sessions"].tolist() == [SESSIONS, 2, SESSIONS - 2]
+    assert rows["animals"].tolist() == [4, 1, 3]
+    assert np.isnan(rows.loc["allen", "lower"]), "one animal gives no interval"
+    primary = sessions.query("method == 'neurohorizon' and null == 'reference'").set_index("source")["bits_per_spike"]
+    for source in ("allen", "ibl"):
+        assert rows.loc[source, "bits_per_spike"] == pytest.approx(primary[source].mean())
+    left_out = _table(run, "left_out")
+    text = format_summary(summary, comparisons, left_out)
+    assert f"ibl     neurohorizon  {rows.loc['ibl', 'bits_per_spike']:+.4f}" in text
+    # what is not by source is as it was without them
+    assert set(format_summary(whole, comparisons, left_out).splitlines()) <= set(text.splitlines())
+    assert f"{rows.loc['allen', 'bits_per_spike']:+.3f} in 2 sessions of 1 animal of source allen" in (
+        describe_sources(summary)
+    )
+    assert describe_result(summary) == describe_result(whole)
+    assert describe_data(summary, left_out) == describe_data(whole, left_out)
+    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    (bars,) = figures.draw_paired(sessions, summary).axes[0].containers
+    assert len(bars.lines[0].get_ydata()) == len(KNOWLEDGE) - 1
 
 
 def test_the_comparisons_are_paired_and_adjusted_over_the_declared_family_alone(run):

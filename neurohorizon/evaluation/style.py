@@ -94,6 +94,7 @@ def save_figure(figure: Figure, paths: Iterable[str | Path]) -> None:
         if path.suffix not in _NO_DATES:
             raise ValueError(f"{path}: figures are saved as {', '.join(_NO_DATES)}")
         with replacing(path) as partial, house_style():
+            _settle(figure)
             figure.savefig(partial, metadata=_NO_DATES[path.suffix])
 
 
@@ -101,8 +102,17 @@ def render_png(figure: Figure) -> bytes:
     """A figure as PNG, to be shown in a notebook; the same figure gives the same bytes."""
     buffer = BytesIO()
     with house_style():
+        _settle(figure)
         figure.savefig(buffer, format="png", dpi=200, metadata=_NO_DATES[".png"])
     return buffer.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the figure out once, and round the places of its axes: the solver's last digits differ from run to run."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position([round(value, 6) for value in axes.get_position().bounds])
 
 
 def method_label(method: str) -> str:
