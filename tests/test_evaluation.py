@@ -279,6 +279,7 @@ def test_sources_are_told_apart_where_there_are_several(run):
     assert rows["sessions"].tolist() == [SESSIONS, 2, SESSIONS - 2]
     assert rows["animals"].tolist() == [4, 1, 3]
     assert np.isnan(rows.loc["allen", "lower"]), "one animal gives no interval"
+    assert rows["over_shrinkage_p_holm"].notna().tolist() == [True, False, False], "declared over all sessions"
     primary = sessions.query("method == 'neurohorizon' and null == 'reference'").set_index("source")["bits_per_spike"]
     for source in ("allen", "ibl"):
         assert rows.loc[source, "bits_per_spike"] == pytest.approx(primary[source].mean())
