@@ -272,6 +272,8 @@ def test_nothing_is_fitted_on_held_out_movie_seconds(seen, tmp_path):
     # spikes in held-out seconds change, and no readout does
     session = seen.session
     held_out = heldout_movie(seen.paths.session, seen.settings)
+    # half a second of each repeat, and what the images last answer to: four bins
+    np.testing.assert_allclose(held_out.stop_us - held_out.start_us, 500_000 + 4 * BIN_US, atol=2)
     assert 0 < held_out.duration_us < session.domain.duration_us / 4
     kept = ~held_out.contains(session.spike_times_us)
     assert not kept.all()

@@ -80,13 +80,12 @@ def test_behaviour_is_on_the_scale_of_its_reference_window():
 
 def test_behaviour_that_pauses_or_is_no_number_is_not_known():
     times_s = np.array([0.0, 0.5, 1.0, 4.0, 4.5, 5.0])
-    values = np.array([1.0, 2.0, np.nan, 4.0, 7.0, 1.0])
+    values = np.array([1.0, np.nan, 2.0, 4.0, 7.0, 1.0])
     reference = Intervals(to_us(np.array([0.0])), to_us(np.array([6.0])))
     signal = behaviour_signal(Series(times_s, values, "cm/s"), reference)
-    known = signal.means(
-        to_us(np.array([0.1, 1.1, 2.5, 4.1, 5.5, 6.5])), to_us(np.array([0.4, 1.9, 3.9, 4.4, 5.9, 7.0]))
-    )[1]
-    np.testing.assert_allclose(known, [1, 0, 0, 1, 1, 0], atol=1e-6)
+    start_s = np.array([0.1, 0.6, 1.1, 2.1, 4.1, 5.1, 6.1])
+    known = signal.means(to_us(start_s), to_us(start_s + 0.3))[1]
+    np.testing.assert_allclose(known, [1, 0, 1, 0, 1, 1, 0], atol=1e-6)
 
 
 def test_behaviour_that_never_changes_in_the_reference_window_says_nothing():
@@ -142,6 +141,17 @@ def test_a_movie_has_a_token_every_tenth_of_a_second_and_each_begins_with_its_ow
     first = images.token_start_us < to_us(np.array([1.0 + MOVIE_FRAMES * FRAME_S]))[0] - 10
     np.testing.assert_array_equal(images.token_value[first][:, 0], np.arange(0, MOVIE_FRAMES, 3))
     np.testing.assert_allclose(np.diff(images.token_start_us[first]), 100_000, atol=2)
+
+
+def test_frames_that_come_a_little_early_or_late_share_the_same_tokens():
+    stimuli = made_stimuli(30.0)
+    jitter = np.random.default_rng(0).uniform(-0.001, 0.001, stimuli["start"].size)
+    moved = {**stimuli, "start": stimuli["start"] + jitter, "end": stimuli["end"] + np.append(jitter[1:], 0)}
+    plain, other = (
+        show_images(presented_images(one), COMPONENTS, token_us=100_000).token_value[: MOVIE_FRAMES // 3]
+        for one in (stimuli, moved)
+    )
+    np.testing.assert_array_equal(other, plain)
 
 
 def test_a_frame_that_its_set_does_not_have_is_an_error():

@@ -44,7 +44,7 @@ def scripts_of_environments() -> dict[str, set[str]]:
     """Environment -> the scripts of its rules, as the rules say."""
     found: dict[str, set[str]] = {}
     for path in ROOT.glob("rules/*.smk"):
-        for body in re.split(r"^ *(?:rule|checkpoint) \w+:$", path.read_text(), flags=re.M)[1:]:
+        for body in re.split(r"^ *(?:rule|checkpoint)(?: \w+)?:$", path.read_text(), flags=re.M)[1:]:
             script = re.search(r"\$SCRIPTS/(\w+)\.py", body)
             if script:
                 found.setdefault(re.search(r"envs/(\w+)\.yaml", body)[1], set()).add(script[1])
@@ -63,8 +63,8 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
             assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), script
             assert numpy == pinned, script
             ran += 1
-    assert ran == len(witnesses) == 16
-    assert len({prefix for prefix, _ in witnesses.values()}) == 3, "one, model and report; nwb has no session here"
+    assert ran == len(witnesses) == 28
+    assert len({prefix for prefix, _ in witnesses.values()}) == 5, "all but nwb, which has no session here"
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -83,6 +83,23 @@ def test_the_tables_tell_of_every_method_and_of_every_session(finished):
     assert GHOST in (tables / "left_out.tsv").read_text()
 
 
+def test_the_multimodal_tables_tell_of_both_sources_and_of_every_encoder_and_condition(finished):
+    tables = finished.root / RESULTS / "multimodal" / "tables"
+    header, *lines = (line.split("\t") for line in (tables / "gain.tsv").read_text().splitlines())
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    found = {(row["source"], row["encoder"], row["condition"]) for row in rows}
+    controls = {"behaviour_shifted", "image_shuffled", "image_ahead_shuffled"}
+    read = {"behaviour", "image", "image_ahead", "both"}
+    assert {
+        condition for source, encoder, condition in found if (source, encoder) == ("allen", "dinov2")
+    } >= read | controls
+    assert {condition for source, encoder, condition in found if (source, encoder) == ("allen", "pixels")} >= {"image"}
+    assert {condition for source, encoder, condition in found if (source, encoder) == ("ibl", "dinov2")} >= {
+        "behaviour"
+    }
+    assert "DINOv2" in (tables / "summary.txt").read_text()
+
+
 def test_the_recorded_configuration_is_the_whole_one(finished):
     recorded = yaml.safe_load((finished.root / RESULTS / "config.yaml").read_text())
     assert recorded == yaml.safe_load((finished.root / "config" / "miniature.yaml").read_text())
@@ -96,7 +113,14 @@ def test_the_report_is_one_file_with_captions_figures_and_the_configuration(fini
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=.https?:", html), "needs no network"
     for name in ("main.svg", "paired.svg", "horizon.svg", "example.svg", "summary.tsv", "left_out.tsv"):
         assert name in html
-    for part in ("cross_session.html", "config.yaml", "Unseen animals", "Recordings", "Configuration"):
+    for part in (
+        "cross_session.html",
+        "config.yaml",
+        "Unseen animals",
+        "Recordings",
+        "Configuration",
+        "Behaviour and images",
+    ):
         assert part in html
     assert "so this file and the commit make it again" in html, "a caption"
 
@@ -118,9 +142,13 @@ def edited(source: str, function: str) -> str:
 
 TOLD = {"make_tables", "draw_main", "draw_paired", "draw_horizon", "notebook", "all"}
 MODELLED = {"tune_baselines", "train", "forecast", "forecast_baselines", "forecast_oracle", "score", "make_example"}
+SHOWN = {f"draw_multimodal_{name}" for name in ("main", "regions", "horizon", "conditions", "psth")}
+SHOWN |= {"make_multimodal_tables", "multimodal_notebook", "all"}
+CONDITIONS = {"forecast_conditions", "forecast_psth", "score_conditions"}
+"""Forecasts under conditions are not kept, so what scores them again makes all of them again."""
 EVERYTHING_AFTER_INGESTION = {
-    *("validate", "reference_features", "population_readout", "draw_example"),
-    *(MODELLED | TOLD),
+    *("validate", "reference_features", "population_readout", "modality_readouts", "train_multimodal", "draw_example"),
+    *(MODELLED | TOLD | SHOWN | CONDITIONS),
 }
 
 
@@ -128,9 +156,20 @@ EVERYTHING_AFTER_INGESTION = {
     ("file", "function", "changed", "downstream"),
     [
         ("evaluation/scoring.py", "_score", {"score"}, TOLD),
-        ("evaluation/forecasts.py", "forecast_with_oracle", {"forecast_oracle"}, TOLD | {"score"}),
+        (
+            *("evaluation/forecasts.py", "forecast_with_oracle", {"forecast_oracle"}),
+            TOLD | SHOWN | CONDITIONS | {"score"},
+        ),
+        (
+            *("evaluation/forecasts.py", "forecast_conditions", {"forecast_conditions"}),
+            SHOWN | CONDITIONS - {"forecast_conditions"},
+        ),
+        (
+            *("models/encoders.py", "embed", {"embed_images"}),
+            SHOWN | CONDITIONS | {"modality_readouts", "train_multimodal"},
+        ),
         ("models/baselines.py", "gamma_poisson", {"tune_baselines"}, TOLD | {"forecast_baselines", "score"}),
-        ("session.py", "order_spikes", {"preprocess_ibl"}, EVERYTHING_AFTER_INGESTION),
+        ("session.py", "order_spikes", {"preprocess_ibl", "preprocess_allen"}, EVERYTHING_AFTER_INGESTION),
     ],
 )
 def test_an_edit_reruns_exactly_the_rules_that_stand_on_it(finished, file, function, changed, downstream):
@@ -168,7 +207,7 @@ def test_other_settings_rerun_what_reads_them(finished):
     finally:
         config.write_text(before)
     changed = {rule for rule, reason in reasons.items() if "Params have changed" in reason}
-    assert changed == {"make_tables", "record_config"}
+    assert changed == {"make_tables", "make_multimodal_tables", "record_config"}
     assert "train" not in reasons
 
 
