@@ -165,6 +165,53 @@ def test_tokens_change_no_unit_that_its_reference_window_does_not_tie_to_them(se
         assert (told[..., follow] != alone[..., follow]).any(axis=(0, 1, 2)).all()
 
 
+def without_gains(batch):
+    """Leave tokens as the only way in, and the evidence that units follow them."""
+    return replace(
+        batch,
+        modality_gain=np.zeros_like(batch.modality_gain),
+        modality_group_gain=np.zeros_like(batch.modality_group_gain),
+    )
+
+
+@pytest.mark.parametrize(
+    ("condition", "field"),
+    [
+        ("both", "token_value"),
+        ("both", "token_age_bins"),
+        ("both", "token_type"),
+        ("image_ahead", "ahead_value"),
+        ("image_ahead", "ahead_age_bins"),
+    ],
+)
+def test_tokens_are_heard_by_what_they_say_when_and_of_which_type(seen, condition, field):
+    batch = without_gains(block_of(inputs_of(seen), condition))
+    forecaster = network()
+    values = getattr(batch, field)
+    other = 1 - values if field == "token_type" else 1.5 * values + 0.5
+    changed = forecast(forecaster, replace(batch, **{field: other.astype(values.dtype)}))
+    assert not np.allclose(changed, forecast(forecaster, batch), atol=1e-6)
+
+
+@pytest.mark.parametrize("condition", ["both", "image_ahead"])
+def test_tokens_that_are_masked_are_not_there(seen, condition):
+    batch = without_gains(block_of(inputs_of(seen), condition))
+    forecaster = network()
+    names = ("token_value", "token_type", "token_age_bins", "token_mask", "ahead_value", "ahead_age_bins", "ahead_mask")
+    empty = {name: getattr(batch, name)[:, :, :0] for name in names}
+    expected = forecast(forecaster, replace(batch, **empty))
+    assert not np.allclose(forecast(forecaster, batch), expected, atol=1e-6)
+    masked = {name: np.zeros_like(getattr(batch, name)) for name in ("token_mask", "ahead_mask")}
+    np.testing.assert_array_equal(forecast(forecaster, replace(batch, **masked)), expected)
+    # of some windows only
+    some = {name: getattr(batch, name).copy() for name in ("token_mask", "ahead_mask")}
+    for mask in some.values():
+        mask[:, 2:4] = False
+    forecasts = forecast(forecaster, replace(batch, **some))
+    np.testing.assert_allclose(forecasts[:, 2:4], expected[:, 2:4], atol=1e-6)
+    assert not np.allclose(forecasts[:, :2], expected[:, :2], atol=1e-6)
+
+
 def test_images_before_the_origin_are_read(seen, tmp_path, origin):
     stimuli = seen.session.stimuli
     earlier = np.rint(stimuli["start"] * 1e6) < origin[0]

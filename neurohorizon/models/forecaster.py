@@ -333,10 +333,8 @@ class UnitHead(nn.Module):
         readout = x.readout[..., self.group].transpose(-1, -2)  # [S, W, H, O]
         residual = residual + trust * readout
         if heard is not None:
-            change = self.bin_norm(heard) - bins
-            residual = residual + self._evidence(x)[:, None, None] * (
-                nnf.linear(change, self.rate_weights.weight) @ known
-            )
+            change = nnf.linear(self.bin_norm(heard) - bins, self.rate_weights.weight) @ known
+            residual = residual + self._evidence(x)[:, None, None] * change
         for index in range(x.modality_gain.shape[2]):
             residual = residual + (self.modality_weights[index](bins) @ known) * x.modality_gain[:, :, index]
         return residual
