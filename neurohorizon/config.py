@@ -220,10 +220,13 @@ class Training(Section):
     """Optimisation, early stopping and resources of one training job."""
 
     steps: Positive
+    """Steps of the optimiser, whatever the batches and devices of each."""
     sessions_per_batch: Positive
     windows_per_session: Positive
     units_per_session: Positive
     """Most units forecast in each session of a training batch; the encoder hears all of them."""
+    accumulate_batches: Positive
+    """Batches on each device whose gradients are averaged for one step."""
     learning_rate: PositiveFloat
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_steps: NonNegative
@@ -240,10 +243,16 @@ class Training(Section):
     validation_windows: Positive
     """Windows per session scored at each validation."""
     precision: Literal["32-true", "bf16-mixed"]
+    checkpoint_gradients: bool
+    """Whether layers are computed again for their gradient rather than kept: less memory, more time, the same
+    numbers."""
     accelerator: Literal["auto", "cpu", "gpu"]
+    devices: Positive
+    """Devices of one machine that share each step (DDP), each with batches of its own; on CPU, processes."""
     workers: NonNegative
+    """Processes that make batches, for each device."""
     threads: Positive
-    """Threads of a training job, as Snakemake counts them."""
+    """Threads of a training job, as Snakemake counts them; devices share them."""
 
 
 class Baselines(Section):

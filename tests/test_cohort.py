@@ -23,7 +23,7 @@ from neurohorizon.cohort import (
     training_sessions,
     write_cohort,
 )
-from neurohorizon.config import Sources, read_config
+from neurohorizon.config import read_config
 from neurohorizon.ingest.allen_release import fetch_allen_release
 from neurohorizon.ingest.cohorts import (
     ALLEN_COLUMNS,
@@ -188,10 +188,12 @@ def test_without_a_group_no_animal_is_shared():
 
 def test_a_source_without_a_section_takes_no_part():
     rows = [*rotation(), replace(row("x1", "yak", "heldout", "main"), source="allen")]
-    sources = Sources(ibl=None, nwb=read_config(ROOT / "config" / "steinmetz.yaml").sources.nwb, simulated=None)
+    sources = read_config(ROOT / "config" / "steinmetz.yaml").sources
+    assert sources.nwb
+    assert sources.allen is None
     assert sessions_in_use(rows, sources) == tuple(rotation())
     with pytest.raises(CohortError, match="nothing to forecast"):
-        sessions_in_use(rows, Sources(ibl=None, nwb=None, simulated=None))
+        sessions_in_use(rows, sources.model_copy(update={"nwb": None}))
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,7 @@ def test_the_papers_cohort_is_made_from_given_tables_and_then_planned_in_full(wo
     assert "Nothing to be done" in again.stdout
     found = counts(workflow.snakemake("-n").stdout)
     assert found["download_ibl"] == 430, "459 sessions less the 29 that are reserved"
+    assert found["download_allen"] == 58
     assert found["train"] == 6
     assert "make_cohort" not in found
 
