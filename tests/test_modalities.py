@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from neurohorizon.conditions import CONDITIONS, Condition
 from neurohorizon.evaluation.forecast_file import read_forecast
 from neurohorizon.evaluation.forecasts import forecast_conditions, forecast_windows, forecast_with_network
-from neurohorizon.inputs.modality_files import heldout_movie, load_modalities, with_modalities
+from neurohorizon.inputs.modality_files import heldout_movie, load_images, load_modalities, with_modalities
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.signal_readout import fit_signal_readout, spans_before
 from neurohorizon.inputs.signals import Signal
@@ -38,7 +38,13 @@ def inputs_of(files, *, control="", modalities=True):
     if not modalities:
         return inputs
     loaded = load_modalities(
-        files.paths, "test", readouts=files.modalities, space=files.space, settings=files.settings, control=control
+        files.paths,
+        "test",
+        readouts=files.modalities,
+        images=load_images(files.paths.session, files.space, files.settings, shuffled=control == "shuffled"),
+        encoder="pixels",
+        settings=files.settings,
+        control=control,
     )
     return replace(inputs, modalities=loaded)
 
@@ -344,8 +350,9 @@ def test_nothing_is_fitted_on_held_out_movie_seconds(seen, tmp_path):
 
 def test_nothing_is_trained_on_held_out_movie_seconds(seen):
     inputs = load_inputs(seen.paths, "early", groups=CONFIG.features.groups, readout=CONFIG.model.readout)
+    images = load_images(seen.paths.session, seen.space, seen.settings)
     modalities = load_modalities(
-        seen.paths, "early", readouts=seen.modalities, space=seen.space, settings=seen.settings
+        seen.paths, "early", readouts=seen.modalities, images=images, encoder="pixels", settings=seen.settings
     )
     part = with_modalities(inputs, seen.paths, modalities, seen.settings).part
     held_out = heldout_movie(seen.paths.session, seen.settings)

@@ -12,7 +12,7 @@ from neurohorizon.conditions import CONDITIONS, Condition
 from neurohorizon.config import Timeline
 from neurohorizon.evaluation.forecast_file import Forecast, left_out_forecast, write_forecast
 from neurohorizon.inputs.modalities import SessionModalities
-from neurohorizon.inputs.modality_files import ModalitySettings, image_space, load_modalities
+from neurohorizon.inputs.modality_files import ModalitySettings, image_space, load_images, load_modalities
 from neurohorizon.inputs.sessions import SessionPaths, feature_columns, load_inputs
 from neurohorizon.inputs.windows import (
     SessionInputs,
@@ -133,7 +133,13 @@ def forecast_conditions(
             control = condition.control
             if control not in loaded:
                 loaded[control] = load_modalities(
-                    paths, "test", readouts=readouts, space=space, settings=settings, control=control
+                    paths,
+                    "test",
+                    readouts=readouts,
+                    images=load_images(paths.session, space, settings, shuffled=control == "shuffled"),
+                    encoder=card.encoder,
+                    settings=settings,
+                    control=control,
                 )
             beside = replace(inputs, modalities=loaded[control])
             log_rate = forecast_windows(forecaster, beside, windows.origin_us, shape, condition=condition)

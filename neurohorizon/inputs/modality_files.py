@@ -120,27 +120,28 @@ def load_modalities(
     use: Use,
     *,
     readouts: Path,
-    space: ImageSpace | None,
+    images: ShownImages | None,
+    encoder: str,
     settings: ModalitySettings,
     control: str = "",
 ) -> SessionModalities:
-    """Load behaviour and images of a session for one use.
+    """Load behaviour of a session for one use, with the readouts of behaviour and images.
 
     Args:
         paths: Files of the session.
         use: The reference window.
         readouts: File of :func:`compute_modality_file`.
-        space: Space of the images; None for no images.
+        images: From :func:`load_images`, under the same control; all uses of a session share them.
+        encoder: Image encoder of these images.
         settings: What decides how they are read.
         control: ``shifted``: behaviour comes from earlier; ``shuffled``: images in random order; "": as they were.
     """
     reference = read_reference(paths.features, use).intervals
     behaviour = _behaviour(paths.session, reference, settings, shifted=control == "shifted")
-    images = _images(paths.session, space, settings, shuffled=control == "shuffled")
     with h5py.File(readouts, "r") as file:
         found = read_readouts(file[f"{use}/{NO_ENCODER}"])
         if images is not None:
-            found |= read_readouts(file[f"{use}/{space.encoder}"])
+            found |= read_readouts(file[f"{use}/{encoder}"])
     if control:
         found = {
             name: found.get(f"{name}_{control}", readout) for name, readout in found.items() if not _is_control(name)
@@ -195,7 +196,7 @@ class _WindowFits:
         spans = spans_before(self.settings.multimodal.image_span_edges_bins)
         found = {}
         for suffix in ("", "_shuffled") if controls else ("",):
-            images = _images(self.session, space, self.settings, shuffled=bool(suffix))
+            images = load_images(self.session, space, self.settings, shuffled=bool(suffix))
             if images is not None:
                 found[f"image{suffix}"] = self._fit([images.signal], spans, ahead=False)
                 found[f"image_ahead{suffix}"] = self._fit([images.signal], spans, ahead=True)
@@ -228,9 +229,10 @@ def _behaviour(session: Path, reference: Intervals, settings: ModalitySettings, 
     return {name: signal.shifted(by_us) for name, signal in signals.items() if signal.known.any()}
 
 
-def _images(
-    session: Path, space: ImageSpace | None, settings: ModalitySettings, *, shuffled: bool
+def load_images(
+    session: Path, space: ImageSpace | None, settings: ModalitySettings, *, shuffled: bool = False
 ) -> ShownImages | None:
+    """Load what a session showed, in random order if asked; None where no image is known, or without a space."""
     stimuli = read_stimuli(session)
     if space is None or not len(stimuli["start"]):
         return None

@@ -1,7 +1,9 @@
 """Training of a forecaster: the Lightning shell around the loss. The only module that imports Lightning.
 
-Batch ``step`` depends on the seed and the step alone, and checkpoints are written at every validation, so a
-training that is killed goes on where its last validation left it.
+A batch depends on the seed and its number alone, and checkpoints are written at every validation, so a training
+that is killed goes on where its last validation left it. Batches are numbered over all devices: step ``s`` of D
+devices that accumulate A batches each takes those from ``s * A * D`` on, and its gradient is the mean of theirs. So D
+devices do what one does that accumulates D times as many.
 """
 
 import csv
@@ -17,8 +19,11 @@ from pathlib import Path
 import lightning
 import numpy as np
 import torch
+import torch.distributed
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -28,6 +33,7 @@ from neurohorizon.files import replacing
 from neurohorizon.inputs.modality_files import (
     ModalitySettings,
     image_space,
+    load_images,
     load_modalities,
     with_modalities,
 )
@@ -41,7 +47,13 @@ from neurohorizon.inputs.windows import (
     evaluation_origins,
     session_block,
 )
-from neurohorizon.models.forecaster import Forecaster, Tensors, gained_nats, poisson_loss
+from neurohorizon.models.forecaster import (
+    Forecaster,
+    Tensors,
+    checkpoint_layers,
+    gained_nats,
+    poisson_loss,
+)
 from neurohorizon.models.weights import Card, load_forecaster, save_forecaster
 
 LN2 = float(np.log(2))
@@ -168,12 +180,14 @@ def train_multimodal_on_files(
     multimodal = settings.multimodal
     training = training.model_copy(update={"steps": multimodal.steps, "learning_rate": multimodal.learning_rate})
     inputs: dict[str, list[SessionInputs]] = {"early": [], "late": [], "validation": []}
+    encoder = space.encoder if space else NO_ENCODER
     for one, readout in zip(paths, readouts, strict=True):
+        images = load_images(one.session, space, settings)
         for use, found in inputs.items():
             loaded = load_inputs(one, use, groups=base_card.feature_groups, readout=base_card.model.readout)
             if loaded is None:
                 continue
-            modalities = load_modalities(one, use, readouts=readout, space=space, settings=settings)
+            modalities = load_modalities(one, use, readouts=readout, images=images, encoder=encoder, settings=settings)
             if modalities.behaviour or modalities.images:
                 found.append(with_modalities(loaded, one, modalities, settings))
     validation = inputs["validation"]
@@ -188,7 +202,7 @@ def train_multimodal_on_files(
         code=code,
         scores={},
         modalities=settings.layout,
-        encoder=space.encoder if space else NO_ENCODER,
+        encoder=encoder,
         image_space=space.identity if space else "",
     )
     begun = json.dumps([code, seed, repr(card), training.model_dump(mode="json"), multimodal.model_dump(mode="json")])
@@ -235,9 +249,19 @@ def train_forecaster(
         log: CSV of the loss and the validation scores.
         base: Trained network whose weights are taken over and stay as they are; None: all is trained.
         modality_dropout: Share of a session's blocks in which a modality that it has is absent.
+
+    With several devices, each runs this function in a process of its own; the first one writes.
+
+    Raises:
+        ValueError: There are more devices than validation batches.
     """
+    validation_batches = list(_validation_batches(validation, shape, training))
+    if training.devices > len(validation_batches):
+        raise ValueError(
+            f"training.devices is {training.devices}, but validation has {len(validation_batches)} batches to share"
+        )
     lightning.seed_everything(seed, workers=True, verbose=False)
-    torch.set_num_threads(training.threads)
+    torch.set_num_threads(max(training.threads // training.devices, 1))
     forecaster = card.build(dropout=training.dropout, feature_noise=training.feature_noise)
     module = TrainingModule(forecaster=forecaster, training=training, seed=seed)
     if base is None:
@@ -247,6 +271,8 @@ def train_forecaster(
         )
     else:
         _take_over(forecaster, base)
+    if training.checkpoint_gradients:
+        checkpoint_layers(forecaster)
     stream = TrainingWindows(
         sessions=tuple(sessions),
         shape=shape,
@@ -261,7 +287,8 @@ def train_forecaster(
     logger = CSVLogger(checkpoints, name="log")  # a new version for each time that it is resumed
     trainer = lightning.Trainer(
         accelerator=training.accelerator,
-        devices=1,
+        devices=training.devices,
+        accumulate_grad_batches=training.accumulate_batches,
         precision=training.precision,
         max_epochs=-(-training.steps // training.validate_every_steps),
         gradient_clip_val=training.gradient_clip,
@@ -271,18 +298,21 @@ def train_forecaster(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_model_summary=False,
+        **_side_by_side(training.devices),
     )
     last = checkpoints / "last.ckpt"
     resumed_from = last if last.exists() else None
     trainer.fit(
         module,
         train_dataloaders=_loader(
-            _StepDataset(stream), training, _EpochSteps(training.validate_every_steps, resumed_from)
+            _NumberedDataset(stream), _EpochBatches(training, resumed_from), workers=training.workers
         ),
-        val_dataloaders=_loader(_ListDataset(list(_validation_batches(validation, shape, training))), training, None),
+        val_dataloaders=_loader(_ListDataset(validation_batches), _ShareOfBatches(len(validation_batches)), workers=0),
         ckpt_path=resumed_from,
         weights_only=False,  # our own checkpoint of a moment ago; what leaves the run is safetensors
     )
+    if not trainer.is_global_zero:
+        return
     weights = torch.load(best.best_model_path, map_location="cpu", weights_only=False)["state_dict"]
     module.load_state_dict(weights)
     score = float(best.best_model_score)
@@ -308,10 +338,13 @@ class TrainingModule(lightning.LightningModule):
 
     def training_step(self, x: Tensors, index: int) -> Tensor:
         """Return the loss of one batch."""
-        # what dropout draws depends on the step alone, so that a resumed training repeats it
-        torch.manual_seed(1_000_003 * self.seed + self.global_step)
+        # what dropout draws depends on the batch's number alone, so that a resumed training repeats it
+        rank, ranks = process_place()
+        accumulated = self.training_settings.accumulate_batches
+        number = (self.global_step * accumulated + index % accumulated) * ranks + rank
+        torch.manual_seed(1_000_003 * self.seed + number)
         loss = poisson_loss(self.forecaster(x), x)
-        self.log("loss", loss, prog_bar=True, batch_size=1)
+        self.log("loss", loss, prog_bar=True, batch_size=1, sync_dist=True)
         return loss
 
     def validation_step(self, x: Tensors, index: int) -> None:
@@ -321,9 +354,10 @@ class TrainingModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log bits per spike over the reference mean, pooled over all validation windows."""
-        gained, spikes = torch.stack(self._sums).sum(0)
+        sums = torch.stack(self._sums).sum(0)
         self._sums.clear()
-        self.log(SCORE, (gained / spikes / LN2).float(), prog_bar=True)
+        gained, spikes = self.trainer.strategy.reduce(sums.to(self.device), reduce_op="sum").cpu()
+        self.log(SCORE, (gained / spikes / LN2).float(), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> dict:
         """AdamW with linear warm-up and cosine decay to a tenth; no decay on gains, biases and embeddings."""
@@ -380,12 +414,12 @@ def _join_logs(parts: Sequence[Path], log: Path) -> None:
         writer.writerows(rows[key] for key in sorted(rows))
 
 
-class _StepDataset(Dataset):
+class _NumberedDataset(Dataset):
     def __init__(self, stream: TrainingWindows) -> None:
         self.stream = stream
 
-    def __getitem__(self, step: int) -> Batch:
-        return self.stream.batch(step)
+    def __getitem__(self, number: int) -> Batch:
+        return self.stream.batch(number)
 
 
 class _ListDataset(Dataset):
@@ -399,25 +433,73 @@ class _ListDataset(Dataset):
         return self.batches[index]
 
 
-class _EpochSteps(Sampler[int]):
-    """Steps of the current epoch; Lightning sets it, but for the first one after a resumption."""
+def process_place() -> tuple[int, int]:
+    """Return which of the training's processes this is, and how many there are."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
 
-    def __init__(self, steps: int, resumed_from: Path | None) -> None:
+
+def batch_numbers(epoch: int, *, steps: int, accumulated: int, rank: int, ranks: int) -> range:
+    """Number the training batches of one process in one epoch; no two processes or epochs share any.
+
+    Args:
+        epoch: Epoch, from 0.
+        steps: Steps of the optimiser in an epoch.
+        accumulated: Batches of each process in a step.
+        rank: The process.
+        ranks: Number of processes.
+    """
+    per_epoch = steps * accumulated * ranks
+    return range(epoch * per_epoch + rank, (epoch + 1) * per_epoch, ranks)
+
+
+class _EpochBatches(Sampler[int]):
+    """Batches of the current epoch; Lightning sets it, but for the first one after a resumption."""
+
+    def __init__(self, training: Training, resumed_from: Path | None) -> None:
         done = torch.load(resumed_from, map_location="cpu", weights_only=False)["global_step"] if resumed_from else 0
-        self.steps, self.epoch = steps, done // steps
+        self.steps, self.accumulated = training.validate_every_steps, training.accumulate_batches
+        self.epoch = done // self.steps
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.steps
+        return self.steps * self.accumulated
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.epoch * self.steps, (self.epoch + 1) * self.steps))
+        rank, ranks = process_place()
+        return iter(batch_numbers(self.epoch, steps=self.steps, accumulated=self.accumulated, rank=rank, ranks=ranks))
 
 
-def _loader(dataset: Dataset, training: Training, sampler: Sampler | None) -> DataLoader:
-    workers = training.workers if sampler is not None else 0
+class _ShareOfBatches(Sampler[int]):
+    """Every so many-th batch, so that processes share a validation."""
+
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+
+    def _share(self) -> range:
+        rank, ranks = process_place()
+        return range(rank, self.batches, ranks)
+
+    def __len__(self) -> int:
+        return len(self._share())
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._share())
+
+
+def _side_by_side(devices: int) -> dict:
+    """Return what several devices of this machine ask of a trainer: a process for each, whatever queue the job came from."""
+    if devices == 1:
+        return {}
+    # parameters of what a batch lacks, such as a modality, have no gradient; buffers are constant
+    strategy = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+    return {"strategy": strategy, "plugins": [LightningEnvironment()]}
+
+
+def _loader(dataset: Dataset, sampler: Sampler, *, workers: int) -> DataLoader:
     return DataLoader(
         dataset,
         batch_size=None,
