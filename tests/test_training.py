@@ -18,7 +18,7 @@ from neurohorizon.config import Timeline
 from neurohorizon.evaluation.forecast_file import read_forecast
 from neurohorizon.evaluation.forecasts import forecast_with_baselines, forecast_with_network, forecast_with_oracle
 from neurohorizon.models.baselines import tune_on_files
-from neurohorizon.models.training import train_on_files
+from neurohorizon.models.training import batch_numbers, train_on_files
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.session import left_out_session
 
@@ -133,16 +133,15 @@ def _only_unit(session, unit):
     return {"spike_times_us": session.spike_times_us[kept], "spike_unit": session.spike_unit[kept]}
 
 
-def test_workers_of_the_loader_change_nothing(weights, files, tmp_path):
-    # through the script, since spawned workers import it anew
-    config = small_config(training=CONFIG.training.model_dump() | {"workers": 2})
+def run_script(folder: Path, files, config) -> Path:
+    """Train through the script, since spawned workers and the processes of further devices import it anew."""
     command = [sys.executable, ROOT / "workflow" / "scripts" / "train.py"]
     command += ["--model", "neurohorizon", "--fold", "main", "--seed", "0", "--code", "c0de"]
     for option, field in (("--sessions", "session"), ("--features", "features"), ("--readouts", "readout")):
-        command += [option, *(getattr(one.paths, field) for one in files[:2])]
+        command += [option, *(getattr(one.paths, field) for one in files)]
     for section in ("timeline", "features", "model", "training"):
         command += [f"--{section}-json", getattr(config, section).model_dump_json()]
-    command += ["--checkpoints", tmp_path / "checkpoints", "--output", tmp_path / "model.safetensors"]
+    command += ["--checkpoints", folder / "checkpoints", "--output", folder / "model.safetensors"]
     done = subprocess.run(
         [str(part) for part in command],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -151,9 +150,47 @@ def test_workers_of_the_loader_change_nothing(weights, files, tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    expected, found = load_file(weights), load_file(tmp_path / "model.safetensors")
+    return folder / "model.safetensors"
+
+
+def test_workers_of_the_loader_change_nothing(weights, files, tmp_path):
+    expected, found = (
+        load_file(weights),
+        load_file(run_script(tmp_path, files[:2], small_config(training={"workers": 2}))),
+    )
     for name in expected:
         np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_two_devices_do_what_one_does_that_accumulates_twice_as_many_batches(files, tmp_path):
+    assert CONFIG.training.dropout > 0  # each batch draws its own, wherever it is computed
+    two = small_config(training={"devices": 2, "accelerator": "cpu"})
+    one = small_config(training={"accumulate_batches": 2, "accelerator": "cpu"})
+    # three sessions have three validation batches, which two devices cannot share evenly
+    paths = [run_script(tmp_path / "two", files, two), train(tmp_path / "one", files, config=one)]
+    found, expected, plain = (load_file(path) for path in (*paths, train(tmp_path / "plain", files)))
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+    assert any(not np.allclose(expected[name], plain[name], atol=1e-4) for name in plain)
+    scores = [json.loads(path.with_suffix(".json").read_text())["scores"] for path in paths]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
+def test_no_two_devices_steps_or_epochs_share_a_batch():
+    sizes = {"steps": 5, "accumulated": 3, "ranks": 4}
+    parts = [[batch_numbers(epoch, rank=rank, **sizes) for rank in range(4)] for epoch in range(3)]
+    numbers = [number for epoch in parts for rank in epoch for number in rank]
+    assert sorted(numbers) == list(range(3 * 5 * 3 * 4))
+    # a step takes the same batches, however devices and accumulation divide them
+    for step in range(5):
+        taken = {number for rank in parts[2] for number in rank[3 * step : 3 * step + 3]}
+        assert taken == set(batch_numbers(2, steps=5, accumulated=12, rank=0, ranks=1)[12 * step : 12 * step + 12])
+    assert batch_numbers(2, steps=5, accumulated=1, rank=0, ranks=1) == range(10, 15)
+
+
+def test_more_devices_than_validation_can_share_are_refused(files, tmp_path):
+    with pytest.raises(ValueError, match=r"training\.devices is 3, but validation has 2 batches"):
+        train(tmp_path, files[:2], config=small_config(training={"devices": 3}))
 
 
 def test_forecasts_of_a_training_session_are_refused(weights, files, tmp_path):
@@ -232,10 +269,12 @@ test_training.train(Path(folder), files, config=config)
 """
 
 
-def test_a_killed_training_resumes_and_ends_where_it_would_have(files, tmp_path):
+@pytest.mark.parametrize(("accumulated", "steps"), [(1, 150), (2, 70)])
+def test_a_killed_training_resumes_and_ends_where_it_would_have(files, tmp_path, accumulated, steps):
     longer = small_config(
         training={
-            "steps": 150,
+            "accumulate_batches": accumulated,
+            "steps": steps,
             "validate_every_steps": 10,
             "patience": 1000,
             "threads": 1,
@@ -258,9 +297,9 @@ def test_a_killed_training_resumes_and_ends_where_it_would_have(files, tmp_path)
     assert not (tmp_path / "killed" / "model.safetensors").exists()
     resumed = load_file(train(tmp_path / "killed", files[:2], config=longer))
     card = json.loads((tmp_path / "killed" / "model.json").read_text())
-    assert card["scores"]["steps"] == 150
+    assert card["scores"]["steps"] == steps
     rows = list(csv.DictReader((tmp_path / "killed" / "log.csv").open()))
     validated = [int(row["step"]) for row in rows if row["validation_bits_per_spike"]]
-    assert validated == list(range(9, 150, 10))
+    assert validated == list(range(9, steps, 10))
     for name in whole:
         np.testing.assert_allclose(whole[name], resumed[name], atol=1e-6)

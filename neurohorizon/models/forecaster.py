@@ -7,10 +7,12 @@ behaviour and images, C channels of a token, M modalities.
 
 import math
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from neurohorizon.config import Model
 from neurohorizon.inputs.modalities import IMAGE_TOKEN, MODALITIES, ModalityLayout
@@ -223,6 +225,20 @@ class PopulationEncoder(nn.Module):
 
     def forward(self, unit: Tensor, x: Tensors, beside: TokenSet | None = None) -> tuple[Tensor, Tensor]:
         """Return latents of spikes alone and those that heard behaviour and images too, [S, W, L, D] both."""
+        grid = self.grid_age_bins
+        latents = self.gather_spikes(unit, x)
+        heard = latents
+        for index, layer in enumerate(self.layers):
+            same = heard is latents  # until the first token is heard
+            latents = layer(latents, -grid)
+            heard = latents if same else layer(heard, -grid)
+            if beside is not None and index % 2:
+                heard = heard + _heard(self.beside[index // 2], heard, -grid, beside)
+        shape = (*x.spike_unit.shape[:2], *latents.shape[1:])
+        return latents.reshape(shape), heard.reshape(shape)
+
+    def gather_spikes(self, unit: Tensor, x: Tensors) -> Tensor:
+        """Return latents that gathered the context's spikes, [S*W, L, D]."""
         sessions, windows, n_spikes = x.spike_unit.shape
         batch, n_units = sessions * windows, unit.shape[1]
         # a spike's key and value are its unit's: project units, then pick
@@ -235,18 +251,8 @@ class PopulationEncoder(nn.Module):
         mask = nnf.pad(x.spike_mask.reshape(batch, n_spikes), (0, 1), value=True)
 
         latents = self.latents.expand(batch, -1, -1)
-        grid = self.grid_age_bins
-        latents = latents + self.gather.attend(latents, tokens, -grid, -age, mask[:, None, None])
-        latents = latents + self.gather_feed(latents)
-        heard = latents
-        for index, layer in enumerate(self.layers):
-            same = heard is latents  # until the first token is heard
-            latents = layer(latents, -grid)
-            heard = latents if same else layer(heard, -grid)
-            if beside is not None and index % 2:
-                heard = heard + _heard(self.beside[index // 2], heard, -grid, beside)
-        shape = (sessions, windows, *latents.shape[1:])
-        return latents.reshape(shape), heard.reshape(shape)
+        latents = latents + self.gather.attend(latents, tokens, -self.grid_age_bins, -age, mask[:, None, None])
+        return latents + self.gather_feed(latents)
 
 
 class HorizonDecoder(nn.Module):
@@ -422,6 +428,21 @@ class Attention(nn.Module):
         cosine, sine = angle.cos().to(tokens.dtype), angle.sin().to(tokens.dtype)
         left, right = tokens.chunk(2, dim=-1)
         return torch.cat([left * cosine - right * sine, left * sine + right * cosine], dim=-1)
+
+
+def checkpoint_layers(forecaster: Forecaster) -> None:
+    """Let the layers of a network keep their inputs alone, and compute the rest again when its gradient is due.
+
+    Numbers, gradients and dropout stay what they are; memory is exchanged for about a third more time.
+    """
+    for part in forecaster.modules():
+        if isinstance(part, SelfLayer):
+            part.forward = partial(checkpoint, part.forward, use_reentrant=False)
+        elif isinstance(part, HorizonDecoder):
+            for read in part.read:
+                read.forward = partial(checkpoint, read.forward, use_reentrant=False)
+        elif isinstance(part, PopulationEncoder):
+            part.gather_spikes = partial(checkpoint, part.gather_spikes, use_reentrant=False)
 
 
 def _silent(attention: Attention) -> Attention:

@@ -356,7 +356,9 @@ class TrainingModule(lightning.LightningModule):
         """Log bits per spike over the reference mean, pooled over all validation windows."""
         sums = torch.stack(self._sums).sum(0)
         self._sums.clear()
-        gained, spikes = self.trainer.strategy.reduce(sums.to(self.device), reduce_op="sum").cpu()
+        if self.trainer.world_size > 1:
+            sums = self.trainer.strategy.reduce(sums.to(self.device), reduce_op="sum").cpu()
+        gained, spikes = sums
         self.log(SCORE, (gained / spikes / LN2).float(), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> dict:
@@ -491,7 +493,7 @@ class _ShareOfBatches(Sampler[int]):
 
 
 def _side_by_side(devices: int) -> dict:
-    """Return what several devices of this machine ask of a trainer: a process for each, whatever queue the job came from."""
+    """Return what several devices of this machine ask of a trainer: a process for each, whoever began the job."""
     if devices == 1:
         return {}
     # parameters of what a batch lacks, such as a modality, have no gradient; buffers are constant
