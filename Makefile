@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint cohorts report schema lock clean
+.PHONY: help demo test lint bench cohorts report schema lock clean
 
 PYTHON ?= python3.11
 CORES ?= all
@@ -38,6 +38,9 @@ test: .venv/ready .venv-test/ready ## Run the tests (TESTS="-k name" for some).
 
 lint: .venv/ready .venv-test/ready ## Check style, layout and the workflow.
 	.venv-test/bin/python -m pytest tests/test_workflow.py -k "lint_and_format or every_rule"
+
+bench: .venv-test/ready ## Time ours beside others and print ratios (BENCH="--only loader" for some).
+	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/bench.py $(BENCH)
 
 cohorts: .venv/ready ## Make the paper's cohort table (IBL_TABLE=... ALLEN_TABLE=... take release tables on disk).
 	snakemake --cores $(CORES) cohorts

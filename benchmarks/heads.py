@@ -1,0 +1,142 @@
+"""The head that weighs a unit's vector by each bin, and heads that see every bin and unit together."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as nnf
+
+from benchmarks.memory import peak_of
+from benchmarks.side_by_side import Pair, compare
+from benchmarks.training_step import stream_of
+from neurohorizon.config import Config
+from neurohorizon.inputs.windows import SessionInputs
+from neurohorizon.models.forecaster import Tensors, UnitHead, _history_inputs
+
+
+class TogetherHead(nn.Module):
+    """A network of the widths of ``UnitHead`` over each bin and unit together: bin, identity and history side by side.
+
+    Shapes as in ``models.forecaster``; what comes out are a rate and a trust in the readout.
+    """
+
+    def __init__(self, *, width: int, head_width: int, n_history: int, horizon_group: Tensor) -> None:
+        super().__init__()
+        self.parts = (width, width, n_history)
+        self.bin_norm = nn.LayerNorm(width)
+        self.first = nn.Linear(sum(self.parts), head_width)
+        self.mix = nn.Linear(head_width, head_width)
+        self.out = nn.Linear(head_width, 2)
+        self.register_buffer("group", horizon_group)
+
+    def forward(self, bins: Tensor, unit: Tensor, x: Tensors) -> Tensor:
+        """Return residual log rates, [S, W, H, O]."""
+        hidden = nnf.gelu(self._first(self.bin_norm(bins), unit, _history_inputs(x)))  # [S, W, H, O, D]
+        rate, trust = self.out(nnf.gelu(self.mix(hidden))).unbind(-1)
+        return rate + trust * x.readout[..., self.group].transpose(-1, -2)
+
+    def _first(self, bins: Tensor, unit: Tensor, history: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class ConcatenatingHead(TogetherHead):
+    """The inputs of every bin and unit are laid out and multiplied."""
+
+    def _first(self, bins: Tensor, unit: Tensor, history: Tensor) -> Tensor:
+        size = (*bins.shape[:3], unit.shape[1])
+        parts = (bins[:, :, :, None], unit[:, None, None], history[:, :, None])
+        return self.first(torch.cat([part.expand(*size, -1) for part in parts], dim=-1))
+
+
+class SummingHead(TogetherHead):
+    """The same numbers: bins, units and histories are each projected once, and the projections summed."""
+
+    def _first(self, bins: Tensor, unit: Tensor, history: Tensor) -> Tensor:
+        of_bin, of_unit, of_history = self.first.weight.split(self.parts, dim=1)
+        of_both = unit[:, None] @ of_unit.T + history @ of_history.T + self.first.bias
+        return (bins @ of_bin.T)[:, :, :, None] + of_both[:, :, None]
+
+
+def heads_of(config: Config, sizes: dict[str, int]) -> dict[str, nn.Module]:
+    """Build the heads; the two that lay bins and units together have the same weights."""
+    model = config.model.model_copy(update=sizes)
+    torch.manual_seed(0)
+    shipped = UnitHead(model=model, horizon_bins=config.timeline.horizon_bins)
+    together = {
+        "width": model.width,
+        "head_width": model.head_width,
+        "n_history": shipped.of_history.in_features,
+        "horizon_group": shipped.group,
+    }
+    concatenating, summing = ConcatenatingHead(**together), SummingHead(**together)
+    summing.load_state_dict(concatenating.state_dict())
+    return {"shipped": shipped, "summing": summing, "concatenating": concatenating}
+
+
+def head_inputs(x: Tensors, config: Config, sizes: dict[str, int]) -> tuple[Tensor, Tensor]:
+    """Draw representations of bins and units for a batch, [S, W, H, D] and [S, O, D]."""
+    width = config.model.model_copy(update=sizes).width
+    sessions, windows, _, units = x.target.shape
+    generator = torch.Generator().manual_seed(1)
+    bins = torch.randn(sessions, windows, config.timeline.horizon_bins, width, generator=generator)
+    return bins, torch.randn(sessions, units, width, generator=generator)
+
+
+def forward_backward(head: nn.Module, bins: Tensor, unit: Tensor, x: Tensors) -> None:
+    """Do one pass forward and back, to the inputs too."""
+    bins, unit = bins.detach().requires_grad_(), unit.detach().requires_grad_()
+    head(bins, unit, x).square().mean().backward()
+
+
+def run_head(name: str, config: Config, x: Tensors) -> None:
+    """One pass of one head; for a process of its own, whose memory is measured."""
+    torch.set_num_threads(1)
+    forward_backward(heads_of(config, {})[name], *head_inputs(x, config, {}), x)
+
+
+def prepare_head(name: str, config: Config, x: Tensors) -> None:
+    """What every head needs before its memory counts: one pass on one window."""
+    few = {field: getattr(x, field) for field in x.__dataclass_fields__}
+    for field in ("history", "history_bins", "readout", "target"):
+        few[field] = few[field][:, :1]
+    run_head(name, config, Tensors(**few))
+
+
+def compare_heads(config: Config, x: Tensors, *, repeats: int) -> list[Pair]:
+    """Compare time and peak memory of the heads on one batch, forward and backward."""
+    heads = heads_of(config, {})
+    bins, unit = head_inputs(x, config, {})
+    torch.testing.assert_close(heads["summing"](bins, unit, x), heads["concatenating"](bins, unit, x))
+
+    def passes(name: str) -> tuple[str, object]:
+        return WORDS[name], lambda: forward_backward(heads[name], bins, unit, x)
+
+    windows = x.target.shape[0] * x.target.shape[1]
+    pairs = [
+        compare(
+            f"head, time of forward and backward, {rival}",
+            ours=passes("shipped"),
+            other=passes(rival),
+            amount=windows,
+            unit="windows/s",
+            aim=None,
+            repeats=repeats,
+        )
+        for rival in ("summing", "concatenating")
+    ]
+    peaks = {name: [peak_of(run_head, (name, config, x), before=prepare_head) for _ in range(3)] for name in heads}
+    for rival in ("summing", "concatenating"):
+        ratios = tuple(theirs / ours for ours, theirs in zip(peaks["shipped"], peaks[rival], strict=True))
+        values = [sorted(peaks[name])[1] for name in ("shipped", rival)]
+        pairs.append(Pair(f"head, peak memory, {rival}", WORDS["shipped"], WORDS[rival], "MB", None, ratios, *values))
+    return pairs
+
+
+WORDS = {
+    "shipped": "UnitHead: bins weigh a vector of each unit",
+    "summing": "bin and unit together, first layer as a sum of projections",
+    "concatenating": "bin and unit together, concatenated",
+}
+
+
+def head_batch(sessions: list[SessionInputs], config: Config, *, windows: int) -> Tensors:
+    """Return one training batch for the heads."""
+    return Tensors.of(stream_of(sessions, config, windows=windows).batch(0))

@@ -1,0 +1,129 @@
+"""Windows per second: our loader, and torch_brain's on the same files and windows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch_brain.data import Data, Interval
+from torch_brain.datasets import Dataset, DatasetIndex
+from torch_brain.samplers import RandomFixedWindowSampler
+from torch_brain.utils import bin_spikes
+
+from benchmarks.side_by_side import Pair, compare
+from neurohorizon.inputs.windows import Batch, SessionInputs, WindowShape, collate, cut_windows, session_block
+from neurohorizon.timeline import to_s, to_us
+
+
+def sampled_windows(
+    sessions: Sequence[SessionInputs], shape: WindowShape, *, per_session: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Let torch_brain's sampler draw windows, and put them on even microseconds.
+
+    Returns:
+        Forecast origins of each session, int64 microseconds, in the sampler's order, [window].
+    """
+    length_s = float(to_s((shape.context_bins + shape.horizon_bins) * shape.bin_us))
+    parts = {s.session_id: Interval(to_s(s.part.start_us), to_s(s.part.stop_us)) for s in sessions}
+    origins: dict[str, list[int]] = {name: [] for name in parts}
+    generator = torch.Generator().manual_seed(seed)
+    while min(len(found) for found in origins.values()) < per_session:
+        sampler = RandomFixedWindowSampler(sampling_intervals=parts, window_length=length_s, generator=generator)
+        for index in sampler:
+            start_us = int(to_us(index.start)) // 2 * 2
+            origins[index.recording_id].append(start_us + shape.context_bins * shape.bin_us)
+    return {name: np.array(found[:per_session]) for name, found in origins.items()}
+
+
+def our_counts(sessions: Sequence[SessionInputs], origins: dict[str, np.ndarray], shape: WindowShape) -> list:
+    """Counts of each session's windows through our loader, each [window, bin, unit]."""
+    counts = []
+    for session in sessions:
+        windows = cut_windows(session.spikes, session.part, origins[session.session_id], shape)
+        counts.append((windows.context, windows.target))
+    return counts
+
+
+def our_batch(sessions: Sequence[SessionInputs], origins: dict[str, np.ndarray], shape: WindowShape) -> Batch:
+    """Everything that a training step reads: counts, spikes, history, features and readouts, padded."""
+    heads = [np.arange(min(256, session.spikes.n_units)) for session in sessions]
+    return collate(
+        [session_block(s, origins[s.session_id], shape, head=head) for s, head in zip(sessions, heads, strict=True)]
+    )
+
+
+def window_indices(origins: dict[str, np.ndarray], shape: WindowShape) -> list[DatasetIndex]:
+    """Name the same windows to torch_brain."""
+    before, after = shape.context_bins * shape.bin_us, shape.horizon_bins * shape.bin_us
+    return [
+        DatasetIndex(name, float(to_s(origin - before)), float(to_s(origin + after)))
+        for name, found in origins.items()
+        for origin in found.tolist()
+    ]
+
+
+def dataset_counts(dataset: Dataset, indices: Sequence[DatasetIndex], n_units: dict[str, int], bin_s: float) -> list:
+    """Counts of windows through torch_brain's dataset and its binning, [bin, unit] each."""
+    return [bin_spikes(dataset[index].spikes, n_units[index.recording_id], bin_s) for index in indices]
+
+
+def memory_counts(
+    recordings: dict[str, Data], indices: Sequence[DatasetIndex], n_units: dict[str, int], bin_s: float
+) -> list:
+    """The same from recordings that were read into memory as a whole."""
+    return [
+        bin_spikes(recordings[i.recording_id].slice(i.start, i.end).spikes, n_units[i.recording_id], bin_s)
+        for i in indices
+    ]
+
+
+def check_equal(ours: list, other: list) -> None:
+    """Assert that both counted the same spikes into the same bins of the same windows."""
+    together = [np.concatenate(window) for counts in ours for window in zip(*counts, strict=True)]
+    assert len(together) == len(other)
+    for mine, theirs in zip(together, other, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert sum(int(counts.sum()) for counts in other) > 0
+
+
+def compare_loaders(
+    folder: Path, sessions: Sequence[SessionInputs], shape: WindowShape, *, per_session: int, repeats: int
+) -> list[Pair]:
+    """Compare loaders on windows that torch_brain's sampler drew.
+
+    Args:
+        folder: Where the session files lie.
+        sessions: Our inputs of the same sessions.
+        shape: Lengths in bins.
+        per_session: Windows of each session in a batch.
+        repeats: Times that each is run.
+    """
+    origins = sampled_windows(sessions, shape, per_session=per_session, seed=0)
+    indices = window_indices(origins, shape)
+    n_units = {session.session_id: session.spikes.n_units for session in sessions}
+    bin_s = shape.bin_us / 1e6
+    dataset = Dataset(folder, recording_ids=list(n_units))
+    in_memory = {name: Data.load(folder / f"{name}.h5", lazy=False) for name in n_units}
+
+    def lazily() -> list:
+        return dataset_counts(dataset, indices, n_units, bin_s)
+
+    def from_memory() -> list:
+        return memory_counts(in_memory, indices, n_units, bin_s)
+
+    def counts() -> list:
+        return our_counts(sessions, origins, shape)
+
+    check_equal(counts(), lazily())
+    check_equal(counts(), from_memory())
+    settings = {"amount": len(indices), "unit": "windows/s", "repeats": repeats}
+    theirs = ("torch_brain Dataset, windows of its RandomFixedWindowSampler, bin_spikes", lazily)
+    whole = ("a whole training batch", lambda: our_batch(sessions, origins, shape))
+    resident = ("torch_brain Data in memory, slice, bin_spikes", from_memory)
+    return [
+        compare("counts of windows", ours=("cut_windows", counts), other=theirs, aim=10, **settings),
+        compare(
+            "counts of windows, files in memory", ours=("cut_windows", counts), other=resident, aim=None, **settings
+        ),
+        compare("training batch against counts alone", ours=whole, other=theirs, aim=None, **settings),
+    ]
