@@ -193,12 +193,17 @@ def _pair_line(pair: Pair) -> str:
 def draw_growth(curves: Sequence[Curve], stem: Path) -> None:
     """Draw each panel's curves on log-log axes, with their slopes, as SVG and PNG."""
     panels = list(dict.fromkeys(curve.panel for curve in curves))
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 4.2), squeeze=False)
-    for axis, panel in zip(axes[0], panels, strict=True):
+    rows = -(-len(panels) // 3)
+    figure, axes = plt.subplots(rows, 3, figsize=(13, 4.2 * rows), squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
+    for axis, panel in zip(axes.flat, panels, strict=False):
         mine = [curve for curve in curves if curve.panel == panel]
         for curve in mine:
             label = f"{curve.name}, {curve.unit}: slope {curve.slope:.2f}"
             axis.loglog(curve.sizes, curve.values, marker="o", label=label)
+        axis.set_xticks(mine[0].sizes, labels=[f"{size:g}" for size in mine[0].sizes])
+        axis.minorticks_off()
         axis.set_xlabel(panel)
         axis.set_ylabel(" or ".join(dict.fromkeys(curve.unit for curve in mine)))
         axis.legend(fontsize=7, loc="upper left")
