@@ -10,6 +10,7 @@ from sklearn.linear_model import Ridge
 from neurohorizon.conditions import CONDITIONS, Condition
 from neurohorizon.evaluation.forecast_file import read_forecast
 from neurohorizon.evaluation.forecasts import forecast_conditions, forecast_windows, forecast_with_network
+from neurohorizon.inputs.gains import cumulative
 from neurohorizon.inputs.modality_files import heldout_movie, load_images, load_modalities, with_modalities
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.signal_readout import fit_signal_readout, spans_before
@@ -278,10 +279,10 @@ def test_a_readout_ahead_is_scikit_learns_ridge(seen):
     settings = CONFIG.model.readout.model_copy(update={"ridge": (40.0,)})
     fitted = fit_signal_readout(
         [signal],
-        counts=counts,
+        relative=cumulative(counts / np.exp(log_rate) - 1),
         segment=np.zeros(n_bins, int),
         start_us=start_us,
-        log_rate=log_rate,
+        mean_counts=np.exp(log_rate),
         spans_bins=spans_before([1, 3]),
         readout=settings,
         bin_us=BIN_US,

@@ -12,6 +12,7 @@ from neurohorizon.conditions import NO_ENCODER
 from neurohorizon.config import Multimodal, Readout, Timeline
 from neurohorizon.files import replacing
 from neurohorizon.inputs.embeddings import ImageSpace, fit_image_space
+from neurohorizon.inputs.gains import cumulative
 from neurohorizon.inputs.modalities import ModalityLayout, SessionModalities
 from neurohorizon.inputs.reference import read_reference
 from neurohorizon.inputs.sessions import SessionPaths, Use
@@ -106,12 +107,16 @@ def compute_modality_file(
         if read_identity(session_path)["left_out"]:
             return
         spaces = {encoder: image_space(paths, settings.multimodal) for encoder, paths in embeddings.items()}
+        shown = {encoder: {"": load_images(session_path, space, settings)} for encoder, space in spaces.items()}
+        if "test" in uses and spaces:
+            encoder, space = next(iter(spaces.items()))
+            shown[encoder]["_shuffled"] = load_images(session_path, space, settings, shuffled=True)
         for use in uses:
             fits = _WindowFits(session_path, features_path, use, settings)
             controls = use == "test"
             write_readouts(file.create_group(f"{use}/{NO_ENCODER}"), fits.of_behaviour(controls=controls))
-            for index, (encoder, space) in enumerate(spaces.items()):
-                found = fits.of_images(space, controls=controls and index == 0)
+            for encoder, images in shown.items():
+                found = fits.of_images({name: one for name, one in images.items() if controls or not name})
                 write_readouts(file.create_group(f"{use}/{encoder}"), found)
 
 
@@ -169,17 +174,18 @@ class _WindowFits:
     def __init__(self, session: Path, features: Path, use: Use, settings: ModalitySettings) -> None:
         self.session, self.settings = session, settings
         window = read_reference(features, use)
-        self.reference, self.log_rate = window.intervals, window.log_rate
+        self.reference, self.mean_counts = window.intervals, np.exp(window.log_rate)
         bins = bin_domain(window.intervals.without(heldout_movie(session, settings)), settings.bin_us)
         spikes = SpikeReader(session)
         self.start_us, self.segment = bins.start_us, bins.segment
-        self.counts = count_spikes(
+        counts = count_spikes(
             to_us(spikes.times_s),
             spikes.unit,
             n_units=spikes.n_units,
             start_us=bins.start_us,
             bin_us=settings.bin_us,
         )
+        self.relative = cumulative(counts / self.mean_counts - 1)
 
     def of_behaviour(self, *, controls: bool) -> dict[str, SignalReadout]:
         multimodal = self.settings.multimodal
@@ -192,11 +198,11 @@ class _WindowFits:
                 found[f"behaviour{suffix}"] = self._fit(ordered, spans, ahead=False)
         return found
 
-    def of_images(self, space: ImageSpace, *, controls: bool) -> dict[str, SignalReadout]:
+    def of_images(self, shown: Mapping[str, ShownImages | None]) -> dict[str, SignalReadout]:
+        """Fit both readouts of images, for what was shown and for controls, named by their suffix."""
         spans = spans_before(self.settings.multimodal.image_span_edges_bins)
         found = {}
-        for suffix in ("", "_shuffled") if controls else ("",):
-            images = load_images(self.session, space, self.settings, shuffled=bool(suffix))
+        for suffix, images in shown.items():
             if images is not None:
                 found[f"image{suffix}"] = self._fit([images.signal], spans, ahead=False)
                 found[f"image_ahead{suffix}"] = self._fit([images.signal], spans, ahead=True)
@@ -205,10 +211,10 @@ class _WindowFits:
     def _fit(self, signals: Sequence[Signal], spans: np.ndarray, *, ahead: bool) -> SignalReadout:
         return fit_signal_readout(
             signals,
-            counts=self.counts,
+            relative=self.relative,
             segment=self.segment,
             start_us=self.start_us,
-            log_rate=self.log_rate,
+            mean_counts=self.mean_counts,
             spans_bins=spans,
             readout=self.settings.readout,
             bin_us=self.settings.bin_us,

@@ -14,7 +14,6 @@ from neurohorizon.inputs.gains import (
     FOLDS,
     LARGEST_LOG_GAIN,
     Origins,
-    cumulative,
     fit_gains,
     mean_between,
     ridge_gain,
@@ -71,10 +70,10 @@ class SignalReadout:
 def fit_signal_readout(
     signals: Sequence[Signal],
     *,
-    counts: np.ndarray,
+    relative: np.ndarray,
     segment: np.ndarray,
     start_us: np.ndarray,
-    log_rate: np.ndarray,
+    mean_counts: np.ndarray,
     spans_bins: np.ndarray,
     readout: Readout,
     bin_us: int,
@@ -84,17 +83,17 @@ def fit_signal_readout(
 
     Args:
         signals: What is read, side by side.
-        counts: Observed spikes per bin, [bin, unit].
+        relative: Counts over their mean, less one, summed by :func:`neurohorizon.inputs.gains.cumulative`,
+            [bin + 1, unit].
         segment: Index of the valid interval that each bin lies in, non-decreasing, [bin].
         start_us: Start of each bin, [bin].
-        log_rate: Natural log of the expected spikes per bin, [unit].
+        mean_counts: Expected spikes per bin, [unit].
         spans_bins: Nearest and farthest bin of each span, counted back from the time of reading, [span, 2].
         readout: Spans of own history, groups of horizon bins and candidate precisions.
         bin_us: Bin width.
         ahead: False: signals are known up to the forecast origin, and each group of horizon bins has its weights.
             True: they are known up to the end of the bin that is forecast, and there is one group.
     """
-    mean_counts = np.exp(log_rate)
     origins = Origins.of(segment)
     at_us = start_us[origins.index] + (bin_us if ahead else 0)
     raw = _state(signals, at_us, spans_bins, bin_us)
@@ -103,7 +102,6 @@ def fit_signal_readout(
     scale = np.sqrt(((raw - center) ** 2 * known).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
     scale = np.where(scale > 1e-6, scale, 1.0)
     state = np.where(known, (raw - center) / scale, 0).astype(np.float32)
-    relative = cumulative(counts / mean_counts - 1)
     if ahead:
         outcome = mean_between(relative, origins.index, origins.index + 1)
         share = np.ones(origins.index.size, np.float32)

@@ -75,7 +75,8 @@ class Signal:
         us = np.clip(us, self.edges_us[0], self.edges_us[-1])
         piece = np.clip(np.searchsorted(self.edges_us, us, side="right") - 1, 0, len(self.values) - 1)
         inside_s = (us - self.edges_us[piece]) / MICROSECONDS
-        rate = np.column_stack([self.values * self.known[:, None], self.known])[piece]
+        known = self.known[piece][..., None]
+        rate = np.concatenate([self.values[piece] * known, known], axis=-1)
         return self._integral[piece] + inside_s[..., None] * rate
 
 
