@@ -55,13 +55,16 @@ def read_images(path: str | Path) -> ImageSet:
     """Read an image set.
 
     Raises:
-        ImageError: The file is not there, or its images are not those that were written.
+        ImageError: The file is not there, cannot be read, or its images are not those that were written.
     """
     if not Path(path).is_file():
         raise ImageError(f"there is no image set {path}")
-    with h5py.File(path, "r") as file:
-        images = ImageSet(file.attrs["image_set"], file["images"][:])
-        expected = file.attrs["sha256"]
+    try:
+        with h5py.File(path, "r") as file:
+            images = ImageSet(file.attrs["image_set"], file["images"][:])
+            expected = file.attrs["sha256"]
+    except (OSError, KeyError) as error:
+        raise ImageError(f"{path} cannot be read ({error}): delete it, and the workflow writes it again") from error
     if images.sha256 != expected:
         raise ImageError(f"{path} was changed since it was written: delete it, and the workflow writes it again")
     return images

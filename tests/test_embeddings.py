@@ -191,3 +191,12 @@ def test_an_image_set_comes_back_and_a_change_of_it_is_noticed(tmp_path):
 def test_what_is_not_an_image_set_is_not_written(tmp_path, images):
     with pytest.raises(ImageError, match="expected uint8"):
         write_images(tmp_path / "odd.h5", ImageSet("odd", images))
+
+
+def test_a_file_that_is_cut_short_says_what_to_do(tmp_path):
+    path = tmp_path / "cut.h5"
+    write_images(path, ImageSet(name="cut", images=np.arange(6000, dtype=np.uint8).reshape(2, 50, 60)))
+    path.write_bytes(path.read_bytes()[:2000])
+    for read in (read_images, read_embedding):
+        with pytest.raises(ImageError, match=r"cut\.h5 cannot be read .*delete it, and the workflow writes it again"):
+            read(path)

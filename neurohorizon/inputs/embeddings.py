@@ -86,22 +86,25 @@ def read_embedding(path: str | Path) -> Embedding:
     """Read the embedding of an image set.
 
     Raises:
-        ImageError: The file is not there.
+        ImageError: The file is not there, or cannot be read.
     """
     if not Path(path).is_file():
         raise ImageError(f"there is no embedding {path}")
-    with h5py.File(path, "r") as file:
-        return Embedding(
-            image_set=file.attrs["image_set"],
-            images_sha256=file.attrs["images_sha256"],
-            encoder=file.attrs["encoder"],
-            weights=file.attrs["weights"],
-            weights_sha256=file.attrs["weights_sha256"],
-            side_px=int(file.attrs["side_px"]),
-            versions=json.loads(file.attrs["versions"]),
-            summary=file["summary"][:],
-            pooled=file["pooled"][:],
-        )
+    try:
+        with h5py.File(path, "r") as file:
+            return Embedding(
+                image_set=file.attrs["image_set"],
+                images_sha256=file.attrs["images_sha256"],
+                encoder=file.attrs["encoder"],
+                weights=file.attrs["weights"],
+                weights_sha256=file.attrs["weights_sha256"],
+                side_px=int(file.attrs["side_px"]),
+                versions=json.loads(file.attrs["versions"]),
+                summary=file["summary"][:],
+                pooled=file["pooled"][:],
+            )
+    except (OSError, KeyError) as error:
+        raise ImageError(f"{path} cannot be read ({error}): delete it, and the workflow writes it again") from error
 
 
 def fit_image_space(paths: Sequence[str | Path], components: int) -> ImageSpace:
