@@ -130,24 +130,28 @@ def _files(pattern: str, rows: Iterable[Row], **values) -> list[str]:
     return [pattern.format(source=one.source, session=one.session, **values) for one in rows]
 
 
+def _training(kind: str, wildcards) -> list[str]:
+    return _files(f"{RESULTS}/{kind}/{{source}}/{{session}}.h5", training_sessions(cohort(), wildcards.fold))
+
+
 def training_files(wildcards) -> list[str]:
     """Session files that a fold trains on."""
-    rows = training_sessions(cohort(), wildcards.fold)
-    return _files(f"{RESULTS}/sessions/{{source}}/{{session}}.h5", rows)
+    return _training("sessions", wildcards)
 
 
 def training_features(wildcards) -> list[str]:
     """Their features, in the same order."""
-    rows = training_sessions(cohort(), wildcards.fold)
-    return _files(f"{RESULTS}/features/{{source}}/{{session}}.h5", rows)
+    return _training("features", wildcards)
 
 
 def training_readouts(wildcards) -> list[str]:
-    """Their readouts, in the same order, for a network that reads them."""
-    if wildcards.model == "own_history":
-        return []
-    rows = training_sessions(cohort(), wildcards.fold)
-    return _files(f"{RESULTS}/readouts/{{source}}/{{session}}.h5", rows)
+    """Their population readouts, in the same order."""
+    return _training("readouts", wildcards)
+
+
+def model_training_readouts(wildcards) -> list[str]:
+    """Their population readouts, for a network that reads them."""
+    return [] if wildcards.model == "own_history" else training_readouts(wildcards)
 
 
 def _of_session(kind: str, session: str) -> str:
@@ -165,9 +169,14 @@ def feature_file(wildcards) -> str:
     return _of_session("features", wildcards.session)
 
 
+def readout_file(wildcards) -> str:
+    """Its population readout."""
+    return _of_session("readouts", wildcards.session)
+
+
 def model_readout(wildcards) -> list[str]:
-    """Its readout, for a network that reads one."""
-    return [] if wildcards.model == "own_history" else [_of_session("readouts", wildcards.session)]
+    """Its population readout, for a network that reads one."""
+    return [] if wildcards.model == "own_history" else [readout_file(wildcards)]
 
 
 def forecast_names(models: tuple[str, ...] = MODELS) -> list[str]:

@@ -42,7 +42,7 @@ def reference_uses(wildcards) -> str:
 
 def training_modalities(wildcards) -> list[str]:
     """Readouts of behaviour and images of training sessions, in the order of their files."""
-    return _files(f"{RESULTS}/modalities/{{source}}/{{session}}.h5", training_sessions(cohort(), wildcards.fold))
+    return _training("modalities", wildcards)
 
 
 def modality_file(wildcards) -> str:
@@ -62,13 +62,3 @@ def condition_forecasts(wildcards) -> list[str]:
     encoders = encoders_in_use() if has_images(of_source(wildcards)) else (primary_encoder(),)
     folder = f"{RESULTS}/multimodal/forecasts/{wildcards.fold}/{wildcards.session}"
     return [f"{folder}/{encoder}_seed-{seed}" for encoder in encoders for seed in CONFIG.run.seeds]
-
-
-def readout_of_session(wildcards) -> str:
-    """Population readout of one session."""
-    return _of_session("readouts", wildcards.session)
-
-
-def training_population_readouts(wildcards) -> list[str]:
-    """Population readouts of training sessions, in the order of their files."""
-    return _files(f"{RESULTS}/readouts/{{source}}/{{session}}.h5", training_sessions(cohort(), wildcards.fold))

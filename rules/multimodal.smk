@@ -36,7 +36,7 @@ rule train_multimodal:
         card=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.json",
         sessions=training_files,
         features=training_features,
-        readouts=training_population_readouts,
+        readouts=training_readouts,
         modalities=training_modalities,
         embeddings=encoder_embeddings,
     output:
@@ -75,7 +75,7 @@ rule forecast_conditions:
         card=f"{RESULTS}/multimodal/models/{{fold}}/{{encoder}}_seed-{{seed}}/model.json",
         session=session_file,
         features=feature_file,
-        readout=readout_of_session,
+        readout=readout_file,
         modalities=modality_file,
         embeddings=encoder_embeddings,
     output:

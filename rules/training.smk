@@ -30,7 +30,7 @@ rule train:
     input:
         sessions=training_files,
         features=training_features,
-        readouts=training_readouts,
+        readouts=model_training_readouts,
     output:
         weights=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/model.safetensors",
         card=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/model.json",

@@ -5,7 +5,7 @@ numbers of sessions and animals. Seeds of a trained method are averaged within a
 that a session counts once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -333,19 +333,7 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
         return "no session was scored\n"
     interval = shown["interval"].iloc[0]
     rows = [("method", "class", "bits/spike", f"{interval:.0%} interval", "sessions", "animals", "of oracle")]
-    for row in shown.to_dict("records"):
-        share = row.get("share_of_oracle", np.nan)
-        rows.append(
-            (
-                row["method"],
-                row["class"],
-                f"{row['bits_per_spike']:+.4f}",
-                format_interval(row["lower"], row["upper"]),
-                str(row["sessions"]),
-                str(row["animals"]),
-                "" if np.isnan(share) else f"{share:.0%}",
-            )
-        )
+    rows += [(row["method"], row["class"], *_scored_cells(row)) for row in shown.to_dict("records")]
     lines = [
         f"Zero-shot forecasts of held-out sessions; null: {PRIMARY_NULL}-window mean rate",
         "",
@@ -388,23 +376,23 @@ def over_all_sources(summary: pd.DataFrame) -> pd.DataFrame:
     return summary[summary["source"] == ALL_SOURCES]
 
 
+def _scored_cells(row: Mapping[str, object]) -> tuple[str, ...]:
+    """Score, interval, sessions, animals and share of the oracle of a row of the summary."""
+    share = row.get("share_of_oracle", np.nan)
+    return (
+        f"{row['bits_per_spike']:+.4f}",
+        format_interval(row["lower"], row["upper"]),
+        str(row["sessions"]),
+        str(row["animals"]),
+        "" if np.isnan(share) else f"{share:.0%}",
+    )
+
+
 def _source_lines(by_source: pd.DataFrame, interval: float) -> list[str]:
     """The forecaster and the ceiling by source, where there is more than one."""
     rows = [("source", "method", "bits/spike", f"{interval:.0%} interval", "sessions", "animals", "of oracle")]
     shown = by_source[(by_source["method"] == FORECASTER) | (by_source["class"] == CEILING_CLASS)]
-    for row in shown.to_dict("records"):
-        share = row.get("share_of_oracle", np.nan)
-        rows.append(
-            (
-                row["source"],
-                row["method"],
-                f"{row['bits_per_spike']:+.4f}",
-                format_interval(row["lower"], row["upper"]),
-                str(row["sessions"]),
-                str(row["animals"]),
-                "" if np.isnan(share) else f"{share:.0%}",
-            )
-        )
+    rows += [(row["source"], row["method"], *_scored_cells(row)) for row in shown.to_dict("records")]
     return ["", *aligned(rows)] if len(shown) else []
 
 

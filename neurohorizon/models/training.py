@@ -124,7 +124,6 @@ def train_on_files(
         code=code,
         scores={},
     )
-    begun = json.dumps([code, seed, repr(card), training.model_dump(mode="json")])
     train_forecaster(
         card=card,
         training=training,
@@ -132,7 +131,7 @@ def train_on_files(
         sessions=sessions,
         validation=validation,
         seed=seed,
-        checkpoints=checkpoints / hashlib.sha256(begun.encode()).hexdigest()[:12],
+        checkpoints=_begun(checkpoints, code, seed, repr(card), training.model_dump(mode="json")),
         output=output,
         log=log,
     )
@@ -205,7 +204,6 @@ def train_multimodal_on_files(
         encoder=encoder,
         image_space=space.identity if space else "",
     )
-    begun = json.dumps([code, seed, repr(card), training.model_dump(mode="json"), multimodal.model_dump(mode="json")])
     train_forecaster(
         card=card,
         training=training,
@@ -213,12 +211,19 @@ def train_multimodal_on_files(
         sessions=[*inputs["early"], *inputs["late"]],
         validation=validation,
         seed=seed,
-        checkpoints=checkpoints / hashlib.sha256(begun.encode()).hexdigest()[:12],
+        checkpoints=_begun(
+            checkpoints, code, seed, repr(card), training.model_dump(mode="json"), multimodal.model_dump(mode="json")
+        ),
         output=output,
         log=log,
         base=base_forecaster,
         modality_dropout=multimodal.modality_dropout,
     )
+
+
+def _begun(checkpoints: Path, *decided_by: object) -> Path:
+    """Folder of a training that goes on only from what the same code and settings began."""
+    return checkpoints / hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:12]
 
 
 def train_forecaster(
