@@ -1,5 +1,7 @@
 """The head that weighs a unit's vector by each bin, and heads that see every bin and unit together."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
@@ -12,7 +14,7 @@ from neurohorizon.inputs.windows import SessionInputs
 from neurohorizon.models.forecaster import Tensors, UnitHead, _history_inputs
 
 
-class TogetherHead(nn.Module):
+class TogetherHead(nn.Module, ABC):
     """A network of the widths of ``UnitHead`` over each bin and unit together: bin, identity and history side by side.
 
     Shapes as in ``models.forecaster``; what comes out are a rate and a trust in the readout.
@@ -33,8 +35,9 @@ class TogetherHead(nn.Module):
         rate, trust = self.out(nnf.gelu(self.mix(hidden))).unbind(-1)
         return rate + trust * x.readout[..., self.group].transpose(-1, -2)
 
+    @abstractmethod
     def _first(self, bins: Tensor, unit: Tensor, history: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Return the first layer of bins, units and histories, [S, W, H, O, D]."""
 
 
 class ConcatenatingHead(TogetherHead):
