@@ -213,7 +213,24 @@ class Model(Section):
     """Ends, in bins before the origin, of the spans whose counts are a unit's own recent history."""
     population: bool
     """Whether the Perceiver encoder and decoder take part; off leaves the own-history network."""
+    likelihood: Literal["poisson", "negative_binomial"]
+    """Distribution of a count: Poisson, or negative binomial with a learned shape for each unit and bin, whose mean
+    is what is forecast."""
+    feedback: bool
+    """Whether the decoder can be fed the counts of earlier bins, as rollouts need; off leaves the parallel forecast."""
     readout: Readout
+
+
+class Feedback(Section):
+    """Counts of the horizon's earlier bins fed back to the decoder, for rollouts."""
+
+    share: Share
+    """Share of the training windows that are decoded a second time, with counts fed back."""
+    sampled_share: Share
+    """Share of the fed-back bins whose counts are drawn from the network itself, once it has risen; the others
+    are what was observed."""
+    rise: Share
+    """Share of the steps over which it rises from 0, where all that is fed back was observed."""
 
 
 class Training(Section):
@@ -237,6 +254,7 @@ class Training(Section):
     animals are not learned by heart; choose it by the validation score."""
     unit_dropout: Share
     """Share of the units that the encoder and the readout do not hear in a training batch."""
+    feedback: Feedback
     validate_every_steps: Positive
     patience: Positive
     """Validations without a better score before training stops."""
@@ -281,6 +299,19 @@ class Evaluation(Section):
     """Coverage of the reported intervals, such as 0.95."""
     example_units: Positive
     """Units in an example raster."""
+
+
+class Rollout(Section):
+    """Sample paths: forecasts that go on from their own draws."""
+
+    decodings: tuple[Literal["autoregressive", "blockwise", "coarse_to_fine"], ...]
+    """How paths are drawn: bin by bin; a block of bins at a time; or totals of blocks first, then split over bins."""
+    paths: Positive
+    """Paths drawn for each window."""
+    block_bins: Positive
+    """Bins of a block; must divide ``horizon_bins``."""
+    maximum_rate_hz: PositiveFloat
+    """Rates are capped here before counts are drawn, so that no path can run away."""
 
 
 class Images(Section):
@@ -340,6 +371,8 @@ class Config(Section):
     model: Model
     training: Training
     baselines: Baselines
+    rollout: Rollout | None
+    """Null: no sample paths are drawn."""
     multimodal: Multimodal | None
     """Null: the experiment is not run."""
     evaluation: Evaluation
@@ -360,6 +393,21 @@ class Config(Section):
         ):
             if list(edges) != sorted(set(edges)) or edges[-1] != last:
                 raise ValueError(f"{name} must rise to {last}, found {list(edges)}")
+        if self.rollout:
+            if self.timeline.horizon_bins % self.rollout.block_bins:
+                raise ValueError(
+                    f"rollout.block_bins {self.rollout.block_bins} does not divide timeline.horizon_bins "
+                    f"{self.timeline.horizon_bins}"
+                )
+            if not (self.training.feedback.share and self.model.feedback):
+                raise ValueError(
+                    "rollout needs a network that is trained with feedback: set training.feedback.share above 0 and "
+                    "model.feedback to true, or rollout to null"
+                )
+        if self.model.feedback and not self.model.population:
+            raise ValueError(
+                "model.feedback needs the decoder: set model.population to true, or model.feedback to false"
+            )
         for simulated, source in (("simulated", "ibl"), ("simulated_allen", "allen")):
             filled = getattr(self.sources, source)
             if getattr(self.sources, simulated) and not (filled and filled.mode == "local"):

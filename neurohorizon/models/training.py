@@ -101,7 +101,7 @@ def train_on_files(
     """
     groups = features.groups
     if method == "own_history":
-        model = model.model_copy(update={"population": False})
+        model = model.model_copy(update={"population": False, "feedback": False})
         groups = tuple(group for group in groups if group in MARGINAL_GROUPS)
     inputs = {
         use: [load_inputs(one, use, groups=groups, readout=model.readout) for one in paths]
