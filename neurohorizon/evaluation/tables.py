@@ -23,18 +23,36 @@ FORECASTER = "neurohorizon"
 CEILING_CLASS = "ceiling"
 ALL_SOURCES = "all"
 """In the summary, rows over all sessions, whatever their source."""
-METHOD_ORDER = (
-    "reference_mean",
-    "trailing_mean",
-    "shrinkage",
-    "gamma_poisson",
-    "own_history",
-    FORECASTER,
+CLASS_ORDER = ("Z", "F", "control", CEILING_CLASS)
+"""Order of classes in tables and figures."""
+BASELINES = (
+    *("reference_mean", "trailing_mean", "shrinkage", "gamma_poisson"),
+    *("ar_glm", "ridge_ar", "reduced_rank", "own_history", "own_history_readout"),
 )
-"""Order of methods in tables and figures; others follow by name, the ceiling comes last."""
+"""Zero-shot methods that the forecaster is measured against."""
+DECODINGS = tuple(f"{FORECASTER}_{name}" for name in ("autoregressive", "blockwise", "coarse_to_fine"))
+"""The forecaster's weights, decoded in other ways."""
+UPPER_BOUND = "learned_embedding"
+"""The same network with its units' embeddings fitted on the session that is forecast."""
+WITHIN_SESSION = ("history_glm", "coupled_glm", UPPER_BOUND)
+"""Methods that fit the session that is forecast (class F)."""
+CONTROLS = ("shuffled_identity", "mean_identity")
+"""The forecaster with what it knows of its units tampered with."""
+METHOD_ORDER = (*BASELINES, FORECASTER, *DECODINGS, *WITHIN_SESSION, *CONTROLS)
+"""Order of methods within a class, in tables and figures; others follow by name."""
 
-DECLARED_FAMILY = tuple((FORECASTER, against) for against in METHOD_ORDER if against != FORECASTER)
-"""The comparisons that were declared beforehand; Holm's adjustment is over those that a run can make."""
+DECLARED_FAMILY = tuple((FORECASTER, against) for against in BASELINES)
+"""The comparisons that were declared beforehand: the forecaster against the other zero-shot methods. Holm's adjustment is
+over those that a run can make. Methods that fit the session, controls and other decodings stand apart, with no p
+adjusted: they bound and explain the forecaster, and are no rivals."""
+
+_DIFFERENCES = ("shrinkage", "own_history", "own_history_readout")
+_CLASSES = {
+    "Z": "uses the reference window and the context only",
+    "F": "also fits the session that is forecast",
+    "control": "has something taken away on purpose",
+    CEILING_CLASS: "knows the true rates",
+}
 
 SESSION = ["fold", "session", "subject", "lab", "source"]
 """Columns that name a session."""
@@ -186,11 +204,12 @@ def region_table(region_sessions: pd.DataFrame, resampling: Resampling) -> pd.Da
 def comparison_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     """Paired differences of the forecaster against every other method, over the primary null.
 
-    Columns: method, against, null, difference, lower, upper (bits/spike; interval is their nominal
+    Columns: method, against, against_class, null, difference, lower, upper (bits/spike; interval is their nominal
     coverage), p, p_holm, effect_size, sessions, animals, sessions_better, animals_better, declared.
     ``p_holm`` is adjusted over the declared family and missing outside of it.
     """
     wide = _by_method(sessions)
+    kinds = dict(sessions[_METHOD].drop_duplicates().itertuples(index=False, name=None))
     rows = []
     for against in _method_order(sessions):
         if FORECASTER not in wide or against == FORECASTER:
@@ -205,6 +224,7 @@ def comparison_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataF
             {
                 "method": FORECASTER,
                 "against": against,
+                "against_class": kinds[against],
                 "null": PRIMARY_NULL,
                 "difference": found.difference.value,
                 "lower": found.difference.lower,
@@ -224,6 +244,7 @@ def comparison_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataF
         *(
             "method",
             "against",
+            "against_class",
             "null",
             "difference",
             "lower",
@@ -257,9 +278,10 @@ def summary_table(
     (all nats over all spikes) with pooled_lower and pooled_upper, poisson_d2 (on rows of the
     evaluation null), sessions, animals, units, unscored_units (too slow in the reference window),
     seeds, seed_sd (standard deviation between seeds, mean over
-    sessions; NaN with one seed), share_of_oracle with its bounds (where there is a ceiling), and the
-    paired differences over_shrinkage and over_own_history with their bounds and, where declared,
-    Holm's p. Where animals are also trained on (other recordings of them), shared_subjects names them: the claim
+    sessions; NaN with one seed), share_of_oracle with its bounds (where there is a ceiling), gap_closed with its
+    bounds (share of the way from the reference mean to the upper bound, the network whose embeddings are fitted on the session;
+    NaN where that was not run or gains nothing), and the paired differences over_shrinkage, over_own_history and
+    over_own_history_readout with their bounds and, where declared, Holm's p. Where animals are also trained on (other recordings of them), shared_subjects names them: the claim
     is then unseen recordings, not unseen animals.
     """
     shared = " ".join(sorted(set(shared_subjects)))
@@ -303,7 +325,8 @@ def _summary_of(sessions: pd.DataFrame, comparisons: pd.DataFrame, resampling: R
         wide = _by_method(sessions, null)
         for ceiling in ceilings:
             row |= _share(wide, method, ceiling, resampling)
-        for against in ("shrinkage", "own_history"):
+        row |= _gap_closed(wide, method, resampling)
+        for against in _DIFFERENCES:
             row |= _over(wide, method, against, resampling)
             row[f"over_{against}_p_holm"] = _declared_p(comparisons, null, method, against)
         rows.append(row)
@@ -332,35 +355,24 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
     if shown.empty:
         return "no session was scored\n"
     interval = shown["interval"].iloc[0]
+    closed = _has_gap(shown)
     rows = [("method", "class", "bits/spike", f"{interval:.0%} interval", "sessions", "animals", "of oracle")]
-    rows += [(row["method"], row["class"], *_scored_cells(row)) for row in shown.to_dict("records")]
+    rows = [(*rows[0], "gap closed")] if closed else rows
+    for row in shown.to_dict("records"):
+        rows.append(
+            (row["method"], row["class"], *_scored_cells(row), *([_percent(row["gap_closed"])] if closed else []))
+        )
     lines = [
         f"Zero-shot forecasts of held-out sessions; null: {PRIMARY_NULL}-window mean rate",
         "",
         *aligned(rows),
     ]
     lines += _source_lines(by_source, interval)
-    pairs = [("difference", "bits/spike", f"{interval:.0%} interval", "Holm p", "sessions better")]
-    for row in comparisons[comparisons["declared"].astype(bool)].to_dict("records"):
-        pairs.append(
-            (
-                f"{row['method']} - {row['against']}",
-                f"{row['difference']:+.4f}",
-                format_interval(row["lower"], row["upper"]),
-                "none" if np.isnan(row["p_holm"]) else f"{row['p_holm']:.3g}",
-                f"{row['sessions_better']} of {row['sessions']}",
-            )
-        )
-    animals = int(shown["animals"].max())
-    if len(pairs) > 1:
-        lines += ["", *aligned(pairs)]
-    if len(pairs) > 1 and animals > 1:
-        lines += ["", f"With {animals} animals no p can be below {2.0 ** (1 - animals):.2g}."]
-    lines += [
-        "",
-        "Z: uses the reference window and the context only. ceiling: knows the true rates.",
-        "Intervals resample animals; with few of them they are coarse, with one there is none.",
-    ]
+    lines += _difference_lines(comparisons, interval, int(shown["animals"].max()))
+    lines += ["", " ".join(f"{kind}: {_CLASSES[kind]}." for kind in CLASS_ORDER if kind in set(shown["class"]))]
+    if closed:
+        lines.append(f"Gap closed: share of the way from the reference mean to {UPPER_BOUND}, which fits the session.")
+    lines.append("Intervals resample animals; with few of them they are coarse, with one there is none.")
     if unscored := shown["unscored_units"].iloc[0]:
         units = unscored + shown["units"].iloc[0]
         lines.append(f"{unscored} of {units} units are too slow in the reference window to be scored.")
@@ -376,6 +388,40 @@ def over_all_sources(summary: pd.DataFrame) -> pd.DataFrame:
     return summary[summary["source"] == ALL_SOURCES]
 
 
+def _difference_lines(comparisons: pd.DataFrame, interval: float, animals: int) -> list[str]:
+    """The forecaster against every other method: first those declared beforehand, then the rest, which has no p."""
+    declared = comparisons["declared"].astype(bool)
+    pairs = [("difference", "bits/spike", f"{interval:.0%} interval", "Holm p", "sessions better")]
+    for row in [*comparisons[declared].to_dict("records"), *comparisons[~declared].to_dict("records")]:
+        holm_p = "none" if np.isnan(row["p_holm"]) else f"{row['p_holm']:.3g}"
+        pairs.append(
+            (
+                f"{row['method']} - {row['against']}",
+                f"{row['difference']:+.4f}",
+                format_interval(row["lower"], row["upper"]),
+                holm_p if row["declared"] else "",
+                f"{row['sessions_better']} of {row['sessions']}",
+            )
+        )
+    lines = ["", *aligned(pairs)] if len(pairs) > 1 else []
+    if declared.any() and animals > 1:
+        lines += ["", f"With {animals} animals no p can be below {2.0 ** (1 - animals):.2g}."]
+    if declared.any() and not declared.all():
+        lines += [
+            *([] if animals > 1 else [""]),
+            "Without p: not declared beforehand. They bound or explain NeuroHorizon and are no rivals of its class.",
+        ]
+    return lines
+
+
+def _has_gap(summary: pd.DataFrame) -> bool:
+    return "gap_closed" in summary and bool(summary["gap_closed"].notna().any())
+
+
+def _percent(share: float) -> str:
+    return "" if np.isnan(share) else f"{share:.0%}"
+
+
 def _scored_cells(row: Mapping[str, object]) -> tuple[str, ...]:
     """Score, interval, sessions, animals and share of the oracle of a row of the summary."""
     share = row.get("share_of_oracle", np.nan)
@@ -384,7 +430,7 @@ def _scored_cells(row: Mapping[str, object]) -> tuple[str, ...]:
         format_interval(row["lower"], row["upper"]),
         str(row["sessions"]),
         str(row["animals"]),
-        "" if np.isnan(share) else f"{share:.0%}",
+        _percent(share),
     )
 
 
@@ -514,6 +560,18 @@ def _share(wide: pd.DataFrame, method: str, ceiling: str, resampling: Resampling
     return dict(zip(names, (found.value, found.lower, found.upper), strict=True))
 
 
+def _gap_closed(wide: pd.DataFrame, method: str, resampling: Resampling) -> dict[str, float]:
+    names = ("gap_closed", "gap_closed_lower", "gap_closed_upper")
+    if not {"reference_mean", UPPER_BOUND} <= set(wide):
+        return dict.fromkeys(names, np.nan)
+    shared = _shared(wide, method, "reference_mean", UPPER_BOUND)
+    gained, gap = (shared[name] - shared["reference_mean"] for name in (method, UPPER_BOUND))
+    if shared.empty or not gap.mean() > 0:
+        return dict.fromkeys(names, np.nan)  # no share of nothing
+    found = bootstrap_ratio(gained, gap, animal_names(shared), resampling.rng(), **resampling.options)
+    return dict(zip(names, (found.value, found.lower, found.upper), strict=True))
+
+
 def _over(wide: pd.DataFrame, method: str, against: str, resampling: Resampling) -> dict[str, float]:
     names = (f"over_{against}", f"over_{against}_lower", f"over_{against}_upper")
     if against not in wide or method == against:
@@ -546,10 +604,10 @@ def animal_names(table: pd.DataFrame) -> np.ndarray:
 def _method_order(table: pd.DataFrame) -> list[str]:
     present = table[_METHOD].drop_duplicates()
 
-    def rank(row: tuple[str, str]) -> tuple[bool, int, str]:
+    def rank(row: tuple[str, str]) -> tuple[int, int, str]:
         name, kind = row
         known = METHOD_ORDER.index(name) if name in METHOD_ORDER else len(METHOD_ORDER)
-        return kind == CEILING_CLASS, known, name
+        return CLASS_ORDER.index(kind), known, name
 
     return [name for name, _ in sorted(present.itertuples(index=False, name=None), key=rank)]
 
