@@ -1,0 +1,273 @@
+"""Whether counts come as often as forecasts say: PIT, CRPS and coverage of discrete forecasts, as sums.
+
+A forecast of a count is either a law (:class:`Poisson`, :class:`NegativeBinomial`) or sample paths. Both are judged
+alike, case by case:
+
+PIT
+    The randomised probability integral transform ``F(y - 1) + v (F(y) - F(y - 1))`` with ``v`` uniform (Smith 1985;
+    Czado, Gneiting & Held 2009, Biometrics 65): uniform if, and over all laws only if, the forecast is right. Of S
+    paths it is ``(#below + v (#equal + 1)) / (S + 1)``, the rank of the observation among them with ties and ranks
+    made continuous: uniform whenever observation and paths can be exchanged, for any S.
+CRPS
+    Continuous ranked probability score ``E|X - y| - E|X - X'| / 2 = sum_k (F(k) - 1{y <= k})^2`` (Gneiting & Raftery
+    2007), in spikes; lower is better. Of S paths the fair estimator (Ferro 2014, Q. J. R. Meteorol. Soc. 140), whose
+    expectation does not depend on S, so that few paths are not held against a forecast. For a law the sum itself.
+Coverage
+    How often the observation lies in a central interval. By the PIT a forecast that is right covers exactly what the
+    interval says. A plain interval of whole counts, from quantile to quantile, bounds included, covers more than it
+    says wherever counts are few; it is kept with its width (bounds' difference plus one: the counts it holds).
+
+Everything that is kept is a sum, so that pooling is exact; ratios come last.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import xlogy
+
+INTERVALS = (0.5, 0.9)
+"""Central intervals whose plain bounds are judged."""
+PIT_BINS = 20
+"""Bins of the PIT histogram; central intervals of every tenth, the ones above included, are whole bins of it."""
+
+_TAIL = 1e-8  # what a sum over counts may leave out
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """Poisson law of each case.
+
+    Attributes:
+        mean: Expected counts, any shape.
+    """
+
+    mean: np.ndarray
+
+    def log_masses(self) -> Iterator[np.ndarray]:
+        """Yield the log probability of 0, 1, 2 ... spikes."""
+        mass, count = -self.mean, 0
+        # a mean of 0 allows no spike at all; xlogy keeps 0 * log(0) out
+        log_mean = np.log(self.mean, out=np.full(self.mean.shape, -np.inf), where=self.mean > 0)
+        while True:
+            yield mass
+            count += 1
+            mass = mass + (log_mean - np.log(count))
+
+    def of(self, cases: np.ndarray) -> "Poisson":
+        """Take some cases of a flat law."""
+        return Poisson(self.mean[cases])
+
+    def flat(self, shape: tuple[int, ...]) -> "Poisson":
+        """Spread over cases of a shape, in one axis."""
+        return Poisson(_flat(self.mean, shape))
+
+
+@dataclass(frozen=True)
+class NegativeBinomial:
+    """Negative binomial law of each case: Poisson counts whose rate is gamma distributed.
+
+    Attributes:
+        mean: Expected counts, any shape.
+        shape: Shape of the rate's gamma distribution, which broadcasts with it: the variance is
+            ``mean + mean^2 / shape``.
+    """
+
+    mean: np.ndarray
+    shape: np.ndarray
+
+    def log_masses(self) -> Iterator[np.ndarray]:
+        """Yield the log probability of 0, 1, 2 ... spikes."""
+        mean, shape = np.broadcast_arrays(self.mean, self.shape)
+        log_share = np.log(mean, out=np.full(mean.shape, -np.inf), where=mean > 0) - np.log(mean + shape)
+        mass, count = -xlogy(shape, 1 + mean / shape), 0
+        while True:
+            yield mass
+            count += 1
+            mass = mass + (log_share + np.log((count - 1 + shape) / count))
+
+    def of(self, cases: np.ndarray) -> "NegativeBinomial":
+        """Take some cases of a flat law."""
+        return NegativeBinomial(self.mean[cases], self.shape[cases])
+
+    def flat(self, shape: tuple[int, ...]) -> "NegativeBinomial":
+        """Spread over cases of a shape, in one axis."""
+        return NegativeBinomial(_flat(self.mean, shape), _flat(self.shape, shape))
+
+
+Law = Poisson | NegativeBinomial
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What each observed count says of its forecast; all arrays of the counts' shape.
+
+    Attributes:
+        pit: Randomised PIT, in [0, 1).
+        crps: CRPS, spikes.
+        bounds: Lower and upper bound of each of :data:`INTERVALS`, spikes, both inside, [interval, bound, ...].
+    """
+
+    pit: np.ndarray
+    crps: np.ndarray
+    bounds: np.ndarray
+
+
+def judge_law(law: Law, counts: np.ndarray, rng: np.random.Generator) -> Judged:
+    """Judge laws by the counts that came.
+
+    Args:
+        law: One law for each count; broadcasts.
+        counts: Observed spikes, any shape.
+        rng: Source of the randomised PIT, one draw for each count in their order.
+    """
+    counts = np.asarray(counts)
+    cases, drawn = counts.ravel(), rng.random(counts.shape).ravel()
+    law = law.flat(counts.shape)
+    pit, crps = np.empty(cases.size), np.empty(cases.size)
+    bounds = np.empty((len(_LEVELS), cases.size))
+    # cases of like size together: most counts are 0 or 1, and need but a few terms
+    octave = np.ceil(np.log2(1 + np.maximum(cases, law.mean)))
+    for size in np.unique(octave):
+        some = np.flatnonzero(octave == size)
+        below, at, crps[some], bounds[:, some] = _summed_up(law.of(some), cases[some])
+        pit[some] = np.clip(below + drawn[some] * at, 0, np.nextafter(1, 0))
+    return Judged(
+        pit=pit.reshape(counts.shape),
+        crps=crps.reshape(counts.shape),
+        bounds=bounds.reshape(len(INTERVALS), 2, *counts.shape),
+    )
+
+
+def judge_paths(paths: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> Judged:
+    """Judge sample paths by the counts that came.
+
+    Args:
+        paths: Sampled spikes, at least two paths, [..., path].
+        counts: Observed spikes, [...].
+        rng: Source of the randomised PIT, one draw for each count in their order.
+
+    Raises:
+        ValueError: There are fewer than two paths, of which there is no spread.
+    """
+    n = paths.shape[-1]
+    if n < 2:
+        raise ValueError(f"{n} path cannot be judged: the spread of a forecast needs at least 2")
+    observed = np.asarray(counts)[..., None]
+    below = (paths < observed).sum(-1, dtype=np.int32)
+    equal = (paths == observed).sum(-1, dtype=np.int32)
+    pit = (below + rng.random(below.shape) * (equal + 1)) / (n + 1)
+    ordered = np.sort(paths, axis=-1)
+    # sum over pairs of |x_i - x_j|, from the ordered paths
+    weight = (2 * np.arange(n) - (n - 1)).astype(np.float64)
+    spread = _summed(ordered, weight) / (n * (n - 1))
+    # sum |x - y| = sum (x - y) - 2 sum over those below (x - y)
+    total = _summed(ordered, np.ones(n))
+    lower_part = np.where(paths < observed, paths, 0).sum(-1, dtype=np.int64)
+    far = total - n * observed[..., 0] - 2 * (lower_part - below * observed[..., 0])
+    bounds = np.stack([ordered[..., int(np.ceil(level * n - 1e-9)) - 1] for level in _LEVELS])
+    return Judged(
+        pit=np.minimum(pit, np.nextafter(1, 0)),
+        crps=far / n - spread,
+        bounds=bounds.astype(np.float64).reshape(len(INTERVALS), 2, *below.shape),
+    )
+
+
+@dataclass(frozen=True)
+class CalibrationSums:
+    """Sums over cases, by part of the horizon; adding two adds their cases.
+
+    Attributes:
+        cases: Counts that were judged, int64 [part].
+        spikes: Their sum, int64 [part].
+        crps: Sum of their CRPS, float64 [part].
+        pit: Histogram of their PIT, int64 [part, PIT bin].
+        covered: Those inside the plain interval, int64 [part, interval].
+        width: Sum of the numbers of counts that the plain interval holds, float64 [part, interval].
+    """
+
+    cases: np.ndarray
+    spikes: np.ndarray
+    crps: np.ndarray
+    pit: np.ndarray
+    covered: np.ndarray
+    width: np.ndarray
+
+    def __add__(self, other: "CalibrationSums") -> "CalibrationSums":
+        names = self.__dataclass_fields__
+        return CalibrationSums(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+def sum_judged(judged: Judged, counts: np.ndarray, mask: np.ndarray) -> CalibrationSums:
+    """Sum over windows and members, by part of the horizon.
+
+    Args:
+        judged: Cases, [window, part, member].
+        counts: Observed spikes, [window, part, member].
+        mask: True where the part is valid time, [window, part]; other cases enter no sum.
+    """
+    members = counts.shape[-1]
+    valid = np.broadcast_to(mask[..., None], counts.shape)
+    place = np.minimum((judged.pit * PIT_BINS).astype(np.int64), PIT_BINS - 1)
+    n_parts = counts.shape[1]
+    cell = place + np.arange(n_parts)[:, None] * PIT_BINS
+    inside = (counts >= judged.bounds[:, 0]) & (counts <= judged.bounds[:, 1]) & valid
+    width = np.where(valid, judged.bounds[:, 1] - judged.bounds[:, 0] + 1, 0.0)
+    return CalibrationSums(
+        cases=mask.sum(axis=0, dtype=np.int64) * members,
+        spikes=np.where(valid, counts, 0).sum(axis=(0, 2), dtype=np.int64),
+        crps=np.where(valid, judged.crps, 0.0).sum(axis=(0, 2)),
+        pit=np.bincount(cell[valid], minlength=n_parts * PIT_BINS).reshape(n_parts, PIT_BINS),
+        covered=inside.sum(axis=(1, 3), dtype=np.int64).T,
+        width=width.sum(axis=(1, 3)).T,
+    )
+
+
+def central_coverage(pit: np.ndarray, nominal: float) -> np.ndarray:
+    """Share of cases whose PIT lies in the central interval, from histograms.
+
+    Args:
+        pit: Cases in each PIT bin, [..., PIT bin].
+        nominal: Coverage that the interval claims, a multiple of ``2 / PIT_BINS``.
+
+    Raises:
+        ValueError: The interval does not end where bins do.
+    """
+    pit = np.asarray(pit, np.float64)
+    outside = (1 - nominal) / 2 * pit.shape[-1]
+    first = round(outside)
+    if abs(outside - first) > 1e-9:
+        raise ValueError(f"an interval of {nominal} cannot be told from {pit.shape[-1]} PIT bins")
+    total = pit.sum(-1)
+    inside = pit[..., first : pit.shape[-1] - first].sum(-1)
+    return np.divide(inside, total, out=np.full(total.shape, np.nan), where=total > 0)[()]
+
+
+_LEVELS = tuple(level for interval in INTERVALS for level in ((1 - interval) / 2, (1 + interval) / 2))
+
+
+def _flat(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.broadcast_to(np.asarray(values, np.float64), shape).ravel()
+
+
+def _summed(ordered: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    # a matrix product casts and sums in one go; small counts are exact in float32, sums of them in float64 alone
+    return ordered.astype(np.float64) @ weight
+
+
+def _summed_up(law: Law, counts: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return P(X < y), P(X = y), CRPS, all [case], and the quantiles at :data:`_LEVELS`, [level, case]."""
+    below, at = np.zeros(counts.size), np.zeros(counts.size)
+    crps, bounds = np.zeros(counts.size), np.zeros((len(_LEVELS), counts.size))
+    through, most = np.zeros(counts.size), counts.max(initial=0)
+    for count, log_mass in enumerate(law.log_masses()):
+        mass = np.exp(log_mass)
+        at = np.where(counts == count, mass, at)
+        below = np.where(counts == count, through, below)
+        through = np.minimum(through + mass, 1.0)
+        crps += (through - (counts <= count)) ** 2
+        for row, level in zip(bounds, _LEVELS, strict=True):
+            row += through < level - 1e-12
+        if count >= most and through.min(initial=1) > 1 - _TAIL:
+            break
+    return below, at, crps, bounds
