@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_sessions import made_files, made_session, small_config
+from scipy.stats import nbinom
 
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
@@ -11,6 +12,8 @@ from neurohorizon.models.baselines import (
     RATES,
     candidates,
     gamma_poisson,
+    gamma_poisson_law,
+    gamma_poisson_paths,
     read_tuned,
     shrinkage,
     trailing_mean,
@@ -85,6 +88,32 @@ def test_the_filter_returns_to_the_reference_mean():
     rate = gamma_poisson(windows_of(CONTEXT, n_bins=500), REFERENCE, shape=3.0, discount=0.9)
     assert np.abs(np.log(rate[0, 0] / REFERENCE)).max() > 0.05
     np.testing.assert_allclose(rate[0, -1], REFERENCE, rtol=1e-6)
+
+
+def test_paths_of_the_filter_start_from_its_negative_binomial():
+    settings = {"shape": 1.5, "discount": 0.8}
+    alpha, beta = gamma_poisson_law(windows_of(CONTEXT), REFERENCE, **settings)
+    np.testing.assert_allclose(alpha / beta, gamma_poisson(windows_of(CONTEXT), REFERENCE, **settings))
+    rng = np.random.default_rng(0)
+    first = gamma_poisson_paths(windows_of(CONTEXT), REFERENCE, **settings, paths=40_000, rng=rng)[0, :, 0]
+    law = nbinom(alpha[0, 0], beta[0, 0] / (1 + beta[0, 0]))
+    np.testing.assert_allclose(first.mean(0), law.mean(), rtol=0.03)
+    np.testing.assert_allclose(first.var(0), law.var(), rtol=0.05)
+
+
+def test_paths_of_the_filter_take_in_what_they_drew():
+    windows, settings = windows_of(CONTEXT), {"shape": 1.5, "discount": 0.9}
+    rng = np.random.default_rng(0)
+    paths = gamma_poisson_paths(windows, REFERENCE, **settings, paths=40_000, rng=rng)[0]
+    for unit, drawn in ((0, 2), (1, 0)):
+        after = paths[paths[:, 0, unit] == drawn, 1, unit]
+        shown = np.full((1, 1, 2), drawn)
+        one_more = replace(
+            windows,
+            context=np.concatenate([CONTEXT, shown], axis=1),
+            context_mask=np.ones((1, 11), bool),
+        )
+        assert after.mean() == pytest.approx(gamma_poisson(one_more, REFERENCE, **settings)[0, 0, unit], rel=0.05)
 
 
 def test_the_chosen_settings_score_best(files):

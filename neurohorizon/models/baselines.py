@@ -59,16 +59,63 @@ def gamma_poisson(windows: Windows, reference: np.ndarray, *, shape: float, disc
     a share ``1 - discount`` of the way back to the prior, then take in the count: the power steady model of Smith
     (1979, J. R. Stat. Soc. B 41) with a proper prior to return to. Over the horizon they go on moving back.
     """
+    alpha, beta = gamma_poisson_law(windows, reference, shape=shape, discount=discount)
+    return alpha / beta
+
+
+def gamma_poisson_law(
+    windows: Windows, reference: np.ndarray, *, shape: float, discount: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return shape and rate of the gamma law of each bin's expected count, [window, horizon bin, unit] both.
+
+    Counts are then negative binomial, with this shape and the mean of :func:`gamma_poisson`.
+    """
+    alpha, beta = _filtered(windows, reference, shape=shape, discount=discount)
+    # bin h of the horizon is h steps of reversion ahead
+    kept = discount ** np.arange(windows.target.shape[1])[:, None]
+    prior_rate = shape / reference
+    alpha, beta = alpha[:, None] * kept + shape * (1 - kept), beta[:, None] * kept + prior_rate * (1 - kept)
+    return alpha, beta
+
+
+def gamma_poisson_paths(
+    windows: Windows, reference: np.ndarray, *, shape: float, discount: float, paths: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw counts of the horizon bin by bin, the filter taking in each count as if it had been observed.
+
+    So a unit that starts to fire goes on firing within a path, and sums over bins vary as the filter says.
+
+    Args:
+        windows: Windows of one session.
+        reference: Expected counts per bin in the reference window, [unit].
+        shape: Shape of the prior.
+        discount: Discount of each bin.
+        paths: Paths of each window.
+        rng: Source of the draws.
+
+    Returns:
+        Counts, int64, [window, path, horizon bin, unit].
+    """
+    alpha, beta = _filtered(windows, reference, shape=shape, discount=discount)
+    n_windows, n_bins, n_units = windows.target.shape
+    counts = np.empty((n_windows, paths, n_bins, n_units), np.int64)
+    alpha, beta = (np.repeat(value[:, None], paths, axis=1) for value in (alpha, beta))
+    for step in range(n_bins):
+        counts[:, :, step] = rng.poisson(rng.standard_gamma(alpha) / beta)
+        alpha = discount * alpha + (1 - discount) * shape + counts[:, :, step]
+        beta = discount * beta + (1 - discount) * shape / reference + 1
+    return counts
+
+
+def _filtered(windows: Windows, reference: np.ndarray, *, shape: float, discount: float) -> tuple[np.ndarray, ...]:
+    """Return shape and rate of the gamma law of the expected count at the origin, [window, unit] both."""
     prior_rate = shape / reference
     alpha = np.full(windows.context.shape[::2], float(shape))
     beta = np.broadcast_to(prior_rate, alpha.shape).astype(float)
     for counts, valid in zip(windows.context.swapaxes(0, 1), windows.context_mask.T, strict=True):
         alpha = discount * alpha + (1 - discount) * shape + counts
         beta = discount * beta + (1 - discount) * prior_rate + valid[:, None]
-    # bin h of the horizon is h steps of reversion ahead
-    kept = discount ** np.arange(windows.target.shape[1])[:, None]
-    alpha, beta = alpha[:, None] * kept + shape * (1 - kept), beta[:, None] * kept + prior_rate * (1 - kept)
-    return alpha / beta
+    return alpha, beta
 
 
 RATES: dict[str, Rate] = {
