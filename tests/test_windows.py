@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -68,6 +68,20 @@ def test_the_context_spikes_are_the_context_counts(spikes):
     np.add.at(again, (windows.spike_window, bin_index, windows.spike_unit), 1)
     np.testing.assert_array_equal(again, windows.context)
     assert (windows.spike_age_bins > 0).all()
+
+
+def test_times_count_as_the_microsecond_that_they_are_nearest_to(spikes):
+    origins = np.array([200_000, 1_000_000, 2_480_000, 3_100_001, 9_100_000])
+    rough = replace(spikes, times_s=spikes.times_s + 4e-7 * np.cos(np.arange(spikes.times_s.size)))
+    exact, windows = (cut_windows(one, DOMAIN, origins, SHAPE) for one in (spikes, rough))
+    for field in fields(exact):
+        np.testing.assert_array_equal(getattr(windows, field.name), getattr(exact, field.name))
+
+
+def test_no_windows_are_empty_arrays_of_the_right_shape(spikes):
+    windows = cut_windows(spikes, DOMAIN, np.zeros(0, np.int64), SHAPE)
+    assert windows.context.shape == (0, 10, 5) and windows.target_mask.shape == (0, 6)
+    assert windows.spike_window.size == windows.spike_age_bins.size == 0
 
 
 def test_evaluation_windows_lie_wholly_inside_and_a_stride_apart(spikes):

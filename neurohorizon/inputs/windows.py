@@ -14,7 +14,7 @@ from neurohorizon.config import Timeline
 from neurohorizon.inputs.modalities import SessionModalities, absent_block
 from neurohorizon.inputs.readout import PopulationReadout
 from neurohorizon.session import SpikeReader
-from neurohorizon.timeline import Intervals, concatenated_ranges, to_s, to_us
+from neurohorizon.timeline import MICROSECONDS, Intervals, concatenated_ranges
 
 
 @dataclass(frozen=True)
@@ -96,36 +96,59 @@ def cut_windows(spikes: Spikes | SpikeReader, domain: Intervals, origin_us: np.n
     """
     origin_us = np.asarray(origin_us, np.int64)
     n_windows, n_bins = origin_us.size, shape.context_bins + shape.horizon_bins
-    start_us = origin_us - shape.context_bins * shape.bin_us
-    # a microsecond wide on both sides: the integers below decide
-    first = np.searchsorted(spikes.times_s, to_s(start_us - 1))
-    last = np.searchsorted(spikes.times_s, to_s(start_us + n_bins * shape.bin_us + 1))
-    index, window = concatenated_ranges(first, last)
-    elapsed_us = to_us(spikes.times_s[index]) - start_us[window]
-    bin_index = elapsed_us // shape.bin_us
-    inside = (bin_index >= 0) & (bin_index < n_bins)
-    index, window, bin_index, elapsed_us = index[inside], window[inside], bin_index[inside], elapsed_us[inside]
-    unit = np.asarray(spikes.unit[index], np.int64)
+    edge_us = (origin_us - shape.context_bins * shape.bin_us)[:, None] + np.arange(n_bins + 1) * shape.bin_us
+    mask = _valid_bins(domain, edge_us[:, :-1], shape.bin_us)
+    # plain views: slices of a memory map cost more than what is in them
+    times_s, units = np.asarray(spikes.times_s), np.asarray(spikes.unit)
+    place = _places(times_s, edge_us)
+    first, origin, last = place[:, 0], place[:, shape.context_bins], place[:, -1]
 
-    mask = _valid_bins(domain, start_us[:, None] + np.arange(n_bins) * shape.bin_us, shape.bin_us)
-    keep = mask[window, bin_index]
-    window, unit, bin_index, elapsed_us = window[keep], unit[keep], bin_index[keep], elapsed_us[keep]
-    cell = (window * n_bins + bin_index) * spikes.n_units + unit
-    counts = np.bincount(cell, minlength=n_windows * n_bins * spikes.n_units)
-    counts = counts.reshape(n_windows, n_bins, spikes.n_units)
+    per_bin = np.diff(place, axis=1).ravel()
+    cell = np.repeat(np.arange(per_bin.size) * spikes.n_units, per_bin)
+    cell += _laid_out(units, first, last)
+    if not mask.all():
+        cell = cell[np.repeat(mask.ravel(), per_bin)]
+    # sums and products of 32-bit integers with floats are what those of 64-bit ones are
+    counts = np.zeros((n_windows, n_bins, spikes.n_units), np.int32)
+    np.add.at(counts.reshape(-1), cell, np.int32(1))
 
-    before = bin_index < shape.context_bins
-    age_us = shape.context_bins * shape.bin_us - elapsed_us[before]
+    window = np.repeat(np.arange(n_windows), origin - first)
+    unit = _laid_out(units, first, origin).astype(np.int64)
+    # whole numbers of microseconds, which floats of this size hold exactly
+    age_us = origin_us.astype(np.float64)[window] - np.rint(_laid_out(times_s, first, origin) * MICROSECONDS)
+    age_bins = (age_us / shape.bin_us).astype(np.float32)
+    before = slice(0, shape.context_bins)
+    if not mask[:, before].all():
+        keep = np.repeat(mask[:, before].ravel(), per_bin.reshape(n_windows, n_bins)[:, before].ravel())
+        window, unit, age_bins = window[keep], unit[keep], age_bins[keep]
     return Windows(
         origin_us=origin_us,
-        context=counts[:, : shape.context_bins],
-        context_mask=mask[:, : shape.context_bins],
+        context=counts[:, before],
+        context_mask=mask[:, before],
         target=counts[:, shape.context_bins :],
         target_mask=mask[:, shape.context_bins :],
-        spike_window=window[before],
-        spike_unit=unit[before],
-        spike_age_bins=(age_us / shape.bin_us).astype(np.float32),
+        spike_window=window,
+        spike_unit=unit,
+        spike_age_bins=age_bins,
     )
+
+
+def _places(times_s: np.ndarray, edge_us: np.ndarray) -> np.ndarray:
+    """Return the index of the first spike at or after each edge, [window, edge], of edges that rise in a window."""
+    # half a microsecond before the edge: spikes stand at whole ones, so rounding decides nothing
+    edge_s = (edge_us - 0.5) / MICROSECONDS
+    place = np.empty(edge_us.shape, np.int64)
+    ends = np.searchsorted(times_s, edge_s[:, [0, -1]])
+    # from there on in the few spikes of the window, which are in the cache
+    for row, edges, (first, last) in zip(place, edge_s, ends.tolist(), strict=True):
+        row[:] = np.searchsorted(times_s[first:last], edges)
+    return place + ends[:, :1]
+
+
+def _laid_out(values: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Return ``values[first:last]`` of all windows one after the other."""
+    spans = zip(first.tolist(), last.tolist(), strict=True)
+    return np.concatenate([values[:0], *(values[start:stop] for start, stop in spans)])
 
 
 def evaluation_origins(part: Intervals, shape: WindowShape, stride_bins: int) -> np.ndarray:
