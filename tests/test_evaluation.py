@@ -1,5 +1,6 @@
 """From forecast files to figures, on a made-up run whose expected scores are known."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ pd = pytest.importorskip("pandas")
 
 from made_forecasts import (  # noqa: E402
     CONTEXT_BINS,
+    EVERY_METHOD,
     KNOWLEDGE,
     expected_bits_per_spike,
     forecast_of,
@@ -32,11 +34,13 @@ from neurohorizon.evaluation.narrative import (  # noqa: E402
     describe_comparison,
     describe_data,
     describe_horizon,
+    describe_others,
     describe_result,
     describe_sources,
 )
 from neurohorizon.evaluation.scoring import ScoringError, left_out_reason, score_session  # noqa: E402
 from neurohorizon.evaluation.tables import (  # noqa: E402
+    METHOD_ORDER,
     Resampling,
     TableError,
     comparison_table,
@@ -70,6 +74,15 @@ def run(tmp_path_factory) -> Path:
         units=10,
         output=folder / "tables" / "example.h5",
     )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory) -> Path:
+    """Tables of a run of two animals with every method that there is."""
+    folder = tmp_path_factory.mktemp("every")
+    scores = write_run(folder, sessions=4, methods=tuple(EVERY_METHOD))
+    make_tables(scores=scores, folder=folder / "tables", resampling=replace(RESAMPLING, draws=200))
     return folder
 
 
@@ -295,7 +308,50 @@ def test_sources_are_told_apart_where_there_are_several(run):
     assert describe_data(summary, left_out) == describe_data(whole, left_out)
     figures = pytest.importorskip("neurohorizon.evaluation.figures")
     (bars,) = figures.draw_paired(sessions, summary).axes[0].containers
-    assert len(bars.lines[0].get_ydata()) == len(KNOWLEDGE) - 1
+    assert len(bars.lines[0].get_xdata()) == len(KNOWLEDGE) - 1
+
+
+def test_methods_stand_by_class_the_forecaster_after_what_it_is_measured_against(every):
+    summary = _table(every, "summary").query("null == 'reference'")
+    assert set(summary["method"]) == set(EVERY_METHOD)
+    assert summary["class"].drop_duplicates().tolist() == ["Z", "F", "control", "ceiling"]
+    zero_shot = summary.loc[summary["class"] == "Z", "method"].tolist()
+    assert zero_shot.index("neurohorizon") == 9
+    assert all(name.startswith("neurohorizon_") for name in zero_shot[10:])
+
+
+def test_the_gap_closed_is_the_share_of_what_a_fit_of_the_session_gains(every, run):
+    summary = _table(every, "summary")
+    for _, rows in summary.groupby("null"):
+        rows = rows.set_index("method")
+        assert rows.loc["reference_mean", "gap_closed"] == 0
+        assert rows.loc["learned_embedding", "gap_closed"] == 1
+        bottom, top = (rows.loc[name, "bits_per_spike"] for name in ("reference_mean", "learned_embedding"))
+        expected = (rows.loc["neurohorizon", "bits_per_spike"] - bottom) / (top - bottom)
+        assert rows.loc["neurohorizon", "gap_closed"] == pytest.approx(expected)
+        assert rows.loc["neurohorizon", "gap_closed_lower"] < expected < rows.loc["neurohorizon", "gap_closed_upper"]
+    assert f"closes {expected:.0%} of the gap" in describe_result(summary)
+    assert f"  {expected:.0%}\n" in (every / "tables" / "summary.txt").read_text()
+    assert _table(run, "summary")["gap_closed"].isna().all(), "nothing was fitted on the session"
+    assert "gap" not in describe_result(_table(run, "summary")) + (run / "tables" / "summary.txt").read_text()
+
+
+def test_what_fits_the_session_controls_and_other_decodings_have_no_adjusted_p(every):
+    comparisons = _table(every, "comparisons").set_index("against")
+    declared = comparisons[comparisons["declared"]]
+    assert len(declared) == 9
+    assert (declared["against_class"] == "Z").all()
+    assert declared["p_holm"].notna().all()
+    apart = comparisons[~comparisons["declared"]]
+    assert set(apart.index) == {
+        *("neurohorizon_autoregressive", "neurohorizon_blockwise", "neurohorizon_coarse_to_fine", "history_glm"),
+        *("coupled_glm", "learned_embedding", "shuffled_identity", "mean_identity", "oracle"),
+    }
+    assert apart["p_holm"].isna().all()
+    text = describe_others(comparisons.reset_index())
+    assert text.index("its blockwise decoding") < text.index("the coupled GLM") < text.index("the identities of units")
+    assert "oracle" not in text, "a ceiling is no rival"
+    assert describe_others(comparisons[comparisons["declared"]].reset_index()) == ""
 
 
 def test_the_comparisons_are_paired_and_adjusted_over_the_declared_family_alone(run):
@@ -574,9 +630,8 @@ def test_figures_stand_one_session_thirty_and_missing_methods(tmp_path, sessions
     figure = figures.draw_paired(table, summary)
     (axes,) = figure.axes
     shown = [method for method in methods if method != "reference_mean"]
-    assert len(axes.get_xticklabels()) == len(shown)
-    assert "bits/spike" in axes.get_ylabel()
-    assert "reference-window" in axes.get_ylabel()
+    assert len(axes.get_yticklabels()) == len(shown)
+    assert "bits/spike over reference-window" in axes.get_xlabel()
     lines = figures.draw_horizon(horizon).axes[0].get_legend_handles_labels()[1]
     assert len(lines) == len(shown)
 
@@ -587,13 +642,36 @@ def test_the_paired_figure_shows_the_numbers_of_its_tables(run):
     axes = figures.draw_paired(sessions, _table(run, "summary")).axes[0]
     (bars,) = axes.containers
     means = summary.loc[summary["method"] != "reference_mean", "bits_per_spike"].to_numpy()
-    np.testing.assert_allclose(bars.lines[0].get_ydata(), means)
-    ends = np.array([segment[:, 1] for segment in bars.lines[2][0].get_segments()])
+    np.testing.assert_allclose(bars.lines[0].get_xdata(), means)
+    ends = np.array([segment[:, 0] for segment in bars.lines[2][0].get_segments()])
     bounds = summary.loc[summary["method"] != "reference_mean", ["lower", "upper"]].to_numpy()
     np.testing.assert_allclose(ends, bounds)
-    drawn = np.sort(np.concatenate([line.get_ydata() for line in axes.lines if line.get_marker() in ("o", "s", "^")]))
+    drawn = np.sort(np.concatenate([line.get_xdata() for line in axes.lines if line.get_marker() in ("o", "s", "^")]))
     expected = sessions.query("null == 'reference' and method != 'reference_mean'")["bits_per_spike"]
     np.testing.assert_allclose(drawn, np.sort(expected))
+
+
+def test_every_method_has_its_label_and_a_line_of_its_own():
+    style = pytest.importorskip("neurohorizon.evaluation.style")
+    assert {*METHOD_ORDER, "oracle"} == set(EVERY_METHOD) == set(style.METHOD_LABELS) == set(style.METHOD_LINES)
+    assert len({str(line) for line in style.METHOD_LINES.values()}) == len(EVERY_METHOD)
+    assert len(set(style.METHOD_LABELS.values())) == len(EVERY_METHOD)
+
+
+def test_of_many_methods_few_are_drawn_by_horizon_and_all_by_session(every):
+    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    sessions, summary = _table(every, "sessions"), _table(every, "summary")
+    axes = figures.draw_horizon(_table(every, "horizon")).axes[0]
+    lines = axes.get_legend_handles_labels()[1]
+    assert len(lines) == 9
+    assert axes.get_legend().get_title().get_text() == "9 further methods in the tables"
+    labels = [label.get_text() for label in figures.draw_paired(sessions, summary).axes[0].get_yticklabels()]
+    assert len(labels) == len(EVERY_METHOD) - 1
+    assert {"coupled GLM (F)", "mean identity (control)", *lines} <= set(labels)
+    figure = figures.draw_paired(sessions, summary)
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert all(above.y0 > below.y1 - 1 for above, below in itertools.pairwise(boxes)), "labels overlap"
 
 
 def test_a_score_that_cannot_be_drawn_is_counted_in_the_figure(run):

@@ -28,9 +28,22 @@ from neurohorizon.evaluation.style import (
 from neurohorizon.evaluation.tables import FORECASTER, PRIMARY_NULL, counted, over_all_sources
 
 _RATE_COLOURS = LinearSegmentedColormap.from_list("rate", [BLUE, "#FFFFFF", VERMILLION])
-_LEGEND_BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": 2, "labelspacing": 0.25}
+# the pad is in heights of its letters, so that it clears the axis's label whatever the panel's height
+_LEGEND_BELOW = {
+    "loc": "upper center",
+    "bbox_to_anchor": (0.5, 0.0),
+    "borderaxespad": 4.0,
+    "ncols": 2,
+    "labelspacing": 0.25,
+}
 _DEEPEST = -0.5  # lowest score drawn, as a multiple of the highest, unless the forecaster itself is lower
 _ANIMALS_NAMED = 8  # more would cover the points
+_MOST_LINES = 8  # with more methods, only those declared below are drawn by horizon, and none are linked by session
+_DRAWN_BY_HORIZON = (
+    *("gamma_poisson", "ar_glm", "reduced_rank", "own_history", "own_history_readout", FORECASTER),
+    *("coupled_glm", "learned_embedding", "oracle"),
+)
+_ROW_INCHES = 0.185
 _LARGEST_FOLD = 2.0  # log2 of the largest change of rate that the colours tell apart
 
 
@@ -42,7 +55,7 @@ def draw_paired(sessions: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         summary: Table ``summary``.
     """
     with house_style():
-        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 3.1), layout="constrained")
+        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, _paired_height(summary)), layout="constrained")
         _paired_panel(figure.add_subplot(), sessions, summary)
     return figure
 
@@ -70,8 +83,9 @@ def draw_example(example: Example) -> Figure:
 def draw_main(*, example: Example, horizon: pd.DataFrame, sessions: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """The figure of experiment 1: an example above, scores by horizon and by session below."""
     with house_style():
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 6.6), layout="constrained")
-        rows = figure.add_gridspec(2, 1, height_ratios=[1.15, 1.0])
+        below_inches = _paired_height(summary)
+        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 3.5 + below_inches), layout="constrained")
+        rows = figure.add_gridspec(2, 1, height_ratios=[3.5, below_inches])
         raster, population = _example_panels(figure, rows[0], example)
         below = rows[1].subgridspec(1, 2)
         left, right = figure.add_subplot(below[0]), figure.add_subplot(below[1])
@@ -105,18 +119,29 @@ def _null_line(axes: Axes) -> None:
     )
 
 
-def _paired_panel(axes: Axes, sessions: pd.DataFrame, summary: pd.DataFrame) -> None:
+def _paired_means(summary: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the summary that the paired figure shows, in its order: the null is the line at zero."""
     means = over_all_sources(summary)
-    means = means[(means["null"] == PRIMARY_NULL) & (means["method"] != "reference_mean")]
+    return means[(means["null"] == PRIMARY_NULL) & (means["method"] != "reference_mean")]
+
+
+def _paired_height(summary: pd.DataFrame) -> float:
+    """Inches that the paired panel needs: a row for each method."""
+    return max(3.0, 1.0 + _ROW_INCHES * len(_paired_means(summary)))
+
+
+def _paired_panel(axes: Axes, sessions: pd.DataFrame, summary: pd.DataFrame) -> None:
+    means = _paired_means(summary)
     points = sessions[(sessions["null"] == PRIMARY_NULL) & (sessions["method"] != "reference_mean")]
     place = {method: position for position, method in enumerate(means["method"])}
     animals = sorted(set(zip(points["lab"], points["subject"], strict=True)))
     for (_, _, lab, subject), line in points.groupby(["fold", "session", "lab", "subject"], sort=True):
         line = line.assign(place=line["method"].map(place)).sort_values("place")
         colour, marker = _animal_look(animals.index((lab, subject)), len(animals))
-        axes.plot(line["place"], line["bits_per_spike"], color=colour, linewidth=0.5, alpha=0.6, zorder=1)
+        if len(place) <= _MOST_LINES:
+            axes.plot(line["bits_per_spike"], line["place"], color=colour, linewidth=0.5, alpha=0.6, zorder=1)
         axes.plot(
-            *(line["place"], line["bits_per_spike"]),
+            *(line["bits_per_spike"], line["place"]),
             linestyle="none",
             marker=marker,
             markersize=2.6,
@@ -125,42 +150,53 @@ def _paired_panel(axes: Axes, sessions: pd.DataFrame, summary: pd.DataFrame) -> 
             markeredgewidth=0,
             zorder=2,
         )
-    position = means["method"].map(place).to_numpy(dtype=float) + 0.22
     value = means["bits_per_spike"].to_numpy()
     around = np.nan_to_num([value - means["lower"], means["upper"] - value])
     axes.errorbar(
-        *(position, value, around),
+        *(value, means["method"].map(place).to_numpy(dtype=float) + 0.22),
+        xerr=around,
         fmt="D",
-        markersize=3.8,
+        markersize=3.4,
         markeredgecolor="white",
         markeredgewidth=0.4,
         color=BLACK,
         elinewidth=1.2,
         capthick=1.0,
-        capsize=2,
+        capsize=1.6,
         zorder=3,
     )
-    _null_line(axes)
+    axes.axvline(0, color=GREY, linewidth=0.8, linestyle=method_line("reference_mean")[1], zorder=0)
     labels = [
         f"{method_label(row.method)} ({kind})" for row, kind in zip(means.itertuples(), means["class"], strict=True)
     ]
-    axes.set_xticks(range(len(place)), labels, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_xlim(-0.5, len(place) - 0.5 + 0.2)
+    axes.set_yticks(range(len(place)), labels)
+    for label, method in zip(axes.get_yticklabels(), place, strict=True):
+        label.set_fontweight("bold" if method == FORECASTER else "normal")
+    kinds = means["class"].to_numpy()
+    for row in np.flatnonzero(kinds[1:] != kinds[:-1]):  # classes apart
+        axes.axhline(row + 0.5, color=LIGHT_GREY, linewidth=0.6, zorder=0)
+    axes.set_ylim(len(place) - 0.5 + 0.2, -0.5)
     _animal_legend(axes, [subject for _, subject in animals])
     unbounded = int(np.isinf(points["bits_per_spike"]).sum())
     if unbounded:
         text = f"not drawn: {counted(unbounded, 'score')} of minus infinity"
         axes.annotate(text, (0.98, 0.02), xycoords="axes fraction", ha="right", fontsize=6, color=VERMILLION)
-    _leave_room(axes, points)
-    axes.set_ylabel(_score_label(PRIMARY_NULL))
+    _leave_room(axes, points, along="x")
+    axes.set_xlabel(_score_label(PRIMARY_NULL).replace("\n", " "))
     if len(means):
         bounds = bool(means["lower"].notna().any())
         text = _counts_label(means["sessions"].max(), means["animals"].max(), means["interval"].iloc[0], bounds=bounds)
         axes.set_title(text, fontsize=6.5, loc="right", color=GREY)
 
 
-def _leave_room(axes: Axes, scores: pd.DataFrame) -> None:
-    """Keep a baseline far below the null from flattening all that lies above it; say what is out of sight."""
+def _leave_room(axes: Axes, scores: pd.DataFrame, *, along: str = "y") -> None:
+    """Keep a baseline far below the null from flattening all that lies above it; say what is out of sight.
+
+    Args:
+        axes: The panel.
+        scores: What is drawn in it.
+        along: The axis that scores lie on.
+    """
     finite = scores[np.isfinite(scores["bits_per_spike"])]
     top = finite["bits_per_spike"].max()
     if not top > 0:
@@ -171,9 +207,9 @@ def _leave_room(axes: Axes, scores: pd.DataFrame) -> None:
     below = means[means < floor]
     if below.empty:
         return
-    axes.set_ylim(floor - 0.3 * top, None)
-    # \u2193 is an arrow down
-    texts = [f"\u2193 {method_label(method)}, at {mean:+.2f}" for method, mean in below.items()]
+    (axes.set_ylim if along == "y" else axes.set_xlim)(floor - 0.3 * top, None)
+    arrow = {"y": "\u2193", "x": "\u2190"}[along]  # down, to the left
+    texts = [f"{arrow} {method_label(method)}, at {mean:+.2f}" for method, mean in below.items()]
     axes.annotate(
         "\n".join(texts),
         (0.02, 0.02),
@@ -189,8 +225,8 @@ def _animal_legend(axes: Axes, animals: list[str]) -> None:
         return
     looks = [_animal_look(index, len(animals)) for index in range(len(animals))]
     handles = [Line2D([], [], color=colour, marker=marker, markersize=3, linewidth=0.8) for colour, marker in looks]
-    # scores rise from left to right, so this corner is free
-    axes.legend(handles, animals, loc="upper left", fontsize=5.5, labelspacing=0.2, handlelength=1.6)
+    # scores rise from top to bottom, so this corner is free
+    axes.legend(handles, animals, loc="upper right", fontsize=5.5, labelspacing=0.2, handlelength=1.6)
 
 
 def _animal_look(index: int, animals: int) -> tuple[str, str]:
@@ -202,10 +238,12 @@ def _animal_look(index: int, animals: int) -> tuple[str, str]:
 
 
 def _horizon_panel(axes: Axes, horizon: pd.DataFrame) -> None:
-    shown = horizon[horizon["null"] == PRIMARY_NULL]
+    shown = horizon[(horizon["null"] == PRIMARY_NULL) & (horizon["method"] != "reference_mean")]
+    methods = shown["method"].nunique()
+    if methods > _MOST_LINES:
+        shown = shown[shown["method"].isin(_DRAWN_BY_HORIZON)]
+    further = methods - shown["method"].nunique()
     for method, line in shown.groupby("method", sort=False):
-        if method == "reference_mean":
-            continue  # zero by definition, and drawn as the line at zero
         colour, dashes = method_line(method)
         label = f"{method_label(method)} ({line['class'].iloc[0]})"
         width = 1.8 if method == FORECASTER else 1.0
@@ -220,10 +258,11 @@ def _horizon_panel(axes: Axes, horizon: pd.DataFrame) -> None:
             zorder=zorder,
             **single,
         )
-        alpha = 0.2 if method == FORECASTER else 0.1
-        axes.fill_between(
-            line["horizon_ms"], line["lower"], line["upper"], color=colour, alpha=alpha, linewidth=0, zorder=1
-        )
+        if method == FORECASTER or methods <= _MOST_LINES:
+            alpha = 0.2 if method == FORECASTER else 0.1
+            axes.fill_between(
+                line["horizon_ms"], line["lower"], line["upper"], color=colour, alpha=alpha, linewidth=0, zorder=1
+            )
     _null_line(axes)
     axes.set_xlabel("time from forecast origin to end of bin (ms)")
     axes.set_ylabel(_score_label(PRIMARY_NULL))
@@ -233,8 +272,9 @@ def _horizon_panel(axes: Axes, horizon: pd.DataFrame) -> None:
         handles, labels = axes.get_legend_handles_labels()
         # the best is on top in the picture, so it is on top in the list
         last = shown.groupby("method", sort=False)["bits_per_spike"].mean()
-        order = np.argsort([-score for method, score in last.items() if method != "reference_mean"], kind="stable")
-        axes.legend([handles[i] for i in order], [labels[i] for i in order], **_LEGEND_BELOW)
+        order = np.argsort(-last.to_numpy(), kind="stable")
+        title = {"title": f"{counted(further, 'further method')} in the tables", "title_fontsize": 6} if further else {}
+        axes.legend([handles[i] for i in order], [labels[i] for i in order], **_LEGEND_BELOW, **title)
         bounds = bool(shown["lower"].notna().any())
         text = _counts_label(shown["sessions"].max(), shown["animals"].max(), shown["interval"].iloc[0], bounds=bounds)
         axes.set_title(text, fontsize=6.5, loc="right", color=GREY)

@@ -6,8 +6,10 @@ import pandas as pd
 from neurohorizon.evaluation.tables import (
     ALL_SOURCES,
     CEILING_CLASS,
+    DECODINGS,
     FORECASTER,
     PRIMARY_NULL,
+    UPPER_BOUND,
     claim,
     counted,
     format_interval,
@@ -19,9 +21,26 @@ _NAMES = {
     "trailing_mean": "the trailing mean",
     "shrinkage": "tuned shrinkage",
     "gamma_poisson": "the gamma-Poisson filter",
+    "ar_glm": "the pooled AR-GLM",
+    "ridge_ar": "ridge AR",
+    "reduced_rank": "reduced-rank regression",
     "own_history": "the own-history network",
+    "own_history_readout": "the own-history network with readout",
     "neurohorizon": "NeuroHorizon",
+    "neurohorizon_autoregressive": "its autoregressive decoding",
+    "neurohorizon_blockwise": "its blockwise decoding",
+    "neurohorizon_coarse_to_fine": "its coarse-to-fine decoding",
+    "history_glm": "the history GLM of each unit",
+    "coupled_glm": "the coupled GLM",
+    "learned_embedding": "the network with embeddings fitted on the session",
+    "shuffled_identity": "itself with the identities of units exchanged",
+    "mean_identity": "itself with one identity for all units",
     "oracle": "the oracle",
+}
+_OUTSIDE = {
+    "Z": "Other zero-shot methods, not among those declared:",
+    "F": "Methods that fit the session that is forecast, which NeuroHorizon never does:",
+    "control": "Controls, which show what knowing its units is worth to NeuroHorizon:",
 }
 FEW_ANIMALS = 6
 """With fewer animals no p of a sign-flip test can reach 0.05."""
@@ -62,6 +81,12 @@ def describe_result(summary: pd.DataFrame) -> str:
     if np.isfinite(share):
         ceiling = shown.loc[shown["class"] == CEILING_CLASS, "bits_per_spike"].iloc[0]
         text += f" That is {share:.0%} of what the true rates reach ({ceiling:+.3f})."
+    closed = row.get("gap_closed", np.nan)
+    if np.isfinite(closed):
+        text += (
+            f" It closes {closed:.0%} of the gap between the reference mean and {_name(UPPER_BOUND)} "
+            f"({shown.loc[UPPER_BOUND, 'bits_per_spike']:+.3f})."
+        )
     best = shown[shown["class"] == "Z"]["bits_per_spike"].idxmax()
     if best != FORECASTER:
         text += f" The best zero-shot method of this run is {_name(best)} ({shown.loc[best, 'bits_per_spike']:+.3f})."
@@ -102,6 +127,17 @@ def describe_comparisons(comparisons: pd.DataFrame) -> str:
     return "\n".join(f"- {describe_comparison(row)}" for _, row in declared.iterrows())
 
 
+def describe_others(comparisons: pd.DataFrame) -> str:
+    """Comparisons outside of the declared family as a list, by what they say; "" where there are none."""
+    others = comparisons[~comparisons["declared"].astype(bool) & (comparisons["against_class"] != CEILING_CLASS)]
+    parts = []
+    for kind, heading in _OUTSIDE.items():
+        rows = others[others["against_class"] == kind]
+        if len(rows):
+            parts.append(f"{heading}\n\n" + "\n".join(f"- {describe_comparison(row)}" for _, row in rows.iterrows()))
+    return "\n\n".join(parts)
+
+
 def describe_horizon(horizon: pd.DataFrame) -> str:
     """How far ahead the forecaster knows something, and where it falls behind the best baseline."""
     shown = _primary(horizon)
@@ -120,7 +156,7 @@ def describe_horizon(horizon: pd.DataFrame) -> str:
         text += ", the interval lies above the null in every bin."
     else:
         text += f", the interval lies above the null in {len(known)} of {counted(len(curve), 'bin')}."
-    others = shown[(shown["class"] == "Z") & ~shown["method"].isin([FORECASTER, "reference_mean"])]
+    others = shown[(shown["class"] == "Z") & ~shown["method"].isin([FORECASTER, "reference_mean", *DECODINGS])]
     if len(others):
         best = others.pivot(index="horizon_ms", columns="method", values="bits_per_spike")
         behind = curve["bits_per_spike"] < best.max(axis=1).reindex(curve.index)

@@ -42,9 +42,10 @@ METHOD_ORDER = (*BASELINES, FORECASTER, *DECODINGS, *WITHIN_SESSION, *CONTROLS)
 """Order of methods within a class, in tables and figures; others follow by name."""
 
 DECLARED_FAMILY = tuple((FORECASTER, against) for against in BASELINES)
-"""The comparisons that were declared beforehand: the forecaster against the other zero-shot methods. Holm's adjustment is
-over those that a run can make. Methods that fit the session, controls and other decodings stand apart, with no p
-adjusted: they bound and explain the forecaster, and are no rivals."""
+"""The comparisons that were declared beforehand: the forecaster against the other zero-shot methods.
+
+Holm's adjustment is over those that a run can make. Methods that fit the session, controls and other decodings stand
+apart, with no adjusted p: they bound and explain the forecaster, and are no rivals."""
 
 _DIFFERENCES = ("shrinkage", "own_history", "own_history_readout")
 _CLASSES = {
@@ -277,12 +278,13 @@ def summary_table(
     their nominal coverage, interval; pooled
     (all nats over all spikes) with pooled_lower and pooled_upper, poisson_d2 (on rows of the
     evaluation null), sessions, animals, units, unscored_units (too slow in the reference window),
-    seeds, seed_sd (standard deviation between seeds, mean over
-    sessions; NaN with one seed), share_of_oracle with its bounds (where there is a ceiling), gap_closed with its
-    bounds (share of the way from the reference mean to the upper bound, the network whose embeddings are fitted on the session;
-    NaN where that was not run or gains nothing), and the paired differences over_shrinkage, over_own_history and
-    over_own_history_readout with their bounds and, where declared, Holm's p. Where animals are also trained on (other recordings of them), shared_subjects names them: the claim
-    is then unseen recordings, not unseen animals.
+    seeds, seed_sd (standard deviation between seeds, mean over sessions; NaN with one seed),
+    share_of_oracle with its bounds (where there is a ceiling), gap_closed with its bounds (share of
+    the way from the reference mean to the upper bound, the network whose embeddings are fitted on
+    the session; NaN where that was not run or gains nothing), and the paired differences
+    over_shrinkage, over_own_history and over_own_history_readout with their bounds and, where
+    declared, Holm's p. Where animals are also trained on (other recordings of them), shared_subjects
+    names them: the claim is then unseen recordings, not unseen animals.
     """
     shared = " ".join(sorted(set(shared_subjects)))
     parts = [_summary_of(sessions, comparisons, resampling).assign(source=ALL_SOURCES)]
@@ -369,7 +371,7 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
     ]
     lines += _source_lines(by_source, interval)
     lines += _difference_lines(comparisons, interval, int(shown["animals"].max()))
-    lines += ["", " ".join(f"{kind}: {_CLASSES[kind]}." for kind in CLASS_ORDER if kind in set(shown["class"]))]
+    lines += ["", *(f"{kind}: {_CLASSES[kind]}." for kind in CLASS_ORDER if kind in set(shown["class"]))]
     if closed:
         lines.append(f"Gap closed: share of the way from the reference mean to {UPPER_BOUND}, which fits the session.")
     lines.append("Intervals resample animals; with few of them they are coarse, with one there is none.")
