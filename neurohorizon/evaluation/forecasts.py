@@ -48,12 +48,14 @@ def forecast_with_network(
         ValueError: The session is one that the network was trained on, or its features are not the network's.
     """
     forecaster, card = load_forecaster(weights)
-    session, inputs, windows = _heldout(weights, card, paths, timeline)
-    forecast = _empty(session, fold=fold, method=method, method_class="Z", timeline=timeline, seed=seed, code=code)
+    session, inputs, windows = heldout_windows(weights, card, paths, timeline)
+    forecast = empty_forecast(
+        session, fold=fold, method=method, method_class="Z", timeline=timeline, seed=seed, code=code
+    )
     if inputs is not None:
         shape = WindowShape.of(timeline, card.model.history_edges_bins)
         log_rate = forecast_windows(forecaster, inputs, windows.origin_us, shape)
-        forecast = _filled(forecast, session, inputs, windows, log_rate)
+        forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
     write_forecast(output, forecast)
 
 
@@ -115,12 +117,12 @@ def forecast_conditions(
     space = image_space(embeddings, settings.multimodal)
     if (space.identity if space else "") != card.image_space:
         raise ValueError(f"the image embeddings are not those that {weights} was trained on; make both anew")
-    session, inputs, windows = _heldout(weights, card, paths, settings.timeline)
+    session, inputs, windows = heldout_windows(weights, card, paths, settings.timeline)
     shape = WindowShape.of(settings.timeline, card.model.history_edges_bins)
     loaded: dict[str, SessionModalities] = {}
     for name in conditions:
         condition = CONDITIONS[name]
-        forecast = _empty(
+        forecast = empty_forecast(
             session,
             fold=fold,
             method=name,
@@ -143,14 +145,18 @@ def forecast_conditions(
                 )
             beside = replace(inputs, modalities=loaded[control])
             log_rate = forecast_windows(forecaster, beside, windows.origin_us, shape, condition=condition)
-            forecast = _filled(forecast, session, inputs, windows, log_rate)
+            forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
         write_forecast(output_folder / f"{name}.h5", replace(forecast, encoder=card.encoder))
 
 
-def _heldout(
+def heldout_windows(
     weights: Path, card: Card, paths: SessionPaths, timeline: Timeline
 ) -> tuple[Session, SessionInputs | None, Windows | None]:
-    """Load a session that a network may forecast; no inputs where it was left out."""
+    """Load a session that a network may forecast, and its test windows; nothing but the session where it was left out.
+
+    Raises:
+        ValueError: The session is one that the network was trained on, or its features are not the network's.
+    """
     session = read_session(paths.session)
     if session.session_id in card.sessions:
         raise ValueError(f"{weights} was trained on {session.session_id}: its forecast would not be held out")
@@ -172,12 +178,14 @@ def forecast_with_baselines(
     session = read_session(paths.session)
     loaded = _test_windows(paths, timeline)
     for name, rate in RATES.items():
-        forecast = _empty(session, fold=fold, method=name, method_class="Z", timeline=timeline, seed=None, code=code)
+        forecast = empty_forecast(
+            session, fold=fold, method=name, method_class="Z", timeline=timeline, seed=None, code=code
+        )
         if loaded is not None:
             inputs, windows = loaded
             with np.errstate(divide="ignore"):  # a rate of zero is a forecast too
                 log_rate = np.log(rate(windows, np.exp(inputs.log_rate.astype(float)), **settings[name]))
-            forecast = _filled(forecast, session, inputs, windows, log_rate.astype(np.float32))
+            forecast = filled_forecast(forecast, session, inputs, windows, log_rate.astype(np.float32))
         write_forecast(output_folder / f"{name}.h5", forecast)
 
 
@@ -190,7 +198,7 @@ def forecast_with_oracle(
         ValueError: The truth is of other units than the session.
     """
     session = read_session(paths.session)
-    forecast = _empty(
+    forecast = empty_forecast(
         session, fold=fold, method="oracle", method_class="ceiling", timeline=timeline, seed=None, code=code
     )
     loaded = _test_windows(paths, timeline)
@@ -203,7 +211,7 @@ def forecast_with_oracle(
             raise ValueError(f"{truth} and {paths.session} differ in their units or their order")
         with np.errstate(divide="ignore"):
             log_rate = np.log(_expected_counts(expected, bin_us, windows.origin_us, timeline))
-        forecast = _filled(forecast, session, inputs, windows, log_rate.astype(np.float32))
+        forecast = filled_forecast(forecast, session, inputs, windows, log_rate.astype(np.float32))
     write_forecast(output, forecast)
 
 
@@ -227,7 +235,7 @@ def _test_windows(paths: SessionPaths, timeline: Timeline) -> tuple[SessionInput
     return inputs, cut_windows(inputs.spikes, inputs.part, origins, shape)
 
 
-def _empty(
+def empty_forecast(
     session: Session,
     *,
     fold: str,
@@ -237,6 +245,7 @@ def _empty(
     seed: int | None,
     code: str,
 ) -> Forecast:
+    """Begin a forecast of a session: all but what was forecast, and why where the session was left out."""
     return left_out_forecast(
         session=session.session_id,
         subject=session.subject,
@@ -252,9 +261,10 @@ def _empty(
     )
 
 
-def _filled(
+def filled_forecast(
     empty: Forecast, session: Session, inputs: SessionInputs, windows: Windows, log_rate: np.ndarray
 ) -> Forecast:
+    """Complete a forecast with its windows and its log rates, float32, [window, horizon bin, unit]."""
     units = session.units
     return replace(
         empty,
