@@ -20,7 +20,7 @@ from neurohorizon.config import Config, NwbSource
 from neurohorizon.ingest.nwb import ingest_nwb
 from neurohorizon.inputs.reference import compute_reference_file, reference_features
 from neurohorizon.inputs.windows import SessionInputs, WindowShape
-from neurohorizon.models.forecaster import Tensors, poisson_loss
+from neurohorizon.models.forecaster import Tensors, count_loss
 from neurohorizon.session import Session, read_session, write_session
 from neurohorizon.timeline import to_s
 
@@ -225,7 +225,7 @@ def _step(inputs: SessionInputs, config: Config, *, windows: int, units: int) ->
     x = Tensors.of(stream.batch(0))
     torch.manual_seed(0)
     forecaster = forecaster_of(config, [inputs], {})
-    return optimiser_step(forecaster, lambda: poisson_loss(forecaster(x), x))
+    return optimiser_step(forecaster, lambda: count_loss(forecaster(x), x))
 
 
 def _features(session: Session, config: Config) -> np.ndarray:

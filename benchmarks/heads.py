@@ -58,11 +58,20 @@ class SummingHead(TogetherHead):
         return (bins @ of_bin.T)[:, :, :, None] + of_both[:, :, None]
 
 
+class ShippedHead(UnitHead):
+    """The forecaster's head, called as the others are."""
+
+    def forward(self, bins: Tensor, unit: Tensor, x: Tensors) -> Tensor:
+        """Return log rates, [S, W, H, O]."""
+        place = torch.arange(bins.shape[2])
+        return super().forward(bins, self.unit_state(unit, x), x, place).log_rate
+
+
 def heads_of(config: Config, sizes: dict[str, int]) -> dict[str, nn.Module]:
     """Build the heads; the two that lay bins and units together have the same weights."""
     model = config.model.model_copy(update=sizes)
     torch.manual_seed(0)
-    shipped = UnitHead(model=model, horizon_bins=config.timeline.horizon_bins)
+    shipped = ShippedHead(model=model, horizon_bins=config.timeline.horizon_bins)
     together = {
         "width": model.width,
         "head_width": model.head_width,
@@ -97,10 +106,7 @@ def run_head(name: str, config: Config, x: Tensors) -> None:
 
 def prepare_head(name: str, config: Config, x: Tensors) -> None:
     """What every head needs before its memory counts: one pass on one window."""
-    few = {field: getattr(x, field) for field in x.__dataclass_fields__}
-    for field in ("history", "history_bins", "readout", "target"):
-        few[field] = few[field][:, :1]
-    run_head(name, config, Tensors(**few))
+    run_head(name, config, x.first_windows(1))
 
 
 def compare_heads(config: Config, x: Tensors, *, repeats: int) -> list[Pair]:

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from neurohorizon.config import Config, Model, read_config
 from neurohorizon.inputs.reference import feature_names
-from neurohorizon.models.forecaster import Forecaster, Tensors, checkpoint_layers, poisson_loss
+from neurohorizon.models.forecaster import Forecaster, Tensors, checkpoint_layers, count_loss
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 SIZES = ("tiny", "small", "base", "large")
@@ -123,7 +123,7 @@ def peak_bytes(config: Config, model: Model, *, precision: str, recomputed: bool
         def step() -> None:
             optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
-                loss = poisson_loss(forecaster(x), x)
+                loss = count_loss(forecaster(x), x)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(forecaster.parameters(), 1.0)
             optimizer.step()

@@ -18,7 +18,7 @@ from torch_brain.models import POYO
 from benchmarks.side_by_side import Pair, compare, median_seconds, seconds_of
 from neurohorizon.config import Config
 from neurohorizon.inputs.windows import Batch, SessionInputs, TrainingWindows, WindowShape
-from neurohorizon.models.forecaster import Forecaster, Tensors, poisson_loss
+from neurohorizon.models.forecaster import Forecaster, Tensors, count_loss
 from neurohorizon.timeline import to_s
 
 LATENTS_AS_PUBLISHED = (0.125, 16)
@@ -169,7 +169,7 @@ def compare_steps(
     names = [sessions[index].session_id for index in order]
     batch = stream.batch(0)
     x = Tensors.of(batch)
-    our_step = optimiser_step(forecaster, lambda: poisson_loss(forecaster(x), x))
+    our_step = optimiser_step(forecaster, lambda: count_loss(forecaster(x), x))
     dataset = Dataset(folder, recording_ids=sorted(names))
     unit_ids = np.concatenate([dataset.get_recording(name).units.id.astype(str) for name in names]).tolist()
     context_s = config.timeline.context_bins * config.timeline.bin_ms / 1000
@@ -251,7 +251,7 @@ def waiting_shares(
     forecaster = forecaster_of(config, sessions, model_sizes)
     stream = stream_of(sessions, config, windows=windows)
     x = Tensors.of(stream.batch(0))
-    step = optimiser_step(forecaster, lambda: poisson_loss(forecaster(x), x))
+    step = optimiser_step(forecaster, lambda: count_loss(forecaster(x), x))
     step()
     shares: dict[str, list[float]] = {}
     for words, workers in {"workers: 0": 0, "workers: 1": 1}.items():

@@ -7,7 +7,7 @@ from made_sessions import made_files, made_session, small_config
 
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import Spikes, WindowShape, collate, evaluation_origins, session_block
-from neurohorizon.models.forecaster import Attention, Forecaster, HorizonDecoder, Tensors, gained_nats, poisson_loss
+from neurohorizon.models.forecaster import Attention, Forecaster, HorizonDecoder, Tensors, gained_nats, count_loss
 from neurohorizon.scores import poisson_log_likelihood
 from neurohorizon.timeline import to_s, to_us
 
@@ -134,10 +134,10 @@ def test_a_masked_bin_adds_nothing_to_the_loss(inputs):
     log_rate = torch.from_numpy(forecast(network(inputs), batch))
     masked = replace(batch, target_mask=batch.target_mask.copy(), target=batch.target.copy())
     masked.target_mask[:, :, 2] = False
-    loss = poisson_loss(log_rate, Tensors.of(masked))
+    loss = count_loss(log_rate, Tensors.of(masked))
     masked.target[:, :, 2] += 100
-    assert poisson_loss(log_rate, Tensors.of(masked)) == loss
-    assert poisson_loss(log_rate, Tensors.of(batch)) != loss
+    assert count_loss(log_rate, Tensors.of(masked)) == loss
+    assert count_loss(log_rate, Tensors.of(batch)) != loss
 
 
 def test_the_loss_is_the_scores_log_likelihood(inputs):

@@ -12,7 +12,7 @@ from neurohorizon.config import Config, parse_config, read_config
 from neurohorizon.inputs.reference import feature_names
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape, collate, evaluation_origins, session_block
-from neurohorizon.models.forecaster import Forecaster, Tensors, checkpoint_layers, gained_nats, poisson_loss
+from neurohorizon.models.forecaster import Forecaster, Tensors, checkpoint_layers, gained_nats, count_loss
 from neurohorizon.models.training import TrainingModule
 
 SIZES = {"tiny": 0.25e6, "small": 5e6, "base": 30e6, "large": 100e6}
@@ -104,7 +104,7 @@ def gradient(forecaster, *batches: Tensors, seed=None) -> dict[str, torch.Tensor
     for x in batches:
         if seed is not None:
             torch.manual_seed(seed)
-        (poisson_loss(forecaster(x), x) / len(batches)).backward()
+        (count_loss(forecaster(x), x) / len(batches)).backward()
     return {name: p.grad.clone() for name, p in forecaster.named_parameters() if p.grad is not None}
 
 
@@ -150,7 +150,7 @@ def test_recomputed_layers_keep_less_for_the_gradient(inputs):
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
-            loss = poisson_loss(forecaster(x), x)
+            loss = count_loss(forecaster(x), x)
         kept.append(sum(storages.values()))
         del loss
     assert kept[1] < 0.5 * kept[0]

@@ -1,12 +1,15 @@
 """The forecaster: spikes of a context in, every unit's expected counts over the horizon out.
 
 Shape comments use S sessions, W windows of each, N spikes, U units heard, O units forecast, L latents,
-H horizon bins, P history spans, G groups of horizon bins, F reference features, D width; beside the spikes: N tokens of
-behaviour and images, C channels of a token, M modalities.
+H horizon bins, P history spans, G groups of horizon bins, F reference features, D width, K spans of fed-back bins;
+beside the spikes: N tokens of behaviour and images, C channels of a token, M modalities.
+
+One decoder has several uses (:mod:`neurohorizon.models.rollout`). Its queries of the horizon's bins can be fed the
+counts of earlier bins, observed or drawn. Fed nothing, it is the parallel forecast of all bins at once.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import torch
@@ -20,6 +23,15 @@ from neurohorizon.inputs.windows import Batch
 
 FULL_EVIDENCE_NATS = 0.05
 """Cross-validated gain of a readout, per expected spike, from which on a unit counts as following a modality."""
+FED_SPANS_BINS = (1, 4, 16)
+"""Spans before a bin of the horizon over which a unit's own fed-back counts are summed for the head."""
+QUIET_COUNTS = 0.1
+"""Counts per bin added to a unit's variance when its fed-back counts are pooled, so that a rare spike does not drown
+all others."""
+FIRST_SHAPE = 10.0
+"""Shape of the negative binomial of an untrained network."""
+LOG_SHAPE_RANGE = (-4.0, 7.0)
+"""Shapes are kept where the negative binomial is neither all zeros nor numerically a Poisson distribution."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,67 @@ class Tensors:
     def of(cls, batch: Batch, device: torch.device | str = "cpu") -> "Tensors":
         """Move a batch to a device."""
         return cls(**{f.name: torch.from_numpy(getattr(batch, f.name)).to(device) for f in fields(cls)})
+
+    def first_windows(self, n: int) -> "Tensors":
+        """Return the same sessions with the first windows of each alone."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Tensors(**{name: one if name in OF_SESSION else one[:, :n] for name, one in values.items()})
+
+
+OF_SESSION = ("features", "head_unit", "head_mask", "log_rate", "readout_trust", "modality_trust")
+"""Fields of a batch that all windows of a session share."""
+
+
+@dataclass(frozen=True)
+class Fed:
+    """Counts of the horizon's bins that are fed back to the decoder; each bin hears those before it.
+
+    Attributes:
+        counts: Counts of the forecast units; where a bin is not known they do not matter, [S, W, H, O].
+        known: Whether a bin's counts are fed back, [S, W, H].
+    """
+
+    counts: Tensor
+    known: Tensor
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the decoder and the head need of a batch, the same for every decoding of it.
+
+    Attributes:
+        unit: Embeddings of the forecast units, [S, O, D].
+        state: What is known of each unit in each window, [S, W, head width, O].
+        latents: Latents of the context's spikes; None without a population, [S, W, L, D].
+        beside_latents: Latents that heard behaviour and images too; None where there are none.
+        ahead: Images of the horizon; None where they are not known.
+    """
+
+    unit: Tensor
+    state: Tensor
+    latents: Tensor | None = None
+    beside_latents: Tensor | None = None
+    ahead: "TokenSet | None" = None
+
+    def first_windows(self, n: int) -> "Encoded":
+        """Return the same with the first windows of each session, for a network that reads spikes alone."""
+        if self.beside_latents is not None or self.ahead is not None:
+            raise ValueError("windows of a network that hears behaviour or images are not taken apart")
+        latents = None if self.latents is None else self.latents[:, :n]
+        return replace(self, state=self.state[:, :n], latents=latents)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Distribution of the counts of each bin: Poisson, or negative binomial where there is a shape.
+
+    Attributes:
+        log_rate: Natural log of expected counts per bin, [S, W, H, O].
+        log_shape: Natural log of the negative binomial's shape; None for Poisson, [S, W, H, O].
+    """
+
+    log_rate: Tensor
+    log_shape: Tensor | None = None
 
 
 class Forecaster(nn.Module):
@@ -98,6 +171,7 @@ class Forecaster(nn.Module):
             self.encoder = PopulationEncoder(model=model, context_bins=context_bins, dropout=dropout)
             self.decoder = HorizonDecoder(model=model, horizon_bins=horizon_bins, dropout=dropout)
         self.head = UnitHead(model=model, horizon_bins=horizon_bins)
+        self.feedback = PopulationFeedback(width=width) if model.feedback else None
         if modalities:
             # after all parts that read spikes, so that a seed gives these the same start with and without
             self.tokens = ModalityTokens(modalities, width=width)
@@ -105,24 +179,111 @@ class Forecaster(nn.Module):
             self.decoder.hear(model=model, horizon_bins=horizon_bins)
             self.head.hear(model=model, modalities=modalities)
 
-    def forward(self, x: Tensors) -> Tensor:
-        """Return the natural log of expected counts per bin, [S, W, H, O]."""
+    def forward(self, x: Tensors, fed: Fed | None = None) -> Tensor:
+        """Return the natural log of expected counts per bin, [S, W, H, O]; see :meth:`decode`."""
+        return self.decode(self.encode(x), x, fed).log_rate
+
+    def encode(self, x: Tensors) -> Encoded:
+        """Read the context, once for all decodings."""
         unit = self.id_encoder(x.features, x.readout_trust)  # [S, U, D]
-        bins = self.horizon.expand(*x.spike_unit.shape[:2], -1, -1)  # [S, W, H, D]
+        forecast_unit = torch.take_along_dim(unit, x.head_unit[..., None], dim=1)  # [S, O, D]
+        state = self.head.unit_state(forecast_unit, x)
+        if not self.population:
+            return Encoded(forecast_unit, state)
         beside = ahead = None
         if x.token_value.shape[2]:
             beside = self.tokens(x.token_value, x.token_type, x.token_age_bins, x.token_mask)
         if x.ahead_value.shape[2]:
             kind = torch.full_like(x.ahead_mask, IMAGE_TOKEN, dtype=torch.int64)
             ahead = self.tokens(x.ahead_value, kind, x.ahead_age_bins, x.ahead_mask)
+        latents, beside_latents = self.encoder(unit, x, beside)  # [S, W, L, D]
+        heard = beside is not None or ahead is not None
+        return Encoded(forecast_unit, state, latents, beside_latents if heard else None, ahead)
+
+    def decode(self, encoded: Encoded, x: Tensors, fed: Fed | None = None) -> Outlook:
+        """Forecast all bins of the horizon.
+
+        Args:
+            encoded: What :meth:`encode` returned for the batch.
+            x: The batch.
+            fed: Counts of the horizon fed back, each to the bins after it; None for the parallel forecast.
+
+        Raises:
+            ValueError: Counts are fed to a network without feedback.
+        """
+        bins = self.horizon.expand(*x.history.shape[:2], -1, -1)  # [S, W, H, D]
+        surprise = None
+        if fed is not None:
+            if self.feedback is None:
+                raise ValueError("this network has no feedback (model.feedback); it knows the parallel forecast alone")
+            pooled = self.feedback(encoded.unit, fed.counts, x.log_rate, x.head_mask, fed.known)
+            bins = bins + nnf.pad(pooled, (0, 0, 1, 0))[:, :, :-1]  # a bin hears the one before it
+            surprise = own_surprise(fed, x.log_rate)
         heard = None
-        if self.population:
-            latents, beside_latents = self.encoder(unit, x, beside)  # [S, W, L, D]
-            if beside is not None or ahead is not None:
-                heard = self.decoder(bins, beside_latents, ahead)
-            bins = self.decoder(bins, latents)
-        forecast_unit = torch.take_along_dim(unit, x.head_unit[..., None], dim=1)  # [S, O, D]
-        return x.log_rate[:, None, None] + self.head(bins, forecast_unit, x, heard)
+        if encoded.latents is not None:
+            if encoded.beside_latents is not None:
+                heard = self.decoder(bins, encoded.beside_latents, encoded.ahead)
+            bins = self.decoder(bins, encoded.latents)
+        place = torch.arange(bins.shape[2], device=bins.device)
+        return self.head(bins, encoded.state, x, place, surprise=surprise, heard=heard)
+
+
+class PopulationFeedback(nn.Module):
+    """Pool the counts of a bin over units, each through its embedding; starts at zero."""
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__()
+        self.value = nn.Linear(width, width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.fed = nn.Parameter(torch.zeros(width))  # that counts are known, whatever they are
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, unit: Tensor, counts: Tensor, log_rate: Tensor, mask: Tensor, known: Tensor) -> Tensor:
+        """Return what each bin feeds back; exactly zero where it is not known.
+
+        Args:
+            unit: Embeddings of the forecast units, [S, O, D].
+            counts: Their counts in each bin, [S, W, R, O], of any rows R.
+            log_rate: Their reference log rate, [S, O].
+            mask: False for padded units, [S, O].
+            known: Whether the counts of a row are fed back, [S, W, R].
+
+        Returns:
+            [S, W, R, D].
+        """
+        expected = log_rate.exp()[:, None, None]
+        surplus = (counts - expected) / torch.sqrt(expected + QUIET_COUNTS) * mask[:, None, None]
+        surplus = surplus / mask.sum(-1).clamp_min(1).sqrt()[:, None, None, None]
+        pooled = surplus.to(unit.dtype) @ self.value(unit)[:, None]  # [S, W, R, D]
+        return (self.out(pooled) + self.fed) * known[..., None]
+
+
+def own_surprise(fed: Fed, log_rate: Tensor) -> list[Tensor]:
+    """Return each unit's :func:`log_surprise` over the known bins of the spans before each bin, K of [S, W, H, O]."""
+    known = fed.known[..., None].to(fed.counts.dtype)
+    counts = nnf.pad((fed.counts * known).cumsum(2), (0, 0, 1, 0))  # [S, W, H + 1, O]
+    bins = nnf.pad(known.cumsum(2), (0, 0, 1, 0))
+    n_bins = fed.known.shape[2]
+    until = torch.arange(n_bins, device=counts.device)
+    found = []
+    for span in FED_SPANS_BINS:
+        since = (until - span).clamp_min(0)
+        found.append(
+            log_surprise(counts[:, :, until] - counts[:, :, since], bins[:, :, until] - bins[:, :, since], log_rate)
+        )
+    return found
+
+
+def log_surprise(counts: Tensor, bins: Tensor, log_rate: Tensor) -> Tensor:
+    """Return log counts against what the reference rate expects, 0 where there are no bins.
+
+    Args:
+        counts: Counts over some bins, [S, W, ..., O].
+        bins: How many, broadcast to it.
+        log_rate: Natural log of expected counts per bin, [S, O].
+    """
+    expected = log_rate.exp().reshape(len(log_rate), *[1] * (counts.ndim - 2), -1) * bins
+    return torch.log((counts + 0.5) / (expected + 0.5))
 
 
 class IDEncoder(nn.Module):
@@ -288,6 +449,53 @@ class HorizonDecoder(nn.Module):
             bins = layer(bins, self.bin)
         return bins.reshape(sessions, windows, n_bins, width)
 
+    def start(self, latents: Tensor) -> "DecoderCache":
+        """Begin a decoding in steps: project the latents, [S, W, L, D], once."""
+        latents = latents.flatten(0, 1)
+        return DecoderCache([read.key_value_of(latents) for read in self.read], [None] * len(self.layers))
+
+    def step(self, bins: Tensor, first: int, cache: "DecoderCache") -> tuple[Tensor, "DecoderCache"]:
+        """Decode some bins after those in the cache, as :meth:`forward` does all at once.
+
+        Args:
+            bins: Queries of consecutive bins for several paths of each window, [S*W, paths, bin, D].
+            first: The first of these bins, as many as the cache holds.
+            cache: What :meth:`start` or the step before returned.
+
+        Returns:
+            Representations of the bins, and a cache that holds them too.
+        """
+        batch, paths, n_bins, width = bins.shape
+        time = self.bin[first : first + n_bins]
+        # paths of a window read the same latents: they are queries beside each other
+        every_time = time.repeat(paths)
+        causal = torch.ones(n_bins, first + n_bins, dtype=torch.bool, device=bins.device).tril(first)
+        past = []
+        for read, layer, latents, before in zip(self.read, self.layers, cache.latents, cache.past, strict=True):
+            flat = bins.reshape(batch, paths * n_bins, width)
+            flat = flat + read.attend(flat, latents, every_time, self.latent_place, None)
+            bins = flat.reshape(batch * paths, n_bins, width)
+            own = layer.attention.key_value_of(bins)
+            every = own if before is None else torch.cat([before, own], dim=1)
+            bins = bins + layer.attention.attend(bins, every, time, self.bin[: first + n_bins], causal)
+            bins = bins + layer.feed(bins)
+            bins = bins.reshape(batch, paths, n_bins, width)
+            past.append(every)
+        return bins, DecoderCache(cache.latents, past)
+
+
+@dataclass(frozen=True)
+class DecoderCache:
+    """Keys and values of a decoding in steps, a pair for each layer.
+
+    Attributes:
+        latents: Of the latents, [S*W, L, 2D].
+        past: Of the bins so far, [S*W*paths, bin, 2D]; None before the first.
+    """
+
+    latents: list[Tensor]
+    past: list[Tensor | None]
+
 
 class UnitHead(nn.Module):
     """From bins, a unit's identity, its own recent history and the readout to its residual log rate.
@@ -308,7 +516,16 @@ class UnitHead(nn.Module):
         self.bin_norm = nn.LayerNorm(model.width)
         self.rate_weights = nn.Linear(model.width, width)
         self.trust_weights = nn.Linear(model.width, width)
-        for part in (self.rate_weights, self.trust_weights):
+        started_at_zero = [self.rate_weights, self.trust_weights]
+        self.fed_weights = self.shape_weights = None
+        if model.feedback:
+            self.fed_weights = nn.ModuleList(nn.Linear(model.width, width) for _ in FED_SPANS_BINS)
+            started_at_zero += self.fed_weights
+        if model.likelihood == "negative_binomial":
+            self.shape_weights = nn.Linear(model.width, width)
+            self.log_shape = nn.Parameter(torch.tensor(math.log(FIRST_SHAPE)))
+            started_at_zero.append(self.shape_weights)
+        for part in started_at_zero:
             nn.init.zeros_(part.weight)
             nn.init.zeros_(part.bias)
 
@@ -325,25 +542,56 @@ class UnitHead(nn.Module):
         for part in self.modality_weights:
             nn.init.zeros_(part.bias)
 
-    def forward(self, bins: Tensor, unit: Tensor, x: Tensors, heard: Tensor | None = None) -> Tensor:
-        """Return residual log rates, [S, W, H, O], of bins and, where they are given, of bins that heard more."""
+    def unit_state(self, unit: Tensor, x: Tensors) -> Tensor:
+        """Return what is known of each unit at the origin of each window, [S, W, head width, O].
+
+        Args:
+            unit: Embeddings of the forecast units, [S, O, D].
+            x: The batch.
+        """
         known = self.of_history(_history_inputs(x)) + self.of_identity(unit)[:, None]
         if x.modality_gain.shape[2]:
             known = known + self.of_modality_gain(x.modality_group_gain)
             known = known + self.of_modality_trust(x.modality_trust)[:, None]
-        known = nnf.gelu(known)
-        known = nnf.gelu(self.mix(known)).transpose(-1, -2)  # [S, W, D, O]
+        return nnf.gelu(self.mix(nnf.gelu(known))).transpose(-1, -2)
+
+    def forward(
+        self,
+        bins: Tensor,
+        state: Tensor,
+        x: Tensors,
+        place: Tensor,
+        *,
+        surprise: list[Tensor] | None = None,
+        heard: Tensor | None = None,
+    ) -> Outlook:
+        """Return the distribution of the counts of some bins.
+
+        Args:
+            bins: Representations of R bins, [S, W, R, D].
+            state: What :meth:`unit_state` returned, [S, W, head width, O].
+            x: The batch.
+            place: Which bin of the horizon each is, [R].
+            surprise: What :func:`own_surprise` says of fed-back counts, K of [S, W, R, O]; None where nothing is fed.
+            heard: The same bins where they heard behaviour and images too.
+        """
         bins = self.bin_norm(bins)
-        residual = self.rate_weights(bins) @ known
-        trust = self.trust_weights(bins) @ known
-        readout = x.readout[..., self.group].transpose(-1, -2)  # [S, W, H, O]
+        residual = self.rate_weights(bins) @ state
+        trust = self.trust_weights(bins) @ state
+        readout = x.readout[..., self.group[place]].transpose(-1, -2)  # [S, W, R, O]
         residual = residual + trust * readout
+        for weights, one in zip(self.fed_weights or (), surprise or (), strict=surprise is not None):
+            residual = residual + (weights(bins) @ state) * one
         if heard is not None:
-            change = nnf.linear(self.bin_norm(heard) - bins, self.rate_weights.weight) @ known
+            change = nnf.linear(self.bin_norm(heard) - bins, self.rate_weights.weight) @ state
             residual = residual + self._evidence(x)[:, None, None] * change
         for index in range(x.modality_gain.shape[2]):
-            residual = residual + (self.modality_weights[index](bins) @ known) * x.modality_gain[:, :, index]
-        return residual
+            gain = x.modality_gain[:, :, index, place]
+            residual = residual + (self.modality_weights[index](bins) @ state) * gain
+        log_shape = None
+        if self.shape_weights is not None:
+            log_shape = (self.log_shape + self.shape_weights(bins) @ state).clamp(*LOG_SHAPE_RANGE)
+        return Outlook(x.log_rate[:, None, None] + residual, log_shape)
 
     def _evidence(self, x: Tensors) -> Tensor:
         """Return how far a unit's reference window says that it follows what is read beside the spikes, 0 to 1, [S, O].
@@ -415,7 +663,8 @@ class Attention(nn.Module):
         query = self._split(self.query(self.query_norm(queries)))
         key, value = (self._split(part) for part in key_value.chunk(2, dim=-1))
         query, key = self._rotate(query, query_time), self._rotate(key, token_time)
-        mixed = nnf.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=self.causal)
+        causal = self.causal and mask is None
+        mixed = nnf.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, tokens: Tensor) -> Tensor:
@@ -472,22 +721,36 @@ class FeedForward(nn.Sequential):
         )
 
 
-def poisson_loss(log_rate: Tensor, x: Tensors) -> Tensor:
-    """Return nats lost per spike that the reference mean expects; the reference mean itself loses nothing.
-
-    The same log-likelihood as ``scores.poisson_log_likelihood``, less the terms that do not depend on the rate.
+def count_loss(log_rate: Tensor, x: Tensors, log_shape: Tensor | None = None) -> Tensor:
+    """Return nats lost per spike that the reference mean expects; a Poisson forecast of that mean loses nothing.
 
     Args:
         log_rate: Natural log of expected counts per bin, [S, W, H, O].
         x: The batch.
+        log_shape: Natural log of the shape of a negative binomial; None for Poisson.
     """
-    gained, expected, _ = gained_nats(log_rate, x)
+    gained, expected, _ = gained_nats(log_rate, x, log_shape)
     return -gained / expected
 
 
-def gained_nats(log_rate: Tensor, x: Tensors) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the log-likelihood above the reference mean, and the expected and the observed spikes."""
+def gained_nats(log_rate: Tensor, x: Tensors, log_shape: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the log-likelihood above the reference mean, and the expected and the observed spikes.
+
+    The same log-likelihoods as ``scores.poisson_log_likelihood`` and ``scipy.stats.nbinom``, less the factorial of
+    the counts, which both they and the null have.
+
+    Args:
+        log_rate: Natural log of expected counts per bin, [S, W, H, O].
+        x: The batch.
+        log_shape: Natural log of the shape of a negative binomial; None for Poisson.
+    """
     mask = x.target_mask[..., None] & x.head_mask[:, None, None]
     null = x.log_rate[:, None, None]
-    gained = x.target * (log_rate - null) - (log_rate.exp() - null.exp())
+    if log_shape is None:
+        gained = x.target * (log_rate - null) - (log_rate.exp() - null.exp())
+    else:
+        shape = log_shape.exp()
+        log_total = torch.logaddexp(log_shape, log_rate)
+        gained = torch.lgamma(x.target + shape) - torch.lgamma(shape) + shape * (log_shape - log_total)
+        gained = gained + x.target * (log_rate - log_total) - (x.target * null - null.exp())
     return (gained * mask).sum(), (null.exp() * mask).sum(), (x.target * mask).sum()

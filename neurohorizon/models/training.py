@@ -47,13 +47,8 @@ from neurohorizon.inputs.windows import (
     evaluation_origins,
     session_block,
 )
-from neurohorizon.models.forecaster import (
-    Forecaster,
-    Tensors,
-    checkpoint_layers,
-    gained_nats,
-    poisson_loss,
-)
+from neurohorizon.models.feedback import decode_fed, fed_windows, sampled_share
+from neurohorizon.models.forecaster import Forecaster, Tensors, checkpoint_layers, count_loss, gained_nats
 from neurohorizon.models.weights import Card, load_forecaster, save_forecaster
 
 LN2 = float(np.log(2))
@@ -268,7 +263,7 @@ def train_forecaster(
     lightning.seed_everything(seed, workers=True, verbose=False)
     torch.set_num_threads(max(training.threads // training.devices, 1))
     forecaster = card.build(dropout=training.dropout, feature_noise=training.feature_noise)
-    module = TrainingModule(forecaster=forecaster, training=training, seed=seed)
+    module = TrainingModule(forecaster=forecaster, training=training, seed=seed, with_feedback=base is None)
     if base is None:
         forecaster.id_encoder.fit_scale(
             torch.from_numpy(np.concatenate([one.features for one in sessions])),
@@ -330,9 +325,10 @@ def train_forecaster(
 class TrainingModule(lightning.LightningModule):
     """Loss, validation score and optimiser of a forecaster."""
 
-    def __init__(self, *, forecaster: Forecaster, training: Training, seed: int) -> None:
+    def __init__(self, *, forecaster: Forecaster, training: Training, seed: int, with_feedback: bool = True) -> None:
         super().__init__()
         self.seed = seed
+        self.with_feedback = with_feedback and forecaster.feedback is not None
         self.forecaster = forecaster
         self.training_settings = training
         self._sums: list[Tensor] = []
@@ -348,8 +344,18 @@ class TrainingModule(lightning.LightningModule):
         accumulated = self.training_settings.accumulate_batches
         number = (self.global_step * accumulated + index % accumulated) * ranks + rank
         torch.manual_seed(1_000_003 * self.seed + number)
-        loss = poisson_loss(self.forecaster(x), x)
+        encoded = self.forecaster.encode(x)
+        outlook = self.forecaster.decode(encoded, x)
+        loss = count_loss(outlook.log_rate, x, outlook.log_shape)
         self.log("loss", loss, prog_bar=True, batch_size=1, sync_dist=True)
+        n_fed = fed_windows(x.target.shape[1], self.training_settings.feedback) if self.with_feedback else 0
+        if n_fed:
+            some = x.first_windows(n_fed)
+            sampled = sampled_share(
+                self.global_step, steps=self.training_settings.steps, feedback=self.training_settings.feedback
+            )
+            fed = decode_fed(self.forecaster, encoded.first_windows(n_fed), some, sampled=sampled)
+            loss = loss + self.training_settings.feedback.share * count_loss(fed.log_rate, some, fed.log_shape)
         return loss
 
     def validation_step(self, x: Tensors, index: int) -> None:
