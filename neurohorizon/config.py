@@ -359,6 +359,45 @@ class Multimodal(Section):
     learning_rate: PositiveFloat
 
 
+class Poyo(Section):
+    """Decoding of behaviour: POYO of torch_brain, and linear probes on our latents and on counts.
+
+    What is decoded is a behaviour series at the end of the context, from the context's spikes.
+    """
+
+    source: Literal["ibl", "allen", "nwb"]
+    """Source of the sessions that take part."""
+    target: str
+    """Behaviour series that is decoded; sessions without it are listed as left out."""
+    target_bins: Positive
+    """What is decoded is the mean of the series over so many bins, the last ones of the context; a label stands for
+    as much time."""
+    still_s: PositiveFloat | None
+    """Longer stretches of exactly one value count as not known, as where a tracker lost the animal; null: they are
+    believed."""
+    labelled_s: PositiveFloat
+    """Seconds of labels of a held-out session, the last of its reference part, that every decoder is fitted on."""
+    ridge: tuple[PositiveFloat, ...]
+    """Penalties of the linear probes, per labelled window; time blocks of the labelled seconds choose."""
+    width: Positive
+    depth: Positive
+    """Layers of self-attention."""
+    heads: Positive
+    latent_step_bins: Positive
+    """Distance of POYO's latents in time."""
+    latents_per_step: Positive
+    dropout: Share
+    steps: Positive
+    batch_windows: Positive
+    learning_rate: PositiveFloat
+    weight_decay: Annotated[float, Field(ge=0)]
+    adapt: Literal["vocabulary", "all"]
+    """What is fitted to a held-out session: the new rows of POYO's vocabularies alone, or all weights."""
+    adapt_steps: Positive
+    """Most steps of that fit; time blocks of the labelled seconds choose how many."""
+    adapt_learning_rate: PositiveFloat
+
+
 class Config(Section):
     """A complete run."""
 
@@ -375,6 +414,8 @@ class Config(Section):
     """Null: no sample paths are drawn."""
     multimodal: Multimodal | None
     """Null: the experiment is not run."""
+    poyo: Poyo | None
+    """Null: no behaviour is decoded."""
     evaluation: Evaluation
 
     @model_validator(mode="after")

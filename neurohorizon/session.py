@@ -312,6 +312,12 @@ def read_behaviour(path: str | Path) -> dict[str, Series]:
         return _read_behaviour(file)
 
 
+def read_unit_ids(path: str | Path) -> np.ndarray:
+    """Names of a session's units, [unit], without reading its spikes."""
+    with _opened(path) as file:
+        return _column(_read_column(file["units/id"]))
+
+
 class SpikeReader:
     """A session's spikes as read-only views on the file: a slice touches only its own pages.
 
