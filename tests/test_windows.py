@@ -78,6 +78,14 @@ def test_times_count_as_the_microsecond_that_they_are_nearest_to(spikes):
         np.testing.assert_array_equal(getattr(windows, field.name), getattr(exact, field.name))
 
 
+def test_bins_fuller_than_16_bits_are_counted(spikes):
+    shape = replace(SHAPE, bin_us=100_000)
+    burst = np.sort(np.random.default_rng(0).integers(5_000_000, 5_100_000, 70_001))
+    full = Spikes(times_s=to_s(burst), unit=np.ones(burst.size, np.uint16), n_units=5)
+    windows = cut_windows(full, DOMAIN, np.array([5_000_000]), shape)
+    assert windows.target[0, 0].tolist() == [0, 70_001, 0, 0, 0] and windows.target.sum() == 70_001
+
+
 def test_no_windows_are_empty_arrays_of_the_right_shape(spikes):
     windows = cut_windows(spikes, DOMAIN, np.zeros(0, np.int64), SHAPE)
     assert windows.context.shape == (0, 10, 5) and windows.target_mask.shape == (0, 6)

@@ -66,9 +66,10 @@ class Windows:
 
     Attributes:
         origin_us: First microsecond of the first target bin, [window].
-        context: Observed counts before the origin, oldest bin first, 0 where masked, [window, context bin, unit].
+        context: Observed counts before the origin, oldest bin first, 0 where masked, int16 or, where bins hold more
+            spikes than that, int32, [window, context bin, unit].
         context_mask: Whether a context bin is valid time, [window, context bin].
-        target: Observed counts from the origin on, 0 where masked, [window, horizon bin, unit].
+        target: Observed counts from the origin on, 0 where masked, as ``context``, [window, horizon bin, unit].
         target_mask: Whether a target bin is valid time, [window, horizon bin].
         spike_window: Window of each context spike in valid time, [spike].
         spike_unit: Unit of that spike, [spike].
@@ -108,9 +109,10 @@ def cut_windows(spikes: Spikes | SpikeReader, domain: Intervals, origin_us: np.n
     cell += _laid_out(units, first, last)
     if not mask.all():
         cell = cell[np.repeat(mask.ravel(), per_bin)]
-    # sums and products of 32-bit integers with floats are what those of 64-bit ones are
-    counts = np.zeros((n_windows, n_bins, spikes.n_units), np.int32)
-    np.add.at(counts.reshape(-1), cell, np.int32(1))
+    # most of the time goes to memory: no wider than the fullest bin of all units together needs
+    kind = np.int16 if per_bin.max(initial=0) <= np.iinfo(np.int16).max else np.int32
+    counts = np.zeros((n_windows, n_bins, spikes.n_units), kind)
+    np.add.at(counts.reshape(-1), cell, kind(1))
 
     window = np.repeat(np.arange(n_windows), origin - first)
     unit = _laid_out(units, first, origin).astype(np.int64)
@@ -346,7 +348,8 @@ def session_block(
         "log_rate": session.log_rate[head].astype(np.float32),
         "history": history,
         "history_bins": history_bins,
-        "readout": session.readout.log_gain(windows.context, windows.context_mask, head, heard),
+        # less the means in double precision: 16-bit integers would be taken for single ones
+        "readout": session.readout.log_gain(windows.context.astype(np.int32), windows.context_mask, head, heard),
         "readout_trust": session.readout.trust,
         "target": windows.target[:, :, head].astype(np.float32),
         "target_mask": windows.target_mask,
