@@ -11,6 +11,7 @@ counts of earlier bins, observed or drawn. Fed nothing, it is the parallel forec
 import math
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as nnf
@@ -19,7 +20,10 @@ from torch.utils.checkpoint import checkpoint
 
 from neurohorizon.config import Model
 from neurohorizon.inputs.modalities import IMAGE_TOKEN, MODALITIES, ModalityLayout
-from neurohorizon.inputs.windows import Batch
+from neurohorizon.inputs.windows import Batch, SessionInputs, WindowShape
+
+if TYPE_CHECKING:
+    from neurohorizon.models.stream import Stream
 
 FULL_EVIDENCE_NATS = 0.05
 """Cross-validated gain of a readout, per expected spike, from which on a unit counts as following a modality."""
@@ -183,9 +187,15 @@ class Forecaster(nn.Module):
         """Return the natural log of expected counts per bin, [S, W, H, O]; see :meth:`decode`."""
         return self.decode(self.encode(x), x, fed).log_rate
 
-    def encode(self, x: Tensors) -> Encoded:
-        """Read the context, once for all decodings."""
-        unit = self.id_encoder(x.features, x.readout_trust)  # [S, U, D]
+    def encode(self, x: Tensors, unit: Tensor | None = None) -> Encoded:
+        """Read the context, once for all decodings.
+
+        Args:
+            x: The batch.
+            unit: Embeddings of its units where they are known already, [S, U, D].
+        """
+        if unit is None:
+            unit = self.id_encoder(x.features, x.readout_trust)
         forecast_unit = torch.take_along_dim(unit, x.head_unit[..., None], dim=1)  # [S, O, D]
         state = self.head.unit_state(forecast_unit, x)
         if not self.population:
@@ -226,6 +236,12 @@ class Forecaster(nn.Module):
             bins = self.decoder(bins, encoded.latents)
         place = torch.arange(bins.shape[2], device=bins.device)
         return self.head(bins, encoded.state, x, place, surprise=surprise, heard=heard)
+
+    def stream(self, inputs: SessionInputs, shape: WindowShape, *, start_s: float) -> "Stream":
+        """Forecast while a recording runs; see :class:`neurohorizon.models.stream.Stream`."""
+        from neurohorizon.models.stream import Stream  # which stands on this module
+
+        return Stream(self, inputs, shape, start_s=start_s)
 
 
 class PopulationFeedback(nn.Module):

@@ -1,0 +1,130 @@
+"""Forecasts while a recording runs: spikes in as they arrive, the whole horizon out after every bin.
+
+What does not change from bin to bin, such as unit embeddings, is computed once; what is kept of the recording is its
+last context. The numbers are those of :func:`neurohorizon.evaluation.forecasts.forecast_windows`.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from neurohorizon.inputs.modalities import absent_block
+from neurohorizon.inputs.windows import SessionInputs, WindowShape, collate, history_sums
+from neurohorizon.models.forecaster import Forecaster, Tensors
+from neurohorizon.timeline import to_us
+
+
+class Stream:
+    """A running forecast of one recording; made by :meth:`neurohorizon.models.forecaster.Forecaster.stream`.
+
+    Args:
+        forecaster: The network.
+        inputs: What is known of the recording's units: reference features, log rates and readout. Its spikes are
+            not read.
+        shape: Lengths in bins, those that the network was trained with.
+        start_s: When the first bin begins, on the clock of the spikes, in seconds. What was before is not known.
+
+    Raises:
+        ValueError: The shape is not the network's.
+    """
+
+    def __init__(self, forecaster: Forecaster, inputs: SessionInputs, shape: WindowShape, *, start_s: float) -> None:
+        if len(forecaster.horizon) != shape.horizon_bins:
+            raise ValueError(
+                f"the network forecasts {len(forecaster.horizon)} bins, but the shape has {shape.horizon_bins}"
+            )
+        self.forecaster, self.inputs, self.shape = forecaster.eval(), inputs, shape
+        self.device = forecaster.horizon.device
+        self.n_units = len(inputs.log_rate)
+        self.origin_us = int(to_us(start_s))
+        self.context = np.zeros((1, shape.context_bins, self.n_units), np.int32)
+        self.context_mask = np.zeros((1, shape.context_bins), bool)
+        nothing = np.zeros(0, np.int64)
+        self.kept = (nothing, nothing)  # microseconds and units of the valid spikes in the context
+        self.pending = (nothing, nothing)  # of bins that are not over
+        # a recording without windows, for all that stays as it is
+        block = {
+            "features": inputs.features,
+            "head_unit": np.arange(self.n_units),
+            "head_mask": np.ones(self.n_units, bool),
+            "log_rate": inputs.log_rate.astype(np.float32),
+            "readout_trust": inputs.readout.trust,
+            "target": np.zeros((1, shape.horizon_bins, self.n_units), np.float32),
+            "target_mask": np.zeros((1, shape.horizon_bins), bool),
+            "origin_us": np.array([self.origin_us]),
+            **absent_block(1, self.n_units, shape.horizon_bins),
+            **self._window(),
+        }
+        self.constant = Tensors.of(collate([block]), self.device)
+        with torch.inference_mode():
+            self.unit = self.forecaster.id_encoder(self.constant.features, self.constant.readout_trust)
+
+    @property
+    def origin_s(self) -> float:
+        """Start of the bin that is not over: the origin of the last forecast, in seconds."""
+        return self.origin_us / 1e6
+
+    def push(self, times_s: np.ndarray, unit: np.ndarray) -> None:
+        """Take spikes of bins that are not over, in any order.
+
+        Args:
+            times_s: Times in seconds, [spike].
+            unit: Index of the unit of each, [spike].
+
+        Raises:
+            ValueError: A spike is of a bin that is over, or of a unit that is not known. None of the spikes is taken.
+        """
+        us, unit = to_us(np.asarray(times_s, float)), np.asarray(unit, np.int64)
+        late = us < self.origin_us
+        if late.any():
+            raise ValueError(
+                f"{late.sum()} of {us.size} spikes come too late: the bins before {self.origin_s:.3f} s are over, and "
+                f"the earliest is of {us.min() / 1e6:.6f} s. Push spikes before `next` ends their bin"
+            )
+        if unit.size and not 0 <= unit.min() <= unit.max() < self.n_units:
+            raise ValueError(f"units are numbered from 0 to {self.n_units - 1}; found {unit.min()} to {unit.max()}")
+        self.pending = tuple(np.concatenate(pair) for pair in zip(self.pending, (us, unit), strict=True))
+
+    def next(self, *, valid: bool = True) -> np.ndarray:
+        """End the current bin, and forecast from there.
+
+        Args:
+            valid: Whether the bin was recorded; if not, its spikes are dropped and it counts as unknown, not silent.
+
+        Returns:
+            Natural log of expected counts per bin over the horizon that begins now, float32, [horizon bin, unit].
+        """
+        self._end_bin(valid)
+        window = {name: torch.from_numpy(value[None]).to(self.device) for name, value in self._window().items()}
+        x = replace(self.constant, **window)
+        with torch.inference_mode():
+            return self.forecaster.decode(self.forecaster.encode(x, self.unit), x).log_rate[0, 0].float().cpu().numpy()
+
+    def _end_bin(self, valid: bool) -> None:
+        end_us = self.origin_us + self.shape.bin_us
+        times, units = self.pending
+        over = times < end_us
+        self.pending = (times[~over], units[~over])
+        times, units = (times[over], units[over]) if valid else (times[:0], units[:0])
+        # the oldest bin leaves
+        self.context[0, :-1] = self.context[0, 1:]
+        self.context[0, -1] = np.bincount(units, minlength=self.n_units)
+        self.context_mask[0] = np.append(self.context_mask[0, 1:], valid)
+        still = self.kept[0] >= end_us - self.shape.context_bins * self.shape.bin_us
+        self.kept = (np.append(self.kept[0][still], times), np.append(self.kept[1][still], units))
+        self.origin_us = end_us
+
+    def _window(self) -> dict[str, np.ndarray]:
+        """Return what changes from bin to bin, as ``inputs.windows.session_block`` makes it for one window."""
+        times, units = self.kept
+        history, history_bins = history_sums(self.context, self.context_mask, self.shape.history_edges_bins)
+        age_bins = (self.origin_us - times) / self.shape.bin_us
+        return {
+            "spike_unit": units[None],
+            "spike_age_bins": age_bins.astype(np.float32)[None],
+            "spike_mask": np.ones((1, times.size), bool),
+            "history": history,
+            "history_bins": history_bins,
+            "readout": self.inputs.readout.log_gain(self.context, self.context_mask, np.arange(self.n_units)),
+        }
