@@ -273,6 +273,19 @@ class Training(Section):
     """Threads of a training job, as Snakemake counts them; devices share them."""
 
 
+class LearnedEmbedding(Section):
+    """The network with an embedding of its own for each unit of a held-out session, fitted on its reference part."""
+
+    steps: Positive
+    """Most steps of each of two fits, of the embeddings and then of all weights."""
+    learning_rate: PositiveFloat
+    weights_learning_rate: PositiveFloat
+    """Rate of the fit of all weights."""
+    validate_every_steps: Positive
+    patience: Positive
+    """Validations without a better score before a fit stops."""
+
+
 class Baselines(Section):
     """Candidates among which each baseline is tuned, on training sessions only."""
 
@@ -284,8 +297,12 @@ class Baselines(Section):
     """Prior shapes of the gamma-Poisson filter."""
     gamma_discount: tuple[Share, ...]
     """Per-bin discounts of the gamma-Poisson filter."""
-    own_history: bool
-    """Whether to train the own-history network (the forecaster with ``population`` off)."""
+    networks: tuple[Literal["own_history", "own_history_readout"], ...]
+    """Networks to train beside the forecaster: with ``population`` off, without and with the readout."""
+    controls: tuple[Literal["shuffled_identity", "mean_identity"], ...]
+    """What is tampered with in the trained forecaster, at the forecast alone."""
+    learned_embedding: LearnedEmbedding | None
+    """Null: nothing is fitted on the sessions that are forecast."""
 
 
 class Evaluation(Section):

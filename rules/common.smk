@@ -67,7 +67,7 @@ CONFIG = checked(config)
 RESULTS = CONFIG.run.results
 COHORT = shipped(CONFIG.cohort.table)
 COHORT_IS_MADE = CONFIG.cohort.heldout_fraction is not None and not Path(COHORT).exists()
-MODELS = ("neurohorizon", "own_history") if CONFIG.baselines.own_history else ("neurohorizon",)
+MODELS = ("neurohorizon", *CONFIG.baselines.networks)
 BASELINES = ("reference_mean", "trailing_mean", "shrinkage", "gamma_poisson")
 REPORTED_TABLES = ("summary", "comparisons", "sessions", "left_out")
 TABLES = (*REPORTED_TABLES, "horizon_sessions", "horizon", "regions_sessions", "regions")
@@ -201,7 +201,9 @@ def oracle_forecast(wildcards) -> list[str]:
 def session_forecasts(wildcards) -> list[str]:
     """Every method's forecasts of one held-out session."""
     folder = f"{RESULTS}/forecasts/{wildcards.fold}/{wildcards.session}"
-    return [f"{folder}/{name}.h5" for name in (*BASELINES, *forecast_names())] + oracle_forecast(wildcards)
+    names = [*BASELINES, *forecast_names(), *forecast_names(CONFIG.baselines.controls)]
+    names += forecast_names(("learned_embedding",)) if CONFIG.baselines.learned_embedding else []
+    return [f"{folder}/{name}.h5" for name in names] + oracle_forecast(wildcards)
 
 
 def _heldout(pattern: str, **values) -> list[str]:
@@ -259,6 +261,6 @@ wildcard_constraints:
     source="ibl|allen|nwb",
     session=r"[\w.-]+",
     fold=r"[\w.-]+",
-    model="neurohorizon|own_history",
+    model="neurohorizon|own_history|own_history_readout",
     seed=r"\d+",
     encoder=r"\w+",

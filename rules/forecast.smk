@@ -27,6 +27,76 @@ rule forecast:
         """
 
 
+if CONFIG.baselines.controls:
+
+    # The trained network with the identities of units tampered with.
+    rule forecast_controls:
+        input:
+            weights=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",
+            card=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.json",
+            session=session_file,
+            features=feature_file,
+            readout=readout_file,
+        output:
+            [
+                f"{RESULTS}/forecasts/{{fold}}/{{session}}/{control}_seed-{{seed}}.h5"
+                for control in CONFIG.baselines.controls
+            ],
+        log:
+            f"{RESULTS}/logs/forecast_controls/{{fold}}/{{session}}/seed-{{seed}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/forecast_controls/{{fold}}/{{session}}/seed-{{seed}}.tsv"
+        conda:
+            "../envs/model.yaml"
+        params:
+            controls=CONFIG.baselines.controls,
+            folder=output_folder,
+            timeline=section(CONFIG.timeline),
+            code=code("forecast_controls.py"),
+        shell:
+            """
+            python "$SCRIPTS/forecast_controls.py" --model {input.weights:q} --controls {params.controls:q} \
+                --session {input.session:q} --features {input.features:q} --readout {input.readout:q} \
+                --fold {wildcards.fold:q} --seed {wildcards.seed} --timeline-json {params.timeline:q} \
+                --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
+            """
+
+
+if CONFIG.baselines.learned_embedding:
+
+    # The only forecast that stands on a fit of the session that is forecast: of its reference part.
+    rule fit_within_session:
+        input:
+            weights=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",
+            card=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.json",
+            session=session_file,
+            features=feature_file,
+            readout=readout_file,
+        output:
+            f"{RESULTS}/forecasts/{{fold}}/{{session}}/learned_embedding_seed-{{seed}}.h5",
+        log:
+            f"{RESULTS}/logs/fit_within_session/{{fold}}/{{session}}/seed-{{seed}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/fit_within_session/{{fold}}/{{session}}/seed-{{seed}}.tsv"
+        conda:
+            "../envs/model.yaml"
+        threads: CONFIG.training.threads
+        params:
+            timeline=section(CONFIG.timeline),
+            splits=section(CONFIG.splits),
+            training=section(CONFIG.training),
+            fit=section(CONFIG.baselines.learned_embedding),
+            code=code("fit_within_session.py"),
+        shell:
+            """
+            python "$SCRIPTS/fit_within_session.py" --model {input.weights:q} --session {input.session:q} \
+                --features {input.features:q} --readout {input.readout:q} --fold {wildcards.fold:q} \
+                --seed {wildcards.seed} --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
+                --training-json {params.training:q} --fit-json {params.fit:q} --code {params.code} \
+                --output {output:q} >{log:q} 2>&1
+            """
+
+
 rule forecast_baselines:
     input:
         baselines=f"{RESULTS}/models/{{fold}}/baselines.json",

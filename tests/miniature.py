@@ -64,7 +64,13 @@ CHANGES = {
         "validation_windows": 32,
         "threads": 1,
     },
-    "baselines": {"trailing_bins": [5, 10], "shrinkage": [0.0, 0.5], "gamma_shape": [1.0], "gamma_discount": [0.95]},
+    "baselines": {
+        "trailing_bins": [5, 10],
+        "shrinkage": [0.0, 0.5],
+        "gamma_shape": [1.0],
+        "gamma_discount": [0.95],
+        "learned_embedding": {"steps": 20, "validate_every_steps": 10},
+    },
     "multimodal": {
         "behaviour_delay_bins": 2,
         "behaviour_span_edges_bins": [2, 8],

@@ -17,6 +17,7 @@ from miniature import GHOST, HELD_OUT, write_miniature
 RESULTS = Path("results/miniature")
 MINIATURE = ("--configfile", "config/miniature.yaml")
 METHODS = {"reference_mean", "trailing_mean", "shrinkage", "gamma_poisson", "own_history", "neurohorizon", "oracle"}
+METHODS |= {"own_history_readout", "shuffled_identity", "mean_identity", "learned_embedding"}
 
 # every script of the copy first says which interpreter runs it
 WITNESS = (
@@ -142,6 +143,7 @@ def edited(source: str, function: str) -> str:
 
 TOLD = {"make_tables", "draw_main", "draw_paired", "draw_horizon", "notebook", "all"}
 MODELLED = {"tune_baselines", "train", "forecast", "forecast_baselines", "forecast_oracle", "score", "make_example"}
+MODELLED |= {"forecast_controls", "fit_within_session"}
 SHOWN = {f"draw_multimodal_{name}" for name in ("main", "regions", "horizon", "conditions", "psth")}
 SHOWN |= {"make_multimodal_tables", "multimodal_notebook", "all"}
 CONDITIONS = {"forecast_conditions", "forecast_psth", "score_conditions"}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from neurohorizon.conditions import CONDITIONS, Condition
-from neurohorizon.config import Timeline
+from neurohorizon.config import LearnedEmbedding, Splits, Timeline, Training
 from neurohorizon.evaluation.forecast_file import Forecast, left_out_forecast, write_forecast
 from neurohorizon.inputs.modalities import SessionModalities
 from neurohorizon.inputs.modality_files import ModalitySettings, image_space, load_images, load_modalities
@@ -25,7 +25,9 @@ from neurohorizon.inputs.windows import (
 )
 from neurohorizon.models.baselines import RATES, read_tuned
 from neurohorizon.models.forecaster import Forecaster, Tensors
+from neurohorizon.models.identity import with_control
 from neurohorizon.models.weights import Card, load_forecaster
+from neurohorizon.models.within_session import fit_within_session
 from neurohorizon.session import Session, read_session
 
 WINDOWS_PER_BATCH = 32
@@ -81,6 +83,84 @@ def forecast_windows(
             batch = collate([session_block(inputs, some, shape, condition=condition)])
             parts.append(forecaster(Tensors.of(batch, device))[0].float().cpu().numpy())
     return np.concatenate(parts)
+
+
+def forecast_with_controls(
+    *,
+    weights: Path,
+    paths: SessionPaths,
+    controls: Sequence[str],
+    fold: str,
+    seed: int,
+    timeline: Timeline,
+    code: str,
+    output_folder: Path,
+) -> None:
+    """Write a network's forecasts of one held-out session under controls: with tampered identities, one file each.
+
+    Raises:
+        ValueError: The session is one that the network was trained on, or its features are not the network's.
+    """
+    forecaster, card = load_forecaster(weights)
+    session, inputs, windows = heldout_windows(weights, card, paths, timeline)
+    for control in controls:
+        forecast = empty_forecast(
+            session, fold=fold, method=control, method_class="control", timeline=timeline, seed=seed, code=code
+        )
+        if inputs is not None:
+            tampered = with_control(forecaster, inputs, control, seed=seed)
+            shape = WindowShape.of(timeline, card.model.history_edges_bins)
+            log_rate = forecast_windows(tampered, inputs, windows.origin_us, shape)
+            forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
+        write_forecast(output_folder / f"{control}_seed-{seed}.h5", forecast)
+
+
+def forecast_with_learned_embedding(
+    *,
+    weights: Path,
+    paths: SessionPaths,
+    fold: str,
+    seed: int,
+    timeline: Timeline,
+    splits: Splits,
+    training: Training,
+    settings: LearnedEmbedding,
+    code: str,
+    output: Path,
+) -> dict[str, float]:
+    """Fit a network on the reference part of one held-out session, and write its forecasts of the test part.
+
+    Returns:
+        Scores of the fit; see ``models.within_session.Fit``. There are none for a session that was left out.
+
+    Raises:
+        ValueError: The session is one that the network was trained on, its features are not the network's, or its
+            reference part is too short to be split.
+    """
+    forecaster, card = load_forecaster(weights)
+    session, inputs, windows = heldout_windows(weights, card, paths, timeline)
+    forecast = empty_forecast(
+        session, fold=fold, method="learned_embedding", method_class="F", timeline=timeline, seed=seed, code=code
+    )
+    scores: dict[str, float] = {}
+    if inputs is not None:
+        fit = fit_within_session(
+            forecaster=forecaster,
+            card=card,
+            session=session,
+            known=inputs,
+            timeline=timeline,
+            splits=splits,
+            training=training,
+            settings=settings,
+            seed=seed,
+        )
+        scores = fit.scores
+        shape = WindowShape.of(timeline, card.model.history_edges_bins)
+        log_rate = forecast_windows(fit.forecaster, inputs, windows.origin_us, shape)
+        forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
+    write_forecast(output, forecast)
+    return scores
 
 
 def forecast_conditions(

@@ -74,11 +74,12 @@ def train_on_files(
     output: Path,
     log: Path,
 ) -> None:
-    """Train the forecaster or the own-history network on the session files of a fold.
+    """Train the forecaster or a network of own history on the session files of a fold.
 
     Args:
-        method: ``neurohorizon``, or ``own_history``: the same head on a unit's own history and marginal
-            statistics alone, without encoder, decoder and readout.
+        method: ``neurohorizon``, or ``own_history``: the same head on a unit's own history and marginal statistics
+            alone, without encoder, decoder and feedback; or ``own_history_readout``: with the readout besides, where
+            the files have it.
         paths: Files of the training sessions; those of sessions that were left out are passed over.
         timeline: Bins and windows.
         features: Which reference features there are.
@@ -95,7 +96,7 @@ def train_on_files(
         ValueError: All training sessions were left out.
     """
     groups = features.groups
-    if method == "own_history":
+    if method != "neurohorizon":
         model = model.model_copy(update={"population": False, "feedback": False})
         groups = tuple(group for group in groups if group in MARGINAL_GROUPS)
     inputs = {

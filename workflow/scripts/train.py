@@ -1,4 +1,4 @@
-"""Train the forecaster, or the own-history network, on the training sessions of a fold."""
+"""Train the forecaster, or a network of own history, on the training sessions of a fold."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ from neurohorizon.inputs.sessions import pair_paths
 from neurohorizon.models.training import train_on_files
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--model", required=True, choices=["neurohorizon", "own_history"])
+parser.add_argument("--model", required=True, choices=["neurohorizon", "own_history", "own_history_readout"])
 parser.add_argument("--fold", required=True)
 parser.add_argument("--seed", type=int, required=True)
 parser.add_argument("--sessions", type=Path, nargs="+", required=True, help="training sessions")

@@ -1,0 +1,76 @@
+"""Embeddings of units that do not come from the units' own reference features: controls, and what a fit begins at."""
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neurohorizon.inputs.windows import SessionInputs
+from neurohorizon.models.forecaster import Forecaster
+
+CONTROLS = ("shuffled_identity", "mean_identity")
+"""What is tampered with, in a trained network and at the forecast alone.
+
+Every unit has the identity of another unit of its session, or all have that of the mean features of the units in
+training. What is known of a unit besides stays its own: its reference rate, its recent history, what the readout gives.
+"""
+
+
+class FixedIdentity(nn.Module):
+    """A table of embeddings of the units of one session, in place of what the encoder makes of their features."""
+
+    def __init__(self, embedding: Tensor) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(embedding.detach().clone())  # [U, D]
+
+    def forward(self, features: Tensor, trust: Tensor) -> Tensor:
+        """Return embeddings, [S, U, D], of batches of the table's session alone."""
+        if features.shape[1] != len(self.embedding):
+            raise ValueError(f"{len(self.embedding)} embeddings for {features.shape[1]} units: not of this session")
+        return self.embedding.expand(len(features), -1, -1)
+
+
+def identity_of(forecaster: Forecaster, inputs: SessionInputs) -> Tensor:
+    """Return the embeddings that a network makes of a session's units, [U, D]."""
+    return _embedded(forecaster, torch.from_numpy(inputs.features), torch.from_numpy(inputs.readout.trust))
+
+
+def with_identity(forecaster: Forecaster, embedding: Tensor) -> Forecaster:
+    """Return a copy of a network that knows a session's units by given embeddings, [U, D]."""
+    changed = copy.deepcopy(forecaster)
+    changed.id_encoder = FixedIdentity(embedding)
+    return changed
+
+
+def with_control(forecaster: Forecaster, inputs: SessionInputs, control: str, *, seed: int) -> Forecaster:
+    """Return a copy of a network whose units have tampered identities.
+
+    Args:
+        forecaster: The trained network.
+        inputs: Inputs of the session that is forecast.
+        control: Which of ``CONTROLS``.
+        seed: Seed of the exchange.
+    """
+    if control == "shuffled_identity":
+        own = identity_of(forecaster, inputs)
+        return with_identity(forecaster, own[torch.from_numpy(exchanged(len(own), seed))])
+    if control == "mean_identity":
+        n_units, n_features = inputs.features.shape
+        mean = forecaster.id_encoder.mean.cpu().expand(n_units, -1)
+        return with_identity(forecaster, _embedded(forecaster, mean[:, :n_features], mean[:, n_features:]))
+    raise ValueError(f"no control {control!r}; there are {', '.join(CONTROLS)}")
+
+
+def exchanged(n_units: int, seed: int) -> np.ndarray:
+    """Draw for every unit another one, each drawn once, [unit]; a unit alone keeps its place."""
+    order = np.random.default_rng(seed).permutation(n_units)
+    drawn = np.empty(n_units, np.int64)
+    drawn[order] = np.roll(order, 1)
+    return drawn
+
+
+def _embedded(forecaster: Forecaster, features: Tensor, trust: Tensor) -> Tensor:
+    device = next(forecaster.parameters()).device
+    with torch.no_grad():
+        return forecaster.id_encoder(features[None].to(device), trust[None].to(device))[0]

@@ -1,0 +1,222 @@
+"""The forecaster fitted on the session that is forecast: an upper bound for knowing units by their statistics alone.
+
+Every unit gets an embedding of its own, as in POYO (Azabou et al. 2023), begun at what the network makes of its
+reference features, and fitted by gradient on the reference part of the session alone. That part is treated as the
+session of a training animal: targets in one half of it are forecast with rates and readouts of the other half, and its
+last part, after a gap, decides when to stop. Then all weights are fitted too, at a rate of their own, and kept where
+that scores better there.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurohorizon.config import Features, LearnedEmbedding, Readout, Splits, Timeline, Training
+from neurohorizon.inputs.counts import reference_counts
+from neurohorizon.inputs.readout import fit_readout
+from neurohorizon.inputs.reference import reference_features, reference_windows
+from neurohorizon.inputs.windows import (
+    SessionInputs,
+    Spikes,
+    TrainingWindows,
+    WindowShape,
+    collate,
+    evaluation_origins,
+    session_block,
+)
+from neurohorizon.models.forecaster import Forecaster, Tensors, gained_nats
+from neurohorizon.models.identity import identity_of, with_identity
+from neurohorizon.models.weights import Card
+from neurohorizon.session import Session
+from neurohorizon.timeline import Intervals, split_domain, to_s, to_us
+
+WINDOWS_PER_BATCH = 32
+_RATE_ALONE = Features(groups=("rate",), population_modes=1, coupling_lags_bins=(1,))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A network fitted on one session.
+
+    Attributes:
+        forecaster: The network, for this session alone.
+        scores: Bits per spike over the reference mean on the part that decided when to stop: ``zero_shot``, then with
+            fitted ``embeddings``, then with ``all_weights``; each is that of what was kept, so they never fall.
+    """
+
+    forecaster: Forecaster
+    scores: dict[str, float]
+
+
+def fit_within_session(
+    *,
+    forecaster: Forecaster,
+    card: Card,
+    session: Session,
+    known: SessionInputs,
+    timeline: Timeline,
+    splits: Splits,
+    training: Training,
+    settings: LearnedEmbedding,
+    seed: int,
+) -> Fit:
+    """Fit a trained network on the reference part of a session that is forecast after it.
+
+    Args:
+        forecaster: The trained network; it stays as it is.
+        card: Its card.
+        session: The session, of which nothing after the reference part is read.
+        known: Its inputs as they are at the forecast, whose features the embeddings begin at.
+        timeline: Bins and windows.
+        splits: How the reference part is split into halves and a part for stopping.
+        training: Batches and clipping, as in training.
+        settings: Steps and rates.
+        seed: Seed of the batches.
+
+    Raises:
+        ValueError: The reference part is too short to be split.
+    """
+    halves, validation = fitting_inputs(session, timeline=timeline, splits=splits, readout=card.model.readout)
+    shape = WindowShape.of(timeline, card.model.history_edges_bins)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    fitted = with_identity(forecaster.to(device), identity_of(forecaster, known)).to(device)
+    stream = TrainingWindows(
+        sessions=tuple(halves),
+        shape=shape,
+        seed=seed,
+        sessions_per_batch=len(halves),
+        windows_per_session=training.windows_per_session,
+        units_per_session=training.units_per_session,
+        unit_dropout=training.unit_dropout,
+    )
+    judges = [Tensors.of(batch, device) for batch in _spread_batches(validation, shape, training.validation_windows)]
+    scores = {"zero_shot": _score(fitted, judges)}
+    stages = {
+        "embeddings": ([fitted.id_encoder.embedding], settings.learning_rate),
+        "all_weights": (list(fitted.parameters()), settings.weights_learning_rate),
+    }
+    score = scores["zero_shot"]
+    for index, (stage, (parameters, rate)) in enumerate(stages.items()):
+        numbers = range(index * settings.steps, (index + 1) * settings.steps)
+        batches = (Tensors.of(stream.batch(number), device) for number in numbers)
+        score = scores[stage] = _climb(
+            fitted, parameters, rate, batches, judges, start=score, clip=training.gradient_clip, settings=settings
+        )
+    return Fit(forecaster=fitted.eval(), scores=scores)
+
+
+def fitting_inputs(
+    session: Session, *, timeline: Timeline, splits: Splits, readout: Readout
+) -> tuple[list[SessionInputs], SessionInputs]:
+    """Make of a session's reference part what a training session gives.
+
+    Returns:
+        Inputs with targets in the late and in the early half, each known by the other; and inputs with targets in the
+        last part, known by both.
+
+    Raises:
+        ValueError: The reference part is too short to be split.
+    """
+    alone = reference_alone(session, splits)
+    windows = reference_windows(alone, gap_us=int(to_us(splits.gap_s)))
+    targets = {"early": windows["late"], "late": windows["early"], "validation": alone.splits.validation}
+    inputs = {use: _known_by(alone, windows[use], targets[use], timeline, readout) for use in targets}
+    return [inputs["early"], inputs["late"]], inputs["validation"]
+
+
+def reference_alone(session: Session, splits: Splits) -> Session:
+    """Return a session that ends where the reference part does, split anew."""
+    reference = session.splits.reference
+    try:
+        parts = split_domain(reference, splits)
+    except ValueError as error:
+        raise ValueError(f"the reference part of {session.session_id} cannot be fitted on: {error}") from error
+    inside = reference.contains(session.spike_times_us)
+    return replace(
+        session,
+        spike_times_us=session.spike_times_us[inside],
+        spike_unit=session.spike_unit[inside],
+        domain=reference,
+        splits=parts,
+        behaviour={},
+        trials={},
+        stimuli={},
+    )
+
+
+def _known_by(
+    session: Session, window: Intervals, targets: Intervals, timeline: Timeline, readout: Readout
+) -> SessionInputs:
+    bin_us = timeline.bin_ms * 1000
+    times_us, unit, n_units = session.spike_times_us, session.spike_unit, session.n_units
+    features = reference_features(times_us, unit, n_units, window, bin_us=bin_us, features=_RATE_ALONE)
+    counts, segment = reference_counts(times_us, unit, n_units=n_units, intervals=window, bin_us=bin_us)
+    return SessionInputs(
+        session_id=session.session_id,
+        spikes=Spikes(to_s(times_us), unit, n_units),
+        part=targets,
+        features=features.values,
+        log_rate=features.log_rate.astype(np.float32),
+        readout=fit_readout(counts, segment, features.log_rate, readout),
+    )
+
+
+def _spread_batches(session: SessionInputs, shape: WindowShape, windows: int) -> Iterator:
+    origins = evaluation_origins(session.part, shape, shape.horizon_bins)
+    chosen = origins[np.linspace(0, origins.size - 1, min(windows, origins.size)).round().astype(int)]
+    for first in range(0, chosen.size, WINDOWS_PER_BATCH):
+        yield collate([session_block(session, chosen[first : first + WINDOWS_PER_BATCH], shape)])
+
+
+def _score(forecaster: Forecaster, batches: Sequence[Tensors]) -> float:
+    """Return bits per spike over the reference mean, pooled over batches; 0 where there is no spike."""
+    forecaster.eval()
+    with torch.inference_mode():
+        sums = [gained_nats(forecaster(x).float(), x) for x in batches]
+    spikes = sum(float(one[2]) for one in sums)
+    return sum(float(one[0]) for one in sums) / spikes / float(np.log(2)) if spikes else 0.0
+
+
+def _climb(
+    forecaster: Forecaster,
+    parameters: Sequence[Tensor],
+    learning_rate: float,
+    batches: Iterator[Tensors],
+    judges: Sequence[Tensors],
+    *,
+    start: float,
+    clip: float,
+    settings: LearnedEmbedding,
+) -> float:
+    """Fit some parameters, put back those of the best score, and return it; it is never below the one at the start."""
+    for parameter in forecaster.parameters():
+        parameter.requires_grad_(False)
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
+    best, waited = start, 0
+    kept = [parameter.detach().clone() for parameter in parameters]
+    for step, x in enumerate(batches, start=1):
+        forecaster.train()
+        gained, expected, _ = gained_nats(forecaster(x), x)
+        optimizer.zero_grad()
+        (-gained / expected).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, clip)
+        optimizer.step()
+        if step % settings.validate_every_steps:
+            continue
+        score = _score(forecaster, judges)
+        if score > best:
+            best, waited = score, 0
+            kept = [parameter.detach().clone() for parameter in parameters]
+        else:
+            waited += 1
+        if waited == settings.patience:
+            break
+    with torch.no_grad():
+        for parameter, value in zip(parameters, kept, strict=True):
+            parameter.copy_(value)
+    return best
