@@ -323,8 +323,11 @@ class Rollout(Section):
 
     decodings: tuple[Literal["autoregressive", "blockwise", "coarse_to_fine"], ...]
     """How paths are drawn: bin by bin; a block of bins at a time; or totals of blocks first, then split over bins."""
-    paths: Positive
+    paths: Annotated[int, Field(ge=2)]
     """Paths drawn for each window."""
+    every_windows: Positive
+    """One in so many test windows is sampled. With 1 the forecasts of all decodings stand in the tables of scores,
+    beside the parallel one; above 1 they are compared with it on the sampled windows alone."""
     block_bins: Positive
     """Bins of a block; must divide ``horizon_bins``."""
     maximum_rate_hz: PositiveFloat

@@ -45,7 +45,7 @@ def small_config(**sections: dict) -> Config:
             "warmup_steps": 2,
         },
         "baselines": {"trailing_bins": [3, 10], "shrinkage": [0.0, 0.3, 1.0]},
-        "rollout": {"paths": 8, "block_bins": 3},
+        "rollout": {"paths": 8, "every_windows": 1, "block_bins": 3},
     }
     for name, section in [*small.items(), *sections.items()]:
         values[name] = values[name] | section
