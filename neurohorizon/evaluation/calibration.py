@@ -26,6 +26,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import xlogy
 
+UNIT, UNIT_TOTAL, POPULATION, POPULATION_TOTAL = "unit", "unit_total", "population", "population_total"
+TARGETS = (UNIT, UNIT_TOTAL, POPULATION, POPULATION_TOTAL)
+"""What is judged: spikes of a unit in a bin and over the horizon, and of all units together."""
 INTERVALS = (0.5, 0.9)
 """Central intervals whose plain bounds are judged."""
 PIT_BINS = 20

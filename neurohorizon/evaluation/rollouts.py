@@ -1,0 +1,445 @@
+"""Sample paths of one held-out session: how well each decoding forecasts, and whether its spread is right.
+
+Judged are the units that are scored, in four targets: the counts of a ``unit`` in a bin, of all units together in a bin
+(``population``), and both over the whole horizon (``unit_total``, ``population_total``). A method is judged by its law
+where its sums have one (Poisson counts that are drawn apart), else by as many paths as the decodings draw:
+
+* ``reference_mean``: Poisson, the mean of the reference window in every bin.
+* ``gamma_poisson``: negative binomial in a bin; its sums by paths on which the filter goes on from its own draws.
+* the network's parallel forecast: bins and units apart.
+* its other decodings (:mod:`neurohorizon.models.rollout`): by paths. Their forecast of a bin is the mean over paths of
+  the counts expected on each.
+
+No draw depends on how many windows are drawn before it or after it: windows come in blocks of a size that the session
+and the configuration decide, and each block's generators are seeded by the network's seed, the session, the method and
+the block's first window. The randomised PIT of a target uses the same draws for every method. Paths are not stored.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from tqdm import tqdm
+
+from neurohorizon.config import Rollout, Timeline
+from neurohorizon.evaluation.calibration import (
+    INTERVALS,
+    PIT_BINS,
+    POPULATION,
+    POPULATION_TOTAL,
+    TARGETS,
+    UNIT,
+    UNIT_TOTAL,
+    CalibrationSums,
+    Law,
+    NegativeBinomial,
+    Poisson,
+    judge_law,
+    judge_paths,
+    sum_judged,
+)
+from neurohorizon.evaluation.example import choose_window
+from neurohorizon.evaluation.forecast_file import Forecast, write_forecast
+from neurohorizon.evaluation.forecasts import empty_forecast, filled_forecast, heldout_windows
+from neurohorizon.evaluation.paths_example import EXAMPLE_LEVELS, PathsExample, write_paths_example
+from neurohorizon.evaluation.scoring import write_sums
+from neurohorizon.inputs.sessions import SessionPaths
+from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, collate, cut_windows, session_block
+from neurohorizon.models.baselines import gamma_poisson_law, gamma_poisson_paths, read_tuned
+from neurohorizon.models.forecaster import Forecaster, Tensors
+from neurohorizon.models.rollout import sample_paths
+from neurohorizon.models.weights import load_forecaster
+from neurohorizon.scores import Sums, sum_scores
+
+EXAMPLE_PATHS = 256
+"""Paths of the one window of each session that is kept to be shown."""
+EXAMPLE_UNITS = 2
+_PATHS_SHOWN = 4
+
+_COUNTS_PER_BLOCK = 2**22  # counts of all paths of a block of windows: what memory is bounded by
+
+SCHEMA = pa.schema(
+    [
+        *(pa.field(name, pa.string()) for name in ("fold", "session", "subject", "lab", "source", "method", "class")),
+        pa.field("seed", pa.int64()),  # null where the method draws nothing
+        pa.field("code", pa.string()),
+        pa.field("target", pa.string()),
+        pa.field("first_bin", pa.int32()),
+        pa.field("last_bin", pa.int32()),  # not included
+        pa.field("bin_us", pa.int64()),
+        pa.field("paths", pa.int64()),  # 0 where the law itself was judged
+        pa.field("units", pa.int64()),
+        pa.field("unscored_units", pa.int64()),
+        pa.field("windows", pa.int64()),
+        pa.field("cases", pa.int64()),
+        pa.field("spikes", pa.int64()),
+        pa.field("crps", pa.float64()),
+        *(pa.field(f"covered_{interval * 100:.0f}", pa.int64()) for interval in INTERVALS),
+        *(pa.field(f"width_{interval * 100:.0f}", pa.float64()) for interval in INTERVALS),
+        *(pa.field(f"pit_{index:02d}", pa.int64()) for index in range(PIT_BINS)),
+        pa.field("model_nats", pa.float64()),  # of the expected counts; NaN but for the target unit
+        pa.field("reference_nats", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Files that the sample paths of one session become.
+
+    Attributes:
+        sums: Parquet table of calibration sums.
+        example: HDF5 file of one window, to be shown.
+        forecasts: Forecast file of each decoding; empty where not all windows are sampled, since methods are only
+            compared on the same windows.
+    """
+
+    sums: Path
+    example: Path
+    forecasts: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Outlooks:
+    """What one method says of a block of windows.
+
+    Attributes:
+        method: Its name in tables.
+        log_rate: Natural log of expected counts, float32, [window, horizon bin, unit].
+        laws: Law of each target that has one, of the scored units, [window, part, member].
+        paths: Sampled counts, [window, path, horizon bin, unit]; None where every target has a law.
+    """
+
+    method: str
+    log_rate: np.ndarray
+    laws: Mapping[str, Law]
+    paths: np.ndarray | None
+
+
+def sample_session(
+    *,
+    weights: Path,
+    baselines: Path,
+    paths: SessionPaths,
+    fold: str,
+    method: str,
+    seed: int,
+    timeline: Timeline,
+    rollout: Rollout,
+    minimum_rate_hz: float,
+    code: str,
+    output: Written,
+) -> None:
+    """Draw the sample paths of a held-out session, judge them, and write what is kept.
+
+    Args:
+        weights: The network; its card lies beside it.
+        baselines: Settings of the baselines in the same fold.
+        paths: Files of the session.
+        fold: Fold in which it is held out.
+        method: Name of the network in tables; decodings are named after it.
+        seed: Seed of the network.
+        timeline: Lengths of windows.
+        rollout: Decodings, paths and which windows.
+        minimum_rate_hz: Mean rate in the reference window from which on a unit is judged.
+        code: Fingerprint of the code.
+        output: Files to write, whole or not at all.
+
+    Raises:
+        ValueError: The session is one that the network was trained on, or its features are not the network's.
+    """
+    forecaster, card = load_forecaster(weights)
+    session, inputs, windows = heldout_windows(weights, card, paths, timeline)
+
+    def begun(name: str) -> Forecast:
+        return empty_forecast(
+            session, fold=fold, method=name, method_class="Z", timeline=timeline, seed=seed, code=code
+        )
+
+    if inputs is None:
+        for decoding, path in output.forecasts.items():
+            write_forecast(path, begun(f"{method}_{decoding}"))
+        write_sums(output.sums, SCHEMA.empty_table(), begun(method), left_out=session.left_out)
+        write_paths_example(output.example, None)
+        return
+    shape = WindowShape.of(timeline, card.model.history_edges_bins)
+    sampler = Sampler(
+        forecaster=forecaster,
+        inputs=inputs,
+        shape=shape,
+        method=method,
+        seed=seed,
+        rollout=rollout,
+        gamma_poisson=read_tuned(baselines)["gamma_poisson"],
+        # as score_session chooses them
+        scored=np.exp(inputs.log_rate) >= minimum_rate_hz * shape.bin_us / 1e6,
+    )
+    unfit = _unfit(sampler.scored, windows, minimum_rate_hz)
+    judge = Judge(sampler)
+    # a session without a unit to judge is forecast all the same, as by every other method
+    none_yet = np.zeros((0, shape.horizon_bins, sampler.scored.size), np.float32)
+    log_rates = {f"{method}_{decoding}": [none_yet] for decoding in output.forecasts}
+    origin_us = windows.origin_us[:: rollout.every_windows]
+    with tqdm(total=origin_us.size, desc=f"paths of {session.session_id}", unit="window") as bar:
+        for block, outlooks in sampler.blocks(origin_us):
+            for one in outlooks:
+                if unfit is None:
+                    judge.add(one, block)
+                if one.method in log_rates:
+                    log_rates[one.method].append(one.log_rate)
+            bar.update(block.origin_us.size)
+    for decoding, path in output.forecasts.items():
+        name = f"{method}_{decoding}"
+        write_forecast(path, filled_forecast(begun(name), session, inputs, windows, np.concatenate(log_rates[name])))
+    write_sums(output.sums, judge.table(begun(method)), begun(method), left_out=unfit)
+    write_paths_example(output.example, sampler.example(windows, begun(method)) if unfit is None else None)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Forecasts of blocks of windows of one session by every method.
+
+    Attributes:
+        forecaster: The network.
+        inputs: What it may know of the session.
+        shape: Lengths in bins.
+        method: Name of the network in tables.
+        seed: Its seed.
+        rollout: Decodings and number of paths.
+        gamma_poisson: Settings of the gamma-Poisson filter.
+        scored: Whether a unit is judged, [unit].
+    """
+
+    forecaster: Forecaster
+    inputs: SessionInputs
+    shape: WindowShape
+    method: str
+    seed: int
+    rollout: Rollout
+    gamma_poisson: Mapping[str, float]
+    scored: np.ndarray
+
+    @property
+    def windows_per_block(self) -> int:
+        """Windows that are drawn at once."""
+        per_window = self.rollout.paths * self.shape.horizon_bins * self.inputs.spikes.n_units
+        return max(1, _COUNTS_PER_BLOCK // per_window)
+
+    def blocks(self, origin_us: np.ndarray) -> Iterator[tuple[Windows, Iterator[Outlooks]]]:
+        """Yield the windows at some origins in blocks, each with what every method says of it."""
+        for first in range(0, origin_us.size, self.windows_per_block):
+            some = origin_us[first : first + self.windows_per_block]
+            block = cut_windows(self.inputs.spikes, self.inputs.part, some, self.shape)
+            yield block, self.outlooks(block)
+
+    def outlooks(self, block: Windows) -> Iterator[Outlooks]:
+        """Yield what every method says of a block of windows, one in memory at a time."""
+        yield self._reference(block)
+        yield self._gamma_poisson(block)
+        yield from self._network(block)
+
+    def _reference(self, block: Windows) -> Outlooks:
+        log_rate = np.broadcast_to(self.inputs.log_rate.astype(np.float32), block.target.shape)
+        return Outlooks("reference_mean", log_rate, self._poisson_sums(log_rate), None)
+
+    def _gamma_poisson(self, block: Windows) -> Outlooks:
+        reference, settings = np.exp(self.inputs.log_rate.astype(float)), self.gamma_poisson
+        alpha, beta = gamma_poisson_law(block, reference, **settings)
+        rng = np.random.default_rng(self.words("gamma_poisson", block))
+        paths = gamma_poisson_paths(block, reference, **settings, paths=self.rollout.paths, rng=rng)
+        law = NegativeBinomial((alpha / beta)[..., self.scored], alpha[..., self.scored])
+        return Outlooks("gamma_poisson", np.log(alpha / beta).astype(np.float32), {UNIT: law}, paths)
+
+    def _network(self, block: Windows) -> Iterator[Outlooks]:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        forecaster = self.forecaster.to(device).eval()
+        batch = collate([session_block(self.inputs, block.origin_us, self.shape)])
+        x = Tensors.of(batch, device)
+        with torch.inference_mode():
+            parallel = forecaster.decode(forecaster.encode(x), x)
+        log_rate = parallel.log_rate[0].float().cpu().numpy()
+        if parallel.log_shape is None:
+            yield Outlooks(self.method, log_rate, self._poisson_sums(log_rate), None)
+        else:
+            shape = np.exp(parallel.log_shape[0].double().cpu().numpy())[..., self.scored]
+            law = NegativeBinomial(np.exp(log_rate.astype(float))[..., self.scored], shape)
+            yield Outlooks(self.method, log_rate, {UNIT: law}, self._drawn(forecaster, x, block, "parallel")[0])
+        for decoding in self.rollout.decodings:
+            paths, log_mean = self._drawn(forecaster, x, block, decoding)
+            yield Outlooks(f"{self.method}_{decoding}", log_mean, {}, paths)
+
+    def _drawn(
+        self, forecaster: Forecaster, x: Tensors, block: Windows, decoding: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return paths [window, path, horizon bin, unit] and the log of expected counts [window, horizon bin, unit]."""
+        generator = torch.Generator(device=x.log_rate.device)
+        # a torch generator takes 64 bits
+        generator.manual_seed(int(np.random.SeedSequence(self.words(decoding, block)).generate_state(1, np.uint64)[0]))
+        drawn = sample_paths(
+            forecaster, x, decoding=decoding, rollout=self.rollout, bin_us=self.shape.bin_us, generator=generator
+        )
+        return drawn.counts[0].cpu().numpy(), drawn.log_mean()[0].float().cpu().numpy()
+
+    def words(self, name: str, block: Windows) -> list[int]:
+        """Seed of the draws of a method in a block of windows."""
+        return seed_words(self.seed, self.inputs.session_id, name, block.origin_us[0])
+
+    def _poisson_sums(self, log_rate: np.ndarray) -> dict[str, Law]:
+        """Laws of all targets, for Poisson counts that are drawn apart: their sums are Poisson."""
+        mean = np.exp(log_rate[..., self.scored].astype(float))
+        return {target: Poisson(summed(mean, target)) for target in TARGETS}
+
+    def example(self, windows: Windows, forecast: Forecast) -> PathsExample:
+        """Draw many paths of the window with the median spike count, for a picture."""
+        window = choose_window(
+            observed=windows.target, target_mask=windows.target_mask, context_valid=windows.context_mask.all(axis=1)
+        )
+        many = Sampler(
+            **{**vars(self), "rollout": self.rollout.model_copy(update={"paths": EXAMPLE_PATHS})},
+        )
+        block = cut_windows(self.inputs.spikes, self.inputs.part, windows.origin_us[window : window + 1], self.shape)
+        shown = np.flatnonzero(self.scored)[np.argsort(-self.inputs.log_rate[self.scored], kind="stable")]
+        series = [np.flatnonzero(self.scored), *shown[:EXAMPLE_UNITS, None]]
+
+        def of_series(counts: np.ndarray) -> np.ndarray:
+            return np.stack([counts[..., units].sum(-1) for units in series], axis=-1)
+
+        methods, quantiles, drawn = [], [], []
+        for one in many.outlooks(block):
+            paths = one.paths
+            if paths is None:
+                rng = np.random.default_rng(self.words(one.method, block))
+                mean = np.exp(one.log_rate.astype(float))[:, None]
+                paths = rng.poisson(np.broadcast_to(mean, (1, EXAMPLE_PATHS, *mean.shape[2:])))
+            of_window = of_series(paths[0].astype(np.int64))
+            methods.append(one.method)
+            quantiles.append(np.quantile(of_window, EXAMPLE_LEVELS, axis=0))
+            drawn.append(of_window[:_PATHS_SHOWN])
+        return PathsExample(
+            session=forecast.session,
+            subject=forecast.subject,
+            bin_ms=forecast.bin_us / 1000,
+            origin_s=int(block.origin_us[0]) / 1e6,
+            methods=np.array(methods),
+            series=np.array([POPULATION, *(f"{UNIT} {unit}" for unit in shown[:EXAMPLE_UNITS])]),
+            units=int(self.scored.sum()),
+            context=of_series(block.context[0]),
+            observed=of_series(block.target[0]),
+            reference=of_series(np.exp(self.inputs.log_rate.astype(float))),
+            quantiles=np.stack(quantiles),
+            paths=np.stack(drawn),
+        )
+
+
+class Judge:
+    """Adds up what the counts that came say of each method."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self._sums: dict[tuple[str, str], CalibrationSums] = {}
+        self._scores: dict[str, Sums] = {}
+        self._paths: dict[tuple[str, str], int] = {}
+
+    def add(self, one: Outlooks, block: Windows) -> None:
+        """Judge what a method says of a block of windows."""
+        scored = self._sampler.scored
+        for target in TARGETS:
+            counts, mask = summed(block.target[..., scored], target), summed_mask(block.target_mask, target)
+            # the same draws for every method, so that they differ by what they say alone
+            rng = np.random.default_rng(self._sampler.words(target, block))
+            if target in one.laws:
+                judged = judge_law(one.laws[target], counts, rng)
+            else:
+                of_target = summed(one.paths[..., scored], target)
+                judged = judge_paths(np.ascontiguousarray(np.moveaxis(of_target, 1, -1)), counts, rng)
+            key = one.method, target
+            sums = sum_judged(judged, counts, mask)
+            self._sums[key] = self._sums[key] + sums if key in self._sums else sums
+            self._paths[key] = 0 if target in one.laws else one.paths.shape[1]
+        scores = sum_scores(
+            counts=block.target[..., scored],
+            log_rate=one.log_rate[..., scored],
+            mask=block.target_mask,
+            reference_log_rate=self._sampler.inputs.log_rate[scored],
+        )
+        self._scores[one.method] = self._scores[one.method] + scores if one.method in self._scores else scores
+
+    def table(self, forecast: Forecast) -> pa.Table:
+        """Return all sums, one row for each method, target and part of the horizon."""
+        scored, rows = self._sampler.scored, []
+        horizon_bins = self._sampler.shape.horizon_bins
+        identity = {name: getattr(forecast, name) for name in ("fold", "session", "subject", "lab", "source", "code")}
+        for (method, target), sums in self._sums.items():
+            members = int(scored.sum()) if target in (UNIT, UNIT_TOTAL) else 1
+            of_network = method.startswith(self._sampler.method)
+            of_method = {
+                **identity,
+                "method": method,
+                "class": "Z",
+                "seed": self._sampler.seed if of_network else None,
+                "target": target,
+                "bin_us": self._sampler.shape.bin_us,
+                "paths": self._paths[method, target],
+                "units": int(scored.sum()),
+                "unscored_units": int((~scored).sum()),
+            }
+            parts = len(sums.cases)
+            length = horizon_bins // parts
+            for part in range(parts):
+                nats = self._scores[method] if target == UNIT else None
+                rows.append(
+                    {
+                        **of_method,
+                        "first_bin": part * length,
+                        "last_bin": (part + 1) * length,
+                        "windows": int(sums.cases[part]) // members,
+                        "cases": int(sums.cases[part]),
+                        "spikes": int(sums.spikes[part]),
+                        "crps": float(sums.crps[part]),
+                        **{
+                            f"{name}_{interval * 100:.0f}": getattr(sums, name)[part, index].item()
+                            for name in ("covered", "width")
+                            for index, interval in enumerate(INTERVALS)
+                        },
+                        **{f"pit_{index:02d}": int(cases) for index, cases in enumerate(sums.pit[part])},
+                        "model_nats": float(nats.model_nats[part].sum()) if nats else float("nan"),
+                        "reference_nats": float(nats.reference_nats[part].sum()) if nats else float("nan"),
+                    }
+                )
+        return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def summed(counts: np.ndarray, target: str) -> np.ndarray:
+    """Sum counts to a target, [..., part, member], from [..., horizon bin, unit].
+
+    Bins stay for targets of a bin, units for those of a unit; else there is one part, one member. A total over a
+    horizon that is not wholly valid is masked by :func:`summed_mask`.
+    """
+    axes = {UNIT: (), UNIT_TOTAL: (-2,), POPULATION: (-1,), POPULATION_TOTAL: (-2, -1)}[target]
+    if not axes:
+        return counts
+    return counts.sum(axis=axes, keepdims=True, dtype=np.int64 if counts.dtype.kind in "ui" else None)
+
+
+def summed_mask(mask: np.ndarray, target: str) -> np.ndarray:
+    """Whether each part of a target is valid time, [window, part], from [window, horizon bin]."""
+    return mask.all(axis=1, keepdims=True) if target in (UNIT_TOTAL, POPULATION_TOTAL) else mask
+
+
+def seed_words(seed: int, session: str, name: str, origin_us: int) -> list[int]:
+    """Seed a generator by what its draws are for, and by nothing else."""
+    text = f"{seed}/{session}/{name}/{int(origin_us)}"
+    return list(hashlib.sha256(text.encode()).digest())
+
+
+def _unfit(scored: np.ndarray, windows: Windows, minimum_rate_hz: float) -> str | None:
+    """Say why a session that was not left out cannot be judged all the same."""
+    if not windows.origin_us.size:
+        return "no window fits into the test time"
+    if not scored.any():
+        return f"none of {scored.size} units reaches {minimum_rate_hz} Hz in the reference window"
+    return None
