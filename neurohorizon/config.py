@@ -305,6 +305,32 @@ class Baselines(Section):
     """Null: nothing is fitted on the sessions that are forecast."""
 
 
+class Regressions(Section):
+    """Regressions on recent counts, of a session on itself or of all units at once, and candidates for their settings.
+
+    Settings are chosen on training sessions only.
+    """
+
+    history_edges_bins: tuple[Positive, ...]
+    """Ends, in bins before the origin, of the spans whose counts are regressed on."""
+    horizon_edges_bins: tuple[Positive, ...]
+    """Ends of the groups of horizon bins that share weights; the last is ``horizon_bins``."""
+    ridge: tuple[PositiveFloat, ...]
+    """Penalties of linear auto-regressions, in forecast origins."""
+    rank: tuple[Positive, ...]
+    """Ranks of reduced-rank regression."""
+    floor: tuple[Fraction, ...]
+    """Lowest rates of a linear forecast, as shares of the unit's mean rate."""
+    precision: tuple[PositiveFloat, ...]
+    """Prior precisions of a Poisson regression's weights."""
+    modes: Positive
+    """Population modes of the coupled Poisson regression."""
+    mode_edges_bins: tuple[Positive, ...]
+    """Ends, in bins before the origin, of the spans over which the modes are averaged."""
+    windows: Positive
+    """Most windows of a session's reference part that a regression is fitted on, evenly spaced."""
+
+
 class Evaluation(Section):
     """What is scored, intervals and pictures."""
 
@@ -436,6 +462,8 @@ class Config(Section):
     """Null: the experiment is not run."""
     poyo: Poyo | None
     """Null: no behaviour is decoded."""
+    regressions: Regressions | None
+    """Null: none are run."""
     evaluation: Evaluation
 
     @model_validator(mode="after")
@@ -451,6 +479,7 @@ class Config(Section):
             ("model.history_edges_bins", self.model.history_edges_bins, self.timeline.context_bins),
             ("model.readout.span_edges_bins", self.model.readout.span_edges_bins, self.timeline.context_bins),
             ("model.readout.horizon_edges_bins", self.model.readout.horizon_edges_bins, self.timeline.horizon_bins),
+            *self._edges_of_regressions(),
         ):
             if list(edges) != sorted(set(edges)) or edges[-1] != last:
                 raise ValueError(f"{name} must rise to {last}, found {list(edges)}")
@@ -476,6 +505,17 @@ class Config(Section):
                     f"sources.{simulated} fills the folder of sources.{source}, which must be set with mode: local"
                 )
         return self
+
+    def _edges_of_regressions(self) -> list[tuple[str, tuple[int, ...], int]]:
+        found = self.regressions
+        if found is None:
+            return []
+        context_bins, horizon_bins = self.timeline.context_bins, self.timeline.horizon_bins
+        return [
+            ("regressions.history_edges_bins", found.history_edges_bins, context_bins),
+            ("regressions.mode_edges_bins", found.mode_edges_bins, context_bins),
+            ("regressions.horizon_edges_bins", found.horizon_edges_bins, horizon_bins),
+        ]
 
 
 def parse_config(values: dict) -> Config:

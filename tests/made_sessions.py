@@ -45,6 +45,17 @@ def small_config(**sections: dict) -> Config:
             "warmup_steps": 2,
         },
         "baselines": {"trailing_bins": [3, 10], "shrinkage": [0.0, 0.3, 1.0]},
+        "regressions": {
+            "history_edges_bins": [1, 3, 10],
+            "horizon_edges_bins": [2, 6],
+            "ridge": [30.0, 300.0, 3000.0],
+            "rank": [1, 2],
+            "floor": [0.1, 0.5],
+            "precision": [10.0, 100.0],
+            "modes": 2,
+            "mode_edges_bins": [2, 10],
+            "windows": 800,
+        },
         "rollout": {"paths": 8, "every_windows": 1, "block_bins": 3},
     }
     for name, section in [*small.items(), *sections.items()]:

@@ -71,6 +71,17 @@ CHANGES = {
         "gamma_discount": [0.95],
         "learned_embedding": {"steps": 20, "validate_every_steps": 10},
     },
+    "regressions": {
+        "history_edges_bins": [1, 4, 10],
+        "horizon_edges_bins": [2, 10],
+        "ridge": [300.0, 3000.0],
+        "rank": [2],
+        "floor": [0.2],
+        "precision": [30.0, 300.0],
+        "modes": 2,
+        "mode_edges_bins": [10],
+        "windows": 500,
+    },
     "multimodal": {
         "behaviour_delay_bins": 2,
         "behaviour_span_edges_bins": [2, 8],

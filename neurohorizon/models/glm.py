@@ -1,0 +1,326 @@
+"""Poisson regressions on recent history, fitted by scikit-learn.
+
+``ar_glm``, class Z, is one regression for all units of all training sessions: what follows from a unit's own history,
+and how that depends on its statistics. ``history_glm`` and ``coupled_glm``, class F, are fitted anew for each unit of
+the session that is forecast, on its reference part: on the unit's own history alone, and with population modes too.
+
+A regression's prior is normal about zero, its precision the same for a weight of any unit, so that the penalty weighs
+less the more spikes there are; intercepts are free. scikit-learn's penalty is on the mean deviance, hence the division
+by the exposure.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn import config_context
+from sklearn.linear_model import PoissonRegressor
+
+from neurohorizon.config import Regressions
+from neurohorizon.files import replacing
+from neurohorizon.inputs.gains import LARGEST_LOG_GAIN, Origins, cumulative
+from neurohorizon.inputs.windows import Windows, history_sums
+from neurohorizon.models.linear import (
+    ReferenceBins,
+    bins_to_groups,
+    context_means,
+    fit_origins,
+    leading_right_vectors,
+    outcomes,
+    past_means,
+    unit_scale,
+)
+
+HALF_SPIKE = 0.5
+"""Added to counts and expected counts before their ratio: silence of a slow unit surprises little."""
+FEWEST_SPIKES = 5
+"""A unit with fewer in the bins that a regression is fitted on keeps its reference mean."""
+MODE_BINS = 5
+"""Population modes are those of means over so many bins."""
+STATISTICS = ("log_rate_hz", "log_isi_cv", *(f"autocorrelation_{lag}" for lag in range(1, 11)), "log_fano")
+"""Reference features that the pooled regression reads, where the run has them."""
+MOST_ROWS = 60_000
+"""Windows times units that the pooled regression is fitted on, evenly spaced."""
+
+
+def surprises(windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
+    """Compare each unit's spikes in spans of the context with what its mean expects, [window, unit, span].
+
+    Returns:
+        Natural log of the ratio, half a spike added to both; 0 where no bin is valid.
+    """
+    sums, valid = history_sums(windows.context, windows.context_mask, tuple(edges_bins))
+    return _log_ratio(sums, valid[:, None, :] * mean_counts[:, None])
+
+
+def past_surprises(bins: ReferenceBins, origins: Origins, edges_bins: Sequence[int]) -> np.ndarray:
+    """Return the same before origins of a reference window, [origin, unit, span]."""
+    total = cumulative(bins.counts)
+    spans = origins.past(np.asarray(edges_bins))
+    return np.stack(
+        [_log_ratio(total[stop] - total[start], (stop - start)[:, None] * bins.mean_counts) for start, stop in spans],
+        axis=2,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class UnitGlms:
+    """Regressions of every unit of one session.
+
+    Attributes:
+        mean_counts: Expected counts per bin in the reference window, [unit].
+        settings: Spans and groups.
+        modes: Loading of each unit on each population mode; no modes for the unit's own history alone, [unit, mode].
+        mode_scale: What a mode's mean over each span is divided by, [span, mode].
+        units: The units that have a regression, [some].
+        intercept: Natural log of expected counts per bin, [group, some].
+        own: Weights of the unit's own surprises, [group, some, span].
+        coupling: Weights of the modes, [group, some, span * mode].
+    """
+
+    mean_counts: np.ndarray
+    settings: Regressions
+    modes: np.ndarray
+    mode_scale: np.ndarray
+    units: np.ndarray
+    intercept: np.ndarray
+    own: np.ndarray
+    coupling: np.ndarray
+
+    def rates(self, windows: Windows) -> np.ndarray:
+        """Forecast windows of the session: expected counts, [window, horizon bin, unit].
+
+        Units without a regression keep their reference mean; no rate is more than ``LARGEST_LOG_GAIN`` from it.
+        """
+        own = surprises(windows, self.mean_counts, self.settings.history_edges_bins)[:, self.units]
+        log_rate = self.intercept + np.einsum("wus,gus->wgu", own, self.own)
+        if self.modes.size:
+            past = context_means(windows, self.mean_counts, self.settings.mode_edges_bins)
+            state = _mode_state(past, self.mean_counts, self.modes) / self.mode_scale
+            log_rate += np.einsum("wk,guk->wgu", state.reshape(len(state), -1), self.coupling)
+        reference = np.log(self.mean_counts)
+        result = np.broadcast_to(reference, (*log_rate.shape[:2], reference.size)).copy()
+        result[:, :, self.units] += np.clip(log_rate - reference[self.units], -LARGEST_LOG_GAIN, LARGEST_LOG_GAIN)
+        return np.exp(result)[:, bins_to_groups(self.settings.horizon_edges_bins)]
+
+
+def fit_unit_glms(
+    bins: ReferenceBins,
+    settings: Regressions,
+    *,
+    precision: float,
+    mode_precision: float | None = None,
+    units: np.ndarray | None = None,
+) -> UnitGlms:
+    """Fit a Poisson regression for each unit and group of horizon bins on a reference window.
+
+    Args:
+        bins: The reference window.
+        settings: Spans, groups, modes, and the most windows to fit on.
+        precision: Of the prior on weights of the unit's own history.
+        mode_precision: Of the prior on weights of population modes; None: no modes.
+        units: Indices of the units to fit; None: all.
+    """
+    edges = settings.history_edges_bins
+    origins = fit_origins(bins, settings)
+    units = np.arange(bins.mean_counts.size) if units is None else units
+    inputs = past_surprises(bins, origins, edges)
+    modes, mode_scale = np.zeros((bins.mean_counts.size, 0)), np.ones((0, 0))
+    coupling = np.zeros((origins.index.size, 0))
+    if mode_precision is not None:
+        modes = _population_modes(bins, settings.modes)
+        state = _mode_state(past_means(bins, origins, settings.mode_edges_bins), bins.mean_counts, modes)
+        mode_scale = np.maximum(state.std(axis=0), 1e-6)
+        # one penalty for all columns: a column that is scaled down is penalised as much more
+        ease = np.sqrt(precision / mode_precision)
+        coupling = (state / mode_scale).reshape(len(state), -1) * ease
+    groups = outcomes(bins, origins, settings.horizon_edges_bins)
+    known = np.all([(n_bins @ mean)[units] >= FEWEST_SPIKES for _, n_bins, mean in groups], axis=0)
+    units = units[known]
+    weights = np.zeros((len(groups), units.size, 1 + len(edges) + coupling.shape[1]))
+    for group, (some, n_bins, mean) in enumerate(groups):
+        for place, unit in enumerate(units):
+            columns = np.concatenate([inputs[some, unit], coupling[some]], axis=1)
+            weights[group, place] = fit_poisson(columns, mean[:, unit], n_bins, precision)
+    own_end = 1 + len(edges)
+    return UnitGlms(
+        mean_counts=bins.mean_counts,
+        settings=settings,
+        modes=modes,
+        mode_scale=mode_scale,
+        units=units,
+        intercept=weights[:, :, 0],
+        own=weights[:, :, 1:own_end],
+        coupling=weights[:, :, own_end:] * (ease if mode_precision is not None else 1.0),
+    )
+
+
+def fit_poisson(inputs: np.ndarray, mean: np.ndarray, exposure: np.ndarray, precision: float) -> np.ndarray:
+    """Fit one regression: ``mean`` of counts over an ``exposure``, log-linear in the inputs.
+
+    Args:
+        inputs: [row, input].
+        mean: Counts per unit of exposure, [row].
+        exposure: Bins, or expected counts, behind each row, [row].
+        precision: Of the normal prior on each weight.
+
+    Returns:
+        The intercept and the weights, [1 + input].
+    """
+    regressor = PoissonRegressor(alpha=precision / exposure.sum(), solver="newton-cholesky")
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        regressor.fit(np.asarray(inputs, np.float64), np.asarray(mean, np.float64), sample_weight=exposure)
+    return np.concatenate([[regressor.intercept_], regressor.coef_])
+
+
+@dataclass(frozen=True, eq=False)
+class UnitRows:
+    """Windows of one session for the pooled regression.
+
+    Attributes:
+        windows: The windows.
+        mean_counts: Expected counts per bin in the reference window, [unit].
+        statistics: Reference features of ``STATISTICS``, [unit, statistic].
+        names: Names of these features.
+    """
+
+    windows: Windows
+    mean_counts: np.ndarray
+    statistics: np.ndarray
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PooledGlm:
+    """The regression that all units share.
+
+    Attributes:
+        history_edges_bins: Spans of the unit's own history.
+        horizon_edges_bins: Ends of the groups of horizon bins.
+        statistics: Names of the reference features.
+        centre: Their means over training units, [statistic].
+        scale: Their standard deviations, [statistic].
+        intercept: Log gain over the reference mean, [group].
+        weights: Of the inputs, in the order of :meth:`names`, [group, input].
+    """
+
+    history_edges_bins: tuple[int, ...]
+    horizon_edges_bins: tuple[int, ...]
+    statistics: tuple[str, ...]
+    centre: np.ndarray
+    scale: np.ndarray
+    intercept: np.ndarray
+    weights: np.ndarray
+
+    def rates(self, rows: UnitRows) -> np.ndarray:
+        """Forecast windows of a session: expected counts, [window, horizon bin, unit]."""
+        inputs = pooled_inputs(rows, self.history_edges_bins, self.centre, self.scale)
+        gain = np.clip(self.intercept + inputs @ self.weights.T, -LARGEST_LOG_GAIN, LARGEST_LOG_GAIN)
+        rate = rows.mean_counts[None, :, None] * np.exp(gain)
+        return rate.transpose(0, 2, 1)[:, bins_to_groups(self.horizon_edges_bins)]
+
+    def names(self) -> list[str]:
+        """Name the inputs."""
+        history = [f"history_{last}" for last in self.history_edges_bins]
+        return [*history, *self.statistics, *(f"{one} * {other}" for one in history for other in self.statistics)]
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON that says what each weight belongs to."""
+        values = {
+            "history_edges_bins": list(self.history_edges_bins),
+            "statistics": {
+                name: {"centre": float(centre), "scale": float(scale)}
+                for name, centre, scale in zip(self.statistics, self.centre, self.scale, strict=True)
+            },
+            "groups": [
+                {
+                    "last_bin": last,
+                    "intercept": float(intercept),
+                    "weights": dict(zip(self.names(), map(float, weights), strict=True)),
+                }
+                for last, intercept, weights in zip(self.horizon_edges_bins, self.intercept, self.weights, strict=True)
+            ],
+        }
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(values, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "PooledGlm":
+        """Read what :meth:`write` wrote."""
+        values = json.loads(path.read_text())
+        statistics = values["statistics"].values()
+        return cls(
+            history_edges_bins=tuple(values["history_edges_bins"]),
+            horizon_edges_bins=tuple(group["last_bin"] for group in values["groups"]),
+            statistics=tuple(values["statistics"]),
+            centre=np.array([one["centre"] for one in statistics]),
+            scale=np.array([one["scale"] for one in statistics]),
+            intercept=np.array([group["intercept"] for group in values["groups"]]),
+            weights=np.array([list(group["weights"].values()) for group in values["groups"]]),
+        )
+
+
+def pooled_inputs(rows: UnitRows, edges_bins: Sequence[int], centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Lay out a unit's surprises, its standardised statistics and their products, [window, unit, input]."""
+    history = surprises(rows.windows, rows.mean_counts, edges_bins)
+    statistics = np.broadcast_to((rows.statistics - centre) / scale, (len(history), *rows.statistics.shape))
+    products = history[..., :, None] * statistics[..., None, :]
+    return np.concatenate([history, statistics, products.reshape(*history.shape[:2], -1)], axis=2)
+
+
+def fit_pooled_glms(
+    sessions: Iterable[UnitRows], settings: Regressions, precisions: Sequence[float]
+) -> Iterator[PooledGlm]:
+    """Fit the pooled regression on training sessions, once for each precision.
+
+    The exposure of a row is what the reference mean expects, so that the reference is the offset.
+    """
+    sessions = list(sessions)
+    of_units = np.concatenate([one.statistics for one in sessions])
+    centre, scale = of_units.mean(axis=0), np.maximum(of_units.std(axis=0), 1e-6)
+    n_rows = sum(one.windows.target.shape[0] * one.mean_counts.size for one in sessions)
+    step = -(-n_rows // MOST_ROWS)
+    inputs, counts, exposure = [], [], []
+    for one in sessions:
+        history = pooled_inputs(one, settings.history_edges_bins, centre, scale)
+        starts = [0, *settings.horizon_edges_bins[:-1]]
+        summed = np.add.reduceat(one.windows.target, starts, axis=1)
+        valid = np.add.reduceat(one.windows.target_mask.astype(float), starts, axis=1)[..., None] * one.mean_counts
+        # every step-th pair of window and unit, begun anew in each session
+        inputs.append(history.reshape(-1, history.shape[2])[::step])
+        counts.append(summed.transpose(0, 2, 1).reshape(-1, len(starts))[::step])
+        exposure.append(valid.transpose(0, 2, 1).reshape(-1, len(starts))[::step])
+    inputs, counts, exposure = np.concatenate(inputs), np.concatenate(counts), np.concatenate(exposure)
+    for precision in precisions:
+        fits = []
+        for group in range(exposure.shape[1]):
+            some = exposure[:, group] > 0
+            gain = counts[some, group] / exposure[some, group]
+            fits.append(fit_poisson(inputs[some], gain, exposure[some, group], precision))
+        fits = np.stack(fits)
+        yield PooledGlm(
+            history_edges_bins=settings.history_edges_bins,
+            horizon_edges_bins=settings.horizon_edges_bins,
+            statistics=sessions[0].names,
+            centre=centre,
+            scale=scale,
+            intercept=fits[:, 0],
+            weights=fits[:, 1:],
+        )
+
+
+def _log_ratio(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    return np.log((counts + HALF_SPIKE) / (expected + HALF_SPIKE)).astype(np.float32)
+
+
+def _population_modes(bins: ReferenceBins, n_modes: int) -> np.ndarray:
+    """Leading principal directions of the population's means over ``MODE_BINS`` bins, [unit, mode]."""
+    origins = Origins.of(bins.segment)
+    past = past_means(bins, origins, (MODE_BINS,))[:, 0] / unit_scale(bins.mean_counts)
+    return leading_right_vectors(past.astype(np.float32), n_modes)
+
+
+def _mode_state(past: np.ndarray, mean_counts: np.ndarray, modes: np.ndarray) -> np.ndarray:
+    return (past / unit_scale(mean_counts)) @ modes
