@@ -73,6 +73,7 @@ def test_the_card_says_what_the_network_is(weights):
     assert card.sessions == ("s0", "s1")
     assert card.code == "c0de"
     assert card.model == CONFIG.model
+    assert card.training == CONFIG.training
     assert card.scores["seed"] == 0
     assert {"validation_bits_per_spike", "steps"} <= set(card.scores)
     assert not (weights.parent / "checkpoints" / "best.ckpt").exists()

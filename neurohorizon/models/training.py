@@ -119,6 +119,7 @@ def train_on_files(
         sessions=tuple(one.session_id for one in validation),
         code=code,
         scores={},
+        training=training,
     )
     train_forecaster(
         card=card,
@@ -127,7 +128,7 @@ def train_on_files(
         sessions=sessions,
         validation=validation,
         seed=seed,
-        checkpoints=_begun(checkpoints, code, seed, repr(card), training.model_dump(mode="json")),
+        checkpoints=_begun(checkpoints, code, seed, repr(card)),
         output=output,
         log=log,
     )
@@ -196,6 +197,7 @@ def train_multimodal_on_files(
         method="multimodal",
         code=code,
         scores={},
+        training=training,
         modalities=settings.layout,
         encoder=encoder,
         image_space=space.identity if space else "",
@@ -207,9 +209,7 @@ def train_multimodal_on_files(
         sessions=[*inputs["early"], *inputs["late"]],
         validation=validation,
         seed=seed,
-        checkpoints=_begun(
-            checkpoints, code, seed, repr(card), training.model_dump(mode="json"), multimodal.model_dump(mode="json")
-        ),
+        checkpoints=_begun(checkpoints, code, seed, repr(card), multimodal.model_dump(mode="json")),
         output=output,
         log=log,
         base=base_forecaster,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from neurohorizon.config import Model
+from neurohorizon.config import Model, Training
 from neurohorizon.files import replacing
 from neurohorizon.inputs.modalities import ModalityLayout
 from neurohorizon.models.forecaster import Forecaster
@@ -28,6 +28,7 @@ class Card:
         sessions: Sessions that it was trained on.
         code: Fingerprint of the code that trained it.
         scores: Validation score, steps and seed, filled in by training.
+        training: Settings of its training; None for one that was not trained by this package.
         modalities: Sizes of behaviour and images that it reads beside the spikes; None for spikes alone.
         encoder: Image encoder that it was trained with, "" for none.
         image_space: Identity of the image space that it was trained with, "" for none.
@@ -44,6 +45,7 @@ class Card:
     sessions: tuple[str, ...]
     code: str
     scores: dict[str, float]
+    training: Training | None = None
     modalities: ModalityLayout | None = None
     encoder: str = ""
     image_space: str = ""
@@ -67,7 +69,10 @@ class Card:
 
 def save_forecaster(path: Path, forecaster: Forecaster, card: Card) -> None:
     """Write weights and card, each whole or not at all; the weights come last."""
-    values = asdict(card) | {"model": card.model.model_dump(mode="json")}
+    values = asdict(card) | {
+        "model": card.model.model_dump(mode="json"),
+        "training": card.training and card.training.model_dump(mode="json"),
+    }
     with replacing(card_path(path)) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n")
     with replacing(path) as temporary:
@@ -78,6 +83,8 @@ def load_forecaster(path: Path) -> tuple[Forecaster, Card]:
     """Read a network for forecasting."""
     values = json.loads(card_path(path).read_text())
     model = Model.model_validate_json(json.dumps(values.pop("model")))
+    if training := values["training"]:
+        values["training"] = Training.model_validate_json(json.dumps(training))
     values |= {"features": tuple(values["features"]), "sessions": tuple(values["sessions"])}
     values["feature_groups"] = tuple(values["feature_groups"])
     if sizes := values["modalities"]:
