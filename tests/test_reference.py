@@ -238,6 +238,26 @@ def test_blocks_of_units_and_windows_change_nothing(spikes, monkeypatch):
     np.testing.assert_allclose(blocks, whole, rtol=0, atol=1e-9)
 
 
+def test_blocks_of_units_change_no_marginal_feature(spikes):
+    whole = sort_spikes(*spikes, n_units=24, intervals=GAPPY)
+    counts = sparse_counts(whole, bin_us=BIN_US)
+    blocks = whole.unit_blocks(whole.unit.size // 5)
+    assert len(blocks) > 3 and [block.start for block in blocks[1:]] == [block.stop for block in blocks[:-1]]
+    for of, features in (
+        (whole, isi_features),
+        (counts, autocorrelation_features),
+        (counts, fano_features),
+    ):
+        together = np.concatenate([features(of.of_units(units)) for units in blocks])
+        np.testing.assert_array_equal(together, features(of))
+
+
+def test_the_bin_of_an_interval_is_searched_among_the_edges():
+    isi_us = np.concatenate([[0, 1, 10**12], *(ISI_EDGES_US + step for step in (-1, 0, 1)), np.arange(1000, 30_000)])
+    expected = np.searchsorted(ISI_EDGES_US[1:-1], isi_us, side="right")
+    np.testing.assert_array_equal(reference_module._isi_bin(isi_us), expected)
+
+
 def test_fewer_windows_than_units_give_the_same_modes(spikes, monkeypatch):
     times_us, unit = spikes
     intervals = seconds((0, 90))

@@ -1,10 +1,13 @@
 """Spike counts in valid time: sparse for statistics of each unit, dense for fits on the population."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from neurohorizon.timeline import Intervals, bin_domain, count_spikes
+
+SPIKES_PER_BLOCK = 2**15
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,17 @@ class SparseCounts:
     def segment_bins(self) -> np.ndarray:
         """Whole bins in each interval that holds at least one, int64, [interval]."""
         return self.length[self.position == 0]
+
+    def of_units(self, units: slice) -> "SparseCounts":
+        """Counts of some units, which are numbered from 0."""
+        entries = slice(*np.searchsorted(self.unit, (units.start, units.stop)))
+        return replace(
+            self,
+            unit=self.unit[entries] - units.start,
+            bin=self.bin[entries],
+            count=self.count[entries],
+            n_units=units.stop - units.start,
+        )
 
 
 def reference_counts(
@@ -78,6 +92,24 @@ class SortedSpikes:
     interval: np.ndarray
     n_units: int
     intervals: Intervals
+
+    def of_units(self, units: slice) -> "SortedSpikes":
+        """Spikes of some units, which are numbered from 0."""
+        own = slice(*np.searchsorted(self.unit, (units.start, units.stop)))
+        return replace(
+            self,
+            unit=self.unit[own] - units.start,
+            times_us=self.times_us[own],
+            interval=self.interval[own],
+            n_units=units.stop - units.start,
+        )
+
+    def unit_blocks(self, spikes_per_block: int) -> list[slice]:
+        """Units in their order, in blocks of about so many spikes."""
+        before = np.searchsorted(self.unit, np.arange(self.n_units + 1))
+        first = np.searchsorted(before, np.arange(spikes_per_block, self.unit.size, spikes_per_block))
+        edges = np.unique([0, *first, self.n_units])
+        return [slice(*edge) for edge in pairwise(edges.tolist())] or [slice(0, 0)]
 
 
 def sort_spikes(times_us: np.ndarray, unit_index: np.ndarray, *, n_units: int, intervals: Intervals) -> SortedSpikes:
@@ -152,12 +184,14 @@ def lagged_products(counts: SparseCounts, lags: int) -> np.ndarray:
     width = lags + 1
     cell = counts.unit * width
     products = np.bincount(cell, counts.count**2, minlength=counts.n_units * width)
-    left = np.arange(counts.unit.size)
+    lag = np.diff(address)
+    left = np.flatnonzero(lag <= lags)
+    lag = lag[left]
     for step in range(1, lags + 1):
-        left = left[: np.searchsorted(left, counts.unit.size - step)]
-        lag = address[left + step] - address[left]
-        near = np.flatnonzero(lag <= lags)
-        left, lag = left[near], lag[near]
         product = counts.count[left] * counts.count[left + step]
         products += np.bincount(cell[left] + lag, product, minlength=products.size)
+        left = left[: np.searchsorted(left, counts.unit.size - step - 1)]
+        lag = address[left + step + 1] - address[left]
+        near = np.flatnonzero(lag <= lags)
+        left, lag = left[near], lag[near]
     return products.reshape(counts.n_units, width)

@@ -53,6 +53,13 @@ SILENT_SPIKES = 0.5
 """Spikes that a unit silent in the reference window counts as having fired, in log rates."""
 LARGEST_LOG = 3.0
 LARGEST_CORRELATION = 0.99
+SPIKES_PER_BLOCK = 2**16
+
+_ISI_STEP_BITS = 9
+_ISI_TABLE = np.searchsorted(
+    ISI_EDGES_US[1:-1], np.arange((ISI_EDGES_US[-1] >> _ISI_STEP_BITS) + 1) << _ISI_STEP_BITS, side="right"
+)
+_ISI_UPPER_US = np.append(ISI_EDGES_US[1:-1], np.iinfo(np.int64).max)
 
 MARGINAL_FEATURES = {
     "rate": ("log_rate_hz",),
@@ -129,11 +136,14 @@ def reference_features(
         )
     number = np.bincount(counts.unit, counts.count, minlength=n_units)
     log_rate = np.log(np.maximum(number, SILENT_SPIKES) / counts.n_bins)
+    # work on a block stays in the cache, and outweighs that on the bins
+    blocks = spikes.unit_blocks(max(SPIKES_PER_BLOCK, 2 * counts.n_bins))
+    block_counts = [counts.of_units(units) for units in blocks]
     compute = {
         "rate": lambda: log_rate[:, None] + np.log(MICROSECONDS / bin_us),
-        "isi": lambda: isi_features(spikes),
-        "autocorrelation": lambda: autocorrelation_features(counts),
-        "fano": lambda: fano_features(counts),
+        "isi": lambda: np.concatenate([isi_features(spikes.of_units(units)) for units in blocks]),
+        "autocorrelation": lambda: np.concatenate([autocorrelation_features(one) for one in block_counts]),
+        "fano": lambda: np.concatenate([fano_features(one) for one in block_counts]),
         "relational": lambda: relational_features(
             counts,
             bin_us=bin_us,
@@ -157,10 +167,13 @@ def reference_features(
 def isi_features(spikes: SortedSpikes) -> np.ndarray:
     """Compute the ``isi`` group, coefficient of variation then histogram, float64, [unit, feature]."""
     n_units = spikes.n_units
-    together = (spikes.unit[1:] == spikes.unit[:-1]) & (spikes.interval[1:] == spikes.interval[:-1])
-    unit, isi_us = spikes.unit[1:][together], np.diff(spikes.times_us)[together]
-    place = np.searchsorted(ISI_EDGES_US[1:-1], isi_us, side="right")
-    histogram = np.bincount(unit * ISI_BINS + place, minlength=n_units * ISI_BINS).reshape(n_units, ISI_BINS)
+    apart = (spikes.unit[1:] != spikes.unit[:-1]) | (spikes.interval[1:] != spikes.interval[:-1])
+    isi_us, unit, apart = np.diff(spikes.times_us), spikes.unit[1:], np.flatnonzero(apart)
+    # what is no interval counts nowhere: it adds 0 to sums, and its bin is past all units' bins
+    isi_us[apart] = 0
+    cell = unit * ISI_BINS + _isi_bin(isi_us)
+    cell[apart] = n_units * ISI_BINS
+    histogram = np.bincount(cell, minlength=n_units * ISI_BINS + 1)[:-1].reshape(n_units, ISI_BINS)
     number = histogram.sum(axis=1)
     isi_s = isi_us / MICROSECONDS
     mean = np.bincount(unit, isi_s, minlength=n_units) / np.maximum(number, 1)
@@ -171,14 +184,20 @@ def isi_features(spikes: SortedSpikes) -> np.ndarray:
     return np.concatenate([log_cv[:, None], np.sqrt(share)], axis=1)
 
 
+def _isi_bin(isi_us: np.ndarray) -> np.ndarray:
+    """Bin of the histogram that each inter-spike interval lies in, [interval]."""
+    # edges lie further apart than a step of the table, so it is the table's bin or the next one
+    low = np.take(_ISI_TABLE, isi_us >> _ISI_STEP_BITS, mode="clip")
+    return low + (isi_us >= _ISI_UPPER_US[low])
+
+
 def autocorrelation_features(counts: SparseCounts) -> np.ndarray:
     """Compute the ``autocorrelation`` group, float64, [unit, lag]."""
-    lags, n_units = AUTOCORRELATION_LAGS, counts.n_units
+    lags = AUTOCORRELATION_LAGS
     products = lagged_products(counts, lags)
     # spikes in the first bins of the pairs at each lag, and in their last
-    remaining = counts.length[counts.bin] - 1 - counts.position[counts.bin]
-    leading = _sum_at_least(counts.unit, remaining, counts.count, n_units, lags)
-    trailing = _sum_at_least(counts.unit, counts.position[counts.bin], counts.count, n_units, lags)
+    leading = _sum_at_least(counts, counts.length - 1 - counts.position, lags)
+    trailing = _sum_at_least(counts, counts.position, lags)
     pairs = np.maximum(counts.segment_bins[:, None] - np.arange(lags + 1), 0).sum(axis=0)
     mean = leading[:, :1] / max(counts.n_bins, 1)
     covariance = products - mean * (leading + trailing) + pairs * mean**2
@@ -337,8 +356,18 @@ def _bounded_log(numerator: np.ndarray, denominator: np.ndarray, known: np.ndarr
     return np.log(np.clip(ratio, np.exp(-LARGEST_LOG), np.exp(LARGEST_LOG)))
 
 
-def _sum_at_least(unit: np.ndarray, bins: np.ndarray, count: np.ndarray, n_units: int, most: int) -> np.ndarray:
-    """Sum of ``count`` where ``bins`` is at least 0, 1, ... ``most``, exact, float64, [unit, most + 1]."""
+def _sum_at_least(counts: SparseCounts, bins: np.ndarray, most: int) -> np.ndarray:
+    """Sum of the counts in bins where ``bins`` is at least 0, 1, ... ``most``, exact, float64, [unit, most + 1].
+
+    Args:
+        counts: The counts.
+        bins: What is compared, [bin].
+        most: Largest number that it is compared with.
+    """
     width = most + 1
-    sums = np.bincount(unit * width + np.minimum(bins, most), count, minlength=n_units * width)
-    return sums.reshape(n_units, width)[:, ::-1].cumsum(axis=1)[:, ::-1]
+    total = np.bincount(counts.unit, counts.count, minlength=counts.n_units)
+    # few bins are near an end of their interval
+    few = np.flatnonzero((bins < most)[counts.bin])
+    cell = counts.unit[few] * width + bins[counts.bin[few]] + 1
+    below = np.bincount(cell, counts.count[few], minlength=counts.n_units * width)
+    return total[:, None] - below.reshape(counts.n_units, width).cumsum(axis=1)

@@ -30,7 +30,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from neurohorizon.inputs.counts import SparseCounts
-from neurohorizon.timeline import MICROSECONDS
+from neurohorizon.timeline import MICROSECONDS, concatenated_ranges
 
 WINDOW_BINS = 5
 """Length of a past or future window; at most half of the longest interval of valid time."""
@@ -44,8 +44,10 @@ MINIMUM_PAIRS = 16
 """Fewest pairs of windows from which a coupling is estimated."""
 LARGEST_CORRELATION = 0.99
 
-_UNITS_PER_BLOCK = 256
-_WINDOWS_PER_BLOCK = 4096
+_UNITS_PER_BLOCK = 32
+_WINDOWS_PER_BLOCK = 1024
+_LARGEST_EXACT = 2**24
+"""Integers up to here, and their sums, are exact in single precision."""
 _ROUNDING = 1e-9
 """Share of a sum of squares below which what is left after a subtraction is rounding."""
 
@@ -65,8 +67,9 @@ def relational_features(
 ) -> np.ndarray:
     """Compute the relational block; see the module's text for the formulas.
 
-    Memory grows with windows times units in 2-byte integers; what is wider is made for a block of units at a
-    time.
+    Memory grows with windows times units in the smallest integers that hold the counts; what is wider is made for
+    a block of units or of windows at a time. Every coupling comes from sums of products with a few signals of the
+    population, and of small integers, so nothing is centred or standardised window by window.
 
     Args:
         counts: Counts of the reference window.
@@ -79,7 +82,7 @@ def relational_features(
         changes values by about 1e-12.
     """
     lags = (0, *lags_bins)
-    population_leads, unit_leads, mode_r2 = np.zeros((3, len(lags), counts.n_units))
+    coupling = np.zeros((3, len(lags), counts.n_units))
     shared_modes = _shared_modes(population_modes)
     mode_share = np.zeros((len(shared_modes), counts.n_units))
     past = _past_windows(counts)
@@ -87,10 +90,16 @@ def relational_features(
         population = _fit_population(counts, past, window_us=bin_us * past.bins, population_modes=population_modes)
         held = population.mode_shares.cumsum(axis=0)
         mode_share = held[np.minimum(shared_modes, len(held)) - 1] if len(held) else mode_share
-        for index, lag in enumerate(lags):
-            future = past if lag == 0 else _future_windows(counts, past, lag)
-            if future.n_windows >= MINIMUM_PAIRS:
-                population_leads[index], unit_leads[index], mode_r2[index] = _couple(counts, future, population)
+        weight = np.bincount(counts.bin, counts.count / population.scale[counts.unit], minlength=counts.n_bins)
+        pairs = [
+            _Pairs.of(past if lag == 0 else _future_windows(counts, past, lag), population, weight) for lag in lags
+        ]
+        for units in _unit_blocks(counts):
+            dense = _dense(counts, past.bins, units)
+            for index, one in enumerate(pairs):
+                if one.future.n_windows >= MINIMUM_PAIRS:
+                    coupling[:, index, units] = _couple(one, population, dense, units)
+    population_leads, unit_leads, mode_r2 = coupling
     return np.concatenate(
         [
             np.arctanh(np.clip(population_leads, -LARGEST_CORRELATION, LARGEST_CORRELATION)),
@@ -112,41 +121,55 @@ class _Windows:
 
     Attributes:
         bins: Length of a window.
-        first_bin: Bins between an interval's start and its first window.
         per_segment: Windows in each interval, [interval].
+        first_bin: First bin of each window, [window].
         past: Number of the past window that each window is paired with, [window].
     """
 
     bins: int
-    first_bin: int
     per_segment: np.ndarray
+    first_bin: np.ndarray
     past: np.ndarray
 
     @property
     def n_windows(self) -> int:
         return self.past.size
 
-    def of_entries(self, counts: SparseCounts) -> np.ndarray:
-        """Number of the window that each entry of the counts lies in, -1 for none, [entry]."""
-        before = self.per_segment.cumsum() - self.per_segment
-        place = (counts.position - self.first_bin) // self.bins
-        inside = (place >= 0) & (place < self.per_segment[counts.segment])
-        return np.where(inside, before[counts.segment] + place, -1)[counts.bin]
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Sum over each window of values [bin, ...], in their own type, [window, ...]."""
+        total = values[self.first_bin]
+        for later in range(1, self.bins):
+            total += values[self.first_bin + later]
+        return total
 
 
 def _past_windows(counts: SparseCounts) -> _Windows:
     length = np.bincount(counts.segment, minlength=1)
     bins = max(min(WINDOW_BINS, int(length.max()) // 2), 1)
     per_segment = length // bins
-    return _Windows(bins=bins, first_bin=0, per_segment=per_segment, past=np.arange(per_segment.sum()))
+    return _Windows(
+        bins=bins,
+        per_segment=per_segment,
+        first_bin=_first_bins(length, per_segment, bins, skipped=0),
+        past=np.arange(per_segment.sum()),
+    )
 
 
 def _future_windows(counts: SparseCounts, past: _Windows, lag: int) -> _Windows:
     length = np.bincount(counts.segment, minlength=1)
     per_segment = np.maximum((length - (lag - 1)) // past.bins - 1, 0)
     skipped = (past.per_segment.cumsum() - past.per_segment) - (per_segment.cumsum() - per_segment)
-    paired = np.arange(per_segment.sum()) + np.repeat(skipped, per_segment)
-    return _Windows(bins=past.bins, first_bin=past.bins + lag - 1, per_segment=per_segment, past=paired)
+    return _Windows(
+        bins=past.bins,
+        per_segment=per_segment,
+        first_bin=_first_bins(length, per_segment, past.bins, skipped=past.bins + lag - 1),
+        past=np.arange(per_segment.sum()) + np.repeat(skipped, per_segment),
+    )
+
+
+def _first_bins(length: np.ndarray, per_segment: np.ndarray, bins: int, *, skipped: int) -> np.ndarray:
+    ordinal, segment = concatenated_ranges(np.zeros_like(per_segment), per_segment)
+    return (length.cumsum() - length)[segment] + skipped + ordinal * bins
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +177,7 @@ class _Population:
     """Past windows of all units, and the signals that the population makes of them.
 
     Attributes:
-        past: Counts, uint16, [past window, unit].
+        past: Counts, [past window, unit].
         mean: Mean count of each unit, [unit].
         scale: Soft standard deviation of each unit, [unit].
         total: Sum of the standardised counts of all units, [past window].
@@ -171,34 +194,26 @@ class _Population:
     loadings: np.ndarray
     mode_shares: np.ndarray
 
-    def standardised(self, units: slice) -> np.ndarray:
-        """Soft-normalised counts of some units, float64, [past window, unit]."""
-        return _standardise(self.past, self.mean, self.scale, units)
-
-
-def _standardise(past: np.ndarray, mean: np.ndarray, scale: np.ndarray, units: slice) -> np.ndarray:
-    return (past[:, units] - mean[units]) / scale[units]
-
 
 def _fit_population(counts: SparseCounts, windows: _Windows, *, window_us: int, population_modes: int) -> _Population:
-    row = windows.of_entries(counts)
-    blocks = _unit_blocks(counts)
-    past = np.zeros((windows.n_windows, counts.n_units), np.uint16)
-    for units in blocks:
-        past[:, units] = _count_windows(counts, row, windows.n_windows, units)
-    mean = np.concatenate([past[:, units].mean(axis=0) for units in blocks])
-    variance = np.concatenate([past[:, units].var(axis=0) for units in blocks])
+    n = windows.n_windows
+    past = np.zeros((n, counts.n_units), _kind(counts, windows.bins))
+    total, squares = np.zeros((2, counts.n_units))
+    for units in _unit_blocks(counts):
+        past[:, units] = windows.sums(_dense(counts, windows.bins, units))
+        number = past[:, units].astype(np.float64)
+        total[units], squares[units] = number.sum(axis=0), np.einsum("tu,tu->u", number, number)
+    mean = total / n
+    # sums of integers are exact
+    variance = (squares - total * mean) / n
     scale = np.sqrt(variance + SOFT_RATE_HZ * window_us / MICROSECONDS)
 
     eigenvalues, loadings = _principal_components(past, mean, scale, population_modes)
-    total, modes = np.zeros(windows.n_windows), np.zeros((windows.n_windows, eigenvalues.size))
-    for units in blocks:
-        standardised = _standardise(past, mean, scale, units)
-        total += standardised.sum(axis=1)
-        modes += standardised @ loadings[units]
+    signals = np.concatenate([np.ones((counts.n_units, 1)), loadings], axis=1) / scale[:, None]
+    activity = np.concatenate([past[rows] @ signals for rows in _window_blocks(n)]) - mean @ signals
     held = eigenvalues[:, None] * loadings.T**2 * scale**2
     mode_shares = np.divide(held, variance, out=np.zeros_like(held), where=variance > 0)
-    return _Population(past, mean, scale, total, modes, loadings, mode_shares)
+    return _Population(past, mean, scale, activity[:, 0], activity[:, 1:], loadings, mode_shares)
 
 
 def _principal_components(
@@ -208,13 +223,12 @@ def _principal_components(
     n_windows, n_units = past.shape
     fewer_windows = n_windows < n_units
     if fewer_windows:
-        standardised = _standardise(past, mean, scale, slice(None))
+        standardised = (past - mean) / scale
         covariance = standardised @ standardised.T / n_windows
     else:
-        covariance = np.zeros((n_units, n_units))
-        for first in range(0, n_windows, _WINDOWS_PER_BLOCK):
-            block = _standardise(past[first : first + _WINDOWS_PER_BLOCK], mean, scale, slice(None))
-            covariance += block.T @ block / n_windows
+        covariance = _products(past) / n_windows
+        covariance -= mean[:, None] * mean
+        covariance /= scale[:, None] * scale
     size = len(covariance)
     wanted = (max(size - population_modes, 0), size - 1)
     eigenvalues, vectors = eigh(covariance, subset_by_index=wanted)
@@ -226,51 +240,165 @@ def _principal_components(
     return eigenvalues, vectors
 
 
+def _products(past: np.ndarray) -> np.ndarray:
+    """Sum over windows of the products of any two units' counts, exact, float64, [unit, unit]."""
+    products = np.zeros((past.shape[1], past.shape[1]))
+    for rows in _window_blocks(len(past)):
+        block = past[rows]
+        # no sum of products is larger than a unit's sum of squares, which is below this
+        exact = int(block.max(initial=0)) ** 2 * len(block) <= _LARGEST_EXACT
+        block = block.astype(np.float32 if exact else np.float64)
+        products += block.T @ block
+    return products
+
+
 def _unit_blocks(counts: SparseCounts) -> list[slice]:
-    return [
-        slice(first, min(first + _UNITS_PER_BLOCK, counts.n_units))
-        for first in range(0, counts.n_units, _UNITS_PER_BLOCK)
-    ]
+    return _blocks(counts.n_units, _UNITS_PER_BLOCK)
 
 
-def _count_windows(counts: SparseCounts, row: np.ndarray, n_windows: int, units: slice) -> np.ndarray:
-    """Spikes of some units in each window, float64, [window, unit]; ``row`` is the window of each entry."""
-    n_units = units.stop - units.start
+def _window_blocks(n_windows: int) -> list[slice]:
+    return _blocks(n_windows, _WINDOWS_PER_BLOCK)
+
+
+def _blocks(number: int, size: int) -> list[slice]:
+    return [slice(first, min(first + size, number)) for first in range(0, number, size)]
+
+
+def _kind(counts: SparseCounts, bins: int) -> np.dtype:
+    """Smallest integers that hold the counts of windows of some bins."""
+    return np.min_scalar_type(int(counts.count.max(initial=0)) * bins)
+
+
+def _dense(counts: SparseCounts, bins: int, units: slice) -> np.ndarray:
+    """Counts of some units, in integers that hold their sums over some bins, [bin, unit]."""
+    dense = np.zeros((counts.n_bins, units.stop - units.start), _kind(counts, bins))
     entries = slice(*np.searchsorted(counts.unit, (units.start, units.stop)))
-    inside = row[entries] >= 0
-    cell = (row[entries] * n_units + counts.unit[entries] - units.start)[inside]
-    sums = np.bincount(cell, counts.count[entries][inside], minlength=n_windows * n_units)
-    return sums.reshape(n_windows, n_units)
+    dense[counts.bin[entries], counts.unit[entries] - units.start] = counts.count[entries]
+    return dense
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Pairs of a past and a future window, and the signals of the population in them.
+
+    Attributes:
+        future: The future windows.
+        halves: Rows of the first and of the second half.
+        mode_mean: Mean activity of the modes in past windows, [half, mode].
+        signals: Side by side: activity of the modes in past windows, less its mean in each half; sum of the
+            standardised counts of all units in past windows, and of their scaled counts in future ones, each less its
+            mean; ones, [window, mode + 3].
+    """
+
+    future: _Windows
+    halves: tuple[slice, slice]
+    mode_mean: np.ndarray
+    signals: np.ndarray
+
+    @classmethod
+    def of(cls, future: _Windows, population: _Population, weight: np.ndarray) -> "_Pairs":
+        """Take the signals of the pairs; ``weight`` is the scaled count of all units in each bin, [bin]."""
+        n = future.n_windows
+        halves = (slice(0, n // 2), slice(n // 2, n))
+        n_modes = population.modes.shape[1]
+        signals = np.ones((n, n_modes + 3))
+        signals[:, :n_modes] = population.modes[future.past]
+        signals[:, n_modes] = population.total[future.past]
+        signals[:, n_modes + 1] = future.sums(weight)
+        mode_mean = np.zeros((2, n_modes))
+        if n:
+            signals[:, n_modes : n_modes + 2] -= signals[:, n_modes : n_modes + 2].mean(axis=0)
+        for mean, half in zip(mode_mean, halves, strict=True):
+            if half.stop > half.start:
+                mean[:] = signals[half, :n_modes].mean(axis=0)
+                signals[half, :n_modes] -= mean
+        return cls(future=future, halves=halves, mode_mean=mode_mean, signals=signals)
 
 
 def _couple(
-    counts: SparseCounts, future: _Windows, population: _Population
+    pairs: _Pairs, population: _Population, dense: np.ndarray, units: slice
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Correlation with the population before and after, and R2 of the modes before, [unit] each."""
-    row = future.of_entries(counts)
-    inside = row >= 0
-    weight = (counts.count / population.scale[counts.unit])[inside]
-    later_total = np.bincount(row[inside], weight, minlength=future.n_windows)
-    total, modes = population.total[future.past], population.modes[future.past]
-    halves = (slice(0, future.n_windows // 2), slice(future.n_windows // 2, None))
-
-    values = []
-    for units in _unit_blocks(counts):
-        past = population.standardised(units)[future.past]
-        later = _count_windows(counts, row, future.n_windows, units)
-        later_standardised = later / population.scale[units]
-        moments = [
-            _moments_without_self(modes[half], population.loadings[units], past[half], later[half]) for half in halves
-        ]
-        values.append(
-            (
-                _correlation_without_self(total, own=past, other=later),
-                _correlation_without_self(later_total, own=later_standardised, other=past),
-                _cross_validated_r2(*moments),
+    """Correlation with the population before and after, and R2 of the modes before, of some units, [unit] each."""
+    scale, loadings, mean = population.scale[units], population.loadings[units], population.mean[units]
+    n_modes = loadings.shape[1]
+    past = population.past[:, units][pairs.future.past].astype(np.float64)
+    later = pairs.future.sums(dense).astype(np.float64)
+    moments = []
+    totals = np.zeros((2, 3, scale.size))
+    sums = np.zeros((5, scale.size))
+    for half, mode_mean in zip(pairs.halves, pairs.mode_mean, strict=True):
+        signals, x, y = pairs.signals[half], past[half], later[half]
+        with_past, with_later = (signals.T @ x), (signals.T @ y)
+        ones = signals[:, -1]
+        own = np.stack([with_past[-1], with_later[-1], ones @ (x * x), ones @ (x * y), ones @ (y * y)])
+        sums += own
+        totals += np.stack([with_past[n_modes:], with_later[n_modes:]])
+        modes = signals[:, :n_modes]
+        moments.append(
+            _moments_without_self(
+                modes.T @ modes,
+                loadings,
+                mode_mean=mode_mean,
+                with_past=with_past[:n_modes] / scale,
+                with_later=with_later[:n_modes],
+                own=_Own.of(own, n=len(x), mean=mean, scale=scale),
             )
         )
-    population_leads, unit_leads, mode_r2 = (np.concatenate(parts) for parts in zip(*values, strict=True))
-    return population_leads, unit_leads, mode_r2
+    own = _Own.of(sums, n=len(past), mean=mean, scale=scale)
+    squares = np.einsum("ts,ts->s", pairs.signals, pairs.signals)[n_modes:]
+    return (
+        _correlation_without_self(
+            squares[0],
+            total_own=totals[0, 0] / scale,
+            total_other=totals[1, 0],
+            own=own.past_past,
+            both=own.past_later,
+            other=own.later_later,
+        ),
+        _correlation_without_self(
+            squares[1],
+            total_own=totals[1, 1] / scale,
+            total_other=totals[0, 1] / scale,
+            own=own.later_later / scale**2,
+            both=own.past_later / scale,
+            other=own.past_past,
+        ),
+        _cross_validated_r2(*moments),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Own:
+    """What a unit has by itself in pairs of windows: past counts standardised, later ones as they are.
+
+    Attributes:
+        n: Pairs.
+        past: Mean of the past, [unit].
+        later: Mean of the later counts, [unit].
+        past_past: Sum of squares about the mean, as all that follow, [unit].
+        past_later: Sum of products, [unit].
+        later_later: Sum of squares, [unit].
+    """
+
+    n: int
+    past: np.ndarray
+    later: np.ndarray
+    past_past: np.ndarray
+    past_later: np.ndarray
+    later_later: np.ndarray
+
+    @classmethod
+    def of(cls, sums: np.ndarray, *, n: int, mean: np.ndarray, scale: np.ndarray) -> "_Own":
+        """Take exact sums of past and later counts, and of their products, [5, unit]."""
+        past, later, past_past, past_later, later_later = sums
+        return cls(
+            n=n,
+            past=(past / n - mean) / scale,
+            later=later / n,
+            past_past=(past_past - past * past / n) / scale**2,
+            past_later=(past_later - past * later / n) / scale,
+            later_later=later_later - later * later / n,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,46 +422,63 @@ class _Moments:
     yy: np.ndarray
 
 
-def _moments_without_self(modes: np.ndarray, loadings: np.ndarray, past: np.ndarray, later: np.ndarray) -> _Moments:
-    """Moments of ``modes - loading * past`` and ``later``, with no array [window, unit, mode]."""
-    n = len(modes)
-    centred = modes - modes.mean(axis=0)
-    past_mean, later_mean = past.mean(axis=0), later.mean(axis=0)
-    past, later = past - past_mean, later - later_mean
-    both = centred.T @ centred
-    cross = loadings[:, :, None] * (centred.T @ past).T[:, None, :]
-    squares = np.einsum("tu,tu->u", past, past)
-    own = loadings[:, :, None] * loadings[:, None, :] * squares[:, None, None]
-    xx = both - cross - cross.transpose(0, 2, 1) + own
-    scale = np.diagonal(both)[None] + np.einsum("uii->ui", own)
+def _moments_without_self(
+    both: np.ndarray,
+    loadings: np.ndarray,
+    *,
+    mode_mean: np.ndarray,
+    with_past: np.ndarray,
+    with_later: np.ndarray,
+    own: _Own,
+) -> _Moments:
+    """Moments of ``modes - loading * past`` and of later counts, with no array [window, unit, mode].
+
+    Args:
+        both: Products of the modes, about their means, [mode, mode].
+        loadings: Weight of each unit in each mode, [unit, mode].
+        mode_mean: Mean of the modes, [mode].
+        with_past: Products of the modes with the units' past, [mode, unit].
+        with_later: With the units' later counts, [mode, unit].
+        own: What the units have by themselves.
+    """
+    cross = loadings[:, :, None] * with_past.T[:, None, :]
+    squares = loadings[:, :, None] * loadings[:, None, :] * own.past_past[:, None, None]
+    xx = both - cross - cross.transpose(0, 2, 1) + squares
+    scale = np.diagonal(both)[None] + np.einsum("uii->ui", squares)
     rounding = np.einsum("uii->ui", xx) <= _ROUNDING * scale
     xx[rounding[:, :, None] | rounding[:, None, :]] = 0
-    xy = (centred.T @ later).T - loadings * np.einsum("tu,tu->u", past, later)[:, None]
     return _Moments(
-        n=n,
-        x=modes.mean(axis=0) - loadings * past_mean[:, None],
-        y=later_mean,
+        n=own.n,
+        x=mode_mean - loadings * own.past[:, None],
+        y=own.later,
         xx=xx,
-        xy=np.where(rounding, 0, xy),
-        yy=np.einsum("tu,tu->u", later, later),
+        xy=np.where(rounding, 0, with_later.T - loadings * own.past_later[:, None]),
+        yy=own.later_later,
     )
 
 
-def _correlation_without_self(total: np.ndarray, *, own: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Correlation over windows of ``total - own`` with ``other``, [unit].
+def _correlation_without_self(
+    total: float,
+    *,
+    total_own: np.ndarray,
+    total_other: np.ndarray,
+    own: np.ndarray,
+    both: np.ndarray,
+    other: np.ndarray,
+) -> np.ndarray:
+    """Correlation over windows of a total without the unit's own part of it, with something else, [unit].
 
     Args:
-        total: Sum over all units, [window].
-        own: Part of it that belongs to the unit, [window, unit].
-        other: What it is correlated with, [window, unit].
+        total: Sum of squares of the total; this and all others about the mean.
+        total_own: Products of the total with the unit's own part, [unit].
+        total_other: Products of the total with the other, [unit].
+        own: Sum of squares of the own part, [unit].
+        both: Products of the own part with the other, [unit].
+        other: Sum of squares of the other, [unit].
     """
-    total = total - total.mean()
-    own, other = own - own.mean(axis=0), other - other.mean(axis=0)
-    squares = np.einsum("tu,tu->u", own, own)
-    rest = total @ total - 2 * (total @ own) + squares
-    rest = np.where(rest <= _ROUNDING * (total @ total + squares), 0, rest)
-    product = total @ other - np.einsum("tu,tu->u", own, other)
-    return _ratio(product, np.sqrt(rest * np.einsum("tu,tu->u", other, other)))
+    rest = total - 2 * total_own + own
+    rest = np.where(rest <= _ROUNDING * (total + own), 0, rest)
+    return _ratio(total_other - both, np.sqrt(rest * other))
 
 
 def _cross_validated_r2(first: _Moments, second: _Moments) -> np.ndarray:
