@@ -84,15 +84,16 @@ if CONFIG.baselines.learned_embedding:
         params:
             timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
+            features=section(CONFIG.features),
             training=section(CONFIG.training),
             fit=section(CONFIG.baselines.learned_embedding),
             code=code("fit_within_session.py"),
         shell:
             """
             python "$SCRIPTS/fit_within_session.py" --model {input.weights:q} --session {input.session:q} \
-                --features {input.features:q} --readout {input.readout:q} --fold {wildcards.fold:q} \
+                --reference {input.features:q} --readout {input.readout:q} --fold {wildcards.fold:q} \
                 --seed {wildcards.seed} --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
-                --training-json {params.training:q} --fit-json {params.fit:q} --code {params.code} \
+                --features-json {params.features:q} --training-json {params.training:q} --fit-json {params.fit:q} --code {params.code} \
                 --output {output:q} >{log:q} 2>&1
             """
 

@@ -16,7 +16,14 @@ from neurohorizon.evaluation.forecasts import (
     forecast_with_network,
 )
 from neurohorizon.inputs.sessions import load_inputs
-from neurohorizon.models.identity import CONTROLS, exchanged, identity_of, with_control, with_identity
+from neurohorizon.models.identity import (
+    CONTROLS,
+    exchanged,
+    identity_of,
+    with_control,
+    with_identity,
+    with_learned_identity,
+)
 from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.models.within_session import fit_within_session, fitting_inputs, reference_alone
@@ -79,16 +86,15 @@ def odd(folder):
     return made_files(folder, replace(session, spike_times_us=times_us, spike_unit=unit), CONFIG)
 
 
-def fitted(weights, session, paths, **changes):
+def fitted(weights, session, **changes):
     forecaster, card = load_forecaster(weights)
-    inputs = load_inputs(paths, "test", groups=card.feature_groups, readout=card.model.readout)
     return fit_within_session(
         forecaster=forecaster,
         card=card,
         session=session,
-        known=inputs,
         timeline=CONFIG.timeline,
         splits=CONFIG.splits,
+        features=CONFIG.features,
         training=CONFIG.training,
         settings=SETTINGS.model_copy(update=changes),
         seed=0,
@@ -107,7 +113,7 @@ def assert_same(first, second):
 
 @pytest.fixture(scope="module")
 def fit(weights, odd):
-    return fitted(weights, odd.session, odd.paths)
+    return fitted(weights, odd.session)
 
 
 def scored(forecast):
@@ -124,6 +130,7 @@ def forecast_fitted(weights, paths, output, **changes):
         seed=0,
         timeline=CONFIG.timeline,
         splits=CONFIG.splits,
+        features=CONFIG.features,
         training=CONFIG.training,
         settings=SETTINGS.model_copy(update=changes),
         code="c0de",
@@ -171,19 +178,23 @@ def test_nothing_of_the_test_part_is_read(weights, odd, fit):
         spike_times_us=np.concatenate([odd.session.spike_times_us[early], times_us[late]]),
         spike_unit=np.concatenate([odd.session.spike_unit[early], unit[late]]),
     )
-    assert_same(state(fitted(weights, other, odd.paths)), state(fit))
+    assert_same(state(fitted(weights, other)), state(fit))
 
 
 def test_the_reference_part_is_read(weights, odd, fit):
     times_us, unit = odd_spikes(duration_s=80, seed=6)
-    other = state(fitted(weights, replace(odd.session, spike_times_us=times_us, spike_unit=unit), odd.paths))
+    other = state(fitted(weights, replace(odd.session, spike_times_us=times_us, spike_unit=unit)))
     assert any(not np.array_equal(value, state(fit)[name]) for name, value in other.items())
 
 
 def test_targets_never_stand_in_the_window_that_their_unit_is_known_by(odd):
     config = CONFIG
     halves, validation = fitting_inputs(
-        odd.session, timeline=config.timeline, splits=config.splits, readout=config.model.readout
+        odd.session,
+        timeline=config.timeline,
+        splits=config.splits,
+        features=config.features,
+        readout=config.model.readout,
     )
     alone = reference_alone(odd.session, config.splits)
     assert alone.spike_times_us.max() < odd.session.splits.reference.stop_us[-1]
@@ -198,26 +209,37 @@ def test_targets_never_stand_in_the_window_that_their_unit_is_known_by(odd):
         times_us = odd.session.spike_times_us[odd.session.spike_unit == 3]
         expected = bins[known].contains(times_us).sum() / (bins[known].duration_us // 20_000)
         assert np.exp(inputs.log_rate[3]) == pytest.approx(expected, rel=1e-2)
+        assert inputs.features[3, 0] == pytest.approx(np.log(expected * 50), rel=1e-2)
         np.testing.assert_allclose(inputs.readout.mean_counts, np.exp(inputs.log_rate), rtol=1e-5)
 
 
-def test_what_is_fitted_begins_where_the_network_was_and_leaves_it_as_it_is(weights, odd, fit):
+def test_what_is_fitted_begins_where_the_network_was_and_leaves_it_as_it_is(weights, odd, fit, tmp_path):
+    content = weights.read_bytes()
+    untouched = forecast_fitted(weights, odd.paths, tmp_path / "f.h5", steps=1)  # too few for a validation
+    plain = forecast_plain(weights, odd.paths, tmp_path / "z.h5")
+    np.testing.assert_array_equal(untouched.log_rate, plain.log_rate)
+    assert len(set(fitted(weights, odd.session, steps=1).scores.values())) == 1
+    assert weights.read_bytes() == content
+
     forecaster, card = load_forecaster(weights)
     before = copy.deepcopy(forecaster.state_dict())
-    content = weights.read_bytes()
-    inputs = load_inputs(odd.paths, "test", groups=card.feature_groups, readout=card.model.readout)
-    own = identity_of(forecaster, inputs)
-    untouched = fitted(weights, odd.session, odd.paths, steps=1)  # too few for a validation
-    np.testing.assert_array_equal(state(untouched)["id_encoder.embedding"], own.numpy())
-    assert len(set(untouched.scores.values())) == 1
-    assert not np.allclose(state(fit)["id_encoder.embedding"], own.numpy())
-    for name, value in forecaster.state_dict().items():
-        assert torch.equal(value, before[name])
-    assert weights.read_bytes() == content
+    fit_within_session(
+        forecaster=forecaster,
+        card=card,
+        session=odd.session,
+        timeline=CONFIG.timeline,
+        splits=CONFIG.splits,
+        features=CONFIG.features,
+        training=CONFIG.training,
+        settings=SETTINGS.model_copy(update={"steps": 20}),
+        seed=0,
+    )
+    assert not [name for name, value in forecaster.state_dict().items() if not torch.equal(value, before[name])]
+    assert (state(fit)["id_encoder.of_unit.weight"] != 0).all(), "every unit learned"
 
 
 def test_the_same_seed_gives_the_same_fit(weights, odd, fit):
-    assert_same(state(fitted(weights, odd.session, odd.paths)), state(fit))
+    assert_same(state(fitted(weights, odd.session)), state(fit))
 
 
 def test_a_reference_part_that_is_too_short_says_so(weights, folder):
@@ -230,8 +252,10 @@ def test_a_reference_part_that_is_too_short_says_so(weights, folder):
 def test_a_table_of_embeddings_is_for_one_session_alone(weights, odd):
     forecaster, _ = load_forecaster(weights)
     changed = with_identity(forecaster, torch.zeros(UNITS, CONFIG.model.width))
-    with pytest.raises(ValueError, match=f"{UNITS} embeddings for 3 units"):
-        changed.id_encoder(torch.zeros(1, 3, 4), torch.zeros(1, 3, 2))
+    learned = with_learned_identity(forecaster, n_units=UNITS)
+    for one in (changed, learned):
+        with pytest.raises(ValueError, match=f"{UNITS} embeddings for 3 units"):
+            one.id_encoder(torch.zeros(1, 3, 4), torch.zeros(1, 3, 2))
 
 
 # controls

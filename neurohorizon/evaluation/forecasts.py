@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from neurohorizon.conditions import CONDITIONS, Condition
-from neurohorizon.config import LearnedEmbedding, Splits, Timeline, Training
+from neurohorizon.config import Features, LearnedEmbedding, Splits, Timeline, Training
 from neurohorizon.evaluation.forecast_file import Forecast, left_out_forecast, write_forecast
 from neurohorizon.inputs.modalities import SessionModalities
 from neurohorizon.inputs.modality_files import ModalitySettings, image_space, load_images, load_modalities
@@ -55,7 +55,7 @@ def forecast_with_network(
         session, fold=fold, method=method, method_class="Z", timeline=timeline, seed=seed, code=code
     )
     if inputs is not None:
-        shape = WindowShape.of(timeline, card.model.history_edges_bins)
+        shape = WindowShape.of(timeline, card.model)
         log_rate = forecast_windows(forecaster, inputs, windows.origin_us, shape)
         forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
     write_forecast(output, forecast)
@@ -109,7 +109,7 @@ def forecast_with_controls(
         )
         if inputs is not None:
             tampered = with_control(forecaster, inputs, control, seed=seed)
-            shape = WindowShape.of(timeline, card.model.history_edges_bins)
+            shape = WindowShape.of(timeline, card.model)
             log_rate = forecast_windows(tampered, inputs, windows.origin_us, shape)
             forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
         write_forecast(output_folder / f"{control}_seed-{seed}.h5", forecast)
@@ -123,6 +123,7 @@ def forecast_with_learned_embedding(
     seed: int,
     timeline: Timeline,
     splits: Splits,
+    features: Features,
     training: Training,
     settings: LearnedEmbedding,
     code: str,
@@ -148,15 +149,15 @@ def forecast_with_learned_embedding(
             forecaster=forecaster,
             card=card,
             session=session,
-            known=inputs,
             timeline=timeline,
             splits=splits,
+            features=features,
             training=training,
             settings=settings,
             seed=seed,
         )
         scores = fit.scores
-        shape = WindowShape.of(timeline, card.model.history_edges_bins)
+        shape = WindowShape.of(timeline, card.model)
         log_rate = forecast_windows(fit.forecaster, inputs, windows.origin_us, shape)
         forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
     write_forecast(output, forecast)
@@ -198,7 +199,7 @@ def forecast_conditions(
     if (space.identity if space else "") != card.image_space:
         raise ValueError(f"the image embeddings are not those that {weights} was trained on; make both anew")
     session, inputs, windows = heldout_windows(weights, card, paths, settings.timeline)
-    shape = WindowShape.of(settings.timeline, card.model.history_edges_bins)
+    shape = WindowShape.of(settings.timeline, card.model)
     loaded: dict[str, SessionModalities] = {}
     for name in conditions:
         condition = CONDITIONS[name]
@@ -245,7 +246,7 @@ def heldout_windows(
         return session, None, None
     if feature_columns(paths.features, card.feature_groups) != card.features:
         raise ValueError(f"{paths.features} does not hold the features that {weights} was trained on; make both anew")
-    shape = WindowShape.of(timeline, card.model.history_edges_bins)
+    shape = WindowShape.of(timeline, card.model)
     origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
     return session, inputs, cut_windows(inputs.spikes, inputs.part, origins, shape)
 

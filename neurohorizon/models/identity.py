@@ -1,4 +1,4 @@
-"""Embeddings of units that do not come from the units' own reference features: controls, and what a fit begins at."""
+"""Embeddings of units that are not what a network makes of their own reference features: controls, and learned ones."""
 
 import copy
 
@@ -15,6 +15,21 @@ CONTROLS = ("shuffled_identity", "mean_identity")
 Every unit has the identity of another unit of its session, or all have that of the mean features of the units in
 training. What is known of a unit besides stays its own: its reference rate, its recent history, what the readout gives.
 """
+
+
+class LearnedIdentity(nn.Module):
+    """An embedding of its own for each unit of one session, added to what an encoder makes of its features."""
+
+    def __init__(self, encoder: nn.Module, *, n_units: int, width: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.of_unit = nn.Embedding.from_pretrained(torch.zeros(n_units, width), freeze=False)
+
+    def forward(self, features: Tensor, trust: Tensor) -> Tensor:
+        """Return embeddings, [S, U, D], of batches of the session alone."""
+        if features.shape[1] != self.of_unit.num_embeddings:
+            raise ValueError(f"{self.of_unit.num_embeddings} embeddings for {features.shape[1]} units")
+        return self.encoder(features, trust) + self.of_unit.weight
 
 
 class FixedIdentity(nn.Module):
@@ -40,6 +55,14 @@ def with_identity(forecaster: Forecaster, embedding: Tensor) -> Forecaster:
     """Return a copy of a network that knows a session's units by given embeddings, [U, D]."""
     changed = copy.deepcopy(forecaster)
     changed.id_encoder = FixedIdentity(embedding)
+    return changed
+
+
+def with_learned_identity(forecaster: Forecaster, *, n_units: int) -> Forecaster:
+    """Return a copy of a network that learns embeddings of a session's units on top of its own, begun at zero."""
+    changed = copy.deepcopy(forecaster)
+    width = forecaster.horizon.shape[-1]
+    changed.id_encoder = LearnedIdentity(changed.id_encoder, n_units=n_units, width=width)
     return changed
 
 

@@ -1,10 +1,10 @@
 """The forecaster fitted on the session that is forecast: an upper bound for knowing units by their statistics alone.
 
-Every unit gets an embedding of its own, as in POYO (Azabou et al. 2023), begun at what the network makes of its
-reference features, and fitted by gradient on the reference part of the session alone. That part is treated as the
-session of a training animal: targets in one half of it are forecast with rates and readouts of the other half, and its
-last part, after a gap, decides when to stop. Then all weights are fitted too, at a rate of their own, and kept where
-that scores better there.
+Every unit gets an embedding of its own, as in POYO (Azabou et al. 2023). It is added to what the network makes of the
+unit's reference features, begins at zero, and is fitted by gradient on the reference part of the session alone. That
+part is treated as the session of a training animal: targets in one half of it are forecast with features, rates and
+readouts of the other half, and its last part, after a gap, decides when to stop. Then all weights are fitted too, at a
+rate of their own, and kept where that scores better there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,13 +28,12 @@ from neurohorizon.inputs.windows import (
     session_block,
 )
 from neurohorizon.models.forecaster import Forecaster, Tensors, gained_nats
-from neurohorizon.models.identity import identity_of, with_identity
+from neurohorizon.models.identity import with_learned_identity
 from neurohorizon.models.weights import Card
 from neurohorizon.session import Session
 from neurohorizon.timeline import Intervals, split_domain, to_s, to_us
 
 WINDOWS_PER_BATCH = 32
-_RATE_ALONE = Features(groups=("rate",), population_modes=1, coupling_lags_bins=(1,))
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,9 @@ def fit_within_session(
     forecaster: Forecaster,
     card: Card,
     session: Session,
-    known: SessionInputs,
     timeline: Timeline,
     splits: Splits,
+    features: Features,
     training: Training,
     settings: LearnedEmbedding,
     seed: int,
@@ -69,9 +68,9 @@ def fit_within_session(
         forecaster: The trained network; it stays as it is.
         card: Its card.
         session: The session, of which nothing after the reference part is read.
-        known: Its inputs as they are at the forecast, whose features the embeddings begin at.
         timeline: Bins and windows.
         splits: How the reference part is split into halves and a part for stopping.
+        features: Which reference features there are.
         training: Batches and clipping, as in training.
         settings: Steps and rates.
         seed: Seed of the batches.
@@ -79,10 +78,15 @@ def fit_within_session(
     Raises:
         ValueError: The reference part is too short to be split.
     """
-    halves, validation = fitting_inputs(session, timeline=timeline, splits=splits, readout=card.model.readout)
-    shape = WindowShape.of(timeline, card.model.history_edges_bins)
+    features = features.model_copy(
+        update={"groups": tuple(one for one in features.groups if one in card.feature_groups)}
+    )
+    halves, validation = fitting_inputs(
+        session, timeline=timeline, splits=splits, features=features, readout=card.model.readout
+    )
+    shape = WindowShape.of(timeline, card.model)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    fitted = with_identity(forecaster.to(device), identity_of(forecaster, known)).to(device)
+    fitted = with_learned_identity(forecaster, n_units=session.n_units).to(device)
     stream = TrainingWindows(
         sessions=tuple(halves),
         shape=shape,
@@ -95,7 +99,7 @@ def fit_within_session(
     judges = [Tensors.of(batch, device) for batch in _spread_batches(validation, shape, training.validation_windows)]
     scores = {"zero_shot": _score(fitted, judges)}
     stages = {
-        "embeddings": ([fitted.id_encoder.embedding], settings.learning_rate),
+        "embeddings": ([fitted.id_encoder.of_unit.weight], settings.learning_rate),
         "all_weights": (list(fitted.parameters()), settings.weights_learning_rate),
     }
     score = scores["zero_shot"]
@@ -109,7 +113,7 @@ def fit_within_session(
 
 
 def fitting_inputs(
-    session: Session, *, timeline: Timeline, splits: Splits, readout: Readout
+    session: Session, *, timeline: Timeline, splits: Splits, features: Features, readout: Readout
 ) -> tuple[list[SessionInputs], SessionInputs]:
     """Make of a session's reference part what a training session gives.
 
@@ -123,7 +127,7 @@ def fitting_inputs(
     alone = reference_alone(session, splits)
     windows = reference_windows(alone, gap_us=int(to_us(splits.gap_s)))
     targets = {"early": windows["late"], "late": windows["early"], "validation": alone.splits.validation}
-    inputs = {use: _known_by(alone, windows[use], targets[use], timeline, readout) for use in targets}
+    inputs = {use: _known_by(alone, windows[use], targets[use], timeline, features, readout) for use in targets}
     return [inputs["early"], inputs["late"]], inputs["validation"]
 
 
@@ -148,19 +152,19 @@ def reference_alone(session: Session, splits: Splits) -> Session:
 
 
 def _known_by(
-    session: Session, window: Intervals, targets: Intervals, timeline: Timeline, readout: Readout
+    session: Session, window: Intervals, targets: Intervals, timeline: Timeline, features: Features, readout: Readout
 ) -> SessionInputs:
     bin_us = timeline.bin_ms * 1000
     times_us, unit, n_units = session.spike_times_us, session.spike_unit, session.n_units
-    features = reference_features(times_us, unit, n_units, window, bin_us=bin_us, features=_RATE_ALONE)
+    known = reference_features(times_us, unit, n_units, window, bin_us=bin_us, features=features)
     counts, segment = reference_counts(times_us, unit, n_units=n_units, intervals=window, bin_us=bin_us)
     return SessionInputs(
         session_id=session.session_id,
         spikes=Spikes(to_s(times_us), unit, n_units),
         part=targets,
-        features=features.values,
-        log_rate=features.log_rate.astype(np.float32),
-        readout=fit_readout(counts, segment, features.log_rate, readout),
+        features=known.values,
+        log_rate=known.log_rate.astype(np.float32),
+        readout=fit_readout(counts, segment, known.log_rate, readout),
     )
 
 
