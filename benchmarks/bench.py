@@ -23,10 +23,13 @@ from benchmarks.growth import Curve, memory_curves, over_context, over_sessions,
 from benchmarks.heads import compare_heads, head_batch
 from benchmarks.loader import compare_loaders
 from benchmarks.recordings import inputs_of, write_recording
+from benchmarks.rollouts import compare_rollouts
 from benchmarks.side_by_side import Pair
-from benchmarks.training_step import compare_steps, waiting_shares
+from benchmarks.streams import waits
+from benchmarks.training_step import compare_steps, forecaster_of, stream_of, waiting_shares
 from neurohorizon.config import Config, read_config
 from neurohorizon.inputs.windows import WindowShape
+from neurohorizon.models.forecaster import Tensors
 from neurohorizon.session import read_session
 
 mpl.use("Agg")
@@ -51,7 +54,7 @@ SMALL = {
     "head_width": 256,
 }
 """Five million parameters."""
-PARTS = ("loader", "step", "features", "heads", "growth", "memory")
+PARTS = ("loader", "step", "rollout", "stream", "features", "heads", "growth", "memory")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ class Sizes:
         units: Of each recording.
         duration_s: Of each recording.
         windows: Of each recording in a batch.
+        batches: That a loader makes in a turn.
+        paths: Of each window of a rollout.
+        streamed_units: Of recordings that are forecast while they run.
+        streamed_bins: Bins of each of these that are timed.
         repeats: Of each pair.
         grown_units: Numbers of units.
         grown_context: Bins of context.
@@ -73,6 +80,10 @@ class Sizes:
     units: tuple[int, ...] = (300, 500, 800)
     duration_s: float = 600.0
     windows: int = 16
+    batches: int = 8
+    paths: int = 8
+    streamed_units: tuple[int, ...] = (50, 200, 800)
+    streamed_bins: int = 400
     repeats: int = 9
     grown_units: tuple[int, ...] = (50, 100, 200, 400, 800, 1600)
     grown_context: tuple[int, ...] = (12, 25, 50, 100, 200)
@@ -85,10 +96,10 @@ def bench(config: Config, folder: Path, sizes: Sizes, parts: Sequence[str] = PAR
     """Run the chosen parts on recordings made in a folder.
 
     Returns:
-        ``pairs``, ``shares_of_peak``, ``waiting`` and ``growth``.
+        ``pairs``, ``shares_of_peak``, ``waiting``, ``streams`` and ``growth``.
     """
-    found: dict = {"pairs": [], "shares_of_peak": [], "waiting": {}, "growth": []}
-    if {"loader", "step", "features", "heads"} & set(parts):
+    found: dict = {"pairs": [], "shares_of_peak": [], "waiting": {}, "streams": [], "growth": []}
+    if {"loader", "step", "rollout", "features", "heads"} & set(parts):
         _say(f"making {len(sizes.units)} recordings of {sizes.units} units and {sizes.duration_s:g} s")
         paths = [
             write_recording(folder, config, name=f"made{n}", n_units=n, duration_s=sizes.duration_s, seed=n)
@@ -96,10 +107,12 @@ def bench(config: Config, folder: Path, sizes: Sizes, parts: Sequence[str] = PAR
         ]
         sessions = [inputs_of(one, config) for one in paths]
         files = paths[0].session.parent
-    shape = WindowShape.of(config.timeline, config.model.history_edges_bins)
+    shape = WindowShape.of(config.timeline, config.model)
     if "loader" in parts:
         _say("loaders")
-        found["pairs"] += compare_loaders(files, sessions, shape, per_session=sizes.windows, repeats=sizes.repeats)
+        found["pairs"] += compare_loaders(
+            files, sessions, shape, per_session=sizes.windows, batches=sizes.batches, repeats=sizes.repeats
+        )
     if "step" in parts:
         for size, model_sizes, share in (("demo", DEMO, 1), ("small", SMALL, 4)):
             _say(f"training steps, {size}")
@@ -118,6 +131,21 @@ def bench(config: Config, folder: Path, sizes: Sizes, parts: Sequence[str] = PAR
         found["waiting"] = waiting_shares(
             sessions, config, model_sizes=DEMO, windows=sizes.windows, steps=2 * sizes.repeats
         )
+    few = max(sizes.repeats // 2, 1)
+    if "rollout" in parts:
+        for size, model_sizes in (("demo", DEMO), ("small", SMALL)):
+            _say(f"rollouts, {size}")
+            found["pairs"] += compare_rollouts(
+                forecaster_of(config, sessions, model_sizes),
+                Tensors.of(stream_of(sessions, config, windows=1).batch(0)),
+                size=size,
+                rollout=config.rollout.model_copy(update={"paths": sizes.paths}),
+                bin_us=shape.bin_us,
+                repeats=few,
+            )
+    if "stream" in parts:
+        _say("forecasts while a recording runs")
+        found["streams"] = _streams(folder / "streams", config, sizes)
     if "features" in parts:
         _say("reference features")
         session = read_session(paths[-1].session)
@@ -134,7 +162,6 @@ def bench(config: Config, folder: Path, sizes: Sizes, parts: Sequence[str] = PAR
         _say("heads")
         batch = head_batch(sessions, config, windows=max(sizes.windows // 4, 1))
         found["pairs"] += compare_heads(config, batch, repeats=sizes.repeats)
-    few = max(sizes.repeats // 2, 1)
     if "growth" in parts:
         _say("growth with units, context and sessions")
         curves = over_units(folder / "units", config, sizes.grown_units, duration_s=120.0, repeats=few)
@@ -159,6 +186,20 @@ def bench(config: Config, folder: Path, sizes: Sizes, parts: Sequence[str] = PAR
     return found
 
 
+def _streams(folder: Path, config: Config, sizes: Sizes) -> list[dict]:
+    shape = WindowShape.of(config.timeline, config.model)
+    found = []
+    for n_units in sizes.streamed_units:
+        paths = write_recording(
+            folder, config, name=f"stream{n_units}", n_units=n_units, duration_s=120.0, seed=n_units
+        )
+        inputs = inputs_of(paths, config)
+        for size, model_sizes in (("demo", DEMO), ("small", SMALL)):
+            forecaster = forecaster_of(config, [inputs], model_sizes)
+            found.append(waits(forecaster, inputs, shape, size=size, bins=sizes.streamed_bins, threads=2))
+    return found
+
+
 def table(found: dict) -> str:
     """Write what was found as text."""
     lines = []
@@ -173,6 +214,12 @@ def table(found: dict) -> str:
     for words, shares in found["waiting"].items():
         low, middle, high = np.quantile(shares, [0.25, 0.5, 0.75])
         lines.append(f"waits for its batch, {words}: {middle:.1%} of a step ({low:.1%} to {high:.1%}; aim: below 5%)")
+    if found["streams"]:
+        lines += ["", "forecast of the whole horizon after each bin of a running recording, 2 threads"]
+        lines += [f"{'network':<12} {'units':>6} {'p50, ms':>9} {'p99, ms':>9} {'p50, bins':>10} {'p99, bins':>10}"]
+    for row in found["streams"]:
+        times = f"{row['p50_ms']:>9.1f} {row['p99_ms']:>9.1f} {row['p50_bins']:>10.2f} {row['p99_bins']:>10.2f}"
+        lines.append(f"{row['network']:<12} {row['units']:>6} {times}")
     if found["growth"]:
         lines += ["", f"{'grows with':<26} {'what':<32} {'slope':>6}   from / to"]
     for curve in found["growth"]:

@@ -79,7 +79,7 @@ def made_batch(config: Config, n_features: int) -> Tensors:
     return Tensors(
         features=torch.randn(sessions, units, n_features),
         spike_unit=torch.randint(units, (*blocks, SPIKES)),
-        spike_age_bins=timeline.context_bins * torch.rand(*blocks, SPIKES),
+        spike_age_bins=config.model.heard_bins * torch.rand(*blocks, SPIKES),
         spike_mask=torch.ones(*blocks, SPIKES, dtype=torch.bool),
         head_unit=torch.arange(units).repeat(sessions, 1),
         head_mask=torch.ones(sessions, units, dtype=torch.bool),
@@ -110,7 +110,6 @@ def peak_bytes(config: Config, model: Model, *, precision: str, recomputed: bool
         forecaster = Forecaster(
             model=model,
             n_features=n_features,
-            context_bins=config.timeline.context_bins,
             horizon_bins=config.timeline.horizon_bins,
             dropout=config.training.dropout,
         )

@@ -30,7 +30,6 @@ def forecaster_of(config: Config, sessions: Sequence[SessionInputs], sizes: dict
     forecaster = Forecaster(
         model=config.model.model_copy(update=sizes),
         n_features=sessions[0].features.shape[1],
-        context_bins=config.timeline.context_bins,
         horizon_bins=config.timeline.horizon_bins,
         dropout=config.training.dropout,
     )
@@ -130,7 +129,7 @@ def stream_of(sessions: Sequence[SessionInputs], config: Config, *, windows: int
     """Return the stream of training batches of the configuration, over all sessions, all units heard."""
     return TrainingWindows(
         sessions=tuple(sessions),
-        shape=WindowShape.of(config.timeline, config.model.history_edges_bins),
+        shape=WindowShape.of(config.timeline, config.model),
         seed=0,
         sessions_per_batch=len(sessions),
         windows_per_session=windows,

@@ -208,6 +208,8 @@ class Model(Section):
     encoder_layers: Positive
     decoder_layers: Positive
     latents_per_window: Positive
+    heard_bins: Positive
+    """Bins before the origin whose spikes the encoder hears; a unit's own history may reach further back."""
     head_width: Positive
     history_edges_bins: tuple[Positive, ...]
     """Ends, in bins before the origin, of the spans whose counts are a unit's own recent history."""
@@ -477,12 +479,22 @@ class Config(Section):
             )
         for name, edges, last in (
             ("model.history_edges_bins", self.model.history_edges_bins, self.timeline.context_bins),
-            ("model.readout.span_edges_bins", self.model.readout.span_edges_bins, self.timeline.context_bins),
             ("model.readout.horizon_edges_bins", self.model.readout.horizon_edges_bins, self.timeline.horizon_bins),
             *self._edges_of_regressions(),
         ):
             if list(edges) != sorted(set(edges)) or edges[-1] != last:
                 raise ValueError(f"{name} must rise to {last}, found {list(edges)}")
+        if self.model.heard_bins > self.timeline.context_bins:
+            raise ValueError(
+                f"model.heard_bins is {self.model.heard_bins}, more than timeline.context_bins "
+                f"{self.timeline.context_bins}"
+            )
+        for name, edges in self._edges_within_the_context().items():
+            if not edges or list(edges) != sorted(set(edges)) or edges[-1] > self.timeline.context_bins:
+                raise ValueError(
+                    f"{name} must rise to at most timeline.context_bins {self.timeline.context_bins}, "
+                    f"found {list(edges)}"
+                )
         if self.rollout:
             if self.timeline.horizon_bins % self.rollout.block_bins:
                 raise ValueError(
@@ -506,6 +518,13 @@ class Config(Section):
                 )
         return self
 
+    def _edges_within_the_context(self) -> dict[str, tuple[int, ...]]:
+        """Spans over which population modes are averaged; these need not reach as far back as a unit's own history."""
+        found = {"model.readout.span_edges_bins": self.model.readout.span_edges_bins}
+        if self.regressions:
+            found["regressions.mode_edges_bins"] = self.regressions.mode_edges_bins
+        return found
+
     def _edges_of_regressions(self) -> list[tuple[str, tuple[int, ...], int]]:
         found = self.regressions
         if found is None:
@@ -513,7 +532,6 @@ class Config(Section):
         context_bins, horizon_bins = self.timeline.context_bins, self.timeline.horizon_bins
         return [
             ("regressions.history_edges_bins", found.history_edges_bins, context_bins),
-            ("regressions.mode_edges_bins", found.mode_edges_bins, context_bins),
             ("regressions.horizon_edges_bins", found.horizon_edges_bins, horizon_bins),
         ]
 

@@ -15,7 +15,9 @@ from benchmarks.heads import forward_backward, head_batch, head_inputs, heads_of
 from benchmarks.loader import check_equal, dataset_counts, our_counts, sampled_windows, window_indices
 from benchmarks.memory import peak_of
 from benchmarks.recordings import inputs_of, write_recording
+from benchmarks.rollouts import AIMS, draw_zero_weights, paths_of
 from benchmarks.side_by_side import Pair, compare, seconds_in_turn
+from benchmarks.streams import bin_seconds, torch_threads, waits
 from benchmarks.training_step import (
     LATENTS_AS_PUBLISHED,
     check_same_spikes,
@@ -28,10 +30,11 @@ from benchmarks.training_step import (
 from neurohorizon.config import read_config
 from neurohorizon.inputs.reference import reference_features
 from neurohorizon.inputs.windows import WindowShape
+from neurohorizon.models.forecaster import Tensors
 from neurohorizon.session import read_session
 
 CONFIG = read_config(ROOT / "config" / "demo.yaml")
-SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model.history_edges_bins)
+SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)
 UNITS = (12, 17)
 
 
@@ -118,6 +121,35 @@ def test_sums_of_projections_give_the_numbers_and_gradients_of_a_concatenation(s
         torch.testing.assert_close(one.grad, other.grad)
 
 
+@pytest.mark.parametrize("decoding", AIMS)
+def test_paths_are_the_same_with_and_without_the_cache(sessions, decoding):
+    forecaster = draw_zero_weights(forecaster_of(CONFIG, sessions, DEMO))
+    x = Tensors.of(stream_of(sessions, CONFIG, windows=1).batch(0))
+    settings = {"rollout": CONFIG.rollout.model_copy(update={"paths": 2}), "bin_us": SHAPE.bin_us}
+    with_cache, without = (paths_of(forecaster, x, decoding, **settings, cached=cached)() for cached in (True, False))
+    assert torch.equal(with_cache.counts, without.counts)
+    torch.testing.assert_close(with_cache.log_rate, without.log_rate, rtol=0, atol=1e-5)
+    assert with_cache.log_rate.std(dim=2).max() > 1e-4, "what is fed back matters"
+
+
+def test_a_stream_is_timed_bin_by_bin_after_its_first_context(sessions, monkeypatch):
+    forecaster = forecaster_of(CONFIG, sessions[:1], DEMO)
+    assert bin_seconds(forecaster, sessions[0], SHAPE, bins=3, threads=1).shape == (3,)
+    made = np.arange(1, 102) / 1000
+    monkeypatch.setattr("benchmarks.streams.bin_seconds", lambda *_, **__: made)
+    found = waits(forecaster, sessions[0], SHAPE, size="demo", bins=101, threads=1)
+    assert found["units"] == UNITS[0]
+    assert (found["p50_ms"], found["p99_ms"]) == pytest.approx((51, 100))
+    assert (found["p50_bins"], found["p99_bins"]) == pytest.approx((51 / 20, 5))
+
+
+def test_threads_are_as_before_after_a_stream():
+    before = torch.get_num_threads()
+    with torch_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
 def test_the_two_of_a_pair_take_turns_in_going_first():
     order = []
     seconds_in_turn(lambda: order.append("ours"), lambda: order.append("other"), repeats=3)
@@ -153,10 +185,13 @@ def test_table_json_and_plot_hold_what_was_found(tmp_path):
         "pairs": [Pair("windows", "ours", "theirs", "windows/s", 10, (2.0, 4.0, 3.0, 5.0, 6.0), 40.0, 10.0)],
         "shares_of_peak": [{"network": "Forecaster", "gigaflop_per_step": 1.5, "share_of_matmul_peak": 0.25}],
         "waiting": {"workers: 0": [0.1, 0.2, 0.3]},
+        "streams": [
+            {"network": "demo", "units": 800, "p50_ms": 7.25, "p99_ms": 12.5, "p50_bins": 0.3625, "p99_bins": 0.625}
+        ],
         "growth": [Curve("units", "counts", "s", (1, 2, 4), (1.0, 4.0, 16.0))],
     }
     text = table(found)
-    for words in ("4.00x", "3.00 to 5.00", "10x", "25%", "20.0%", " 2.00 "):
+    for words in ("4.00x", "3.00 to 5.00", "10x", "25%", "20.0%", " 2.00 ", "7.2 ", "12.5"):
         assert words in text
     write(found, tmp_path)
     values = json.loads((tmp_path / "bench.json").read_text())

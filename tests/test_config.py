@@ -77,6 +77,8 @@ def test_a_misspelt_key_is_named_with_the_right_one(path):
         (("splits", "gap_s"), 1.9, "gap_s is 1.9; context and horizon need at least 2.0"),
         (("model", "heads"), 5, "model.width 64 must be a multiple"),
         (("model", "history_edges_bins"), [1, 2], r"history_edges_bins must rise to 50, found \[1, 2\]"),
+        (("model", "heard_bins"), 51, "heard_bins is 51, more than timeline.context_bins 50"),
+        (("model", "readout", "span_edges_bins"), [2, 51], r"at most timeline.context_bins 50, found \[2, 51\]"),
         (("sources", "ibl"), None, "sources.ibl, which must be set"),
     ],
 )

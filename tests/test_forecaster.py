@@ -12,7 +12,7 @@ from neurohorizon.scores import poisson_log_likelihood
 from neurohorizon.timeline import to_s, to_us
 
 CONFIG = small_config()
-SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model.history_edges_bins)
+SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,6 @@ def network(inputs, *, trained=True, **model):
     forecaster = Forecaster(
         model=CONFIG.model.model_copy(update=model),
         n_features=inputs[0].features.shape[1],
-        context_bins=CONFIG.timeline.context_bins,
         horizon_bins=CONFIG.timeline.horizon_bins,
     ).eval()
     if trained:

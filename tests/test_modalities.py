@@ -23,7 +23,7 @@ from neurohorizon.session import Series
 from neurohorizon.timeline import Intervals
 
 CONFIG = multimodal_config()
-SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model.history_edges_bins)
+SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)
 BIN_US = SHAPE.bin_us
 READS = ("behaviour", "image", "image_ahead", "both")
 
@@ -60,7 +60,6 @@ def network(*, trained=True, modalities=True):
     forecaster = Forecaster(
         model=CONFIG.model,
         n_features=N_FEATURES,
-        context_bins=CONFIG.timeline.context_bins,
         horizon_bins=CONFIG.timeline.horizon_bins,
         modalities=LAYOUT if modalities else None,
     ).eval()

@@ -116,6 +116,17 @@ def test_unit_order_changes_nothing(reference):
     )
 
 
+def test_nothing_before_the_last_span_matters(reference):
+    counts, segment, log_rate = reference
+    fitted = fit_readout(counts, segment, log_rate, SETTINGS)
+    context, mask = contexts(counts, segment, np.arange(100, 120))
+    short = fitted.log_gain(context, mask, np.arange(8))
+    before = np.full((len(context), 7, 8), 9, context.dtype)
+    longer = np.concatenate([before, context], axis=1)
+    longer_mask = np.concatenate([np.ones((len(context), 7), bool), mask], axis=1)
+    np.testing.assert_array_equal(fitted.log_gain(longer, longer_mask, np.arange(8)), short)
+
+
 def test_units_that_are_not_heard_do_not_matter(reference):
     counts, segment, log_rate = reference
     fitted = fit_readout(counts, segment, log_rate, SETTINGS)

@@ -22,7 +22,7 @@ from neurohorizon.models.forecaster import (
 from neurohorizon.models.rollout import DECODINGS, Paths, sample_paths, split_totals
 
 CONFIG = small_config()
-SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model.history_edges_bins)
+SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)
 HORIZON = CONFIG.timeline.horizon_bins
 CAP = math.log(500.0 * SHAPE.bin_us / 1e6)
 FEEDS_BACK = [one for one in DECODINGS if one != "parallel"]
@@ -44,7 +44,6 @@ def network(inputs, *, drawn=True, **model):
     forecaster = Forecaster(
         model=CONFIG.model.model_copy(update=model),
         n_features=inputs[0].features.shape[1],
-        context_bins=CONFIG.timeline.context_bins,
         horizon_bins=HORIZON,
     ).eval()
     if drawn:

@@ -30,7 +30,7 @@ from neurohorizon.models.weights import Card, save_forecaster
 from neurohorizon.session import write_session
 
 CONFIG = small_config()
-SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model.history_edges_bins)
+SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)
 HORIZON = CONFIG.timeline.horizon_bins
 GAMMA = {"shape": 2.0, "discount": 0.9}
 BIN_US = SHAPE.bin_us

@@ -32,7 +32,6 @@ def parameters(config: Config) -> int:
         forecaster = Forecaster(
             model=config.model,
             n_features=sum(len(names) for names in feature_names(config.features).values()),
-            context_bins=config.timeline.context_bins,
             horizon_bins=config.timeline.horizon_bins,
         )
     return sum(p.numel() for p in forecaster.parameters())
@@ -78,7 +77,6 @@ def network(inputs, *, dropout=0.0):
     forecaster = Forecaster(
         model=config.model,
         n_features=inputs[0].features.shape[1],
-        context_bins=config.timeline.context_bins,
         horizon_bins=config.timeline.horizon_bins,
         dropout=dropout,
     )
@@ -90,7 +88,7 @@ def network(inputs, *, dropout=0.0):
 def batch_of(*parts, first=0) -> Tensors:
     """Make a batch of four windows of each session, from the next four on where one stands again."""
     config = small_config()
-    shape = WindowShape.of(config.timeline, config.model.history_edges_bins)
+    shape = WindowShape.of(config.timeline, config.model)
     blocks = []
     for place, one in enumerate(parts):
         begin = first + 4 * sum(one is other for other in parts[:place])

@@ -9,8 +9,8 @@ from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.timeline import to_s
 
-CONFIG = small_config()
-SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model.history_edges_bins)
+CONFIG = small_config(model={"heard_bins": 6})  # a unit's own history reaches further back than what is heard
+SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)
 BINS = 3 * SHAPE.context_bins
 
 
@@ -26,7 +26,6 @@ def forecaster(inputs):
     network = Forecaster(
         model=CONFIG.model,
         n_features=inputs.features.shape[1],
-        context_bins=SHAPE.context_bins,
         horizon_bins=SHAPE.horizon_bins,
     ).eval()
     for part in (network.head.rate_weights, network.head.trust_weights):
@@ -92,4 +91,4 @@ def test_what_cannot_be_taken_is_told_and_leaves_the_stream_as_it_was(inputs, fo
         stream.push([10.025, 10.026], [2, 6])
     assert not stream.pending[0].size
     with pytest.raises(ValueError, match="forecasts 6 bins, but the shape has 5"):
-        forecaster.stream(inputs, WindowShape(20_000, 10, 5, (10,)), start_s=0.0)
+        forecaster.stream(inputs, WindowShape(20_000, 10, 5, (10,), 10), start_s=0.0)

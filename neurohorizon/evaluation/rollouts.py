@@ -166,7 +166,7 @@ def sample_session(
         write_sums(output.sums, SCHEMA.empty_table(), begun(method), left_out=session.left_out)
         write_paths_example(output.example, None)
         return
-    shape = WindowShape.of(timeline, card.model.history_edges_bins)
+    shape = WindowShape.of(timeline, card.model)
     sampler = Sampler(
         forecaster=forecaster,
         inputs=inputs,

@@ -67,19 +67,30 @@ class PopulationReadout:
         weights = self.weights[:, units]
         if not weights.size:
             return np.zeros((context.shape[0], *weights.shape[1:]), np.float32)
-        residual = _pearson(context[:, ::-1], self.mean_counts)
+        # newest bins first, and none before the last span
+        reach = slice(None, -int(self.span_edges_bins[-1]) - 1, -1)
+        valid_bin = context_mask[:, reach]
+        residual = self._residual(context[:, reach])
         if heard is not None:
-            residual = residual * heard
+            residual *= heard
         # one product for all bins, then sums over spans
-        activity = (residual @ self.modes) * context_mask[:, ::-1, None]
+        activity = (residual @ self.modes) * valid_bin[..., None]
         starts = [0, *self.span_edges_bins[:-1]]
-        usable = slice(0, int(self.span_edges_bins[-1]))
-        sums = np.add.reduceat(activity[:, usable], starts, axis=1)
-        valid = np.add.reduceat(context_mask[:, ::-1][:, usable].astype(np.float32), starts, axis=1)
+        sums = np.add.reduceat(activity, starts, axis=1)
+        valid = np.add.reduceat(valid_bin.astype(np.float32), starts, axis=1)
         state = sums / np.maximum(valid, 1)[..., None] / self.scale
         state = state.reshape(len(state), -1).astype(np.float32)
         gain = (state @ weights.reshape(len(weights), -1)).reshape(len(state), *weights.shape[1:])
         return np.clip(gain, -LARGEST_LOG_GAIN, LARGEST_LOG_GAIN)
+
+    def _residual(self, counts: np.ndarray) -> np.ndarray:
+        """Pearson residuals as :func:`_pearson` gives them, a window at a time in one buffer: memory is what costs."""
+        residual = np.empty(counts.shape, np.float32)
+        buffer, root = np.empty(counts.shape[1:]), np.sqrt(self.mean_counts)
+        for one, out in zip(counts, residual, strict=True):
+            np.subtract(one, self.mean_counts, out=buffer, dtype=np.float64)
+            np.divide(buffer, root, out=out, casting="same_kind")
+        return residual
 
 
 def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, readout: Readout) -> PopulationReadout:

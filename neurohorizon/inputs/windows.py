@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurohorizon.conditions import CONDITIONS, Condition
-from neurohorizon.config import Timeline
+from neurohorizon.config import Model, Timeline
 from neurohorizon.inputs.modalities import SessionModalities, absent_block
 from neurohorizon.inputs.readout import PopulationReadout
 from neurohorizon.session import SpikeReader
@@ -27,21 +27,24 @@ class WindowShape:
         horizon_bins: Bins from the forecast origin on.
         history_edges_bins: Rising ends of the spans, in bins before the origin; the first span
             starts at the origin.
+        heard_bins: Bins before the origin whose spikes an encoder hears.
     """
 
     bin_us: int
     context_bins: int
     horizon_bins: int
     history_edges_bins: tuple[int, ...]
+    heard_bins: int
 
     @classmethod
-    def of(cls, timeline: Timeline, history_edges_bins: tuple[int, ...] | None = None) -> "WindowShape":
-        """Take lengths from the configuration; with no edges, the whole context is one span of history."""
+    def of(cls, timeline: Timeline, model: Model | None = None) -> "WindowShape":
+        """Take lengths from the configuration; with no model, all is heard and the context is one span of history."""
         return cls(
             bin_us=timeline.bin_ms * 1000,
             context_bins=timeline.context_bins,
             horizon_bins=timeline.horizon_bins,
-            history_edges_bins=history_edges_bins or (timeline.context_bins,),
+            history_edges_bins=model.history_edges_bins if model else (timeline.context_bins,),
+            heard_bins=model.heard_bins if model else timeline.context_bins,
         )
 
 
@@ -251,7 +254,7 @@ class Batch:
 
     Attributes:
         features: Reference features, float32, [session, unit, feature].
-        spike_unit: Unit of each context spike, int64, 0 where padded, [session, window, spike].
+        spike_unit: Unit of each context spike that an encoder hears, int64, 0 where padded, [session, window, spike].
         spike_age_bins: Age of each context spike at the origin in bins, float32, [session, window, spike].
         spike_mask: False where padded, [session, window, spike].
         head_unit: Index into ``unit`` of each unit that is forecast, int64, [session, head].
@@ -328,7 +331,8 @@ def session_block(
     head = np.arange(session.spikes.n_units) if head is None else head
     history, history_bins = history_sums(windows.context[:, :, head], windows.context_mask, shape.history_edges_bins)
 
-    spike = slice(None) if heard is None else np.flatnonzero(heard[windows.spike_unit])
+    recent = windows.spike_age_bins <= shape.heard_bins
+    spike = np.flatnonzero(recent if heard is None else recent & heard[windows.spike_unit])
     spike_window = windows.spike_window[spike]
     per_window = np.bincount(spike_window, minlength=origin_us.size)
     # spikes are sorted by window, so a spike's place is its rank within the window
@@ -348,8 +352,7 @@ def session_block(
         "log_rate": session.log_rate[head].astype(np.float32),
         "history": history,
         "history_bins": history_bins,
-        # less the means in double precision: 16-bit integers would be taken for single ones
-        "readout": session.readout.log_gain(windows.context.astype(np.int32), windows.context_mask, head, heard),
+        "readout": session.readout.log_gain(windows.context, windows.context_mask, head, heard),
         "readout_trust": session.readout.trust,
         "target": windows.target[:, :, head].astype(np.float32),
         "target_mask": windows.target_mask,

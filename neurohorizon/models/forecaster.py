@@ -147,7 +147,6 @@ class Forecaster(nn.Module):
     Args:
         model: Parts and sizes.
         n_features: Number of reference features of a unit.
-        context_bins: Bins of context.
         horizon_bins: Bins of the horizon.
         dropout: Share dropped in the feed-forward layers while training.
         feature_noise: Standard deviation of noise on the standardised features while training.
@@ -159,7 +158,6 @@ class Forecaster(nn.Module):
         *,
         model: Model,
         n_features: int,
-        context_bins: int,
         horizon_bins: int,
         dropout: float = 0.0,
         feature_noise: float = 0.0,
@@ -172,14 +170,14 @@ class Forecaster(nn.Module):
         self.id_encoder = IDEncoder(n_inputs=n_features + 2 * n_groups, width=width, noise=feature_noise)
         self.horizon = nn.Parameter(torch.randn(horizon_bins, width) * 0.5)
         if model.population:
-            self.encoder = PopulationEncoder(model=model, context_bins=context_bins, dropout=dropout)
+            self.encoder = PopulationEncoder(model=model, dropout=dropout)
             self.decoder = HorizonDecoder(model=model, horizon_bins=horizon_bins, dropout=dropout)
         self.head = UnitHead(model=model, horizon_bins=horizon_bins)
         self.feedback = PopulationFeedback(width=width) if model.feedback else None
         if modalities:
             # after all parts that read spikes, so that a seed gives these the same start with and without
             self.tokens = ModalityTokens(modalities, width=width)
-            self.encoder.hear(model=model, context_bins=context_bins)
+            self.encoder.hear(model=model)
             self.decoder.hear(model=model, horizon_bins=horizon_bins)
             self.head.hear(model=model, modalities=modalities)
 
@@ -378,25 +376,25 @@ class ModalityTokens(nn.Module):
 class PopulationEncoder(nn.Module):
     """Perceiver: latents on a time grid gather the context's spikes, then attend to each other."""
 
-    def __init__(self, *, model: Model, context_bins: int, dropout: float) -> None:
+    def __init__(self, *, model: Model, dropout: float) -> None:
         super().__init__()
         width, n_latents = model.width, model.latents_per_window
         self.latents = nn.Parameter(torch.randn(n_latents, width) * 0.5)
         self.spike_type = nn.Parameter(torch.randn(width) * 0.02)
         self.silence = nn.Parameter(torch.randn(width) * 0.02)  # a token that is always there
-        grid_age = (torch.arange(n_latents) + 0.5) / n_latents * context_bins
+        grid_age = (torch.arange(n_latents) + 0.5) / n_latents * model.heard_bins
         self.register_buffer("grid_age_bins", grid_age.flip(0), persistent=False)
-        self.gather = Attention(width=width, heads=model.heads, longest_bins=2 * context_bins)
+        self.gather = Attention(width=width, heads=model.heads, longest_bins=2 * model.heard_bins)
         self.gather_feed = FeedForward(width=width, dropout=dropout)
         self.layers = nn.ModuleList(
-            SelfLayer(width=width, heads=model.heads, longest_bins=2 * context_bins, dropout=dropout)
+            SelfLayer(width=width, heads=model.heads, longest_bins=2 * model.heard_bins, dropout=dropout)
             for _ in range(model.encoder_layers)
         )
 
-    def hear(self, *, model: Model, context_bins: int) -> None:
+    def hear(self, *, model: Model) -> None:
         """Add cross-attention to behaviour and images after every second layer."""
         self.beside = nn.ModuleList(
-            _silent(Attention(width=model.width, heads=model.heads, longest_bins=2 * context_bins))
+            _silent(Attention(width=model.width, heads=model.heads, longest_bins=2 * model.heard_bins))
             for _ in range(model.encoder_layers // 2)
         )
 

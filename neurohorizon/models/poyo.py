@@ -106,7 +106,7 @@ class Decoded:
 
 def decoding_shape(timeline: Timeline) -> WindowShape:
     """Windows for decoding: a context and no horizon."""
-    return WindowShape(timeline.bin_ms * 1000, timeline.context_bins, 0, (timeline.context_bins,))
+    return replace(WindowShape.of(timeline), horizon_bins=0)
 
 
 def to_learn(session: LabelledSession, part: Intervals, origin_us: np.ndarray, *, span_us: int) -> Decoded:

@@ -41,7 +41,7 @@ class Stream:
         self.context = np.zeros((1, shape.context_bins, self.n_units), np.int32)
         self.context_mask = np.zeros((1, shape.context_bins), bool)
         nothing = np.zeros(0, np.int64)
-        self.kept = (nothing, nothing)  # microseconds and units of the valid spikes in the context
+        self.kept = (nothing, nothing)  # microseconds and units of the valid spikes that the encoder hears
         self.pending = (nothing, nothing)  # of bins that are not over
         # a recording without windows, for all that stays as it is
         block = {
@@ -111,7 +111,7 @@ class Stream:
         self.context[0, :-1] = self.context[0, 1:]
         self.context[0, -1] = np.bincount(units, minlength=self.n_units)
         self.context_mask[0] = np.append(self.context_mask[0, 1:], valid)
-        still = self.kept[0] >= end_us - self.shape.context_bins * self.shape.bin_us
+        still = self.kept[0] >= end_us - self.shape.heard_bins * self.shape.bin_us
         self.kept = (np.append(self.kept[0][still], times), np.append(self.kept[1][still], units))
         self.origin_us = end_us
 

@@ -124,7 +124,7 @@ def train_on_files(
     train_forecaster(
         card=card,
         training=training,
-        shape=WindowShape.of(timeline, model.history_edges_bins),
+        shape=WindowShape.of(timeline, model),
         sessions=sessions,
         validation=validation,
         seed=seed,
@@ -205,7 +205,7 @@ def train_multimodal_on_files(
     train_forecaster(
         card=card,
         training=training,
-        shape=WindowShape.of(settings.timeline, card.model.history_edges_bins),
+        shape=WindowShape.of(settings.timeline, card.model),
         sessions=[*inputs["early"], *inputs["late"]],
         validation=validation,
         seed=seed,

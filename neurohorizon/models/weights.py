@@ -55,7 +55,6 @@ class Card:
         return Forecaster(
             model=self.model,
             n_features=len(self.features),
-            context_bins=self.context_bins,
             horizon_bins=self.horizon_bins,
             dropout=dropout,
             feature_noise=feature_noise,
