@@ -41,7 +41,7 @@ MODE_BINS = 5
 """Population modes are those of means over so many bins."""
 STATISTICS = ("log_rate_hz", "log_isi_cv", *(f"autocorrelation_{lag}" for lag in range(1, 11)), "log_fano")
 """Reference features that the pooled regression reads, where the run has them."""
-MOST_ROWS = 60_000
+MOST_ROWS = 40_000
 """Windows times units that the pooled regression is fitted on, evenly spaced."""
 
 
@@ -55,12 +55,12 @@ def surprises(windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[in
     return _log_ratio(sums, valid[:, None, :] * mean_counts[:, None])
 
 
-def past_surprises(bins: ReferenceBins, origins: Origins, edges_bins: Sequence[int]) -> np.ndarray:
-    """Return the same before origins of a reference window, [origin, unit, span]."""
-    total = cumulative(bins.counts)
+def past_surprises(bins: ReferenceBins, origins: Origins, edges_bins: Sequence[int], units: np.ndarray) -> np.ndarray:
+    """Return the same of some units before origins of a reference window, [origin, unit, span]."""
+    total, mean_counts = cumulative(bins.counts[:, units]), bins.mean_counts[units]
     spans = origins.past(np.asarray(edges_bins))
     return np.stack(
-        [_log_ratio(total[stop] - total[start], (stop - start)[:, None] * bins.mean_counts) for start, stop in spans],
+        [_log_ratio(total[stop] - total[start], (stop - start)[:, None] * mean_counts) for start, stop in spans],
         axis=2,
     )
 
@@ -90,7 +90,11 @@ class UnitGlms:
     coupling: np.ndarray
 
     def rates(self, windows: Windows) -> np.ndarray:
-        """Forecast windows of the session: expected counts, [window, horizon bin, unit].
+        """Forecast windows of the session: expected counts, [window, horizon bin, unit]."""
+        return self.group_rates(windows)[:, bins_to_groups(self.settings.horizon_edges_bins)]
+
+    def group_rates(self, windows: Windows) -> np.ndarray:
+        """Forecast the same, [window, group, unit].
 
         Units without a regression keep their reference mean; no rate is more than ``LARGEST_LOG_GAIN`` from it.
         """
@@ -103,7 +107,7 @@ class UnitGlms:
         reference = np.log(self.mean_counts)
         result = np.broadcast_to(reference, (*log_rate.shape[:2], reference.size)).copy()
         result[:, :, self.units] += np.clip(log_rate - reference[self.units], -LARGEST_LOG_GAIN, LARGEST_LOG_GAIN)
-        return np.exp(result)[:, bins_to_groups(self.settings.horizon_edges_bins)]
+        return np.exp(result)
 
 
 def fit_unit_glms(
@@ -126,7 +130,6 @@ def fit_unit_glms(
     edges = settings.history_edges_bins
     origins = fit_origins(bins, settings)
     units = np.arange(bins.mean_counts.size) if units is None else units
-    inputs = past_surprises(bins, origins, edges)
     modes, mode_scale = np.zeros((bins.mean_counts.size, 0)), np.ones((0, 0))
     coupling = np.zeros((origins.index.size, 0))
     if mode_precision is not None:
@@ -139,10 +142,11 @@ def fit_unit_glms(
     groups = outcomes(bins, origins, settings.horizon_edges_bins)
     known = np.all([(n_bins @ mean)[units] >= FEWEST_SPIKES for _, n_bins, mean in groups], axis=0)
     units = units[known]
+    inputs = past_surprises(bins, origins, edges, units)
     weights = np.zeros((len(groups), units.size, 1 + len(edges) + coupling.shape[1]))
     for group, (some, n_bins, mean) in enumerate(groups):
         for place, unit in enumerate(units):
-            columns = np.concatenate([inputs[some, unit], coupling[some]], axis=1)
+            columns = np.concatenate([inputs[some, place], coupling[some]], axis=1)
             weights[group, place] = fit_poisson(columns, mean[:, unit], n_bins, precision)
     own_end = 1 + len(edges)
     return UnitGlms(
@@ -216,10 +220,13 @@ class PooledGlm:
 
     def rates(self, rows: UnitRows) -> np.ndarray:
         """Forecast windows of a session: expected counts, [window, horizon bin, unit]."""
+        return self.group_rates(rows)[:, bins_to_groups(self.horizon_edges_bins)]
+
+    def group_rates(self, rows: UnitRows) -> np.ndarray:
+        """Forecast the same, [window, group, unit]."""
         inputs = pooled_inputs(rows, self.history_edges_bins, self.centre, self.scale)
         gain = np.clip(self.intercept + inputs @ self.weights.T, -LARGEST_LOG_GAIN, LARGEST_LOG_GAIN)
-        rate = rows.mean_counts[None, :, None] * np.exp(gain)
-        return rate.transpose(0, 2, 1)[:, bins_to_groups(self.horizon_edges_bins)]
+        return (rows.mean_counts[:, None] * np.exp(gain)).transpose(0, 2, 1)
 
     def names(self) -> list[str]:
         """Name the inputs."""

@@ -170,7 +170,7 @@ class LinearFit:
             Expected counts, [window, horizon bin, unit].
         """
         ((_, _, lines),) = self.lines(windows, [penalty], [rank])
-        return self.floored(lines, floor)
+        return self.floored(lines, floor)[:, bins_to_groups(self.horizon_edges_bins)]
 
     def lines(
         self, windows: Windows, penalties: Sequence[float], ranks: Sequence[int | None]
@@ -184,9 +184,8 @@ class LinearFit:
             yield penalty, rank, self.mean_counts + scale * np.stack([part for _, _, part in parts], axis=1)
 
     def floored(self, lines: np.ndarray, floor: float) -> np.ndarray:
-        """Make rates of lines, [window, horizon bin, unit]."""
-        rate = np.maximum(lines, floor * self.mean_counts)
-        return rate[:, bins_to_groups(self.horizon_edges_bins)]
+        """Make rates of lines, [window, group, unit]."""
+        return np.maximum(lines, floor * self.mean_counts)
 
 
 def fit_linear(bins: ReferenceBins, settings: Regressions) -> dict[bool, LinearFit]:

@@ -18,13 +18,12 @@ from neurohorizon.inputs.sessions import SessionPaths, Use, feature_columns, loa
 from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, cut_windows, evaluation_origins
 from neurohorizon.models.glm import STATISTICS, PooledGlm, UnitRows, fit_pooled_glms, fit_unit_glms
 from neurohorizon.models.linear import ReferenceBins, fit_linear, reference_bins
-from neurohorizon.scores import poisson_log_likelihood
 
-MOST_SESSIONS = 6
+MOST_SESSIONS = 4
 """Training sessions that choose the settings of what is fitted to a session, evenly spaced over the list."""
-MOST_WINDOWS = 150
+MOST_WINDOWS = 100
 """Windows of each that score a candidate, evenly spaced."""
-MOST_UNITS = 12
+MOST_UNITS = 8
 """Units of each that choose the settings of the regressions of single units, evenly spaced."""
 GROUPS = ("rate", "isi", "autocorrelation", "fano")
 """Groups of reference features that have the statistics of the pooled regression."""
@@ -70,9 +69,10 @@ def tune_regressions_on_files(
     used = [one for one in paths if load_inputs(one, "early", groups=(), readout=None) is not None]
     few = used[:: -(-len(used) // MOST_SESSIONS)]
     sessions = [_imitation(one, shape, minimum_rate_hz) for one in few]
+    linear = _try_linear(sessions, regressions)
     tried = {
-        "ridge_ar": _try_linear(sessions, regressions, ranks=(None,)),
-        "reduced_rank": _try_linear(sessions, regressions, ranks=regressions.rank),
+        "ridge_ar": [one for one in linear if "rank" not in one],
+        "reduced_rank": [one for one in linear if "rank" in one],
     }
     tried["history_glm"] = _try_unit_glms(sessions, regressions, None)
     tried["coupled_glm"] = _try_unit_glms(sessions, regressions, _best(tried["history_glm"])["precision"])
@@ -123,32 +123,32 @@ def _windows(inputs: SessionInputs, shape: WindowShape, most: int | None = None)
     return cut_windows(inputs.spikes, inputs.part, origins, shape)
 
 
-def _try_linear(sessions: Sequence[Imitation], regressions: Regressions, *, ranks: Sequence[int | None]) -> Tried:
-    gains = Gains()
+def _try_linear(sessions: Sequence[Imitation], regressions: Regressions) -> Tried:
+    gains = Gains(regressions.horizon_edges_bins)
     for session in sessions:
-        gains.begin(session.windows, session.scored)
+        gains.begin(session.windows, session.bins.mean_counts, session.scored)
         for own_first, fit in fit_linear(session.bins, regressions).items():
-            for penalty, rank, lines in fit.lines(session.windows, regressions.ridge, ranks):
+            for penalty, rank, lines in fit.lines(session.windows, regressions.ridge, (None, *regressions.rank)):
                 for floor in regressions.floor:
                     settings = {"own_first": own_first, "penalty": penalty, "floor": floor}
                     settings |= {} if rank is None else {"rank": rank}
-                    gains.add(settings, fit.floored(lines, floor), session.bins.mean_counts)
+                    gains.add(settings, fit.floored(lines, floor))
     return gains.tried()
 
 
 def _try_unit_glms(sessions: Sequence[Imitation], regressions: Regressions, own_precision: float | None) -> Tried:
-    gains = Gains()
+    gains = Gains(regressions.horizon_edges_bins)
     for session in sessions:
         units = np.flatnonzero(session.scored)
         units = units[:: -(-units.size // MOST_UNITS)] if units.size else units
-        gains.begin(session.windows, np.isin(np.arange(session.scored.size), units))
+        gains.begin(session.windows, session.bins.mean_counts, np.isin(np.arange(session.scored.size), units))
         for precision in regressions.precision:
             if own_precision is None:
                 settings = {"precision": precision}
             else:
                 settings = {"precision": own_precision, "mode_precision": precision}
             fit = fit_unit_glms(session.bins, regressions, units=units, **settings)
-            gains.add(settings, fit.rates(session.windows), session.bins.mean_counts)
+            gains.add(settings, fit.group_rates(session.windows))
     return gains.tried()
 
 
@@ -157,11 +157,11 @@ def _try_pooled(
 ) -> tuple[PooledGlm, Tried]:
     rows = [row for use in ("early", "late") for row in _rows(paths, use, shape)]
     fits = list(fit_pooled_glms(rows, regressions, regressions.precision))
-    gains = Gains()
+    gains = Gains(regressions.horizon_edges_bins)
     for row in _rows(paths, "validation", shape, MOST_WINDOWS):
-        gains.begin(row.windows, row.mean_counts >= minimum_rate_hz * shape.bin_us / 1e6)
+        gains.begin(row.windows, row.mean_counts, row.mean_counts >= minimum_rate_hz * shape.bin_us / 1e6)
         for precision, fit in zip(regressions.precision, fits, strict=True):
-            gains.add({"precision": precision}, fit.rates(row), row.mean_counts)
+            gains.add({"precision": precision}, fit.group_rates(row))
     tried = gains.tried()
     return fits[regressions.precision.index(_best(tried)["precision"])], tried
 
@@ -173,29 +173,40 @@ def _rows(paths: Sequence[SessionPaths], use: Use, shape: WindowShape, most: int
 
 
 class Gains:
-    """Sums of nats over the reference mean, for each candidate, over sessions."""
+    """Sums of nats over the reference mean, for each candidate, over sessions.
 
-    def __init__(self) -> None:
+    Rates are the same for all bins of a group, and so are told by the sums of its bins.
+
+    Args:
+        horizon_edges_bins: Ends of the groups of horizon bins.
+    """
+
+    def __init__(self, horizon_edges_bins: Sequence[int]) -> None:
+        self._starts = [0, *horizon_edges_bins[:-1]]
         self._nats: dict[tuple, float] = {}
         self._spikes = 0
 
-    def begin(self, windows: Windows, scored: np.ndarray) -> None:
+    def begin(self, windows: Windows, mean_counts: np.ndarray, scored: np.ndarray) -> None:
         """Go on to the next session, of which some units count."""
-        self._windows, self._scored = windows, scored
-        self._spikes += int(windows.target[..., scored].sum())
+        self._scored = scored
+        self._counts = np.add.reduceat(windows.target[..., scored], self._starts, axis=1).astype(float)
+        self._bins = np.add.reduceat(windows.target_mask.astype(float), self._starts, axis=1)[..., None]
+        self._reference = self._log_likelihood(mean_counts[scored])
+        self._spikes += int(self._counts.sum())
 
-    def add(self, settings: dict[str, float], rate: np.ndarray, mean_counts: np.ndarray) -> None:
-        """Add what a candidate gains on the session: expected counts, [window, horizon bin, unit]."""
-        target, mask = self._windows.target[..., self._scored], self._windows.target_mask[..., None]
-        model = poisson_log_likelihood(target, np.log(rate[..., self._scored]))
-        reference = poisson_log_likelihood(target, np.log(mean_counts[self._scored]))
+    def add(self, settings: dict[str, float], rate: np.ndarray) -> None:
+        """Add what a candidate gains on the session: expected counts per bin, [window, group, unit]."""
         key = tuple(settings.items())
-        self._nats[key] = self._nats.get(key, 0.0) + float(((model - reference) * mask).sum())
+        gained = self._log_likelihood(rate[..., self._scored]) - self._reference
+        self._nats[key] = self._nats.get(key, 0.0) + gained
 
     def tried(self) -> Tried:
         """List every candidate with its pooled bits per spike."""
         spikes = max(self._spikes, 1) * np.log(2)
         return [{**dict(key), "bits_per_spike": nats / spikes} for key, nats in self._nats.items()]
+
+    def _log_likelihood(self, rate: np.ndarray) -> float:
+        return float((self._counts * np.log(rate) - self._bins * rate).sum())
 
 
 def _best(tried: Tried) -> dict[str, float]:
