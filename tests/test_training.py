@@ -129,6 +129,22 @@ def test_own_history_reads_no_population(files, tmp_path):
     np.testing.assert_allclose(made.log_rate[..., 0], quiet.log_rate[..., 0], atol=1e-5)
 
 
+def test_own_history_with_readout_hears_the_others_through_the_readout_alone(files, tmp_path):
+    weights = train(tmp_path, files[:2], method="own_history_readout")
+    _, card = load_forecaster(weights)
+    assert not (card.model.population or card.model.feedback or "relational" in card.feature_groups)
+    assert not [name for name in load_file(weights) if name.startswith(("encoder", "decoder", "feedback"))]
+    made = forecast(weights, files[2], tmp_path / "f.h5")
+    # the same features and readout, and all other units silent
+    session = files[2].session
+    alone = made_files(tmp_path, type(session)(**(session.__dict__ | _only_unit(session, 0))), CONFIG)
+    paths = type(alone.paths)(alone.paths.session, files[2].paths.features, files[2].paths.readout)
+    quiet = forecast(weights, type(alone)(alone.session, paths), tmp_path / "g.h5")
+    deaf = forecast(weights, type(alone)(alone.session, type(paths)(paths.session, paths.features)), tmp_path / "h.h5")
+    assert np.abs(made.log_rate[..., 0] - quiet.log_rate[..., 0]).max() > 1e-3
+    assert np.abs(made.log_rate[..., 0] - deaf.log_rate[..., 0]).max() > 1e-3, "a readout that is trusted"
+
+
 def _only_unit(session, unit):
     kept = session.spike_unit == unit
     return {"spike_times_us": session.spike_times_us[kept], "spike_unit": session.spike_unit[kept]}
