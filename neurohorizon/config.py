@@ -443,6 +443,8 @@ class Poyo(Section):
     """What is fitted to a held-out session: the new rows of POYO's vocabularies alone, or all weights."""
     adapt_steps: Positive
     """Most steps of that fit; time blocks of the labelled seconds choose how many."""
+    adapt_windows: Positive
+    """Windows in a batch of that fit."""
     adapt_learning_rate: PositiveFloat
 
 

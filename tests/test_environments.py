@@ -19,6 +19,7 @@ OWN = {
     "allen": {"allensdk", "pynwb"},
     "model": {"lightning", "torch"},
     "vision": {"torch", "transformers"},
+    "poyo": {"pynwb", "torch", "torch_brain"},
     "report": {"papermill"},
 }
 """Environment of rules -> which of these packages it has."""

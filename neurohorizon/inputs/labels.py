@@ -5,14 +5,18 @@ spikes that are read: decoding, not forecasting. Labels stand on a grid, one spa
 counted in them, so that every decoder learns from the same ones.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from neurohorizon.config import Poyo, Timeline
 from neurohorizon.inputs.windows import WindowShape, evaluation_origins
 from neurohorizon.session import Series, SpikeReader, read_behaviour, read_identity, read_splits, read_unit_ids
-from neurohorizon.timeline import MICROSECONDS, Intervals, Splits, to_us
+from neurohorizon.timeline import MICROSECONDS, Splits, to_us
+
+MINIMUM_LABELS = 20
+"""Fewest labels that anything is fitted on, or scored on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +96,7 @@ class LabelledSession:
         spikes: Its spikes.
         splits: Parts of its valid time.
         labels: Its behaviour; None where the session does not have the series.
+        left_out: Why it cannot be decoded at all; "" where it can.
     """
 
     session_id: str
@@ -102,15 +107,16 @@ class LabelledSession:
     spikes: SpikeReader
     splits: Splits
     labels: LabelSeries | None
+    left_out: str
 
 
-def read_labelled(path: Path, *, target: str, still_s: float | None) -> LabelledSession | None:
-    """Read a session and the series that is decoded; None for a session that was left out."""
+def read_labelled(path: Path, *, target: str, still_s: float | None) -> LabelledSession:
+    """Read a session and the series that is decoded."""
     identity = read_identity(path)
-    if identity.pop("left_out"):
-        return None
     series = read_behaviour(path).get(target)
     session_id = identity.pop("session")
+    if series is None:
+        identity["left_out"] = identity["left_out"] or f"the session has no behaviour series {target}"
     return LabelledSession(
         session_id=session_id,
         **identity,
@@ -121,25 +127,38 @@ def read_labelled(path: Path, *, target: str, still_s: float | None) -> Labelled
     )
 
 
-def labelled_origins(
-    part: Intervals, labels: LabelSeries, shape: WindowShape, *, span_bins: int, stride_bins: int | None = None
-) -> np.ndarray:
-    """List the ends of the windows that lie wholly inside one interval and whose label is known.
+def decoding_shape(timeline: Timeline) -> WindowShape:
+    """Windows for decoding: a context and no horizon."""
+    return replace(WindowShape.of(timeline), horizon_bins=0)
 
-    Args:
-        part: Valid time.
-        labels: What is decoded.
-        shape: Lengths in bins; its horizon plays no part in decoding, and should be 0.
-        span_bins: Bins that a label is the mean of.
-        stride_bins: Distance between windows; None: one span, the grid of all labels.
 
-    Returns:
-        Origins, int64 microseconds, rising, [window].
+def label_span_us(poyo: Poyo, timeline: Timeline) -> int:
+    """Time that a label is the mean of, and that it counts for."""
+    return poyo.target_bins * timeline.bin_ms * 1000
+
+
+def learned_origins(session: LabelledSession, part: str, poyo: Poyo, timeline: Timeline) -> np.ndarray:
+    """Ends of the windows of a part of a session whose labels are known, one for each label, int64 [window]."""
+    return _origins(session, part, poyo, timeline, poyo.target_bins)
+
+
+def scored_origins(session: LabelledSession, part: str, poyo: Poyo, timeline: Timeline) -> np.ndarray:
+    """Ends of the windows of a part that are scored, as far apart as forecasts that are scored, int64 [window]."""
+    return _origins(session, part, poyo, timeline, timeline.evaluation_stride_bins)
+
+
+def labelled_origins(session: LabelledSession, poyo: Poyo, timeline: Timeline) -> np.ndarray:
+    """Ends of the windows of a new session whose labels may be learned from, int64 [window].
+
+    These are the last ``labelled_s`` of known labels in its reference part, those nearest to the test part.
     """
-    origins = evaluation_origins(part, shape, stride_bins or span_bins)
-    return origins[labels.at(origins, span_bins * shape.bin_us)[1]]
+    origins = learned_origins(session, "reference", poyo, timeline)
+    wanted = int(poyo.labelled_s * MICROSECONDS) // label_span_us(poyo, timeline)
+    return origins[max(len(origins) - wanted, 0) :]
 
 
-def last_labels(origin_us: np.ndarray, *, seconds: float, span_us: int) -> np.ndarray:
-    """Return the last labels of a grid, as many as so many seconds hold: those nearest to what comes after."""
-    return origin_us[max(len(origin_us) - int(seconds * MICROSECONDS) // span_us, 0) :]
+def _origins(session: LabelledSession, part: str, poyo: Poyo, timeline: Timeline, stride_bins: int) -> np.ndarray:
+    if session.labels is None:
+        return np.zeros(0, np.int64)
+    origins = evaluation_origins(getattr(session.splits, part), decoding_shape(timeline), stride_bins)
+    return origins[session.labels.at(origins, label_span_us(poyo, timeline))[1]]

@@ -11,8 +11,8 @@ new rows, or all weights, are fitted on labelled seconds of that session.
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,12 +26,21 @@ from tqdm import tqdm
 
 from neurohorizon.config import Poyo, Timeline
 from neurohorizon.files import replacing
-from neurohorizon.inputs.labels import LabelledSession, labelled_origins, last_labels
-from neurohorizon.inputs.windows import WindowShape, cut_windows
+from neurohorizon.inputs.labels import (
+    MINIMUM_LABELS,
+    LabelledSession,
+    decoding_shape,
+    label_span_us,
+    learned_origins,
+    read_labelled,
+)
+from neurohorizon.inputs.windows import cut_windows
 from neurohorizon.timeline import Intervals
 
 VOCABULARIES = ("unit_emb", "session_emb")
 """Embeddings of POYO that have a row for each unit and for each session."""
+WINDOWS_PER_PASS = 16
+"""Windows that pass the network together; a batch of a step is several passes."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ class PoyoCard:
             dim=poyo.width,
             depth=poyo.depth,
             dim_head=poyo.width // poyo.heads,
-            cross_heads=poyo.heads,
+            cross_heads=1,
             self_heads=poyo.heads,
             ffn_dropout=poyo.dropout,
             lin_dropout=poyo.dropout,
@@ -102,11 +111,6 @@ class Decoded:
     label_us: np.ndarray
     centre: np.ndarray
     spread: np.ndarray
-
-
-def decoding_shape(timeline: Timeline) -> WindowShape:
-    """Windows for decoding: a context and no horizon."""
-    return replace(WindowShape.of(timeline), horizon_bins=0)
 
 
 def to_learn(session: LabelledSession, part: Intervals, origin_us: np.ndarray, *, span_us: int) -> Decoded:
@@ -146,16 +150,19 @@ class Samples:
     def __len__(self) -> int:
         return len(self.origin_us)
 
-    def batch(self, windows: np.ndarray) -> dict[str, Tensor]:
-        """Tokenize windows by their numbers, in order of their sessions; labels are standardised by session."""
-        samples = [
+    def tokens(self, windows: np.ndarray) -> list[dict]:
+        """Tokenize windows by their numbers, rising; labels are standardised by session."""
+        return [
             sample
             for owner in np.unique(self.owner[windows])
             for sample in self._of_session(self.sessions[owner], self.origin_us[windows[self.owner[windows] == owner]])
         ]
-        batch = collate(samples)
-        # mixed kinds of times come out as float64, which rotary embeddings would carry through the network
-        return {name: value.float() if value.dtype == torch.float64 else value for name, value in batch.items()}
+
+    def batches(self, windows: np.ndarray) -> Iterator[dict[str, Tensor]]:
+        """Give windows in batches of similar numbers of tokens, so that little is padded."""
+        samples = sorted(self.tokens(windows), key=_length)
+        for first in range(0, len(samples), WINDOWS_PER_PASS):
+            yield collated(samples[first : first + WINDOWS_PER_PASS])
 
     def _of_session(self, one: Decoded, origin_us: np.ndarray) -> list[dict]:
         windows = cut_windows(one.session.spikes, one.part, origin_us, self.shape)
@@ -185,15 +192,23 @@ class Samples:
         return samples
 
 
+def collated(samples: list[dict]) -> dict[str, Tensor]:
+    """Pad tokenized windows to one size."""
+    batch = collate(samples)
+    # mixed kinds of times come out as float64, which rotary embeddings would carry through the network
+    return {name: value.float() if value.dtype == torch.float64 else value for name, value in batch.items()}
+
+
 def train_poyo(
     *,
-    sessions: Sequence[LabelledSession],
+    paths: Sequence[Path],
     poyo: Poyo,
     timeline: Timeline,
     fold: str,
     seed: int,
     code: str,
     accelerator: str,
+    threads: int,
     checkpoints: Path,
     output: Path,
 ) -> None:
@@ -202,27 +217,31 @@ def train_poyo(
     Its settings are fixed beforehand: the validation part decides nothing, and can be scored.
 
     Args:
-        sessions: Training sessions; those without a known label in their training part are passed over.
+        paths: Files of the training sessions; those without enough known labels in their training part are passed
+            over.
         poyo: Settings.
         timeline: Bins and context.
         fold: Fold whose held-out sessions are not among them.
         seed: Seed of weights and batches.
         code: Fingerprint of the code, for the card and for resuming only what the same code began.
         accelerator: ``auto``, ``cpu`` or ``gpu``.
+        threads: Threads on a CPU.
         checkpoints: Folder for resuming; removed at the end.
         output: File of the weights (safetensors); the card is written beside it as JSON.
 
     Raises:
         ValueError: No session has a label, or sessions differ in their channels.
     """
-    span_us = poyo.target_bins * timeline.bin_ms * 1000
+    torch.set_num_threads(threads)
+    span_us = label_span_us(poyo, timeline)
     learned = []
-    for one in sessions:
-        origins = _origins(one, "train", poyo, timeline)
-        if len(origins):
+    for path in paths:
+        one = read_labelled(path, target=poyo.target, still_s=poyo.still_s)
+        origins = learned_origins(one, "train", poyo, timeline)
+        if len(origins) >= MINIMUM_LABELS:
             learned.append(to_learn(one, one.splits.train, origins, span_us=span_us))
     if not learned:
-        raise ValueError(f"fold {fold}: none of {len(sessions)} training sessions has a known label to decode")
+        raise ValueError(f"fold {fold}: none of {len(paths)} training sessions has known labels of {poyo.target}")
     channels = {one.session.labels.n_channels for one in learned}
     if len(channels) > 1:
         raise ValueError(f"one network decodes one number of channels; the training sessions have {sorted(channels)}")
@@ -260,49 +279,54 @@ def train_poyo(
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
-def decode_trained(network: POYO, card: PoyoCard, session: LabelledSession) -> tuple[np.ndarray, np.ndarray]:
-    """Decode the validation part of a session that the network was trained on.
+def decode_trained(network: POYO, card: PoyoCard, session: LabelledSession, origin_us: np.ndarray) -> np.ndarray:
+    """Decode windows in the validation part of a session that the network was trained on.
+
+    Args:
+        network: The network.
+        card: Its card.
+        session: The session.
+        origin_us: Ends of the windows, int64 [window].
 
     Returns:
-        Ends of the windows, int64 [window], and what is decoded there, float32 [window, channel].
+        What is decoded, in the unit of the labels, float32 [window, channel].
     """
-    origins = _origins(session, "validation", card.poyo, card.timeline, card.timeline.evaluation_stride_bins)
     place = card.sessions.index(session.session_id)
-    windows = Decoded(
-        session=session,
-        part=session.splits.validation,
-        origin_us=origins,
-        label_us=origins[:0],
-        centre=np.array(card.centre[place]),
-        spread=np.array(card.spread[place]),
-    )
-    return origins, predict(network, windows, card)
+    centre, spread = np.array(card.centre[place]), np.array(card.spread[place])
+    return predict(network, _asked(session, session.splits.validation, origin_us, centre, spread), card)
 
 
 def decode_extended(
-    network: POYO, card: PoyoCard, session: LabelledSession, *, seed: int, words: str = "extending POYO"
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Extend a POYO to a new session, fit it on that session's labelled seconds, and decode its test part.
+    network: POYO,
+    card: PoyoCard,
+    session: LabelledSession,
+    labelled_us: np.ndarray,
+    origin_us: np.ndarray,
+    *,
+    seed: int,
+) -> tuple[np.ndarray, int]:
+    """Extend a POYO to a new session, fit it on labelled windows of its reference part, and decode its test part.
 
-    How many steps it is fitted for is chosen on the last fifth of the labelled seconds, after a fit on the others; then
-    it is fitted anew on all of them. No later label is read.
+    How many steps it is fitted for is chosen on the last fifth of the labelled windows, after a fit on the others; then
+    it is fitted anew on all of them.
 
     Args:
         network: A trained network; stays as it is.
         card: Its card.
-        session: A session that it never saw, with known labels in its reference part.
+        session: A session that it never saw.
+        labelled_us: Ends of the windows whose labels may be read, on the grid of labels, int64 [window].
+        origin_us: Ends of the windows that are decoded, int64 [window].
         seed: Seed of new rows and of batches.
-        words: What the progress bar says.
 
     Returns:
-        Ends of the windows, int64 [window]; what is decoded there, float32 [window, channel]; and the steps of the fit.
+        What is decoded, in the unit of the labels, float32 [window, channel], and the steps of the fit.
     """
     poyo, timeline = card.poyo, card.timeline
-    span_us = poyo.target_bins * timeline.bin_ms * 1000
-    labelled = labelled_seconds(session, poyo, timeline)
-    earlier, later = time_blocks(labelled, share=0.8, gap_us=timeline.context_bins * timeline.bin_ms * 1000)
-    known = to_learn(session, session.splits.reference, earlier, span_us=span_us)
-    asked = Decoded(session, session.splits.reference, later, later[:0], known.centre, known.spread)
+    span_us = label_span_us(poyo, timeline)
+    reference = session.splits.reference
+    earlier, later = time_blocks(labelled_us, share=0.8, gap_us=timeline.context_bins * timeline.bin_ms * 1000)
+    known = to_learn(session, reference, earlier, span_us=span_us)
+    asked = _asked(session, reference, later, known.centre, known.spread)
     truth = session.labels.at(later, span_us)[0]
     losses: dict[int, float] = {}
 
@@ -311,14 +335,12 @@ def decode_extended(
     def judge(step: int) -> None:
         losses[step] = float((((predict(trial, asked, card) - truth) / known.spread) ** 2).mean())
 
-    _adapt(trial, known, card, steps=poyo.adapt_steps, seed=seed, judge=judge, words=f"{words}, choosing steps")
+    _adapt(trial, known, card, steps=poyo.adapt_steps, seed=seed, judge=judge, words="choosing steps")
     steps = min(losses, key=losses.get)
     final = extended(network, card, session, seed=seed)
-    known = to_learn(session, session.splits.reference, labelled, span_us=span_us)
-    _adapt(final, known, card, steps=steps, seed=seed, judge=None, words=words)
-    origins = _origins(session, "test", poyo, timeline, timeline.evaluation_stride_bins)
-    asked = Decoded(session, session.splits.test, origins, origins[:0], known.centre, known.spread)
-    return origins, predict(final, asked, card), steps
+    known = to_learn(session, reference, labelled_us, span_us=span_us)
+    _adapt(final, known, card, steps=steps, seed=seed, judge=None, words=f"extending POYO to {session.session_id}")
+    return predict(final, _asked(session, session.splits.test, origin_us, known.centre, known.spread), card), steps
 
 
 def extended(network: POYO, card: PoyoCard, session: LabelledSession, *, seed: int) -> POYO:
@@ -330,12 +352,6 @@ def extended(network: POYO, card: PoyoCard, session: LabelledSession, *, seed: i
         copy.unit_emb.extend_vocab(list(session.unit_ids))
         copy.session_emb.extend_vocab([session.session_id])
     return copy.to(next(network.parameters()).device)
-
-
-def labelled_seconds(session: LabelledSession, poyo: Poyo, timeline: Timeline) -> np.ndarray:
-    """Ends of the windows of a new session whose labels may be learned from: the last ones of its reference part."""
-    origins = _origins(session, "reference", poyo, timeline)
-    return last_labels(origins, seconds=poyo.labelled_s, span_us=poyo.target_bins * timeline.bin_ms * 1000)
 
 
 def time_blocks(origin_us: np.ndarray, *, share: float, gap_us: int) -> tuple[np.ndarray, np.ndarray]:
@@ -355,7 +371,7 @@ def predict(network: POYO, windows: Decoded, card: PoyoCard) -> np.ndarray:
     with torch.inference_mode():
         for numbers in np.array_split(np.arange(len(samples)), max(-(-len(samples) // 128), 1)):
             if len(numbers):
-                batch = _to(samples.batch(numbers), device)
+                batch = _to(collated(samples.tokens(numbers)), device)
                 del batch["label"], batch["weight"]
                 found.append(network(**batch)[:, -1].cpu().numpy())
     network.train(was_training)
@@ -417,19 +433,25 @@ def fit(
     for one in network.parameters():
         one.requires_grad_(id(one) in fitted)
     with torch.random.fork_rng(devices=[]):
-        for step in tqdm(range(first, steps), initial=first, total=steps, desc=words, mininterval=10):
+        progress = tqdm(range(first, steps), initial=first, total=steps, desc=words, mininterval=10)
+        for step in progress:
             share = (step + 1) / warm if step < warm else 1.0
             if decay and step >= warm:
                 share = 0.1 + 0.45 * (1 + np.cos(np.pi * (step - warm) / max(steps - warm, 1)))
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate * share
+                group["lr"] = learning_rate * float(share)
             torch.manual_seed(1_000_003 * seed + step)
             windows = np.sort(np.random.default_rng((seed, step)).integers(len(samples), size=batch_windows))
-            batch = _to(samples.batch(windows), device)
-            label, weight = batch.pop("label"), batch.pop("weight")[..., None]
-            loss = ((network(**batch) - label) ** 2 * weight).sum() / (weight.sum() * label.shape[-1])
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            mean_error = 0.0
+            for batch in samples.batches(windows):
+                batch = _to(batch, device)
+                label, weight = batch.pop("label"), batch.pop("weight")[..., None]
+                error = ((network(**batch) - label) ** 2 * weight).sum()
+                error = error / (batch_windows * label.shape[1] * label.shape[2])
+                error.backward()
+                mean_error += float(error.detach())
+            progress.set_postfix(error=f"{mean_error:.3f}", refresh=False)
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             done = step + 1
@@ -483,7 +505,7 @@ def _adapt(
         Samples(network, [known], card.timeline, poyo.target_bins),
         parameters=rows if poyo.adapt == "vocabulary" else list(network.parameters()),
         steps=steps,
-        batch_windows=poyo.batch_windows,
+        batch_windows=poyo.adapt_windows,
         learning_rate=poyo.adapt_learning_rate,
         weight_decay=poyo.weight_decay,
         seed=seed,
@@ -494,19 +516,11 @@ def _adapt(
     )
 
 
-def _origins(
-    session: LabelledSession, part: str, poyo: Poyo, timeline: Timeline, stride_bins: int | None = None
-) -> np.ndarray:
-    """Ends of the windows of a part whose label is known, int64 [window]; none for a session without the series."""
-    if session.labels is None:
-        return np.zeros(0, np.int64)
-    return labelled_origins(
-        getattr(session.splits, part),
-        session.labels,
-        decoding_shape(timeline),
-        span_bins=poyo.target_bins,
-        stride_bins=stride_bins,
-    )
+def _asked(
+    session: LabelledSession, part: Intervals, origin_us: np.ndarray, centre: np.ndarray, spread: np.ndarray
+) -> Decoded:
+    """Windows that are decoded, and of which no label is learned from."""
+    return Decoded(session, part, origin_us, origin_us[:0], centre, spread)
 
 
 def _take_over(network: POYO, weights: dict[str, Tensor]) -> None:
@@ -516,6 +530,10 @@ def _take_over(network: POYO, weights: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for name, value in weights.items():
             parameters[name].copy_(value)
+
+
+def _length(sample: dict) -> int:
+    return len(sample["input_timestamps"].obj)
 
 
 def _to(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:

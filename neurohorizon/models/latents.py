@@ -1,0 +1,62 @@
+"""What a frozen forecaster makes of a context, for linear probes: latents, and forecasts of every unit."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from neurohorizon.inputs.windows import SessionInputs, WindowShape, collate, session_block
+from neurohorizon.models.forecaster import Forecaster, Tensors
+from neurohorizon.timeline import Intervals
+
+WINDOWS_PER_BATCH = 64
+
+
+@dataclass(frozen=True)
+class FrozenFeatures:
+    """What a forecaster makes of contexts.
+
+    Attributes:
+        latents: Latents after the last layer of the encoder, oldest first, float32 [window, latent, width].
+        log_rate: Natural log of expected counts in some bins of the horizon, float32 [window, bin, unit].
+    """
+
+    latents: np.ndarray
+    log_rate: np.ndarray
+
+
+def frozen_features(
+    forecaster: Forecaster,
+    session: SessionInputs,
+    part: Intervals,
+    origin_us: np.ndarray,
+    shape: WindowShape,
+    *,
+    bins: tuple[int, ...],
+) -> FrozenFeatures:
+    """Pass contexts through a forecaster that stays as it is.
+
+    Args:
+        forecaster: A trained forecaster with an encoder.
+        session: What it may know of the session: its reference features and its spikes, no behaviour.
+        part: Valid time that contexts may read.
+        origin_us: Ends of the contexts, int64 [window]; at least one.
+        shape: Lengths that the forecaster was trained with.
+        bins: Bins of the horizon whose forecasts are given.
+
+    Raises:
+        ValueError: The network has no encoder.
+    """
+    if not forecaster.population:
+        raise ValueError("this network has no encoder, so there are no latents; use one with model.population: true")
+    forecaster.eval()
+    session = replace(session, part=part)
+    latents, log_rate = [], []
+    with torch.inference_mode():
+        for first in range(0, len(origin_us), WINDOWS_PER_BATCH):
+            block = session_block(session, origin_us[first : first + WINDOWS_PER_BATCH], shape)
+            x = Tensors.of(collate([block]))
+            encoded = forecaster.encode(x)
+            latents.append(encoded.latents[0].numpy())
+            log_rate.append(forecaster.decode(encoded, x).log_rate[0][:, list(bins)].numpy())
+    return FrozenFeatures(np.concatenate(latents), np.concatenate(log_rate))

@@ -1,0 +1,202 @@
+# Decoding of behaviour at the end of the context: POYO of torch_brain, trained on the training sessions and extended to
+# each held-out one, beside linear probes from the same labelled seconds.
+POYO_TABLES = ("sessions", "summary")
+POYO = [
+    *expand(f"{RESULTS}/poyo/figures/decoding.{{format}}", format=["svg", "pdf", "png"]),
+    *[f"{RESULTS}/poyo/tables/{name}.tsv" for name in POYO_TABLES],
+    f"{RESULTS}/poyo/tables/summary.txt",
+]
+
+
+def _decoded(rows: Iterable[Row]) -> list[Row]:
+    """Sessions whose behaviour is decoded."""
+    return [one for one in rows if one.source == CONFIG.poyo.source]
+
+
+def decoded_training_files(wildcards) -> list[str]:
+    """Session files that a POYO of a fold is trained on."""
+    return _files(
+        f"{RESULTS}/sessions/{{source}}/{{session}}.h5", _decoded(training_sessions(cohort(), wildcards.fold))
+    )
+
+
+def all_decodings(wildcards) -> list[str]:
+    """Decodings of every fold with sessions to train on and to hold out, by every decoder and seed."""
+    found = []
+    for fold in folds(cohort()):
+        heldout = _decoded(heldout_sessions(cohort(), fold))
+        if not _decoded(training_sessions(cohort(), fold)) or not heldout:
+            continue
+        for seed in CONFIG.run.seeds:
+            folder = f"{RESULTS}/poyo/decodings/{fold}/seed-{seed}"
+            found.append(f"{folder}/training.h5")
+            found += [f"{folder}/{one.session}_{kind}.h5" for one in heldout for kind in ("poyo", "probes")]
+    return found
+
+
+# Checkpoints are no output, since Snakemake deletes those of a job that is killed.
+rule train_poyo:
+    input:
+        decoded_training_files,
+    output:
+        weights=f"{RESULTS}/poyo/models/{{fold}}/seed-{{seed}}/model.safetensors",
+        card=f"{RESULTS}/poyo/models/{{fold}}/seed-{{seed}}/model.json",
+    log:
+        f"{RESULTS}/logs/train_poyo/{{fold}}/seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_poyo/{{fold}}/seed-{{seed}}.tsv"
+    conda:
+        "../envs/poyo.yaml"
+    threads: CONFIG.training.threads
+    params:
+        checkpoints=f"{RESULTS}/checkpoints/{{fold}}/poyo_seed-{{seed}}",
+        poyo=section(CONFIG.poyo),
+        timeline=section(CONFIG.timeline),
+        accelerator=CONFIG.training.accelerator,
+        code=code("train_poyo.py"),
+    shell:
+        """
+        python "$SCRIPTS/train_poyo.py" --sessions {input:q} --poyo-json {params.poyo:q} \
+            --timeline-json {params.timeline:q} --fold {wildcards.fold:q} \
+            --seed {wildcards.seed} --accelerator {params.accelerator} --threads {threads} --code {params.code} \
+            --checkpoints {params.checkpoints:q} --output {output.weights:q} >{log:q} 2>&1
+        """
+
+
+rule decode_training:
+    input:
+        weights=f"{RESULTS}/poyo/models/{{fold}}/seed-{{seed}}/model.safetensors",
+        card=f"{RESULTS}/poyo/models/{{fold}}/seed-{{seed}}/model.json",
+        sessions=decoded_training_files,
+    output:
+        f"{RESULTS}/poyo/decodings/{{fold}}/seed-{{seed}}/training.h5",
+    log:
+        f"{RESULTS}/logs/decode_training/{{fold}}/seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/decode_training/{{fold}}/seed-{{seed}}.tsv"
+    conda:
+        "../envs/poyo.yaml"
+    threads: CONFIG.training.threads
+    params:
+        accelerator=CONFIG.training.accelerator,
+        code=code("decode_training.py"),
+    shell:
+        """
+        python "$SCRIPTS/decode_training.py" --weights {input.weights:q} --sessions {input.sessions:q} --fold {wildcards.fold:q} \
+            --seed {wildcards.seed} --accelerator {params.accelerator} --threads {threads} --code {params.code} \
+            --output {output:q} >{log:q} 2>&1
+        """
+
+
+rule extend_poyo:
+    input:
+        weights=f"{RESULTS}/poyo/models/{{fold}}/seed-{{seed}}/model.safetensors",
+        card=f"{RESULTS}/poyo/models/{{fold}}/seed-{{seed}}/model.json",
+        session=session_file,
+    output:
+        f"{RESULTS}/poyo/decodings/{{fold}}/seed-{{seed}}/{{session}}_poyo.h5",
+    log:
+        f"{RESULTS}/logs/extend_poyo/{{fold}}/seed-{{seed}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/extend_poyo/{{fold}}/seed-{{seed}}/{{session}}.tsv"
+    conda:
+        "../envs/poyo.yaml"
+    threads: CONFIG.training.threads
+    params:
+        accelerator=CONFIG.training.accelerator,
+        code=code("extend_poyo.py"),
+    shell:
+        """
+        python "$SCRIPTS/extend_poyo.py" --weights {input.weights:q} --session {input.session:q} --fold {wildcards.fold:q} \
+            --seed {wildcards.seed} --accelerator {params.accelerator} --threads {threads} --code {params.code} \
+            --output {output:q} >{log:q} 2>&1
+        """
+
+
+rule probe_session:
+    input:
+        weights=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",
+        card=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.json",
+        session=session_file,
+        features=feature_file,
+        readout=readout_file,
+    output:
+        f"{RESULTS}/poyo/decodings/{{fold}}/seed-{{seed}}/{{session}}_probes.h5",
+    log:
+        f"{RESULTS}/logs/probe_session/{{fold}}/seed-{{seed}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/probe_session/{{fold}}/seed-{{seed}}/{{session}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    params:
+        poyo=section(CONFIG.poyo),
+        timeline=section(CONFIG.timeline),
+        code=code("probe_session.py"),
+    shell:
+        """
+        python "$SCRIPTS/probe_session.py" --weights {input.weights:q} --session {input.session:q} --features {input.features:q} \
+            --readout {input.readout:q} --poyo-json {params.poyo:q} --timeline-json {params.timeline:q} \
+            --fold {wildcards.fold:q} --seed {wildcards.seed} --code {params.code} --output {output:q} >{log:q} 2>&1
+        """
+
+
+rule make_decoding_tables:
+    input:
+        all_decodings,
+    output:
+        [f"{RESULTS}/poyo/tables/{name}.parquet" for name in POYO_TABLES],
+        f"{RESULTS}/poyo/tables/summary.txt",
+        [
+            report(
+                f"{RESULTS}/poyo/tables/{name}.tsv",
+                caption=f"../report/poyo_table_{name}.rst",
+                category="Decoding",
+                subcategory="Tables",
+                labels={"table": name},
+            )
+            for name in POYO_TABLES
+        ],
+    log:
+        f"{RESULTS}/logs/make_decoding_tables.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_decoding_tables.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        folder=output_folder,
+        draws=CONFIG.evaluation.bootstrap_draws,
+        interval=CONFIG.evaluation.interval,
+        seed=CONFIG.run.seed,
+        code=code("make_decoding_tables.py"),
+    shell:
+        """
+        python "$SCRIPTS/make_decoding_tables.py" --decodings {input:q} --draws {params.draws} \
+            --interval {params.interval} --seed {params.seed} --output-folder {params.folder:q} >{log:q} 2>&1
+        """
+
+
+rule draw_decoding:
+    input:
+        [f"{RESULTS}/poyo/tables/{name}.parquet" for name in POYO_TABLES],
+    output:
+        report(
+            f"{RESULTS}/poyo/figures/decoding.svg",
+            caption="../report/poyo_figure.rst",
+            category="Decoding",
+            subcategory="Figures",
+            labels={"figure": "decoding"},
+        ),
+        f"{RESULTS}/poyo/figures/decoding.pdf",
+        f"{RESULTS}/poyo/figures/decoding.png",
+    log:
+        f"{RESULTS}/logs/draw_decoding.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/draw_decoding.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=code("draw_decoding.py"),
+    shell:
+        """
+        python "$SCRIPTS/draw_decoding.py" --tables {input:q} --output {output:q} >{log:q} 2>&1
+        """
