@@ -631,7 +631,7 @@ def test_figures_stand_one_session_thirty_and_missing_methods(tmp_path, sessions
     (axes,) = figure.axes
     shown = [method for method in methods if method != "reference_mean"]
     assert len(axes.get_yticklabels()) == len(shown)
-    assert "bits/spike over reference-window" in axes.get_xlabel()
+    assert "bits/spike over\nreference-window" in axes.get_xlabel()
     lines = figures.draw_horizon(horizon).axes[0].get_legend_handles_labels()[1]
     assert len(lines) == len(shown)
 
@@ -670,6 +670,8 @@ def test_of_many_methods_few_are_drawn_by_horizon_and_all_by_session(every):
     assert {"coupled GLM (F)", "mean identity (control)", *lines} <= set(labels)
     figure = figures.draw_paired(sessions, summary)
     figure.draw_without_rendering()
+    assert figure.bbox.x0 <= figure.get_tightbbox().x0 * figure.dpi, "cut off on the left"
+    assert figure.get_tightbbox().x1 * figure.dpi <= figure.bbox.x1, "cut off on the right"
     boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
     assert all(above.y0 > below.y1 - 1 for above, below in itertools.pairwise(boxes)), "labels overlap"
 

@@ -67,7 +67,7 @@ def draw_horizon(horizon: pd.DataFrame) -> Figure:
         horizon: Table ``horizon``.
     """
     with house_style():
-        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 3.1), layout="constrained")
+        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 3.4), layout="constrained")
         _horizon_panel(figure.add_subplot(), horizon)
     return figure
 
@@ -182,7 +182,7 @@ def _paired_panel(axes: Axes, sessions: pd.DataFrame, summary: pd.DataFrame) -> 
         text = f"not drawn: {counted(unbounded, 'score')} of minus infinity"
         axes.annotate(text, (0.98, 0.02), xycoords="axes fraction", ha="right", fontsize=6, color=VERMILLION)
     _leave_room(axes, points, along="x")
-    axes.set_xlabel(_score_label(PRIMARY_NULL).replace("\n", " "))
+    axes.set_xlabel(_score_label(PRIMARY_NULL))
     if len(means):
         bounds = bool(means["lower"].notna().any())
         text = _counts_label(means["sessions"].max(), means["animals"].max(), means["interval"].iloc[0], bounds=bounds)
