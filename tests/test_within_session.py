@@ -169,6 +169,14 @@ def test_no_stage_of_the_fit_is_worse_than_the_one_before_where_it_was_stopped(f
     assert scores[-1] > scores[0]
 
 
+def test_a_fit_that_only_hurts_is_not_kept(weights, odd, tmp_path):
+    wild = {"steps": 20, "learning_rate": 30.0, "weights_learning_rate": 3.0, "validate_every_steps": 10}
+    assert len(set(fitted(weights, odd.session, **wild).scores.values())) == 1
+    untouched = forecast_fitted(weights, odd.paths, tmp_path / "f.h5", **wild)
+    plain = forecast_plain(weights, odd.paths, tmp_path / "z.h5")
+    np.testing.assert_array_equal(untouched.log_rate, plain.log_rate)
+
+
 def test_nothing_of_the_test_part_is_read(weights, odd, fit):
     times_us, unit = made_spikes(n_units=UNITS, duration_s=80, seed=99)
     after_us = odd.session.splits.reference.stop_us[-1]
