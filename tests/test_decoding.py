@@ -584,3 +584,26 @@ def test_the_figure_shows_every_decoder_and_is_the_same_each_time():
     ]
     assert "2 sessions, 2 animals" in left.get_title(loc="right")
     assert render_png(figure) == render_png(draw_decoding(sessions=sessions, summary=summary))
+
+
+def test_a_unit_that_was_silent_until_the_test_part_says_nothing(tmp_path, files, config, forecaster):
+    session = files[NEW].session
+    begins = session.splits.test.start_us[0]
+    decoded = []
+    for name, spoken in (("silent", True), ("gone", False)):
+        kept = (session.spike_unit != 5) | (spoken & (session.spike_times_us >= begins))
+        changed = replace(session, spike_times_us=session.spike_times_us[kept], spike_unit=session.spike_unit[kept])
+        made = made_files(tmp_path / name, changed, config)
+        decoded.append(probe(forecaster, made.paths, config, tmp_path / f"{name}.h5"))
+    for method, one in decoded[0].items():
+        np.testing.assert_allclose(one.predicted, decoded[1][method].predicted, atol=1e-4)
+
+
+def test_a_probe_does_not_extrapolate_far_beyond_the_labelled_seconds():
+    rng = np.random.default_rng(0)
+    known = rng.normal(size=(100, 2))
+    label = known[:, :1] + rng.normal(0, 0.1, size=(100, 1))
+    far = known.mean(axis=0) + known.std(axis=0) * np.array([[5.0, 0.0], [5000.0, 0.0]])
+    predicted, _ = ridge_probe(known, label, far, np.arange(100) * SPAN_US, penalties=(0.01,), gap_us=SPAN_US)
+    assert predicted[0] == pytest.approx(predicted[1], rel=1e-5)
+    assert predicted[0] > 3

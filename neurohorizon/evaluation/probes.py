@@ -24,6 +24,8 @@ from neurohorizon.timeline import Intervals
 
 BLOCKS = 5
 """Blocks of time among which a penalty is chosen."""
+LARGEST = 5.0
+"""Standardised inputs are cut here: what never came in the labelled seconds is not extrapolated from."""
 
 
 def probe_session(
@@ -72,7 +74,7 @@ def probe_session(
     label = session.labels.at(learned, span_us)[0]
     observed = session.labels.at(scored, span_us)[0]
     parts = ((session.splits.reference, learned), (session.splits.test, scored))
-    latents, forecasts = _frozen(weights, paths, parts, session.session_id, timeline)
+    latents, forecasts = _frozen(weights, paths, parts, session, timeline)
     counts = [binned_counts(session, part, origins, poyo, timeline) for part, origins in parts]
     found = []
     for decoding, (known, asked) in zip(decodings, (latents, forecasts, counts), strict=True):
@@ -128,7 +130,8 @@ def ridge_probe(
 def _ridge(known: np.ndarray, label: np.ndarray, asked: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
     """Predict with each penalty, on inputs standardised by what is fitted on, [penalty, asked window, channel]."""
     mean, deviation = known.mean(axis=0), known.std(axis=0)
-    known, asked = ((values - mean) / np.where(deviation > 1e-6, deviation, 1.0) for values in (known, asked))
+    scale = np.where(deviation > 1e-6, deviation, 1.0)
+    known, asked = (np.clip((values - mean) / scale, -LARGEST, LARGEST) for values in (known, asked))
     channels = label.shape[1]
     # a penalty for each column: one Gram matrix serves all candidates
     ridge = Ridge(alpha=np.repeat(np.asarray(penalties) * len(known), channels), solver="cholesky")
@@ -150,17 +153,25 @@ def _frozen(
     weights: Path,
     paths: SessionPaths,
     parts: Sequence[tuple[Intervals, np.ndarray]],
-    session_id: str,
+    session: LabelledSession,
     timeline: Timeline,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Latents of the last quarter of the context, and forecasts at the first bin of each group of the readout."""
+    """Latents of the last quarter of the context, and forecasts at the first bin of each group of the readout.
+
+    Units that are silent in the whole reference part are not heard: no label says what their first spike means.
+    """
     forecaster, card = load_forecaster(weights)
-    if session_id in card.sessions:
-        raise ValueError(f"{weights} was trained on {session_id}: its latents would not be zero-shot")
+    if session.session_id in card.sessions:
+        raise ValueError(f"{weights} was trained on {session.session_id}: its latents would not be zero-shot")
     inputs = load_inputs(paths, "test", groups=card.feature_groups, readout=card.model.readout)
     shape = WindowShape.of(timeline, card.model)
     bins = (0, *card.model.readout.horizon_edges_bins[:-1])
-    features = [frozen_features(forecaster, inputs, part, origins, shape, bins=bins) for part, origins in parts]
+    heard = np.zeros(session.spikes.n_units, bool)
+    for start_us, stop_us in session.splits.reference:
+        heard[session.spikes.between(start_us, stop_us)[1]] = True
+    features = [
+        frozen_features(forecaster, inputs, part, origins, shape, bins=bins, heard=heard) for part, origins in parts
+    ]
     last = -(-card.model.latents_per_window // 4)
     return (
         [one.latents[:, -last:].reshape(len(one.latents), -1) for one in features],

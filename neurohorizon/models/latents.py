@@ -18,7 +18,7 @@ class FrozenFeatures:
 
     Attributes:
         latents: Latents after the last layer of the encoder, oldest first, float32 [window, latent, width].
-        log_rate: Natural log of expected counts in some bins of the horizon, float32 [window, bin, unit].
+        log_rate: Natural log of expected counts in some bins of the horizon, float32 [window, bin, heard unit].
     """
 
     latents: np.ndarray
@@ -33,6 +33,7 @@ def frozen_features(
     shape: WindowShape,
     *,
     bins: tuple[int, ...],
+    heard: np.ndarray | None = None,
 ) -> FrozenFeatures:
     """Pass contexts through a forecaster that stays as it is.
 
@@ -43,6 +44,7 @@ def frozen_features(
         origin_us: Ends of the contexts, int64 [window]; at least one.
         shape: Lengths that the forecaster was trained with.
         bins: Bins of the horizon whose forecasts are given.
+        heard: Whether a unit is heard and forecast, [unit]; None: all are.
 
     Raises:
         ValueError: The network has no encoder.
@@ -51,10 +53,13 @@ def frozen_features(
         raise ValueError("this network has no encoder, so there are no latents; use one with model.population: true")
     forecaster.eval()
     session = replace(session, part=part)
+    heard = np.ones(session.spikes.n_units, bool) if heard is None else heard
+    head = np.flatnonzero(heard)
     latents, log_rate = [], []
     with torch.inference_mode():
         for first in range(0, len(origin_us), WINDOWS_PER_BATCH):
-            block = session_block(session, origin_us[first : first + WINDOWS_PER_BATCH], shape)
+            origins = origin_us[first : first + WINDOWS_PER_BATCH]
+            block = session_block(session, origins, shape, heard=heard, head=head)
             x = Tensors.of(collate([block]))
             encoded = forecaster.encode(x)
             latents.append(encoded.latents[0].numpy())
