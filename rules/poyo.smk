@@ -1,6 +1,8 @@
 # Decoding of behaviour at the end of the context: POYO of torch_brain, trained on the training sessions and extended to
 # each held-out one, beside linear probes from the same labelled seconds.
 POYO_TABLES = ("sessions", "summary")
+# every decoder has the spikes that the encoder hears; a longer context is for a unit's own history
+DECODED_TIMELINE = CONFIG.timeline.model_copy(update={"context_bins": CONFIG.model.heard_bins})
 POYO = [
     *expand(f"{RESULTS}/poyo/figures/decoding.{{format}}", format=["svg", "pdf", "png"]),
     *[f"{RESULTS}/poyo/tables/{name}.tsv" for name in POYO_TABLES],
@@ -51,7 +53,7 @@ rule train_poyo:
     params:
         checkpoints=f"{RESULTS}/checkpoints/{{fold}}/poyo_seed-{{seed}}",
         poyo=section(CONFIG.poyo),
-        timeline=section(CONFIG.timeline),
+        timeline=section(DECODED_TIMELINE),
         accelerator=CONFIG.training.accelerator,
         code=code("train_poyo.py"),
     shell:
@@ -130,7 +132,7 @@ rule probe_session:
         "../envs/model.yaml"
     params:
         poyo=section(CONFIG.poyo),
-        timeline=section(CONFIG.timeline),
+        timeline=section(DECODED_TIMELINE),
         code=code("probe_session.py"),
     shell:
         """

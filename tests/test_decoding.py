@@ -607,3 +607,14 @@ def test_a_probe_does_not_extrapolate_far_beyond_the_labelled_seconds():
     predicted, _ = ridge_probe(known, label, far, np.arange(100) * SPAN_US, penalties=(0.01,), gap_us=SPAN_US)
     assert predicted[0] == pytest.approx(predicted[1], rel=1e-5)
     assert predicted[0] > 3
+
+
+def test_a_forecaster_may_reach_further_back_than_what_is_decoded_from(tmp_path, files, config, forecaster):
+    short = config.model_copy(update={"timeline": config.timeline.model_copy(update={"context_bins": 5})})
+    found = probe(forecaster, files[NEW].paths, short, tmp_path / "short.h5")
+    whole = probe(forecaster, files[NEW].paths, config, tmp_path / "whole.h5")
+    first = files[NEW].session.splits.test.start_us[0]
+    for method, one in found.items():
+        assert one.origin_us[0] == first + 5 * 20_000
+        assert whole[method].origin_us[0] == first + 10 * 20_000
+        assert np.isfinite(one.predicted).all()

@@ -48,7 +48,7 @@ def probe_session(
         weights: Weights of the zero-shot forecaster.
         paths: Files of the session.
         poyo: What is decoded, and the candidate penalties.
-        timeline: Bins and windows.
+        timeline: Bins, and the context that is decoded from; forecasts may have a longer one for a unit's own history.
         fold: Fold in which the session is held out.
         seed: Seed of the forecaster.
         code: Fingerprint of the code, for the file.
@@ -74,7 +74,7 @@ def probe_session(
     label = session.labels.at(learned, span_us)[0]
     observed = session.labels.at(scored, span_us)[0]
     parts = ((session.splits.reference, learned), (session.splits.test, scored))
-    latents, forecasts = _frozen(weights, paths, parts, session, timeline)
+    latents, forecasts = _frozen(weights, paths, parts, session)
     counts = [binned_counts(session, part, origins, poyo, timeline) for part, origins in parts]
     found = []
     for decoding, (known, asked) in zip(decodings, (latents, forecasts, counts), strict=True):
@@ -154,7 +154,6 @@ def _frozen(
     paths: SessionPaths,
     parts: Sequence[tuple[Intervals, np.ndarray]],
     session: LabelledSession,
-    timeline: Timeline,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Latents of the last quarter of the context, and forecasts at the first bin of each group of the readout.
 
@@ -164,6 +163,12 @@ def _frozen(
     if session.session_id in card.sessions:
         raise ValueError(f"{weights} was trained on {session.session_id}: its latents would not be zero-shot")
     inputs = load_inputs(paths, "test", groups=card.feature_groups, readout=card.model.readout)
+    timeline = Timeline(
+        bin_ms=card.bin_ms,
+        context_bins=card.context_bins,
+        horizon_bins=card.horizon_bins,
+        evaluation_stride_bins=1,
+    )
     shape = WindowShape.of(timeline, card.model)
     bins = (0, *card.model.readout.horizon_edges_bins[:-1])
     heard = np.zeros(session.spikes.n_units, bool)
