@@ -14,45 +14,43 @@ EXAMPLE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True)
 class PathsExample:
-    """Sample paths of one window of a session.
+    """Population spikes in blocks of bins in one window of a session, and on sample paths of it.
+
+    The series are the spikes of all judged units in a block, and those from the origin to the end of the block.
 
     Attributes:
         session: Session id.
         subject: Animal.
-        bin_ms: Width of a bin.
+        block_ms: Length of a block.
         origin_s: Time of the forecast origin in the session.
         methods: Their names, str [method].
-        series: ``population``, then units by their index in the session, str [series].
         units: Units that the population is made of.
-        context: Observed spikes before the origin, [context bin, series].
-        observed: Spikes that came, [horizon bin, series].
-        reference: Spikes per bin expected from the reference window, [series].
-        quantiles: Quantiles over paths at :data:`EXAMPLE_LEVELS`, [method, level, horizon bin, series].
-        paths: A few of the paths, [method, path, horizon bin, series].
+        reference: Spikes of the population in a block, as expected from the reference window.
+        context: Observed spikes before the origin, [context block].
+        observed: Spikes that came, [block, series].
+        quantiles: Quantiles over paths at :data:`EXAMPLE_LEVELS`, [method, level, block, series].
+        paths: A few of the paths, [method, path, block, series].
     """
 
     session: str
     subject: str
-    bin_ms: float
+    block_ms: float
     origin_s: float
     methods: np.ndarray
-    series: np.ndarray
     units: int
+    reference: float
     context: np.ndarray
     observed: np.ndarray
-    reference: np.ndarray
     quantiles: np.ndarray
     paths: np.ndarray
 
 
 _AXES = {
     "methods": ("method", "name"),
-    "series": ("series", "name"),
-    "context": ("context_bin, series", "spikes per bin"),
-    "observed": ("horizon_bin, series", "spikes per bin"),
-    "reference": ("series", "spikes per bin"),
-    "quantiles": ("method, level, horizon_bin, series", "spikes per bin"),
-    "paths": ("method, path, horizon_bin, series", "spikes per bin"),
+    "context": ("context_block", "spikes"),
+    "observed": ("block, series", "spikes"),
+    "quantiles": ("method, level, block, series", "spikes"),
+    "paths": ("method, path, block, series", "spikes"),
 }
 
 
@@ -75,6 +73,6 @@ def read_paths_example(path: str | Path) -> PathsExample | None:
     with h5py.File(path, "r") as file:
         if not len(file):
             return None
-        values = {name: file[name].asstr()[:].astype(str) for name in ("methods", "series")}
+        values = {name: file[name].asstr()[:].astype(str) for name in ("methods",)}
         values |= {name: file[name][:] for name in _AXES if name not in values}
         return PathsExample(**values, **dict(file.attrs))

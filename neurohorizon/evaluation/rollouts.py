@@ -1,8 +1,8 @@
 """Sample paths of one held-out session: how well each decoding forecasts, and whether its spread is right.
 
 Judged are the units that are scored, in four targets: the counts of a ``unit`` in a bin, of all units together in a bin
-(``population``), and both over the whole horizon (``unit_total``, ``population_total``). A method is judged by its law
-where its sums have one (Poisson counts that are drawn apart), else by as many paths as the decodings draw:
+(``population``), and both over the whole horizon (``unit_total``, ``population_total``). Every method is judged by as
+many paths; where a target has a law (such as sums of Poisson counts that are drawn apart) by that too:
 
 * ``reference_mean``: Poisson, the mean of the reference window in every bin.
 * ``gamma_poisson``: negative binomial in a bin; its sums by paths on which the filter goes on from its own draws.
@@ -17,7 +17,7 @@ the block's first window. The randomised PIT of a target uses the same draws for
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,6 @@ from neurohorizon.scores import Sums, sum_scores
 
 EXAMPLE_PATHS = 256
 """Paths of the one window of each session that is kept to be shown."""
-EXAMPLE_UNITS = 2
 _PATHS_SHOWN = 4
 
 _COUNTS_PER_BLOCK = 2**22  # counts of all paths of a block of windows: what memory is bounded by
@@ -71,7 +70,7 @@ SCHEMA = pa.schema(
         pa.field("first_bin", pa.int32()),
         pa.field("last_bin", pa.int32()),  # not included
         pa.field("bin_us", pa.int64()),
-        pa.field("paths", pa.int64()),  # 0 where the law itself was judged
+        pa.field("paths", pa.int64()),  # 0 where the law itself is judged
         pa.field("units", pa.int64()),
         pa.field("unscored_units", pa.int64()),
         pa.field("windows", pa.int64()),
@@ -298,15 +297,14 @@ class Sampler:
         window = choose_window(
             observed=windows.target, target_mask=windows.target_mask, context_valid=windows.context_mask.all(axis=1)
         )
-        many = Sampler(
-            **{**vars(self), "rollout": self.rollout.model_copy(update={"paths": EXAMPLE_PATHS})},
-        )
+        many = replace(self, rollout=self.rollout.model_copy(update={"paths": EXAMPLE_PATHS}))
         block = cut_windows(self.inputs.spikes, self.inputs.part, windows.origin_us[window : window + 1], self.shape)
-        shown = np.flatnonzero(self.scored)[np.argsort(-self.inputs.log_rate[self.scored], kind="stable")]
-        series = [np.flatnonzero(self.scored), *shown[:EXAMPLE_UNITS, None]]
 
-        def of_series(counts: np.ndarray) -> np.ndarray:
-            return np.stack([counts[..., units].sum(-1) for units in series], axis=-1)
+        def by_block(counts: np.ndarray) -> np.ndarray:
+            """Population spikes in blocks of bins, what is left over at the start dropped, [..., block]."""
+            population, length = counts[..., self.scored].sum(-1, dtype=np.float64), self.rollout.block_bins
+            kept = population[..., population.shape[-1] % length :]
+            return kept.reshape(*kept.shape[:-1], -1, length).sum(-1)
 
         methods, quantiles, drawn = [], [], []
         for one in many.outlooks(block):
@@ -314,22 +312,21 @@ class Sampler:
             if paths is None:
                 rng = np.random.default_rng(self.words(one.method, block))
                 mean = np.exp(one.log_rate.astype(float))[:, None]
-                paths = rng.poisson(np.broadcast_to(mean, (1, EXAMPLE_PATHS, *mean.shape[2:])))
-            of_window = of_series(paths[0].astype(np.int64))
+                paths = rng.poisson(mean, (1, EXAMPLE_PATHS, *mean.shape[2:]))
+            of_window = _with_running_total(by_block(paths[0]))
             methods.append(one.method)
             quantiles.append(np.quantile(of_window, EXAMPLE_LEVELS, axis=0))
             drawn.append(of_window[:_PATHS_SHOWN])
         return PathsExample(
             session=forecast.session,
             subject=forecast.subject,
-            bin_ms=forecast.bin_us / 1000,
+            block_ms=forecast.bin_us / 1000 * self.rollout.block_bins,
             origin_s=int(block.origin_us[0]) / 1e6,
             methods=np.array(methods),
-            series=np.array([POPULATION, *(f"{UNIT} {unit}" for unit in shown[:EXAMPLE_UNITS])]),
             units=int(self.scored.sum()),
-            context=of_series(block.context[0]),
-            observed=of_series(block.target[0]),
-            reference=of_series(np.exp(self.inputs.log_rate.astype(float))),
+            reference=float(np.exp(self.inputs.log_rate[self.scored].astype(float)).sum() * self.rollout.block_bins),
+            context=by_block(block.context[0]),
+            observed=_with_running_total(by_block(block.target[0])),
             quantiles=np.stack(quantiles),
             paths=np.stack(drawn),
         )
@@ -340,26 +337,25 @@ class Judge:
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
-        self._sums: dict[tuple[str, str], CalibrationSums] = {}
+        self._sums: dict[tuple[str, str, int], CalibrationSums] = {}
         self._scores: dict[str, Sums] = {}
-        self._paths: dict[tuple[str, str], int] = {}
 
     def add(self, one: Outlooks, block: Windows) -> None:
         """Judge what a method says of a block of windows."""
-        scored = self._sampler.scored
+        scored, n_paths = self._sampler.scored, self._sampler.rollout.paths
         for target in TARGETS:
             counts, mask = summed(block.target[..., scored], target), summed_mask(block.target_mask, target)
-            # the same draws for every method, so that they differ by what they say alone
-            rng = np.random.default_rng(self._sampler.words(target, block))
+            # the PIT's draws are the same for every method, so that methods differ by what they say alone
+            words = self._sampler.words(target, block)
             if target in one.laws:
-                judged = judge_law(one.laws[target], counts, rng)
+                law = one.laws[target]
+                judged = judge_law(law, counts, np.random.default_rng(words))
+                self._add((one.method, target, 0), sum_judged(judged, counts, mask))
+                drawn = law.draw(n_paths, np.random.default_rng(self._sampler.words(f"{one.method} {target}", block)))
             else:
-                of_target = summed(one.paths[..., scored], target)
-                judged = judge_paths(np.ascontiguousarray(np.moveaxis(of_target, 1, -1)), counts, rng)
-            key = one.method, target
-            sums = sum_judged(judged, counts, mask)
-            self._sums[key] = self._sums[key] + sums if key in self._sums else sums
-            self._paths[key] = 0 if target in one.laws else one.paths.shape[1]
+                drawn = np.moveaxis(summed(one.paths[..., scored], target), 1, -1)
+            judged = judge_paths(np.ascontiguousarray(drawn), counts, np.random.default_rng(words))
+            self._add((one.method, target, n_paths), sum_judged(judged, counts, mask))
         scores = sum_scores(
             counts=block.target[..., scored],
             log_rate=one.log_rate[..., scored],
@@ -368,12 +364,15 @@ class Judge:
         )
         self._scores[one.method] = self._scores[one.method] + scores if one.method in self._scores else scores
 
+    def _add(self, key: tuple[str, str, int], sums: CalibrationSums) -> None:
+        self._sums[key] = self._sums[key] + sums if key in self._sums else sums
+
     def table(self, forecast: Forecast) -> pa.Table:
-        """Return all sums, one row for each method, target and part of the horizon."""
+        """Return all sums, one row for each method, target and part of the horizon, of its law and of paths."""
         scored, rows = self._sampler.scored, []
         horizon_bins = self._sampler.shape.horizon_bins
         identity = {name: getattr(forecast, name) for name in ("fold", "session", "subject", "lab", "source", "code")}
-        for (method, target), sums in self._sums.items():
+        for (method, target, paths), sums in self._sums.items():
             members = int(scored.sum()) if target in (UNIT, UNIT_TOTAL) else 1
             of_network = method.startswith(self._sampler.method)
             of_method = {
@@ -383,7 +382,7 @@ class Judge:
                 "seed": self._sampler.seed if of_network else None,
                 "target": target,
                 "bin_us": self._sampler.shape.bin_us,
-                "paths": self._paths[method, target],
+                "paths": paths,
                 "units": int(scored.sum()),
                 "unscored_units": int((~scored).sum()),
             }
@@ -411,6 +410,10 @@ class Judge:
                     }
                 )
         return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _with_running_total(blocks: np.ndarray) -> np.ndarray:
+    return np.stack([blocks, blocks.cumsum(-1)], axis=-1)
 
 
 def summed(counts: np.ndarray, target: str) -> np.ndarray:
