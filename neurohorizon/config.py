@@ -212,7 +212,8 @@ class Model(Section):
     """Bins before the origin whose spikes the encoder hears; a unit's own history may reach further back."""
     head_width: Positive
     history_edges_bins: tuple[Positive, ...]
-    """Ends, in bins before the origin, of the spans whose counts are a unit's own recent history."""
+    """Ends, in bins before the origin, of the spans whose counts are a unit's own recent history. Those above
+    ``timeline.context_bins``, which must be among them, reach over pauses to what was recorded before."""
     population: bool
     """Whether the Perceiver encoder and decoder take part; off leaves the own-history network."""
     likelihood: Literal["poisson", "negative_binomial"]
@@ -480,12 +481,17 @@ class Config(Section):
                 f"model.width {self.model.width} must be a multiple of twice model.heads {self.model.heads}"
             )
         for name, edges, last in (
-            ("model.history_edges_bins", self.model.history_edges_bins, self.timeline.context_bins),
             ("model.readout.horizon_edges_bins", self.model.readout.horizon_edges_bins, self.timeline.horizon_bins),
             *self._edges_of_regressions(),
         ):
             if list(edges) != sorted(set(edges)) or edges[-1] != last:
                 raise ValueError(f"{name} must rise to {last}, found {list(edges)}")
+        history, context_bins = self.model.history_edges_bins, self.timeline.context_bins
+        if list(history) != sorted(set(history)) or context_bins not in history:
+            raise ValueError(
+                f"model.history_edges_bins must rise to timeline.context_bins {context_bins}, or through it, "
+                f"found {list(history)}"
+            )
         if self.model.heard_bins > self.timeline.context_bins:
             raise ValueError(
                 f"model.heard_bins is {self.model.heard_bins}, more than timeline.context_bins "

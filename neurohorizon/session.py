@@ -8,13 +8,14 @@ random costs a page or two and any number of processes share one mapping.
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from neurohorizon.files import replacing
-from neurohorizon.timeline import Intervals, Splits, to_s, to_us
+from neurohorizon.timeline import MICROSECONDS, Intervals, Splits, to_s, to_us
 
 SCHEMA_VERSION = 1
 """Raised when a file written before can no longer be read."""
@@ -318,7 +319,34 @@ def read_unit_ids(path: str | Path) -> np.ndarray:
         return _column(_read_column(file["units/id"]))
 
 
-class SpikeReader:
+class CountedSpikes:
+    """Spikes that also know how many of each unit came before every second, for sums over long spans."""
+
+    times_s: np.ndarray
+    unit: np.ndarray
+    n_units: int
+
+    @cached_property
+    def seconds(self) -> tuple[int, np.ndarray]:
+        """First second on the clock of the spikes; and spikes of each unit before it and every later one.
+
+        The second array is int32, [second, unit]; its first row is zero, and its last holds all spikes. It is made
+        when it is first asked for.
+        """
+        times_us = to_us(np.asarray(self.times_s))
+        if not times_us.size:
+            return 0, np.zeros((1, self.n_units), np.int32)
+        second = times_us // MICROSECONDS
+        first = int(second[0])
+        n_seconds = int(second[-1]) - first + 1
+        cell = (second - first) * self.n_units + np.asarray(self.unit)
+        counts = np.bincount(cell, minlength=n_seconds * self.n_units).reshape(n_seconds, self.n_units)
+        before = np.zeros((n_seconds + 1, self.n_units), np.int32)
+        counts.cumsum(axis=0, out=before[1:])
+        return first, before
+
+
+class SpikeReader(CountedSpikes):
     """A session's spikes as read-only views on the file: a slice touches only its own pages.
 
     Keeps no open HDF5 handle, and travels between processes as its path.

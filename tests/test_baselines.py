@@ -44,6 +44,9 @@ def windows_of(context, mask=None, n_bins=4):
         spike_window=np.zeros(0, int),
         spike_unit=np.zeros(0, int),
         spike_age_bins=np.zeros(0, np.float32),
+        history_edges_bins=(context.shape[1],),
+        history=context.sum(1)[..., None].astype(np.float32),
+        history_bins=np.full((len(context), 1), context.shape[1], np.float32),
     )
 
 

@@ -9,9 +9,10 @@ from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.timeline import to_s
 
-CONFIG = small_config(model={"heard_bins": 6})  # a unit's own history reaches further back than what is heard
+# a unit's own history reaches further back than what is heard, and than the context
+CONFIG = small_config(model={"heard_bins": 6, "history_edges_bins": [1, 3, 10, 14, 25]})
 SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)
-BINS = 3 * SHAPE.context_bins
+BINS = 4 * SHAPE.context_bins
 
 
 @pytest.fixture(scope="module")

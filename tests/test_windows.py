@@ -15,6 +15,7 @@ from neurohorizon.inputs.windows import (
     cut_windows,
     evaluation_origins,
     history_sums,
+    past_sums,
     sample_origins,
     session_block,
 )
@@ -49,6 +50,34 @@ def naive_counts(spikes, origin_us, domain):
         if 0 <= bin_index < n_bins and valid[bin_index]:
             counts[bin_index, unit] += 1
     return counts, np.array(valid)
+
+
+def test_far_spans_hold_what_a_context_as_long_would_hold(spikes):
+    domain = Intervals(to_us(np.array([0.0, 0.615, 3.0, 3.5])), to_us(np.array([0.6, 2.5, 3.5, 9.0])))
+    origins = np.array([200_000, 620_001, 1_234_567, 2_480_000, 3_100_001, 3_510_000, 8_880_000, 9_100_000, 2_700_000])
+    edges = (10, 14, 40, 120, 160, 300)
+    long = replace(SHAPE, context_bins=edges[-1], history_edges_bins=edges)
+    windows = cut_windows(spikes, domain, origins, long)
+    expected, bins = history_sums(windows.context, windows.context_mask, edges)
+    sums, valid = past_sums(spikes, domain, origins, from_bin=10, edges_bins=edges[1:], bin_us=SHAPE.bin_us)
+    np.testing.assert_array_equal(sums, expected[..., 1:])
+    np.testing.assert_array_equal(valid, bins[:, 1:])
+    assert (valid[:, 0] < 4).any() and sums.max() > 10  # pauses and spikes were there to get wrong
+
+
+def test_history_beyond_the_context_stands_beside_that_of_the_context(spikes):
+    origins = np.array([3_100_001, 8_880_000])
+    far = replace(SHAPE, history_edges_bins=(1, 3, 10, 140))
+    windows = cut_windows(spikes, DOMAIN, origins, far)
+    near = cut_windows(spikes, DOMAIN, origins, SHAPE)
+    np.testing.assert_array_equal(windows.context, near.context)
+    np.testing.assert_array_equal(windows.history[..., :3], near.history)
+    # the second origin: 140 bins reach from 6.08 s to 8.68 s, all valid
+    assert windows.history_bins[1].tolist() == [1, 2, 7, 130]
+    inside = (spikes.times_s >= 6.08 - 1e-9) & (spikes.times_s < 8.68 - 1e-9)
+    np.testing.assert_array_equal(windows.history[1, :, 3], np.bincount(spikes.unit[inside], minlength=5))
+    # the first: from 0.300001 s to the pause, which begins at 2.5 s
+    assert windows.history_bins[0, 3] == 109
 
 
 def test_counts_equal_integer_arithmetic_also_at_edges_and_gaps(spikes):

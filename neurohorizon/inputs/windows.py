@@ -13,7 +13,7 @@ from neurohorizon.conditions import CONDITIONS, Condition
 from neurohorizon.config import Model, Timeline
 from neurohorizon.inputs.modalities import SessionModalities, absent_block
 from neurohorizon.inputs.readout import PopulationReadout
-from neurohorizon.session import SpikeReader
+from neurohorizon.session import CountedSpikes, SpikeReader
 from neurohorizon.timeline import MICROSECONDS, Intervals, concatenated_ranges
 
 
@@ -26,7 +26,7 @@ class WindowShape:
         context_bins: Bins before the forecast origin.
         horizon_bins: Bins from the forecast origin on.
         history_edges_bins: Rising ends of the spans, in bins before the origin; the first span
-            starts at the origin.
+            starts at the origin. They may reach further back than the context, which must then be one of them.
         heard_bins: Bins before the origin whose spikes an encoder hears.
     """
 
@@ -47,9 +47,17 @@ class WindowShape:
             heard_bins=model.heard_bins if model else timeline.context_bins,
         )
 
+    def history_edges(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the ends of the spans within the context, and of those before it."""
+        edges = self.history_edges_bins
+        return (
+            tuple(edge for edge in edges if edge <= self.context_bins),
+            tuple(edge for edge in edges if edge > self.context_bins),
+        )
+
 
 @dataclass(frozen=True)
-class Spikes:
+class Spikes(CountedSpikes):
     """Spikes of a session, sorted by time; the arrays may be memory maps, of which only windows are read.
 
     Attributes:
@@ -77,6 +85,9 @@ class Windows:
         spike_window: Window of each context spike in valid time, [spike].
         spike_unit: Unit of that spike, [spike].
         spike_age_bins: Its age at the origin in bins, above 0, float32, [spike].
+        history_edges_bins: Rising ends of the spans of recent history, in bins before the origin.
+        history: Observed counts in each span, also where it reaches beyond the context, float32, [window, unit, span].
+        history_bins: Valid bins in each span, float32, [window, span].
     """
 
     origin_us: np.ndarray
@@ -87,6 +98,9 @@ class Windows:
     spike_window: np.ndarray
     spike_unit: np.ndarray
     spike_age_bins: np.ndarray
+    history_edges_bins: tuple[int, ...]
+    history: np.ndarray
+    history_bins: np.ndarray
 
 
 def cut_windows(spikes: Spikes | SpikeReader, domain: Intervals, origin_us: np.ndarray, shape: WindowShape) -> Windows:
@@ -126,6 +140,7 @@ def cut_windows(spikes: Spikes | SpikeReader, domain: Intervals, origin_us: np.n
     if not mask[:, before].all():
         keep = np.repeat(mask[:, before].ravel(), per_bin.reshape(n_windows, n_bins)[:, before].ravel())
         window, unit, age_bins = window[keep], unit[keep], age_bins[keep]
+    history, history_bins = _own_history(spikes, domain, origin_us, counts[:, before], mask[:, before], shape)
     return Windows(
         origin_us=origin_us,
         context=counts[:, before],
@@ -135,6 +150,9 @@ def cut_windows(spikes: Spikes | SpikeReader, domain: Intervals, origin_us: np.n
         spike_window=window,
         spike_unit=unit,
         spike_age_bins=age_bins,
+        history_edges_bins=shape.history_edges_bins,
+        history=history,
+        history_bins=history_bins,
     )
 
 
@@ -220,6 +238,86 @@ def history_sums(context: np.ndarray, context_mask: np.ndarray, edges_bins: Sequ
     sums = np.add.reduceat(newest_first, starts, axis=1)[:, : len(starts)]
     valid = np.add.reduceat(context_mask[:, ::-1].astype(np.float32), starts, axis=1)
     return sums.transpose(0, 2, 1).astype(np.float32), valid
+
+
+def _own_history(
+    spikes: Spikes | SpikeReader,
+    domain: Intervals,
+    origin_us: np.ndarray,
+    context: np.ndarray,
+    context_mask: np.ndarray,
+    shape: WindowShape,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum all spans of recent history: those of the context, and those that reach further back."""
+    recent, past = shape.history_edges()
+    history, history_bins = history_sums(context, context_mask, recent)
+    if not past:
+        return history, history_bins
+    sums, valid = past_sums(
+        spikes, domain, origin_us, from_bin=shape.context_bins, edges_bins=past, bin_us=shape.bin_us
+    )
+    return np.concatenate([history, sums], axis=2), np.concatenate([history_bins, valid], axis=1)
+
+
+def past_sums(
+    spikes: Spikes | SpikeReader,
+    domain: Intervals,
+    origin_us: np.ndarray,
+    *,
+    from_bin: int,
+    edges_bins: Sequence[int],
+    bin_us: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum spans that reach far back, as :func:`history_sums` does with a context that long, without laying it out.
+
+    Bins are counted back from each origin, through pauses too; only those wholly inside valid time count. Work grows
+    with the pieces of valid time in a span, not with its bins or spikes.
+
+    Args:
+        spikes: Spikes of the session.
+        domain: Valid time of the session.
+        origin_us: Forecast origins, int64 microseconds, [window].
+        from_bin: Bins before the origin at which the first span starts.
+        edges_bins: Rising ends of the spans, in bins before the origin.
+        bin_us: Bin width.
+
+    Returns:
+        Counts in each span, float32, [window, unit, span], and valid bins in each span, float32, [window, span].
+    """
+    origin_us = np.asarray(origin_us, np.int64)
+    times_s, units = np.asarray(spikes.times_s), np.asarray(spikes.unit)
+    first_second, before = spikes.seconds
+    sums = np.zeros((len(edges_bins), origin_us.size, spikes.n_units), np.float32)
+    valid = np.zeros((origin_us.size, len(edges_bins)), np.float32)
+    for span, (near, far) in enumerate(zip([from_bin, *edges_bins[:-1]], edges_bins, strict=True)):
+        first = np.searchsorted(domain.stop_us, origin_us - far * bin_us, side="right")
+        last = np.searchsorted(domain.start_us, origin_us - near * bin_us)
+        interval, window = concatenated_ranges(first, np.maximum(first, last))
+        # whole bins of the interval, by the bins between the origin and their ends
+        oldest = np.minimum((origin_us[window] - domain.start_us[interval]) // bin_us, far)
+        newest = np.maximum(-((domain.stop_us[interval] - origin_us[window]) // bin_us), near)
+        oldest = np.maximum(oldest, newest)
+        valid[:, span] = np.bincount(window, oldest - newest, minlength=origin_us.size)
+        start_us, stop_us = origin_us[window] - oldest * bin_us, origin_us[window] - newest * bin_us
+        # whole seconds from the table, the rest spike by spike
+        from_s, until_s = -(-start_us // MICROSECONDS), stop_us // MICROSECONDS
+        whole = from_s < until_s
+        rests = [
+            (start_us, np.where(whole, from_s * MICROSECONDS, stop_us)),
+            (np.where(whole, until_s * MICROSECONDS, stop_us), stop_us),
+        ]
+        counts = np.zeros((origin_us.size, spikes.n_units), np.int64)
+        for rest in rests:
+            # half a microsecond before, as in :func:`_places`
+            place = np.searchsorted(times_s, (np.stack(rest) - 0.5) / MICROSECONDS)
+            index, owner = concatenated_ranges(*place)
+            cell = window[owner] * spikes.n_units + units[index]
+            counts += np.bincount(cell, minlength=counts.size).reshape(counts.shape)
+        row = np.clip(np.stack([from_s, until_s]) - first_second, 0, len(before) - 1)
+        for one in np.flatnonzero(whole):
+            counts[window[one]] += before[row[1, one]] - before[row[0, one]]
+        sums[span] = counts
+    return sums.transpose(1, 2, 0), valid
 
 
 @dataclass(frozen=True)
@@ -329,7 +427,6 @@ def session_block(
     """
     windows = cut_windows(session.spikes, session.part, origin_us, shape)
     head = np.arange(session.spikes.n_units) if head is None else head
-    history, history_bins = history_sums(windows.context[:, :, head], windows.context_mask, shape.history_edges_bins)
 
     recent = windows.spike_age_bins <= shape.heard_bins
     spike = np.flatnonzero(recent if heard is None else recent & heard[windows.spike_unit])
@@ -350,8 +447,8 @@ def session_block(
         "head_unit": head.astype(np.int64),
         "head_mask": np.ones(head.size, bool),
         "log_rate": session.log_rate[head].astype(np.float32),
-        "history": history,
-        "history_bins": history_bins,
+        "history": windows.history[:, head],
+        "history_bins": windows.history_bins,
         "readout": session.readout.log_gain(windows.context, windows.context_mask, head, heard),
         "readout_trust": session.readout.trust,
         "target": windows.target[:, :, head].astype(np.float32),

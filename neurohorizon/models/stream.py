@@ -40,6 +40,8 @@ class Stream:
         self.origin_us = int(to_us(start_s))
         self.context = np.zeros((1, shape.context_bins, self.n_units), np.int32)
         self.context_mask = np.zeros((1, shape.context_bins), bool)
+        self.recent_edges, past_edges = shape.history_edges()
+        self.past = _Past(shape.context_bins, past_edges, self.n_units) if past_edges else None
         nothing = np.zeros(0, np.int64)
         self.kept = (nothing, nothing)  # microseconds and units of the valid spikes that the encoder hears
         self.pending = (nothing, nothing)  # of bins that are not over
@@ -108,6 +110,8 @@ class Stream:
         self.pending = (times[~over], units[~over])
         times, units = (times[over], units[over]) if valid else (times[:0], units[:0])
         # the oldest bin leaves
+        if self.past:
+            self.past.add(self.context[0, 0], bool(self.context_mask[0, 0]))
         self.context[0, :-1] = self.context[0, 1:]
         self.context[0, -1] = np.bincount(units, minlength=self.n_units)
         self.context_mask[0] = np.append(self.context_mask[0, 1:], valid)
@@ -118,7 +122,10 @@ class Stream:
     def _window(self) -> dict[str, np.ndarray]:
         """Return what changes from bin to bin, as ``inputs.windows.session_block`` makes it for one window."""
         times, units = self.kept
-        history, history_bins = history_sums(self.context, self.context_mask, self.shape.history_edges_bins)
+        history, history_bins = history_sums(self.context, self.context_mask, self.recent_edges)
+        if self.past:
+            history = np.concatenate([history, self.past.sums[None]], axis=2)
+            history_bins = np.concatenate([history_bins, self.past.bins[None]], axis=1)
         age_bins = (self.origin_us - times) / self.shape.bin_us
         return {
             "spike_unit": units[None],
@@ -128,3 +135,33 @@ class Stream:
             "history_bins": history_bins,
             "readout": self.inputs.readout.log_gain(self.context, self.context_mask, np.arange(self.n_units)),
         }
+
+
+class _Past:
+    """Sums over spans before the context, kept up bin by bin; work does not grow with their length.
+
+    Args:
+        from_bin: Bins before the origin at which the first span starts.
+        edges_bins: Rising ends of the spans, in bins before the origin.
+        n_units: Units of the recording.
+    """
+
+    def __init__(self, from_bin: int, edges_bins: tuple[int, ...], n_units: int) -> None:
+        self.sums = np.zeros((n_units, len(edges_bins)), np.float32)
+        self.bins = np.zeros(len(edges_bins), np.float32)
+        self.lengths = [edge - from_bin for edge in edges_bins]
+        silent = (np.zeros(0, np.int64), np.zeros(0, np.float32), False)
+        self.kept = [silent] * self.lengths[-1]  # a ring: units that fired in each bin, their counts, whether valid
+        self.newest = 0
+
+    def add(self, counts: np.ndarray, valid: bool) -> None:
+        """Take the bin that leaves the context, counts [unit]; bins that reach a span's end go on to the next."""
+        self.newest += 1
+        ends = [self.kept[(self.newest - length) % len(self.kept)] for length in self.lengths]
+        unit = np.flatnonzero(counts)
+        new = (unit, counts[unit].astype(np.float32), valid)
+        for span, (enters, leaves) in enumerate(zip([new, *ends[:-1]], ends, strict=True)):
+            for (units, fired, known), sign in ((enters, 1), (leaves, -1)):
+                self.sums[units, span] += sign * fired
+                self.bins[span] += sign * known
+        self.kept[self.newest % len(self.kept)] = new
