@@ -35,6 +35,11 @@ include: "rules/evaluation.smk"
 include: "rules/figures.smk"
 
 
+if CONFIG.regressions:
+
+    include: "rules/regressions.smk"
+
+
 if CONFIG.multimodal:
 
     include: "rules/multimodal.smk"

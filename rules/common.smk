@@ -69,6 +69,7 @@ COHORT = shipped(CONFIG.cohort.table)
 COHORT_IS_MADE = CONFIG.cohort.heldout_fraction is not None and not Path(COHORT).exists()
 MODELS = ("neurohorizon", *CONFIG.baselines.networks)
 BASELINES = ("reference_mean", "trailing_mean", "shrinkage", "gamma_poisson")
+REGRESSIONS = ("ar_glm", "ridge_ar", "reduced_rank", "history_glm", "coupled_glm") if CONFIG.regressions else ()
 REPORTED_TABLES = ("summary", "comparisons", "sessions", "left_out")
 TABLES = (*REPORTED_TABLES, "horizon_sessions", "horizon", "regions_sessions", "regions")
 FIGURES = expand(
@@ -79,6 +80,7 @@ FIGURES = expand(
 CROSS_SESSION = [
     *FIGURES,
     f"{RESULTS}/tables/summary.tsv",
+    f"{RESULTS}/tables/tried.tsv",
     f"{RESULTS}/notebooks/cross_session.html",
     f"{RESULTS}/config.yaml",
 ]
@@ -201,9 +203,15 @@ def oracle_forecast(wildcards) -> list[str]:
 def session_forecasts(wildcards) -> list[str]:
     """Every method's forecasts of one held-out session."""
     folder = f"{RESULTS}/forecasts/{wildcards.fold}/{wildcards.session}"
-    names = [*BASELINES, *forecast_names(), *forecast_names(CONFIG.baselines.controls)]
+    names = [*BASELINES, *REGRESSIONS, *forecast_names(), *forecast_names(CONFIG.baselines.controls)]
     names += forecast_names(("learned_embedding",)) if CONFIG.baselines.learned_embedding else []
     return [f"{folder}/{name}.h5" for name in names] + oracle_forecast(wildcards)
+
+
+def tuned_settings(wildcards) -> list[str]:
+    """Settings that were chosen on training sessions, of every fold."""
+    names = ["baselines", "regressions"] if CONFIG.regressions else ["baselines"]
+    return [f"{RESULTS}/models/{fold}/{name}.json" for fold in folds(cohort()) for name in names]
 
 
 def _heldout(pattern: str, **values) -> list[str]:

@@ -59,6 +59,31 @@ rule make_tables:
         """
 
 
+rule make_tried:
+    input:
+        tuned_settings,
+    output:
+        report(
+            f"{RESULTS}/tables/tried.tsv",
+            caption="../report/table_tried.rst",
+            category="Unseen animals",
+            subcategory="Tables",
+            labels={"table": "tried"},
+        ),
+    log:
+        f"{RESULTS}/logs/make_tried.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_tried.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=code("make_tried.py"),
+    shell:
+        """
+        python "$SCRIPTS/make_tried.py" --tuned {input:q} --output {output:q} >{log:q} 2>&1
+        """
+
+
 rule make_example:
     input:
         sessions=heldout_files,

@@ -17,6 +17,7 @@ from miniature import GHOST, HELD_OUT, write_miniature
 RESULTS = Path("results/miniature")
 MINIATURE = ("--configfile", "config/miniature.yaml")
 METHODS = {"reference_mean", "trailing_mean", "shrinkage", "gamma_poisson", "own_history", "neurohorizon", "oracle"}
+METHODS |= {"ar_glm", "ridge_ar", "reduced_rank", "history_glm", "coupled_glm"}
 METHODS |= {"own_history_readout", "shuffled_identity", "mean_identity", "learned_embedding"}
 
 # every script of the copy first says which interpreter runs it
@@ -64,7 +65,7 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
             assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), script
             assert numpy == pinned, script
             ran += 1
-    assert ran == len(witnesses) == 28
+    assert ran == len(witnesses) == 33
     assert len({prefix for prefix, _ in witnesses.values()}) == 5, "all but nwb, which has no session here"
 
 
@@ -143,7 +144,7 @@ def edited(source: str, function: str) -> str:
 
 TOLD = {"make_tables", "draw_main", "draw_paired", "draw_horizon", "notebook", "all"}
 MODELLED = {"tune_baselines", "train", "forecast", "forecast_baselines", "forecast_oracle", "score", "make_example"}
-MODELLED |= {"forecast_controls", "fit_within_session"}
+MODELLED |= {"forecast_controls", "fit_within_session", "tune_regressions", "forecast_regressions", "make_tried"}
 SHOWN = {f"draw_multimodal_{name}" for name in ("main", "regions", "horizon", "conditions", "psth")}
 SHOWN |= {"make_multimodal_tables", "multimodal_notebook", "all"}
 CONDITIONS = {"forecast_conditions", "forecast_psth", "score_conditions"}
@@ -170,7 +171,12 @@ EVERYTHING_AFTER_INGESTION = {
             *("models/encoders.py", "embed", {"embed_images"}),
             SHOWN | CONDITIONS | {"modality_readouts", "train_multimodal"},
         ),
-        ("models/baselines.py", "gamma_poisson", {"tune_baselines"}, TOLD | {"forecast_baselines", "score"}),
+        (
+            "models/baselines.py",
+            "gamma_poisson",
+            {"tune_baselines"},
+            TOLD | {"forecast_baselines", "score", "make_tried"},
+        ),
         ("session.py", "order_spikes", {"preprocess_ibl", "preprocess_allen"}, EVERYTHING_AFTER_INGESTION),
     ],
 )

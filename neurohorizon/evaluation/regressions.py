@@ -22,7 +22,7 @@ from neurohorizon.inputs.sessions import SessionPaths, load_inputs
 from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, cut_windows, evaluation_origins
 from neurohorizon.models.baselines import read_tuned
 from neurohorizon.models.glm import PooledGlm, fit_unit_glms
-from neurohorizon.models.linear import fit_linear, reference_bins
+from neurohorizon.models.linear import fit_linear, reference_windows, regression_shape
 from neurohorizon.models.regression_tuning import GROUPS, unit_rows
 from neurohorizon.session import read_session
 
@@ -57,12 +57,10 @@ def forecast_with_regressions(
     inputs = load_inputs(paths, "test", groups=GROUPS, readout=None)
     rates = {}
     if inputs is not None:
-        shape = WindowShape.of(timeline)
+        shape = regression_shape(timeline, regressions)
         origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
         windows = cut_windows(inputs.spikes, inputs.part, origins, shape)
-        rates = regression_rates(
-            read_tuned(tuned), PooledGlm.read(pooled), paths, inputs, windows, regressions, bin_us=shape.bin_us
-        )
+        rates = regression_rates(read_tuned(tuned), PooledGlm.read(pooled), paths, inputs, windows, regressions, shape)
     for name, method_class in CLASSES.items():
         forecast = empty_forecast(
             session, fold=fold, method=name, method_class=method_class, timeline=timeline, seed=None, code=code
@@ -79,16 +77,15 @@ def regression_rates(
     inputs: SessionInputs,
     windows: Windows,
     regressions: Regressions,
-    *,
-    bin_us: int,
+    shape: WindowShape,
 ) -> dict[str, np.ndarray]:
     """Forecast windows of a session's test time: for each method expected counts, [window, horizon bin, unit]."""
-    bins = reference_bins(paths, "test", bin_us=bin_us)
+    reference = reference_windows(paths, "test", shape=shape, most=regressions.windows)
     rates = {"ar_glm": pooled.rates(unit_rows(paths, "test", inputs, windows))}
-    fits = fit_linear(bins, regressions)
+    fits = fit_linear(reference, regressions)
     for name in ("ridge_ar", "reduced_rank"):
         chosen = dict(settings[name])
         rates[name] = fits[chosen.pop("own_first")].rates(windows, **chosen)
     for name in ("history_glm", "coupled_glm"):
-        rates[name] = fit_unit_glms(bins, regressions, **settings[name]).rates(windows)
+        rates[name] = fit_unit_glms(reference, regressions, **settings[name]).rates(windows)
     return rates

@@ -20,16 +20,15 @@ from sklearn.linear_model import PoissonRegressor
 
 from neurohorizon.config import Regressions
 from neurohorizon.files import replacing
-from neurohorizon.inputs.gains import LARGEST_LOG_GAIN, Origins, cumulative
-from neurohorizon.inputs.windows import Windows, history_sums
+from neurohorizon.inputs.gains import LARGEST_LOG_GAIN
+from neurohorizon.inputs.windows import Windows
 from neurohorizon.models.linear import (
-    ReferenceBins,
+    Reference,
     bins_to_groups,
     context_means,
-    fit_origins,
     leading_right_vectors,
     outcomes,
-    past_means,
+    own_sums,
     unit_scale,
 )
 
@@ -45,24 +44,17 @@ MOST_ROWS = 40_000
 """Windows times units that the pooled regression is fitted on, evenly spaced."""
 
 
-def surprises(windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
-    """Compare each unit's spikes in spans of the context with what its mean expects, [window, unit, span].
+def surprises(
+    windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[int], units: np.ndarray | slice = slice(None)
+) -> np.ndarray:
+    """Compare units' spikes in the spans of their own history with what their means expect, [window, unit, span].
 
     Returns:
         Natural log of the ratio, half a spike added to both; 0 where no bin is valid.
     """
-    sums, valid = history_sums(windows.context, windows.context_mask, tuple(edges_bins))
-    return _log_ratio(sums, valid[:, None, :] * mean_counts[:, None])
-
-
-def past_surprises(bins: ReferenceBins, origins: Origins, edges_bins: Sequence[int], units: np.ndarray) -> np.ndarray:
-    """Return the same of some units before origins of a reference window, [origin, unit, span]."""
-    total, mean_counts = cumulative(bins.counts[:, units]), bins.mean_counts[units]
-    spans = origins.past(np.asarray(edges_bins))
-    return np.stack(
-        [_log_ratio(total[stop] - total[start], (stop - start)[:, None] * mean_counts) for start, stop in spans],
-        axis=2,
-    )
+    sums, valid = own_sums(windows, edges_bins)
+    expected = valid[:, None] * mean_counts[units, None]
+    return np.log((sums[:, units] + HALF_SPIKE) / (expected + HALF_SPIKE)).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +90,10 @@ class UnitGlms:
 
         Units without a regression keep their reference mean; no rate is more than ``LARGEST_LOG_GAIN`` from it.
         """
-        own = surprises(windows, self.mean_counts, self.settings.history_edges_bins)[:, self.units]
+        own = surprises(windows, self.mean_counts, self.settings.history_edges_bins, self.units)
         log_rate = self.intercept + np.einsum("wus,gus->wgu", own, self.own)
         if self.modes.size:
-            past = context_means(windows, self.mean_counts, self.settings.mode_edges_bins)
-            state = _mode_state(past, self.mean_counts, self.modes) / self.mode_scale
+            state = _mode_state(windows, self.mean_counts, self.modes, self.settings) / self.mode_scale
             log_rate += np.einsum("wk,guk->wgu", state.reshape(len(state), -1), self.coupling)
         reference = np.log(self.mean_counts)
         result = np.broadcast_to(reference, (*log_rate.shape[:2], reference.size)).copy()
@@ -111,7 +102,7 @@ class UnitGlms:
 
 
 def fit_unit_glms(
-    bins: ReferenceBins,
+    reference: Reference,
     settings: Regressions,
     *,
     precision: float,
@@ -121,43 +112,42 @@ def fit_unit_glms(
     """Fit a Poisson regression for each unit and group of horizon bins on a reference window.
 
     Args:
-        bins: The reference window.
-        settings: Spans, groups, modes, and the most windows to fit on.
+        reference: Windows of the reference window.
+        settings: Spans, groups and modes.
         precision: Of the prior on weights of the unit's own history.
         mode_precision: Of the prior on weights of population modes; None: no modes.
         units: Indices of the units to fit; None: all.
     """
-    edges = settings.history_edges_bins
-    origins = fit_origins(bins, settings)
-    units = np.arange(bins.mean_counts.size) if units is None else units
-    modes, mode_scale = np.zeros((bins.mean_counts.size, 0)), np.ones((0, 0))
-    coupling = np.zeros((origins.index.size, 0))
+    windows, mean_counts = reference.windows, reference.mean_counts
+    units = np.arange(mean_counts.size) if units is None else units
+    modes, mode_scale, ease = np.zeros((mean_counts.size, 0)), np.ones((0, 0)), 1.0
+    coupling = np.zeros((len(windows.context), 0))
     if mode_precision is not None:
-        modes = _population_modes(bins, settings.modes)
-        state = _mode_state(past_means(bins, origins, settings.mode_edges_bins), bins.mean_counts, modes)
+        modes = _population_modes(reference, settings.modes)
+        state = _mode_state(windows, mean_counts, modes, settings)
         mode_scale = np.maximum(state.std(axis=0), 1e-6)
         # one penalty for all columns: a column that is scaled down is penalised as much more
         ease = np.sqrt(precision / mode_precision)
         coupling = (state / mode_scale).reshape(len(state), -1) * ease
-    groups = outcomes(bins, origins, settings.horizon_edges_bins)
+    groups = outcomes(windows, settings.horizon_edges_bins)
     known = np.all([(n_bins @ mean)[units] >= FEWEST_SPIKES for _, n_bins, mean in groups], axis=0)
     units = units[known]
-    inputs = past_surprises(bins, origins, edges, units)
-    weights = np.zeros((len(groups), units.size, 1 + len(edges) + coupling.shape[1]))
+    own = surprises(windows, mean_counts, settings.history_edges_bins, units)
+    own_end = 1 + own.shape[2]
+    weights = np.zeros((len(groups), units.size, own_end + coupling.shape[1]))
     for group, (some, n_bins, mean) in enumerate(groups):
         for place, unit in enumerate(units):
-            columns = np.concatenate([inputs[some, place], coupling[some]], axis=1)
+            columns = np.concatenate([own[some, place], coupling[some]], axis=1)
             weights[group, place] = fit_poisson(columns, mean[:, unit], n_bins, precision)
-    own_end = 1 + len(edges)
     return UnitGlms(
-        mean_counts=bins.mean_counts,
+        mean_counts=mean_counts,
         settings=settings,
         modes=modes,
         mode_scale=mode_scale,
         units=units,
         intercept=weights[:, :, 0],
         own=weights[:, :, 1:own_end],
-        coupling=weights[:, :, own_end:] * (ease if mode_precision is not None else 1.0),
+        coupling=weights[:, :, own_end:] * ease,
     )
 
 
@@ -318,16 +308,13 @@ def fit_pooled_glms(
         )
 
 
-def _log_ratio(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    return np.log((counts + HALF_SPIKE) / (expected + HALF_SPIKE)).astype(np.float32)
-
-
-def _population_modes(bins: ReferenceBins, n_modes: int) -> np.ndarray:
+def _population_modes(reference: Reference, n_modes: int) -> np.ndarray:
     """Leading principal directions of the population's means over ``MODE_BINS`` bins, [unit, mode]."""
-    origins = Origins.of(bins.segment)
-    past = past_means(bins, origins, (MODE_BINS,))[:, 0] / unit_scale(bins.mean_counts)
+    last = min(MODE_BINS, reference.windows.context.shape[1])
+    past = context_means(reference.windows, reference.mean_counts, (last,))[:, 0] / unit_scale(reference.mean_counts)
     return leading_right_vectors(past.astype(np.float32), n_modes)
 
 
-def _mode_state(past: np.ndarray, mean_counts: np.ndarray, modes: np.ndarray) -> np.ndarray:
-    return (past / unit_scale(mean_counts)) @ modes
+def _mode_state(windows: Windows, mean_counts: np.ndarray, modes: np.ndarray, settings: Regressions) -> np.ndarray:
+    """Activity of the modes over their spans, [window, span, mode]."""
+    return (context_means(windows, mean_counts, settings.mode_edges_bins) / unit_scale(mean_counts)) @ modes

@@ -1,23 +1,22 @@
 """Linear auto-regressions of a population on itself, class Z: fitted in closed form on a session's reference window.
 
-``ridge_ar`` regresses every unit's counts after a forecast origin on all units' counts over several spans before it;
-``reduced_rank`` lets the units share few directions of the past. Nothing is learned from other sessions but the
-settings: penalty, rank, whether a unit's own past is regressed out first, and the lowest rate.
+``ridge_ar`` regresses every unit's counts after a forecast origin on all units' counts over several spans of the
+context; ``reduced_rank`` lets the units share few directions of it. Nothing is learned from other sessions but the
+settings: penalty, rank, the lowest rate, and whether each unit is first regressed on its own history, which reaches as
+far back as the network's.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse.linalg import eigsh
 
-from neurohorizon.config import Regressions
-from neurohorizon.inputs.counts import reference_counts
-from neurohorizon.inputs.gains import Origins, cumulative, mean_between
+from neurohorizon.config import Regressions, Timeline
 from neurohorizon.inputs.reference import read_reference
-from neurohorizon.inputs.sessions import SessionPaths, Use
-from neurohorizon.inputs.windows import Windows, history_sums
-from neurohorizon.session import read_session
+from neurohorizon.inputs.sessions import SessionPaths, Use, load_inputs
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, history_sums
+from neurohorizon.timeline import bin_domain
 
 SOFT_COUNTS = 0.01
 """Counts per bin added to a unit's mean before its square root scales it: rare spikes are no outliers."""
@@ -26,70 +25,89 @@ OWN_PENALTY = 30.0
 
 
 @dataclass(frozen=True, eq=False)
-class ReferenceBins:
-    """Counts of a reference window, on which a baseline may be fitted.
+class Reference:
+    """Windows of a session's reference window, on which a regression may be fitted.
 
     Attributes:
-        counts: Observed spikes per bin, [bin, unit].
-        segment: Interval of valid time that each bin lies in, non-decreasing, [bin].
-        mean_counts: Expected counts per bin, half a spike in the window for a silent unit, [unit].
+        windows: Context and target of forecasts inside it, their own history too.
+        mean_counts: Expected counts per bin, half a spike in the reference window for a silent unit, [unit].
     """
 
-    counts: np.ndarray
-    segment: np.ndarray
+    windows: Windows
     mean_counts: np.ndarray
 
 
-def reference_bins(paths: SessionPaths, use: Use, *, bin_us: int) -> ReferenceBins:
-    """Count the spikes of the reference window that belongs to one use of a session's time."""
-    session, window = read_session(paths.session), read_reference(paths.features, use)
-    counts, segment = reference_counts(
-        session.spike_times_us,
-        session.spike_unit,
-        n_units=session.n_units,
-        intervals=window.intervals,
-        bin_us=bin_us,
-    )
-    return ReferenceBins(counts=counts, segment=segment, mean_counts=np.exp(window.log_rate))
+def regression_shape(timeline: Timeline, regressions: Regressions) -> WindowShape:
+    """Return the windows of regressions: those of all methods, with the spans of history that regressions read."""
+    return replace(WindowShape.of(timeline), history_edges_bins=regressions.history_edges_bins)
 
 
-def past_means(bins: ReferenceBins, origins: Origins, edges_bins: Sequence[int]) -> np.ndarray:
-    """Return counts less their mean, averaged over the valid bins of each span before origins, 0 where none is.
+def reference_windows(paths: SessionPaths, use: Use, *, shape: WindowShape, most: int) -> Reference:
+    """Cut windows out of the reference window that belongs to one use of a session's time.
+
+    Origins have at least half a context of valid time before them and a valid bin after them, as the network's training
+    windows do, and are evenly spaced.
 
     Args:
-        bins: The reference window.
-        origins: Its forecast origins.
-        edges_bins: Rising ends of the spans, in bins before the origin.
-
-    Returns:
-        float32, [origin, span, unit].
+        paths: Files of the session.
+        use: The use.
+        shape: Lengths in bins.
+        most: Most windows.
     """
-    total = cumulative(bins.counts - bins.mean_counts)
-    return np.stack([mean_between(total, *span) for span in origins.past(np.asarray(edges_bins))], axis=1)
+    inputs, window = load_inputs(paths, use, groups=(), readout=None), read_reference(paths.features, use)
+    bins = bin_domain(window.intervals, shape.bin_us)
+    place = np.arange(len(bins)) - np.searchsorted(bins.segment, bins.segment)
+    origins = bins.start_us[place >= shape.context_bins // 2]
+    origins = origins[:: max(1, -(-origins.size // most))]
+    windows = cut_windows(inputs.spikes, window.intervals, origins, shape)
+    return Reference(windows, np.exp(inputs.log_rate.astype(float)))
 
 
 def context_means(windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
-    """Return the same of the contexts of windows, [window, span, unit]."""
-    sums, valid = history_sums(windows.context, windows.context_mask, tuple(edges_bins))
-    valid = valid[:, :, None]
-    return (sums.transpose(0, 2, 1) - valid * mean_counts) / np.maximum(valid, 1)
+    """Return counts less their mean, averaged over the valid bins of spans of the context, 0 where none is.
 
-
-def outcomes(
-    bins: ReferenceBins, origins: Origins, edges_bins: Sequence[int]
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Average what came after origins, over each group of horizon bins.
+    Args:
+        windows: Windows of a session.
+        mean_counts: Expected counts per bin, [unit].
+        edges_bins: Rising ends of the spans, in bins before the origin, all within the context.
 
     Returns:
-        For each group: the origins that have a valid bin in it, indices [some]; the number of these bins, [some]; and
-        counts averaged over them, float32, [some, unit].
+        float32, [window, span, unit].
     """
-    total = cumulative(bins.counts)
+    last = edges_bins[-1]
+    sums, valid = history_sums(windows.context[:, -last:], windows.context_mask[:, -last:], tuple(edges_bins))
+    return _less_mean(sums, valid, mean_counts).transpose(0, 2, 1)
+
+
+def own_sums(windows: Windows, edges_bins: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Sum each unit's own history over spans, [window, unit, span], and their valid bins, [window, span]."""
+    return history_sums(windows.context, windows.context_mask, tuple(edges_bins))
+
+
+def history_means(windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
+    """Return the same of each unit's own history, [window, span, unit]."""
+    return _less_mean(*own_sums(windows, edges_bins), mean_counts).transpose(0, 2, 1)
+
+
+def _less_mean(sums: np.ndarray, valid: np.ndarray, mean_counts: np.ndarray) -> np.ndarray:
+    valid = valid[:, None]
+    return ((sums - valid * mean_counts[:, None]) / np.maximum(valid, 1)).astype(np.float32)
+
+
+def outcomes(windows: Windows, edges_bins: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Average the target over each group of horizon bins.
+
+    Returns:
+        For each group: the windows that have a valid bin in it, indices [some]; the number of these bins, [some]; and
+        counts averaged over them, [some, unit].
+    """
+    starts = [0, *edges_bins[:-1]]
+    sums = np.add.reduceat(windows.target, starts, axis=1)
+    n_bins = np.add.reduceat(windows.target_mask.astype(float), starts, axis=1)
     groups = []
-    for near, far in zip([0, *edges_bins[:-1]], edges_bins, strict=True):
-        start, stop = np.minimum(origins.index + near, origins.upper), np.minimum(origins.index + far, origins.upper)
-        some = np.flatnonzero(stop > start)
-        groups.append((some, (stop - start)[some], mean_between(total, start[some], stop[some])))
+    for group in range(len(starts)):
+        some = np.flatnonzero(n_bins[:, group])
+        groups.append((some, n_bins[some, group], sums[some, group] / n_bins[some, group, None]))
     return groups
 
 
@@ -103,7 +121,7 @@ class GroupFit:
         strength: Its singular values, [component].
         response: Left singular vectors times the outcome, [component, unit].
         outcome_mean: Mean outcome, [unit].
-        own: Slope on a unit's own past; zero where it is not regressed out first, [span, unit].
+        own: Slope on a unit's own history; zero where it is not regressed out first, [span, unit].
     """
 
     state_mean: np.ndarray
@@ -114,12 +132,13 @@ class GroupFit:
     own: np.ndarray
 
     def surprises(
-        self, past: np.ndarray, penalties: Sequence[float], ranks: Sequence[int | None]
+        self, past: np.ndarray, own: np.ndarray, penalties: Sequence[float], ranks: Sequence[int | None]
     ) -> Iterator[tuple[float, int | None, np.ndarray]]:
         """Forecast the group's mean counts less their reference mean, for every penalty and rank.
 
         Args:
-            past: Standardised past, [window, span, unit].
+            past: Standardised past of all units, [window, span, unit].
+            own: Standardised history of each unit, [window, span, unit].
             penalties: Of the ridge regression, in origins.
             ranks: Directions of the past that all units share; None: no limit.
 
@@ -127,7 +146,7 @@ class GroupFit:
             Penalty, rank and standardised surprise, [window, unit].
         """
         components = (past.reshape(len(past), -1) - self.state_mean) @ self.basis
-        base = self.outcome_mean + np.einsum("wsu,su->wu", past, self.own)
+        base = self.outcome_mean + np.einsum("wsu,su->wu", own, self.own)
         most = max((rank for rank in ranks if rank), default=0)
         for penalty in penalties:
             weights = (self.strength / (self.strength**2 + penalty))[:, None] * self.response
@@ -147,7 +166,7 @@ class LinearFit:
 
     Attributes:
         mean_counts: Expected counts per bin in the reference window, [unit].
-        history_edges_bins: Spans of the past.
+        history_edges_bins: Spans of a unit's own history; those within the context are those of all units' past.
         horizon_edges_bins: Ends of the groups of horizon bins.
         groups: One fit for each group.
     """
@@ -176,10 +195,9 @@ class LinearFit:
         self, windows: Windows, penalties: Sequence[float], ranks: Sequence[int | None]
     ) -> Iterator[tuple[float, int | None, np.ndarray]]:
         """Forecast as :meth:`rates`, with every penalty and rank, before rates have a floor, [window, group, unit]."""
+        past, own = _standardised(windows, self.mean_counts, self.history_edges_bins)
         scale = unit_scale(self.mean_counts)
-        past = context_means(windows, self.mean_counts, self.history_edges_bins)
-        past = past * _root_lengths(self.history_edges_bins) / scale
-        for parts in zip(*(group.surprises(past, penalties, ranks) for group in self.groups), strict=True):
+        for parts in zip(*(group.surprises(past, own, penalties, ranks) for group in self.groups), strict=True):
             penalty, rank, _ = parts[0]
             yield penalty, rank, self.mean_counts + scale * np.stack([part for _, _, part in parts], axis=1)
 
@@ -188,34 +206,31 @@ class LinearFit:
         return np.maximum(lines, floor * self.mean_counts)
 
 
-def fit_linear(bins: ReferenceBins, settings: Regressions) -> dict[bool, LinearFit]:
+def fit_linear(reference: Reference, settings: Regressions) -> dict[bool, LinearFit]:
     """Fit the regressions on a reference window.
 
-    Counts are divided by the square root of their mean, so that a penalty means the same for all units. Origins have
-    at least half of the longest span of valid time before them, as the network's training windows do.
+    Counts are divided by the square root of their mean, so that a penalty means the same for all units.
 
     Args:
-        bins: The reference window.
-        settings: Spans of the past, groups of horizon bins, and the most origins to fit on.
+        reference: Windows of the reference window.
+        settings: Spans of history and groups of horizon bins.
 
     Returns:
-        Two fits: that of all units on all, and, where ``True``, that of each unit on its own past first, and of all
-        units on what that leaves.
+        Two fits: that of all units on the recent past of all, and, where ``True``, that of each unit on its own history
+        first, which reaches further back, and of all units on what that leaves.
     """
-    edges = settings.history_edges_bins
-    scale = unit_scale(bins.mean_counts)
-    origins = fit_origins(bins, settings)
-    past = (past_means(bins, origins, edges) * _root_lengths(edges) / scale).astype(np.float32)
+    scale = unit_scale(reference.mean_counts)
+    past, own = _standardised(reference.windows, reference.mean_counts, settings.history_edges_bins)
     groups: dict[bool, list[GroupFit]] = {False: [], True: []}
-    for some, n_bins, outcome in outcomes(bins, origins, settings.horizon_edges_bins):
-        surprise = ((outcome - bins.mean_counts) / scale).astype(np.float32)
+    for some, n_bins, outcome in outcomes(reference.windows, settings.horizon_edges_bins):
+        surprise = ((outcome - reference.mean_counts) / scale).astype(np.float32)
         share = (n_bins / n_bins.max()).astype(np.float32)
-        for own_first, fit in zip((False, True), _fit_group(past[some], surprise, share), strict=True):
+        for own_first, fit in zip((False, True), _fit_group(past[some], own[some], surprise, share), strict=True):
             groups[own_first].append(fit)
     return {
         own_first: LinearFit(
-            mean_counts=bins.mean_counts,
-            history_edges_bins=edges,
+            mean_counts=reference.mean_counts,
+            history_edges_bins=settings.history_edges_bins,
             horizon_edges_bins=settings.horizon_edges_bins,
             groups=tuple(fits),
         )
@@ -223,31 +238,39 @@ def fit_linear(bins: ReferenceBins, settings: Regressions) -> dict[bool, LinearF
     }
 
 
-def fit_origins(bins: ReferenceBins, settings: Regressions) -> Origins:
-    """Choose the origins that a regression is fitted on, evenly spaced."""
-    origins = Origins.of(bins.segment, context_bins=settings.history_edges_bins[-1] // 2)
-    step = max(1, -(-origins.index.size // settings.windows))
-    return Origins(index=origins.index[::step], lower=origins.lower[::step], upper=origins.upper[::step])
+def _standardised(
+    windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Past of all units and history of each, by the root of their mean counts, [window, span, unit] both."""
+    context_bins = windows.context.shape[1]
+    within = [edge for edge in edges_bins if edge <= context_bins]
+    scale = unit_scale(mean_counts)
+    past = context_means(windows, mean_counts, within) * _root_lengths(within, context_bins) / scale
+    own = history_means(windows, mean_counts, edges_bins) * _root_lengths(edges_bins, context_bins) / scale
+    return past.astype(np.float32), own.astype(np.float32)
 
 
-def _fit_group(past: np.ndarray, outcome: np.ndarray, share: np.ndarray) -> tuple[GroupFit, GroupFit]:
+def _fit_group(past: np.ndarray, own: np.ndarray, outcome: np.ndarray, share: np.ndarray) -> tuple[GroupFit, GroupFit]:
     state = past.reshape(len(past), -1)
     state_mean = share @ state / share.sum()
     root = np.sqrt(share)[:, None]
     left, strength, basis = _thin_svd((state - state_mean) * root)
-    nothing = np.zeros(past.shape[1:], np.float32)
-    own = _own_slopes(past, outcome, share)
+    nothing = np.zeros(own.shape[1:], np.float32)
+    slopes_of_own = _own_slopes(own, outcome, share)
     fits = []
-    for slopes, left_over in ((nothing, outcome), (own, outcome - np.einsum("tsu,su->tu", past, own))):
+    for slopes, left_over in (
+        (nothing, outcome),
+        (slopes_of_own, outcome - np.einsum("tsu,su->tu", own, slopes_of_own)),
+    ):
         outcome_mean = share @ left_over / share.sum()
         response = left.T @ ((left_over - outcome_mean) * root)
         fits.append(GroupFit(state_mean, basis, strength, response, outcome_mean, slopes))
     return tuple(fits)
 
 
-def _own_slopes(past: np.ndarray, outcome: np.ndarray, share: np.ndarray) -> np.ndarray:
-    weighted = past * share[:, None, None]
-    gram = np.einsum("tsu,tru->usr", weighted, past) + OWN_PENALTY * np.eye(past.shape[1])
+def _own_slopes(own: np.ndarray, outcome: np.ndarray, share: np.ndarray) -> np.ndarray:
+    weighted = own * share[:, None, None]
+    gram = np.einsum("tsu,tru->usr", weighted, own) + OWN_PENALTY * np.eye(own.shape[1])
     cross = np.einsum("tsu,tu->us", weighted, outcome)
     return np.linalg.solve(gram, cross[..., None])[..., 0].T.astype(np.float32)
 
@@ -292,6 +315,6 @@ def bins_to_groups(edges_bins: Sequence[int]) -> np.ndarray:
     return np.repeat(np.arange(len(edges_bins)), np.diff([0, *edges_bins]))
 
 
-def _root_lengths(edges_bins: Sequence[int]) -> np.ndarray:
-    """Root of each span's length: its mean count varies that much less, [span, 1]."""
-    return np.sqrt(np.diff([0, *edges_bins]))[:, None]
+def _root_lengths(edges_bins: Sequence[int], context_bins: int) -> np.ndarray:
+    """Root of each span's length, as its mean count varies that much less; slow drift is not scaled up, [span, 1]."""
+    return np.sqrt(np.minimum(np.diff([0, *edges_bins]), context_bins))[:, None]

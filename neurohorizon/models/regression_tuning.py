@@ -17,7 +17,7 @@ from neurohorizon.files import replacing
 from neurohorizon.inputs.sessions import SessionPaths, Use, feature_columns, load_inputs
 from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, cut_windows, evaluation_origins
 from neurohorizon.models.glm import STATISTICS, PooledGlm, UnitRows, fit_pooled_glms, fit_unit_glms
-from neurohorizon.models.linear import ReferenceBins, fit_linear, reference_bins
+from neurohorizon.models.linear import Reference, fit_linear, reference_windows, regression_shape
 
 MOST_SESSIONS = 4
 """Training sessions that choose the settings of what is fitted to a session, evenly spaced over the list."""
@@ -36,12 +36,12 @@ class Imitation:
     """A training session that imitates a held-out one.
 
     Attributes:
-        bins: Its reference window.
+        reference: Windows of its reference window.
         windows: Windows after it.
         scored: Units that count, [unit].
     """
 
-    bins: ReferenceBins
+    reference: Reference
     windows: Windows
     scored: np.ndarray
 
@@ -65,10 +65,10 @@ def tune_regressions_on_files(
         output: JSON file: for each method its settings, their score, and every candidate with its score.
         pooled_output: JSON file of the pooled regression.
     """
-    shape = WindowShape.of(timeline)
+    shape = regression_shape(timeline, regressions)
     used = [one for one in paths if load_inputs(one, "early", groups=(), readout=None) is not None]
     few = used[:: -(-len(used) // MOST_SESSIONS)]
-    sessions = [_imitation(one, shape, minimum_rate_hz) for one in few]
+    sessions = [_imitation(one, shape, regressions.windows, minimum_rate_hz) for one in few]
     linear = _try_linear(sessions, regressions)
     tried = {
         "ridge_ar": [one for one in linear if "rank" not in one],
@@ -109,11 +109,11 @@ def unit_rows(paths: SessionPaths, use: Use, inputs: SessionInputs, windows: Win
     )
 
 
-def _imitation(paths: SessionPaths, shape: WindowShape, minimum_rate_hz: float) -> Imitation:
+def _imitation(paths: SessionPaths, shape: WindowShape, most: int, minimum_rate_hz: float) -> Imitation:
     inputs = load_inputs(paths, "early", groups=(), readout=None)
-    bins = reference_bins(paths, "early", bin_us=shape.bin_us)
-    scored = bins.mean_counts >= minimum_rate_hz * shape.bin_us / 1e6
-    return Imitation(bins, _windows(inputs, shape, MOST_WINDOWS), scored)
+    reference = reference_windows(paths, "early", shape=shape, most=most)
+    scored = reference.mean_counts >= minimum_rate_hz * shape.bin_us / 1e6
+    return Imitation(reference, _windows(inputs, shape, MOST_WINDOWS), scored)
 
 
 def _windows(inputs: SessionInputs, shape: WindowShape, most: int | None = None) -> Windows:
@@ -126,8 +126,8 @@ def _windows(inputs: SessionInputs, shape: WindowShape, most: int | None = None)
 def _try_linear(sessions: Sequence[Imitation], regressions: Regressions) -> Tried:
     gains = Gains(regressions.horizon_edges_bins)
     for session in sessions:
-        gains.begin(session.windows, session.bins.mean_counts, session.scored)
-        for own_first, fit in fit_linear(session.bins, regressions).items():
+        gains.begin(session.windows, session.reference.mean_counts, session.scored)
+        for own_first, fit in fit_linear(session.reference, regressions).items():
             for penalty, rank, lines in fit.lines(session.windows, regressions.ridge, (None, *regressions.rank)):
                 for floor in regressions.floor:
                     settings = {"own_first": own_first, "penalty": penalty, "floor": floor}
@@ -141,13 +141,13 @@ def _try_unit_glms(sessions: Sequence[Imitation], regressions: Regressions, own_
     for session in sessions:
         units = np.flatnonzero(session.scored)
         units = units[:: -(-units.size // MOST_UNITS)] if units.size else units
-        gains.begin(session.windows, session.bins.mean_counts, np.isin(np.arange(session.scored.size), units))
+        gains.begin(session.windows, session.reference.mean_counts, np.isin(np.arange(session.scored.size), units))
         for precision in regressions.precision:
             if own_precision is None:
                 settings = {"precision": precision}
             else:
                 settings = {"precision": own_precision, "mode_precision": precision}
-            fit = fit_unit_glms(session.bins, regressions, units=units, **settings)
+            fit = fit_unit_glms(session.reference, regressions, units=units, **settings)
             gains.add(settings, fit.group_rates(session.windows))
     return gains.tried()
 
