@@ -14,6 +14,7 @@ from benchmarks.growth import Curve
 from benchmarks.heads import forward_backward, head_batch, head_inputs, heads_of
 from benchmarks.loader import check_equal, dataset_counts, our_counts, sampled_windows, window_indices
 from benchmarks.memory import peak_of
+from benchmarks.profiles import kind_of, shares_of_functions, shares_of_operations
 from benchmarks.recordings import inputs_of, write_recording
 from benchmarks.rollouts import AIMS, draw_zero_weights, paths_of
 from benchmarks.side_by_side import Pair, compare, seconds_in_turn
@@ -148,6 +149,21 @@ def test_threads_are_as_before_after_a_stream():
     with torch_threads(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
+
+
+def test_shares_of_operations_are_of_their_kind():
+    left, right = torch.randn(2, 300, 300)
+    shares = shares_of_operations(lambda: left @ right, repeats=3)
+    assert next(iter(shares)) == "matrix products" and sum(shares.values()) == pytest.approx(1)
+    assert kind_of("aten::_scaled_dot_product_flash_attention_for_cpu") == "attention"
+    assert kind_of("aten::mul") == "elementwise and the rest"
+
+
+def test_shares_of_functions_are_of_their_own_time():
+    values = np.random.default_rng(0).random(300_000)
+    shares = shares_of_functions(lambda: np.sort(values), repeats=3, most=3)
+    assert "sort" in next(iter(shares)) and len(shares) == 3
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
 
 
 def test_the_two_of_a_pair_take_turns_in_going_first():
