@@ -40,7 +40,10 @@ _NAMES = {
 _OUTSIDE = {
     "Z": "Other zero-shot methods, not among those declared:",
     "F": "Methods that fit the session that is forecast, which NeuroHorizon never does:",
-    "control": "Controls, which show what knowing its units is worth to NeuroHorizon:",
+    "control": (
+        "Controls, the same weights with tampered identities: they show how far NeuroHorizon relies on knowing its units, "
+        "not what a network would reach that was trained without:"
+    ),
 }
 FEW_ANIMALS = 6
 """With fewer animals no p of a sign-flip test can reach 0.05."""
