@@ -293,7 +293,7 @@ class Baselines(Section):
     """Candidates among which each baseline is tuned, on training sessions only."""
 
     trailing_bins: tuple[Positive, ...]
-    """Spans of the trailing mean."""
+    """Spans of the trailing mean, in bins before the origin; those longer than the context reach back over pauses."""
     shrinkage: tuple[Share, ...]
     """Weights of the trailing mean against the reference mean."""
     gamma_shape: tuple[PositiveFloat, ...]
@@ -315,7 +315,8 @@ class Regressions(Section):
     """
 
     history_edges_bins: tuple[Positive, ...]
-    """Ends, in bins before the origin, of the spans whose counts are regressed on."""
+    """Ends, in bins before the origin, of the spans of a unit's own history. Those above ``timeline.context_bins``,
+    which must be among them, reach over pauses to what was recorded before; of other units the context is read."""
     horizon_edges_bins: tuple[Positive, ...]
     """Ends of the groups of horizon bins that share weights; the last is ``horizon_bins``."""
     ridge: tuple[PositiveFloat, ...]
@@ -486,11 +487,18 @@ class Config(Section):
         ):
             if list(edges) != sorted(set(edges)) or edges[-1] != last:
                 raise ValueError(f"{name} must rise to {last}, found {list(edges)}")
-        history, context_bins = self.model.history_edges_bins, self.timeline.context_bins
-        if list(history) != sorted(set(history)) or context_bins not in history:
+        context_bins = self.timeline.context_bins
+        for name, part in (("model", self.model), ("regressions", self.regressions)):
+            history = part.history_edges_bins if part else (context_bins,)
+            if list(history) != sorted(set(history)) or context_bins not in history:
+                raise ValueError(
+                    f"{name}.history_edges_bins must rise to timeline.context_bins {context_bins}, or through it, "
+                    f"found {list(history)}"
+                )
+        if self.regressions and self.regressions.mode_edges_bins[-1] > context_bins:
             raise ValueError(
-                f"model.history_edges_bins must rise to timeline.context_bins {context_bins}, or through it, "
-                f"found {list(history)}"
+                f"regressions.mode_edges_bins reach beyond timeline.context_bins {context_bins}, "
+                f"found {list(self.regressions.mode_edges_bins)}"
             )
         if self.model.heard_bins > self.timeline.context_bins:
             raise ValueError(
@@ -537,10 +545,9 @@ class Config(Section):
         found = self.regressions
         if found is None:
             return []
-        context_bins, horizon_bins = self.timeline.context_bins, self.timeline.horizon_bins
         return [
-            ("regressions.history_edges_bins", found.history_edges_bins, context_bins),
-            ("regressions.horizon_edges_bins", found.horizon_edges_bins, horizon_bins),
+            ("regressions.horizon_edges_bins", found.horizon_edges_bins, self.timeline.horizon_bins),
+            ("regressions.mode_edges_bins", found.mode_edges_bins, found.mode_edges_bins[-1]),
         ]
 
 

@@ -10,6 +10,7 @@ from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
 from neurohorizon.models.baselines import (
     RATES,
+    baseline_shape,
     candidates,
     gamma_poisson,
     gamma_poisson_law,
@@ -44,9 +45,9 @@ def windows_of(context, mask=None, n_bins=4):
         spike_window=np.zeros(0, int),
         spike_unit=np.zeros(0, int),
         spike_age_bins=np.zeros(0, np.float32),
-        history_edges_bins=(context.shape[1],),
-        history=context.sum(1)[..., None].astype(np.float32),
-        history_bins=np.full((len(context), 1), context.shape[1], np.float32),
+        history_edges_bins=(context.shape[1], 40),
+        history=np.stack([context.sum(1), context.sum(1) * 3 + 1], axis=2).astype(np.float32),
+        history_bins=np.tile(np.array([context.shape[1], 25], np.float32), (len(context), 1)),
     )
 
 
@@ -58,6 +59,13 @@ def test_the_trailing_mean_counts_the_last_bins():
     rate = trailing_mean(windows_of(CONTEXT), REFERENCE, bins=3)
     np.testing.assert_allclose(rate[0, 0], (CONTEXT[0, 7:].sum(0) + 0.5) / 3)
     assert rate.shape == (1, 4, 2)
+
+
+def test_a_mean_beyond_the_context_takes_in_what_was_recorded_before_it():
+    rate = trailing_mean(windows_of(CONTEXT), REFERENCE, bins=40)
+    np.testing.assert_allclose(rate[0, 0], (4 * CONTEXT[0].sum(0) + 1 + 0.5) / (10 + 25))
+    shape = baseline_shape(CONFIG.timeline, [3, 40, 25])
+    assert shape.history_edges_bins == (10, 25, 40) and shape.context_bins == 10
 
 
 def test_masked_bins_are_neither_spikes_nor_silence():

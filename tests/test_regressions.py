@@ -35,7 +35,7 @@ from neurohorizon.models.regression_tuning import GROUPS, MOST_WINDOWS, tune_reg
 from neurohorizon.scores import poisson_log_likelihood
 
 CONFIG = small_config()
-SETTINGS = CONFIG.regressions
+SETTINGS = CONFIG.regressions.model_copy(update={"history_edges_bins": (1, 3, 10, 40)})
 SHAPE = regression_shape(CONFIG.timeline, SETTINGS)
 EDGES = SETTINGS.history_edges_bins
 
@@ -92,6 +92,7 @@ def windows_at(counts, valid, origins):
     valid = np.concatenate([np.zeros(reach, bool), valid])
     before = [slice(one, one + reach) for one in origins]
     after = [slice(one + reach, one + reach + SHAPE.horizon_bins) for one in origins]
+    spans = [slice(reach - far, reach - near) for near, far in zip([0, *EDGES[:-1]], EDGES, strict=True)]
     past, past_mask = np.stack([counts[one] for one in before]), np.stack([valid[one] for one in before])
     return Windows(
         origin_us=np.asarray(origins) * SHAPE.bin_us,
@@ -102,15 +103,9 @@ def windows_at(counts, valid, origins):
         spike_window=np.zeros(0, int),
         spike_unit=np.zeros(0, int),
         spike_age_bins=np.zeros(0, np.float32),
-    )
-
-
-def dense_history(windows):
-    """Counts of spans of the context, [window, unit, span], and their valid bins, [window, span]."""
-    spans = [slice(EDGES[-1] - far, EDGES[-1] - near) for near, far in zip([0, *EDGES[:-1]], EDGES, strict=True)]
-    return (
-        np.stack([windows.context[:, one].sum(1) for one in spans], axis=2),
-        np.stack([windows.context_mask[:, one].sum(1) for one in spans], axis=1),
+        history_edges_bins=EDGES,
+        history=np.stack([past[:, one].sum(1) for one in spans], axis=2).astype(np.float32),
+        history_bins=np.stack([past_mask[:, one].sum(1) for one in spans], axis=1).astype(np.float32),
     )
 
 
@@ -128,12 +123,11 @@ def dense_inputs(windows, mean_counts):
     """Standardised past of all units [window, span * unit], and history of each [window, span, unit], by loops."""
     scale = np.sqrt(mean_counts + SOFT_COUNTS)
     own = np.zeros((len(windows.context), len(EDGES), mean_counts.size))
-    history, history_bins = dense_history(windows)
     for window in range(len(own)):
         for span, (near, far) in enumerate(zip([0, *EDGES[:-1]], EDGES, strict=True)):
-            n_bins = history_bins[window, span]
+            n_bins = windows.history_bins[window, span]
             if n_bins:
-                surprise = history[window, :, span] / n_bins - mean_counts
+                surprise = windows.history[window, :, span] / n_bins - mean_counts
                 own[window, span] = surprise * np.sqrt(min(far - near, SHAPE.context_bins)) / scale
     within = sum(edge <= SHAPE.context_bins for edge in EDGES)
     return own[:, :within].reshape(len(own), -1), own
@@ -213,8 +207,8 @@ def test_masked_bins_are_neither_spikes_nor_silence():
     read = context_means(masked, reference.mean_counts, (1, 3, 10))
     assert not read[:, :2].any(), "spans of 1 and 3 bins"
     np.testing.assert_allclose(read[:, 2], context_means(windows, reference.mean_counts, (1, 3, 10))[:, 2], atol=1e-6)
-    nothing = replace(windows, context=0 * windows.context, context_mask=np.zeros_like(mask))
-    assert not surprises(nothing, reference.mean_counts, EDGES).any()
+    nothing = replace(windows, history=0 * windows.history, history_bins=0 * windows.history_bins)
+    assert not surprises(nothing, reference.mean_counts).any()
 
 
 @pytest.mark.parametrize("precision", [0.5, 50.0])
@@ -236,9 +230,8 @@ def test_the_regressions_of_units_are_poisson_regressions_of_dense_inputs():
     reference, windows = short_reference()
     mean_counts = reference.mean_counts
     fit = fit_unit_glms(reference, SETTINGS, precision=10.0)
-    history, history_bins = dense_history(reference.windows)
-    expected = history_bins[:, :, None] * mean_counts
-    inputs = np.log((history.transpose(0, 2, 1) + 0.5) / (expected + 0.5))
+    expected = reference.windows.history_bins[:, :, None] * mean_counts
+    inputs = np.log((reference.windows.history.transpose(0, 2, 1) + 0.5) / (expected + 0.5))
     for group in (0, 1):
         outcome, n_bins = dense_outcomes(reference.windows, group)
         known = n_bins > 0
@@ -246,7 +239,7 @@ def test_the_regressions_of_units_are_poisson_regressions_of_dense_inputs():
             direct = fit_poisson(inputs[known, :, unit], outcome[known, unit], n_bins[known], 10.0)
             np.testing.assert_allclose(fit.intercept[group, unit], direct[0], atol=1e-4)
             np.testing.assert_allclose(fit.own[group, unit], direct[1:], atol=1e-4)
-    gain = fit.intercept[0] + np.einsum("wus,us->wu", surprises(windows, mean_counts, EDGES), fit.own[0])
+    gain = fit.intercept[0] + np.einsum("wus,us->wu", surprises(windows, mean_counts), fit.own[0])
     np.testing.assert_allclose(fit.rates(windows)[:, 1], np.exp(gain), rtol=1e-5)
 
 
@@ -267,9 +260,7 @@ def test_a_penalty_of_modes_is_that_of_a_regression_with_two_penalties():
     windows, unit = reference.windows, 2
     pearson = context_means(windows, reference.mean_counts, SETTINGS.mode_edges_bins)
     state = (pearson / np.sqrt(reference.mean_counts + SOFT_COUNTS)) @ fit.modes / fit.mode_scale
-    inputs = np.concatenate(
-        [surprises(windows, reference.mean_counts, EDGES)[:, unit], state.reshape(len(state), -1)], axis=1
-    )
+    inputs = np.concatenate([surprises(windows, reference.mean_counts)[:, unit], state.reshape(len(state), -1)], axis=1)
     outcome, n_bins = dense_outcomes(windows, 1)
     weights = np.concatenate([[fit.intercept[1, unit]], fit.own[1, unit], fit.coupling[1, unit]])
     rate = np.exp(weights[0] + inputs @ weights[1:])
@@ -346,7 +337,7 @@ def test_the_pooled_regression_is_one_poisson_regression_of_all_rows(files):
     rows = pooled_rows(files[:1], ["early"])
     (fit,) = fit_pooled_glms(rows, SETTINGS, [20.0])
     (row,) = rows
-    history = surprises(row.windows, row.mean_counts, EDGES)
+    history = surprises(row.windows, row.mean_counts)
     statistics = (row.statistics - row.statistics.mean(0)) / row.statistics.std(0)
     inputs, gain, exposure = [], [], []
     for window in range(len(history)):
@@ -400,7 +391,7 @@ def test_the_test_part_is_never_read_by_a_fit(files, tmp_path):
     )
     other = made_files(tmp_path, silent_after, CONFIG)
     first, second = (reference_windows(one.paths, "test", shape=SHAPE, most=300) for one in (files[2], other))
-    for name in ("context", "target", "context_mask", "target_mask"):
+    for name in ("context", "target", "history", "history_bins"):
         np.testing.assert_array_equal(getattr(first.windows, name), getattr(second.windows, name))
 
 

@@ -23,7 +23,7 @@ from neurohorizon.inputs.windows import (
     evaluation_origins,
     session_block,
 )
-from neurohorizon.models.baselines import RATES, read_tuned
+from neurohorizon.models.baselines import RATES, baseline_shape, read_tuned
 from neurohorizon.models.forecaster import Forecaster, Tensors
 from neurohorizon.models.identity import with_control
 from neurohorizon.models.weights import Card, load_forecaster
@@ -128,22 +128,22 @@ def forecast_with_learned_embedding(
     settings: LearnedEmbedding,
     code: str,
     output: Path,
-) -> dict[str, float]:
+) -> str:
     """Fit a network on the reference part of one held-out session, and write its forecasts of the test part.
 
     Returns:
-        Scores of the fit; see ``models.within_session.Fit``. There are none for a session that was left out.
+        What was fitted, for the log. Where the reference part is too short to be split, the forecasts are those of the
+        network as it was.
 
     Raises:
-        ValueError: The session is one that the network was trained on, its features are not the network's, or its
-            reference part is too short to be split.
+        ValueError: The session is one that the network was trained on, or its features are not the network's.
     """
     forecaster, card = load_forecaster(weights)
     session, inputs, windows = heldout_windows(weights, card, paths, timeline)
     forecast = empty_forecast(
         session, fold=fold, method="learned_embedding", method_class="F", timeline=timeline, seed=seed, code=code
     )
-    scores: dict[str, float] = {}
+    told = "nothing was fitted: the session was left out"
     if inputs is not None:
         fit = fit_within_session(
             forecaster=forecaster,
@@ -156,12 +156,14 @@ def forecast_with_learned_embedding(
             settings=settings,
             seed=seed,
         )
-        scores = fit.scores
+        told = f"bits per spike where it was decided when to stop: {fit.scores}"
+        if fit.too_short:
+            told = f"nothing was fitted, the network stays as it was: {fit.too_short}"
         shape = WindowShape.of(timeline, card.model)
         log_rate = forecast_windows(fit.forecaster, inputs, windows.origin_us, shape)
         forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
     write_forecast(output, forecast)
-    return scores
+    return told
 
 
 def forecast_conditions(
@@ -257,7 +259,8 @@ def forecast_with_baselines(
     """Write the forecasts of every closed-form baseline, one file each."""
     settings = read_tuned(baselines)
     session = read_session(paths.session)
-    loaded = _test_windows(paths, timeline)
+    trailing_bins = [one["bins"] for one in settings.values() if "bins" in one]
+    loaded = _test_windows(paths, timeline, baseline_shape(timeline, trailing_bins))
     for name, rate in RATES.items():
         forecast = empty_forecast(
             session, fold=fold, method=name, method_class="Z", timeline=timeline, seed=None, code=code
@@ -282,7 +285,7 @@ def forecast_with_oracle(
     forecast = empty_forecast(
         session, fold=fold, method="oracle", method_class="ceiling", timeline=timeline, seed=None, code=code
     )
-    loaded = _test_windows(paths, timeline)
+    loaded = _test_windows(paths, timeline, WindowShape.of(timeline))
     if loaded is not None:
         inputs, windows = loaded
         with h5py.File(truth, "r") as file:
@@ -307,11 +310,10 @@ def _expected_counts(expected: np.ndarray, truth_bin_us: int, origin_us: np.ndar
     return np.maximum(np.diff(at_edge, axis=1), 0)
 
 
-def _test_windows(paths: SessionPaths, timeline: Timeline) -> tuple[SessionInputs, Windows] | None:
+def _test_windows(paths: SessionPaths, timeline: Timeline, shape: WindowShape) -> tuple[SessionInputs, Windows] | None:
     inputs = load_inputs(paths, "test", groups=(), readout=None)
     if inputs is None:
         return None
-    shape = WindowShape.of(timeline)
     origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
     return inputs, cut_windows(inputs.spikes, inputs.part, origins, shape)
 

@@ -6,7 +6,7 @@ the forecaster does, so one evaluation serves all.
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -38,7 +38,10 @@ def reference_mean(windows: Windows, reference: np.ndarray) -> np.ndarray:
 
 
 def trailing_mean(windows: Windows, reference: np.ndarray, *, bins: int) -> np.ndarray:
-    """Return the mean of the last bins, ``(n + 1/2) / bins``: half a spike keeps silence from meaning never."""
+    """Return the mean of the last bins, ``(n + 1/2) / bins``: half a spike keeps silence from meaning never.
+
+    Bins that reach beyond the context are those of the part's valid time before it, as for a unit's own history.
+    """
     spikes, valid = _recent(windows, bins)
     rate = (spikes + 0.5) / np.maximum(valid, 1)[:, None]
     return np.broadcast_to(rate[:, None], windows.target.shape)
@@ -166,7 +169,7 @@ def tune_on_files(
     minimum_rate_hz: float = 0.0,
 ) -> None:
     """Choose the settings on the training sessions of a fold, and write them with every score that was tried."""
-    shape = WindowShape.of(timeline)
+    shape = baseline_shape(timeline, baselines.trailing_bins)
     loaded = (load_inputs(one, "validation", groups=(), readout=None) for one in paths)
     tuned = tune_baselines(
         (one for one in loaded if one is not None), shape=shape, baselines=baselines, minimum_rate_hz=minimum_rate_hz
@@ -229,8 +232,17 @@ def read_tuned(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _recent(windows: Windows, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spikes [window, unit] and the valid bins [window] of the last bins of context."""
-    return windows.context[:, -bins:].sum(1), windows.context_mask[:, -bins:].sum(1)
+    """Return the spikes [window, unit] and the valid bins [window] of the last bins, back over pauses."""
+    if bins <= windows.context.shape[1]:
+        return windows.context[:, -bins:].sum(1), windows.context_mask[:, -bins:].sum(1)
+    spans = windows.history_edges_bins.index(bins) + 1
+    return windows.history[..., :spans].sum(2), windows.history_bins[:, :spans].sum(1)
+
+
+def baseline_shape(timeline: Timeline, trailing_bins: Iterable[int]) -> WindowShape:
+    """Return the windows of baselines: those of all methods, with history as far back as trailing means reach."""
+    edges = {timeline.context_bins, *(bins for bins in trailing_bins if bins > timeline.context_bins)}
+    return replace(WindowShape.of(timeline), history_edges_bins=tuple(sorted(edges)))
 
 
 def _gained_nats(windows: Windows, reference: np.ndarray, rate: np.ndarray, scored: np.ndarray) -> float:

@@ -28,7 +28,6 @@ from neurohorizon.models.linear import (
     context_means,
     leading_right_vectors,
     outcomes,
-    own_sums,
     unit_scale,
 )
 
@@ -44,17 +43,14 @@ MOST_ROWS = 40_000
 """Windows times units that the pooled regression is fitted on, evenly spaced."""
 
 
-def surprises(
-    windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[int], units: np.ndarray | slice = slice(None)
-) -> np.ndarray:
+def surprises(windows: Windows, mean_counts: np.ndarray, units: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Compare units' spikes in the spans of their own history with what their means expect, [window, unit, span].
 
     Returns:
         Natural log of the ratio, half a spike added to both; 0 where no bin is valid.
     """
-    sums, valid = own_sums(windows, edges_bins)
-    expected = valid[:, None] * mean_counts[units, None]
-    return np.log((sums[:, units] + HALF_SPIKE) / (expected + HALF_SPIKE)).astype(np.float32)
+    expected = windows.history_bins[:, None] * mean_counts[units, None]
+    return np.log((windows.history[:, units] + HALF_SPIKE) / (expected + HALF_SPIKE)).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +86,7 @@ class UnitGlms:
 
         Units without a regression keep their reference mean; no rate is more than ``LARGEST_LOG_GAIN`` from it.
         """
-        own = surprises(windows, self.mean_counts, self.settings.history_edges_bins, self.units)
+        own = surprises(windows, self.mean_counts, self.units)
         log_rate = self.intercept + np.einsum("wus,gus->wgu", own, self.own)
         if self.modes.size:
             state = _mode_state(windows, self.mean_counts, self.modes, self.settings) / self.mode_scale
@@ -132,7 +128,7 @@ def fit_unit_glms(
     groups = outcomes(windows, settings.horizon_edges_bins)
     known = np.all([(n_bins @ mean)[units] >= FEWEST_SPIKES for _, n_bins, mean in groups], axis=0)
     units = units[known]
-    own = surprises(windows, mean_counts, settings.history_edges_bins, units)
+    own = surprises(windows, mean_counts, units)
     own_end = 1 + own.shape[2]
     weights = np.zeros((len(groups), units.size, own_end + coupling.shape[1]))
     for group, (some, n_bins, mean) in enumerate(groups):
@@ -214,7 +210,7 @@ class PooledGlm:
 
     def group_rates(self, rows: UnitRows) -> np.ndarray:
         """Forecast the same, [window, group, unit]."""
-        inputs = pooled_inputs(rows, self.history_edges_bins, self.centre, self.scale)
+        inputs = pooled_inputs(rows, self.centre, self.scale)
         gain = np.clip(self.intercept + inputs @ self.weights.T, -LARGEST_LOG_GAIN, LARGEST_LOG_GAIN)
         return (rows.mean_counts[:, None] * np.exp(gain)).transpose(0, 2, 1)
 
@@ -259,9 +255,9 @@ class PooledGlm:
         )
 
 
-def pooled_inputs(rows: UnitRows, edges_bins: Sequence[int], centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def pooled_inputs(rows: UnitRows, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Lay out a unit's surprises, its standardised statistics and their products, [window, unit, input]."""
-    history = surprises(rows.windows, rows.mean_counts, edges_bins)
+    history = surprises(rows.windows, rows.mean_counts)
     statistics = np.broadcast_to((rows.statistics - centre) / scale, (len(history), *rows.statistics.shape))
     products = history[..., :, None] * statistics[..., None, :]
     return np.concatenate([history, statistics, products.reshape(*history.shape[:2], -1)], axis=2)
@@ -281,7 +277,7 @@ def fit_pooled_glms(
     step = -(-n_rows // MOST_ROWS)
     inputs, counts, exposure = [], [], []
     for one in sessions:
-        history = pooled_inputs(one, settings.history_edges_bins, centre, scale)
+        history = pooled_inputs(one, centre, scale)
         starts = [0, *settings.horizon_edges_bins[:-1]]
         summed = np.add.reduceat(one.windows.target, starts, axis=1)
         valid = np.add.reduceat(one.windows.target_mask.astype(float), starts, axis=1)[..., None] * one.mean_counts

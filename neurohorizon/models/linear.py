@@ -79,14 +79,9 @@ def context_means(windows: Windows, mean_counts: np.ndarray, edges_bins: Sequenc
     return _less_mean(sums, valid, mean_counts).transpose(0, 2, 1)
 
 
-def own_sums(windows: Windows, edges_bins: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Sum each unit's own history over spans, [window, unit, span], and their valid bins, [window, span]."""
-    return history_sums(windows.context, windows.context_mask, tuple(edges_bins))
-
-
-def history_means(windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
-    """Return the same of each unit's own history, [window, span, unit]."""
-    return _less_mean(*own_sums(windows, edges_bins), mean_counts).transpose(0, 2, 1)
+def history_means(windows: Windows, mean_counts: np.ndarray) -> np.ndarray:
+    """Return the same of each unit's own history, beyond the context too, [window, span, unit]."""
+    return _less_mean(windows.history, windows.history_bins, mean_counts).transpose(0, 2, 1)
 
 
 def _less_mean(sums: np.ndarray, valid: np.ndarray, mean_counts: np.ndarray) -> np.ndarray:
@@ -246,7 +241,7 @@ def _standardised(
     within = [edge for edge in edges_bins if edge <= context_bins]
     scale = unit_scale(mean_counts)
     past = context_means(windows, mean_counts, within) * _root_lengths(within, context_bins) / scale
-    own = history_means(windows, mean_counts, edges_bins) * _root_lengths(edges_bins, context_bins) / scale
+    own = history_means(windows, mean_counts) * _root_lengths(edges_bins, context_bins) / scale
     return past.astype(np.float32), own.astype(np.float32)
 
 
