@@ -26,7 +26,12 @@ from neurohorizon.models.identity import (
 )
 from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
-from neurohorizon.models.within_session import fit_within_session, fitting_inputs, reference_alone
+from neurohorizon.models.within_session import (
+    ShortReferenceError,
+    fit_within_session,
+    fitting_inputs,
+    reference_alone,
+)
 from neurohorizon.session import left_out_session
 from neurohorizon.timeline import to_us
 
@@ -250,11 +255,16 @@ def test_the_same_seed_gives_the_same_fit(weights, odd, fit):
     assert_same(state(fitted(weights, odd.session)), state(fit))
 
 
-def test_a_reference_part_that_is_too_short_says_so(weights, folder):
-    short = small_config(splits={"gap_s": 12.0})
-    session = made_session("short", CONFIG.splits, n_units=UNITS, duration_s=40)
-    with pytest.raises(ValueError, match="reference part of short cannot be fitted on"):
-        reference_alone(session, short.splits)
+def test_where_the_reference_part_is_too_short_the_network_stays_as_it_was(weights, folder, tmp_path):
+    session = made_session("short", CONFIG.splits, n_units=UNITS, duration_s=44)  # halves of less than 10 s
+    made = made_files(folder, session, CONFIG)
+    fit = fitted(weights, session)
+    assert fit.scores == {}
+    assert "half of the reference part of short" in fit.too_short
+    learned = forecast_fitted(weights, made.paths, tmp_path / "f.h5")
+    np.testing.assert_array_equal(learned.log_rate, forecast_plain(weights, made.paths, tmp_path / "z.h5").log_rate)
+    with pytest.raises(ShortReferenceError, match="the reference part of short: nothing is left for"):
+        reference_alone(session, small_config(splits={"gap_s": 12.0}).splits)
 
 
 def test_a_table_of_embeddings_is_for_one_session_alone(weights, odd):

@@ -41,8 +41,8 @@ _OUTSIDE = {
     "Z": "Other zero-shot methods, not among those declared:",
     "F": "Methods that fit the session that is forecast, which NeuroHorizon never does:",
     "control": (
-        "Controls, the same weights with tampered identities: they show how far NeuroHorizon relies on knowing its units, "
-        "not what a network would reach that was trained without:"
+        "Controls, the same weights with tampered identities: they show how far NeuroHorizon relies on knowing its "
+        "units, not what a network would reach that was trained without:"
     ),
 }
 FEW_ANIMALS = 6

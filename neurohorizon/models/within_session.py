@@ -30,10 +30,14 @@ from neurohorizon.inputs.windows import (
 from neurohorizon.models.forecaster import Forecaster, Tensors, gained_nats
 from neurohorizon.models.identity import with_learned_identity
 from neurohorizon.models.weights import Card
-from neurohorizon.session import Session
+from neurohorizon.session import Session, SessionError
 from neurohorizon.timeline import Intervals, split_domain, to_s, to_us
 
 WINDOWS_PER_BATCH = 32
+
+
+class ShortReferenceError(ValueError):
+    """A reference part that is too short to be split into halves and a part for stopping: says what was found."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,14 @@ class Fit:
     Attributes:
         forecaster: The network, for this session alone.
         scores: Bits per spike over the reference mean on the part that decided when to stop: ``zero_shot``, then with
-            fitted ``embeddings``, then with ``all_weights``; each is that of what was kept, so they never fall.
+            fitted ``embeddings``, then with ``all_weights``; each is that of what was kept, so they never fall. Empty
+            where nothing could be fitted.
+        too_short: Why nothing could be fitted; "" where something was.
     """
 
     forecaster: Forecaster
     scores: dict[str, float]
+    too_short: str = ""
 
 
 def fit_within_session(
@@ -75,18 +82,22 @@ def fit_within_session(
         settings: Steps and rates.
         seed: Seed of the batches.
 
-    Raises:
-        ValueError: The reference part is too short to be split.
+    Returns:
+        The fit; where the reference part is too short to be split, the network as it was.
     """
     features = features.model_copy(
         update={"groups": tuple(one for one in features.groups if one in card.feature_groups)}
     )
-    halves, validation = fitting_inputs(
-        session, timeline=timeline, splits=splits, features=features, readout=card.model.readout
-    )
+    fitted = with_learned_identity(forecaster, n_units=session.n_units)
+    try:
+        halves, validation = fitting_inputs(
+            session, timeline=timeline, splits=splits, features=features, readout=card.model.readout
+        )
+    except ShortReferenceError as error:
+        return Fit(forecaster=fitted.eval(), scores={}, too_short=str(error))
     shape = WindowShape.of(timeline, card.model)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    fitted = with_learned_identity(forecaster, n_units=session.n_units).to(device)
+    fitted = fitted.to(device)
     stream = TrainingWindows(
         sessions=tuple(halves),
         shape=shape,
@@ -122,22 +133,29 @@ def fitting_inputs(
         last part, known by both.
 
     Raises:
-        ValueError: The reference part is too short to be split.
+        ShortReferenceError: The reference part cannot be split, or a half of it tells too little of its units.
     """
     alone = reference_alone(session, splits)
     windows = reference_windows(alone, gap_us=int(to_us(splits.gap_s)))
     targets = {"early": windows["late"], "late": windows["early"], "validation": alone.splits.validation}
-    inputs = {use: _known_by(alone, windows[use], targets[use], timeline, features, readout) for use in targets}
+    try:
+        inputs = {use: _known_by(alone, windows[use], targets[use], timeline, features, readout) for use in targets}
+    except SessionError as error:
+        raise ShortReferenceError(f"half of the reference part of {session.session_id}: {error}") from error
     return [inputs["early"], inputs["late"]], inputs["validation"]
 
 
 def reference_alone(session: Session, splits: Splits) -> Session:
-    """Return a session that ends where the reference part does, split anew."""
+    """Return a session that ends where the reference part does, split anew.
+
+    Raises:
+        ShortReferenceError: A part would be empty.
+    """
     reference = session.splits.reference
     try:
         parts = split_domain(reference, splits)
     except ValueError as error:
-        raise ValueError(f"the reference part of {session.session_id} cannot be fitted on: {error}") from error
+        raise ShortReferenceError(f"the reference part of {session.session_id}: {error}") from error
     inside = reference.contains(session.spike_times_us)
     return replace(
         session,

@@ -25,7 +25,7 @@ arguments = parser.parse_args()
 
 training = Training.model_validate_json(arguments.training_json)
 torch.set_num_threads(training.threads)
-scores = forecast_with_learned_embedding(
+told = forecast_with_learned_embedding(
     weights=arguments.model,
     paths=SessionPaths(arguments.session, arguments.reference, arguments.readout),
     fold=arguments.fold,
@@ -38,4 +38,4 @@ scores = forecast_with_learned_embedding(
     code=arguments.code,
     output=arguments.output,
 )
-print("bits per spike where it was decided when to stop:", scores)
+print(told)
