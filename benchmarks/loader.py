@@ -1,6 +1,7 @@
 """Windows per second: our loader, and torch_brain's on the same files and windows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,8 @@ def sampled_windows(
 
 
 def our_counts(sessions: Sequence[SessionInputs], origins: dict[str, np.ndarray], shape: WindowShape) -> list:
-    """Counts of each session's windows through our loader, each [window, bin, unit]."""
+    """Counts of each session's windows through our loader, each [window, bin, unit]; no history beyond the windows."""
+    shape = replace(shape, history_edges_bins=(shape.context_bins,))
     counts = []
     for session in sessions:
         windows = cut_windows(session.spikes, session.part, origins[session.session_id], shape)

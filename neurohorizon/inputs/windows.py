@@ -6,6 +6,7 @@ are masked, never zero. Nothing at or after the origin enters what a model reads
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -234,10 +235,16 @@ def history_sums(context: np.ndarray, context_mask: np.ndarray, edges_bins: Sequ
         Counts in each span, float32, [window, unit, span], and valid bins in each span, float32, [window, span].
     """
     starts = [0, *edges_bins[:-1]]
+    n_bins = context.shape[1]
     newest_first = context[:, ::-1]
-    sums = np.add.reduceat(newest_first, starts, axis=1)[:, : len(starts)]
-    valid = np.add.reduceat(context_mask[:, ::-1].astype(np.float32), starts, axis=1)
-    return sums.transpose(0, 2, 1).astype(np.float32), valid
+    # in the integers of the counts, where sums fit in, and bin by bin over all units: several times as fast as
+    # summing each unit's bins in wider ones
+    fits = int(context.max(initial=0)) * n_bins <= np.iinfo(context.dtype).max
+    kind = context.dtype if fits else np.int64
+    sums = np.empty((*context.shape[::2], len(starts)), np.float32)
+    for span, (near, far) in enumerate(pairwise([*starts, n_bins])):
+        sums[:, :, span] = newest_first[:, near:far].sum(axis=1, dtype=kind)
+    return sums, np.add.reduceat(context_mask[:, ::-1].astype(np.float32), starts, axis=1)
 
 
 def _own_history(
