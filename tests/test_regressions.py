@@ -128,7 +128,7 @@ def dense_inputs(windows, mean_counts):
             n_bins = windows.history_bins[window, span]
             if n_bins:
                 surprise = windows.history[window, :, span] / n_bins - mean_counts
-                own[window, span] = surprise * np.sqrt(min(far - near, SHAPE.context_bins)) / scale
+                own[window, span] = surprise * np.sqrt(min(far - near, SHAPE.context_bins**2 / (far - near))) / scale
     within = sum(edge <= SHAPE.context_bins for edge in EDGES)
     return own[:, :within].reshape(len(own), -1), own
 
@@ -236,7 +236,9 @@ def test_the_regressions_of_units_are_poisson_regressions_of_dense_inputs():
         outcome, n_bins = dense_outcomes(reference.windows, group)
         known = n_bins > 0
         for unit in (0, 4):
-            direct = fit_poisson(inputs[known, :, unit], outcome[known, unit], n_bins[known], 10.0)
+            ease = np.sqrt([1, 1, 1, 10 / 30])  # the last span is three contexts long
+            direct = fit_poisson(inputs[known, :, unit] * ease, outcome[known, unit], n_bins[known], 10.0)
+            direct[1:] *= ease
             np.testing.assert_allclose(fit.intercept[group, unit], direct[0], atol=1e-4)
             np.testing.assert_allclose(fit.own[group, unit], direct[1:], atol=1e-4)
     gain = fit.intercept[0] + np.einsum("wus,us->wu", surprises(windows, mean_counts), fit.own[0])
@@ -266,7 +268,7 @@ def test_a_penalty_of_modes_is_that_of_a_regression_with_two_penalties():
     rate = np.exp(weights[0] + inputs @ weights[1:])
     # at the minimum the gradient of the likelihood is that of the prior
     gradient = (n_bins * (outcome[:, unit] - rate)) @ inputs
-    penalties = np.repeat([precision, mode_precision], [len(EDGES), state[0].size])
+    penalties = np.repeat([precision, 3 * precision, mode_precision], [3, 1, state[0].size])
     np.testing.assert_allclose(gradient, penalties * weights[1:], atol=0.3)
 
 

@@ -28,6 +28,7 @@ from neurohorizon.models.linear import (
     context_means,
     leading_right_vectors,
     outcomes,
+    span_ease,
     unit_scale,
 )
 
@@ -110,7 +111,7 @@ def fit_unit_glms(
     Args:
         reference: Windows of the reference window.
         settings: Spans, groups and modes.
-        precision: Of the prior on weights of the unit's own history.
+        precision: Of the prior on weights of the unit's own history; tighter for spans beyond the context.
         mode_precision: Of the prior on weights of population modes; None: no modes.
         units: Indices of the units to fit; None: all.
     """
@@ -128,7 +129,8 @@ def fit_unit_glms(
     groups = outcomes(windows, settings.horizon_edges_bins)
     known = np.all([(n_bins @ mean)[units] >= FEWEST_SPIKES for _, n_bins, mean in groups], axis=0)
     units = units[known]
-    own = surprises(windows, mean_counts, units)
+    spans = span_ease(settings.history_edges_bins, windows.context.shape[1])
+    own = surprises(windows, mean_counts, units) * spans
     own_end = 1 + own.shape[2]
     weights = np.zeros((len(groups), units.size, own_end + coupling.shape[1]))
     for group, (some, n_bins, mean) in enumerate(groups):
@@ -142,7 +144,7 @@ def fit_unit_glms(
         mode_scale=mode_scale,
         units=units,
         intercept=weights[:, :, 0],
-        own=weights[:, :, 1:own_end],
+        own=weights[:, :, 1:own_end] * spans,
         coupling=weights[:, :, own_end:] * ease,
     )
 

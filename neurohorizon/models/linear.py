@@ -242,6 +242,7 @@ def _standardised(
     scale = unit_scale(mean_counts)
     past = context_means(windows, mean_counts, within) * _root_lengths(within, context_bins) / scale
     own = history_means(windows, mean_counts) * _root_lengths(edges_bins, context_bins) / scale
+    own *= span_ease(edges_bins, context_bins)[:, None]
     return past.astype(np.float32), own.astype(np.float32)
 
 
@@ -308,6 +309,14 @@ def unit_scale(mean_counts: np.ndarray) -> np.ndarray:
 def bins_to_groups(edges_bins: Sequence[int]) -> np.ndarray:
     """Name the group of each horizon bin, [horizon bin]."""
     return np.repeat(np.arange(len(edges_bins)), np.diff([0, *edges_bins]))
+
+
+def span_ease(edges_bins: Sequence[int], context_bins: int) -> np.ndarray:
+    """What the history of each span is scaled by, so that one penalty is tighter for spans beyond the context, [span].
+
+    A reference window holds fewer independent values of a longer span: its penalty rises by its length.
+    """
+    return np.sqrt(np.minimum(1, context_bins / np.diff([0, *edges_bins])))
 
 
 def _root_lengths(edges_bins: Sequence[int], context_bins: int) -> np.ndarray:
