@@ -10,6 +10,7 @@ localrules:
     cross_session,
     figures,
     multimodal,
+    poyo,
     cohorts,
 
 
@@ -17,12 +18,18 @@ rule all:
     input:
         CROSS_SESSION,
         multimodal_targets,
+        poyo_targets,
         validation_pictures,
 
 
 rule multimodal:
     input:
         multimodal_targets,
+
+
+rule poyo:
+    input:
+        poyo_targets,
 
 
 include: "rules/cohort.smk"
@@ -44,3 +51,8 @@ if CONFIG.multimodal:
 
     include: "rules/multimodal.smk"
     include: "rules/multimodal_evaluation.smk"
+
+
+if CONFIG.poyo:
+
+    include: "rules/poyo.smk"

@@ -233,6 +233,11 @@ def multimodal_targets(wildcards) -> list[str]:
     return MULTIMODAL if CONFIG.multimodal else []
 
 
+def poyo_targets(wildcards) -> list[str]:
+    """What the decoding of behaviour makes, where the configuration has it."""
+    return POYO if CONFIG.poyo else []
+
+
 def all_scores(wildcards) -> list[str]:
     """Score tables of all held-out sessions of all folds."""
     return _heldout(f"{RESULTS}/scores/{{fold}}/{{session}}.parquet")

@@ -93,6 +93,15 @@ CHANGES = {
         "behaviour_shift_s": 10.0,
         "steps": 20,
     },
+    "poyo": {
+        "labelled_s": 20.0,
+        "width": 16,
+        "heads": 2,
+        "steps": 20,
+        "batch_windows": 8,
+        "adapt_steps": 10,
+        "adapt_windows": 4,
+    },
     "evaluation": {"bootstrap_draws": 200, "example_units": 8},
 }
 

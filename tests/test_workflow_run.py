@@ -65,8 +65,8 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
             assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), script
             assert numpy == pinned, script
             ran += 1
-    assert ran == len(witnesses) == 33
-    assert len({prefix for prefix, _ in witnesses.values()}) == 5, "all but nwb, which has no session here"
+    assert ran == len(witnesses) == 39
+    assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all but nwb, which has no session here"
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -102,6 +102,19 @@ def test_the_multimodal_tables_tell_of_both_sources_and_of_every_encoder_and_con
     assert "DINOv2" in (tables / "summary.txt").read_text()
 
 
+def test_the_tables_of_decoding_tell_of_every_decoder_and_of_who_was_left_out(finished):
+    tables = finished.root / RESULTS / "poyo" / "tables"
+    header, *lines = (line.split("\t") for line in (tables / "sessions.tsv").read_text().splitlines())
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    found = {(row["part"], row["method"]) for row in rows if row["r2"]}
+    assert found == {
+        ("validation", "poyo"),
+        *(("test", name) for name in ("poyo", "latent_probe", "forecast_probe", "count_ridge")),
+    }
+    assert all(row["source"] == "ibl" for row in rows)
+    assert "is not in the release" in {row["session"]: row for row in rows}[GHOST]["left_out"]
+
+
 def test_the_recorded_configuration_is_the_whole_one(finished):
     recorded = yaml.safe_load((finished.root / RESULTS / "config.yaml").read_text())
     assert recorded == yaml.safe_load((finished.root / "config" / "miniature.yaml").read_text())
@@ -122,6 +135,7 @@ def test_the_report_is_one_file_with_captions_figures_and_the_configuration(fini
         "Recordings",
         "Configuration",
         "Behaviour and images",
+        "Decoding",
     ):
         assert part in html
     assert "so this file and the commit make it again" in html, "a caption"
@@ -149,9 +163,10 @@ SHOWN = {f"draw_multimodal_{name}" for name in ("main", "regions", "horizon", "c
 SHOWN |= {"make_multimodal_tables", "multimodal_notebook", "all"}
 CONDITIONS = {"forecast_conditions", "forecast_psth", "score_conditions"}
 """Forecasts under conditions are not kept, so what scores them again makes all of them again."""
+DECODED = {"train_poyo", "decode_training", "extend_poyo", "probe_session", "make_decoding_tables", "draw_decoding"}
 EVERYTHING_AFTER_INGESTION = {
     *("validate", "reference_features", "population_readout", "modality_readouts", "train_multimodal", "draw_example"),
-    *(MODELLED | TOLD | SHOWN | CONDITIONS),
+    *(MODELLED | TOLD | SHOWN | CONDITIONS | DECODED),
 }
 
 
@@ -215,7 +230,7 @@ def test_other_settings_rerun_what_reads_them(finished):
     finally:
         config.write_text(before)
     changed = {rule for rule, reason in reasons.items() if "Params have changed" in reason}
-    assert changed == {"make_tables", "make_multimodal_tables", "record_config"}
+    assert changed == {"make_tables", "make_multimodal_tables", "make_decoding_tables", "record_config"}
     assert "train" not in reasons
 
 
