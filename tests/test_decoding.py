@@ -33,6 +33,7 @@ from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.latents import frozen_features
 from neurohorizon.models.poyo import (
     Samples,
+    decode_extended,
     decode_trained,
     extended,
     fit,
@@ -618,3 +619,29 @@ def test_a_forecaster_may_reach_further_back_than_what_is_decoded_from(tmp_path,
         assert one.origin_us[0] == first + 5 * 20_000
         assert whole[method].origin_us[0] == first + 10 * 20_000
         assert np.isfinite(one.predicted).all()
+
+
+@pytest.mark.parametrize("adapt", ["vocabulary", "all"])
+def test_the_configuration_decides_what_is_fitted_and_all_labels_are_used_in_the_end(
+    files, config, weights, monkeypatch, adapt
+):
+    network, card = load_poyo(weights)
+    card = replace(card, poyo=small_poyo(adapt=adapt))
+    session = labelled(files, NEW)
+    learned = labelled_origins(session, card.poyo, config.timeline)
+    fits = []
+
+    def pretend(network, samples, *, parameters, steps, judge, **others: object) -> None:
+        fitted = {name for name, value in network.named_parameters() if any(value is one for one in parameters)}
+        fits.append((fitted, len(samples), steps))
+        if judge:
+            judge(steps)
+
+    monkeypatch.setattr("neurohorizon.models.poyo.fit", pretend)
+    _, steps = decode_extended(network, card, session, learned, learned[-5:], seed=0)
+    rows = {"unit_emb.weight", "session_emb.weight"}
+    everything = {name for name, _ in network.named_parameters()}
+    expected = rows if adapt == "vocabulary" else everything
+    assert [fitted for fitted, _, _ in fits] == [expected, expected]
+    assert [windows for _, windows, _ in fits] == [int(0.8 * len(learned)), len(learned)]
+    assert steps == card.poyo.adapt_steps

@@ -83,7 +83,7 @@ def _panel(axes: Axes, scored: pd.DataFrame, summary: pd.DataFrame, words: str) 
         axes.set_xticks([])
         axes.set_title(f"{words}: none", fontsize=6.5, loc="right", color=GREY)
         return
-    axes.axvline(len(place) - 0.1, color=LIGHT_GREY, linewidth=0.8)
+    axes.axvline(len(place) - 0.1, ymax=0.76, color=LIGHT_GREY, linewidth=0.8)
     axes.set_xticks([*range(len(place)), len(place) + 0.6], [*(str(n + 1) for n in range(len(place))), "mean"])
     axes.set_xlim(-0.6, len(place) + 1.2)
     animals = scored["subject"].nunique()
