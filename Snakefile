@@ -10,6 +10,7 @@ localrules:
     cross_session,
     figures,
     multimodal,
+    calibration,
     poyo,
     cohorts,
 
@@ -18,6 +19,7 @@ rule all:
     input:
         CROSS_SESSION,
         multimodal_targets,
+        calibration_targets,
         poyo_targets,
         validation_pictures,
 
@@ -32,6 +34,11 @@ rule poyo:
         poyo_targets,
 
 
+rule calibration:
+    input:
+        calibration_targets,
+
+
 include: "rules/cohort.smk"
 include: "rules/ingest.smk"
 include: "rules/images.smk"
@@ -40,6 +47,11 @@ include: "rules/training.smk"
 include: "rules/forecast.smk"
 include: "rules/evaluation.smk"
 include: "rules/figures.smk"
+
+
+if CONFIG.rollout:
+
+    include: "rules/rollouts.smk"
 
 
 if CONFIG.regressions:

@@ -69,6 +69,11 @@ COHORT = shipped(CONFIG.cohort.table)
 COHORT_IS_MADE = CONFIG.cohort.heldout_fraction is not None and not Path(COHORT).exists()
 MODELS = ("neurohorizon", *CONFIG.baselines.networks)
 BASELINES = ("reference_mean", "trailing_mean", "shrinkage", "gamma_poisson")
+DECODED = (  # scores are compared on the same windows alone
+    tuple(f"neurohorizon_{decoding}" for decoding in CONFIG.rollout.decodings)
+    if CONFIG.rollout and CONFIG.rollout.every_windows == 1
+    else ()
+)
 REGRESSIONS = ("ar_glm", "ridge_ar", "reduced_rank", "history_glm", "coupled_glm") if CONFIG.regressions else ()
 REPORTED_TABLES = ("summary", "comparisons", "sessions", "left_out")
 TABLES = (*REPORTED_TABLES, "horizon_sessions", "horizon", "regions_sessions", "regions")
@@ -205,6 +210,7 @@ def session_forecasts(wildcards) -> list[str]:
     folder = f"{RESULTS}/forecasts/{wildcards.fold}/{wildcards.session}"
     names = [*BASELINES, *REGRESSIONS, *forecast_names(), *forecast_names(CONFIG.baselines.controls)]
     names += forecast_names(("learned_embedding",)) if CONFIG.baselines.learned_embedding else []
+    names += forecast_names(DECODED)
     return [f"{folder}/{name}.h5" for name in names] + oracle_forecast(wildcards)
 
 
@@ -231,6 +237,11 @@ def truths(source: str) -> list[str]:
 def multimodal_targets(wildcards) -> list[str]:
     """What the multimodal experiment makes, where the configuration has it."""
     return MULTIMODAL if CONFIG.multimodal else []
+
+
+def calibration_targets(wildcards) -> list[str]:
+    """What sample paths make, where the configuration has them."""
+    return CALIBRATION if CONFIG.rollout else []
 
 
 def poyo_targets(wildcards) -> list[str]:

@@ -18,6 +18,7 @@ RESULTS = Path("results/miniature")
 MINIATURE = ("--configfile", "config/miniature.yaml")
 METHODS = {"reference_mean", "trailing_mean", "shrinkage", "gamma_poisson", "own_history", "neurohorizon", "oracle"}
 METHODS |= {"ar_glm", "ridge_ar", "reduced_rank", "history_glm", "coupled_glm"}
+METHODS |= {f"neurohorizon_{decoding}" for decoding in ("autoregressive", "blockwise", "coarse_to_fine")}
 METHODS |= {"own_history_readout", "shuffled_identity", "mean_identity", "learned_embedding"}
 
 # every script of the copy first says which interpreter runs it
@@ -65,7 +66,7 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
             assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), script
             assert numpy == pinned, script
             ran += 1
-    assert ran == len(witnesses) == 39
+    assert ran == len(witnesses) == 42
     assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all but nwb, which has no session here"
 
 
@@ -136,6 +137,7 @@ def test_the_report_is_one_file_with_captions_figures_and_the_configuration(fini
         "Configuration",
         "Behaviour and images",
         "Decoding",
+        "Calibration",
     ):
         assert part in html
     assert "so this file and the commit make it again" in html, "a caption"
@@ -161,12 +163,13 @@ MODELLED = {"tune_baselines", "train", "forecast", "forecast_baselines", "foreca
 MODELLED |= {"forecast_controls", "fit_within_session", "tune_regressions", "forecast_regressions", "make_tried"}
 SHOWN = {f"draw_multimodal_{name}" for name in ("main", "regions", "horizon", "conditions", "psth")}
 SHOWN |= {"make_multimodal_tables", "multimodal_notebook", "all"}
+CALIBRATED = {"sample_paths", "make_calibration_tables", "draw_calibration_calibration", "draw_calibration_paths"}
 CONDITIONS = {"forecast_conditions", "forecast_psth", "score_conditions"}
 """Forecasts under conditions are not kept, so what scores them again makes all of them again."""
 DECODED = {"train_poyo", "decode_training", "extend_poyo", "probe_session", "make_decoding_tables", "draw_decoding"}
 EVERYTHING_AFTER_INGESTION = {
     *("validate", "reference_features", "population_readout", "modality_readouts", "train_multimodal", "draw_example"),
-    *(MODELLED | TOLD | SHOWN | CONDITIONS | DECODED),
+    *(MODELLED | TOLD | SHOWN | CONDITIONS | DECODED | CALIBRATED),
 }
 
 
@@ -190,7 +193,7 @@ EVERYTHING_AFTER_INGESTION = {
             "models/baselines.py",
             "gamma_poisson",
             {"tune_baselines"},
-            TOLD | {"forecast_baselines", "score", "make_tried"},
+            TOLD | CALIBRATED | {"forecast_baselines", "score", "make_tried"},
         ),
         ("session.py", "order_spikes", {"preprocess_ibl", "preprocess_allen"}, EVERYTHING_AFTER_INGESTION),
     ],
@@ -230,7 +233,13 @@ def test_other_settings_rerun_what_reads_them(finished):
     finally:
         config.write_text(before)
     changed = {rule for rule, reason in reasons.items() if "Params have changed" in reason}
-    assert changed == {"make_tables", "make_multimodal_tables", "make_decoding_tables", "record_config"}
+    assert changed == {
+        "make_tables",
+        "make_multimodal_tables",
+        "make_calibration_tables",
+        "make_decoding_tables",
+        "record_config",
+    }
     assert "train" not in reasons
 
 

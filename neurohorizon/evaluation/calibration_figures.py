@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 
 from neurohorizon.evaluation.calibration import POPULATION, POPULATION_TOTAL, TARGETS, UNIT, UNIT_TOTAL
 from neurohorizon.evaluation.calibration_tables import GAMMA_POISSON, REFERENCE_MEAN
@@ -64,14 +65,14 @@ def draw_calibration(
     with house_style():
         figure = Figure(figsize=(PAGE_WIDTH_INCHES, 6.4), layout="constrained")
         rows = figure.add_gridspec(3, 1, height_ratios=[1.0, 1.1, 1.2])
-        pits = _panels(figure, rows[0], len(TARGETS), share_height=False)
-        coverages = _panels(figure, rows[1], len(TARGETS), share_height=True)
+        pits = _panels(figure, _columns(rows[0], len(TARGETS)), share_height=False)
+        coverages = _panels(figure, _columns(rows[1], len(TARGETS)), share_height=True)
         for target, above, below in zip(TARGETS, pits, coverages, strict=True):
             _pit_panel(above, pit[pit["target"] == target], target)
             _coverage_panel(below, coverage[coverage["target"] == target])
         pits[0].set_ylabel("density of the PIT")
         coverages[0].set_ylabel("share of counts inside")
-        skills = _panels(figure, rows[2], 3, share_height=False)
+        skills = _panels(figure, _columns(rows[2], 3), share_height=False)
         for axes, target in zip(skills, (UNIT, POPULATION), strict=False):
             _skill_panel(axes, horizon[horizon["target"] == target], target)
         _totals_panel(skills[2], calibration)
@@ -105,8 +106,10 @@ def draw_paths(*, example: PathsExample | None) -> Figure:
             return figure
         methods = [name for name in LABELS if name in set(example.methods) and name != REFERENCE_MEAN]
         figure = Figure(figsize=(PAGE_WIDTH_INCHES, 3.4), layout="constrained")
-        rows = figure.add_gridspec(2, 1)
-        above, below = (_panels(figure, place, len(methods), share_height=True) for place in rows)
+        grid = figure.add_gridspec(2, len(methods))
+        above, below = (
+            _panels(figure, [grid[row, column] for column in range(len(methods))], share_height=True) for row in (0, 1)
+        )
         for name, upper, lower in zip(methods, above, below, strict=True):
             _fan_panel(upper, example, name, 0)
             _fan_panel(lower, example, name, 1)
@@ -120,13 +123,17 @@ def draw_paths(*, example: PathsExample | None) -> Figure:
     return figure
 
 
-def _panels(figure: Figure, place: object, number: int, *, share_height: bool) -> list[Axes]:
-    grid = place.subgridspec(1, number)
-    panels = [figure.add_subplot(grid[0])]
-    for column in range(1, number):
-        panels.append(figure.add_subplot(grid[column], sharey=panels[0] if share_height else None))
-        panels[-1].tick_params(labelleft=not share_height)
+def _panels(figure: Figure, places: Sequence[SubplotSpec], *, share_height: bool) -> list[Axes]:
+    panels: list[Axes] = []
+    for place in places:
+        panels.append(figure.add_subplot(place, sharey=panels[0] if share_height and panels else None))
+        panels[-1].tick_params(labelleft=not share_height or len(panels) == 1)
     return panels
+
+
+def _columns(row: SubplotSpec, number: int) -> list[SubplotSpec]:
+    grid = row.subgridspec(1, number)
+    return [grid[column] for column in range(number)]
 
 
 def _of_methods(table: pd.DataFrame, without: Sequence[str] = ()) -> list[tuple[str, pd.DataFrame]]:
