@@ -17,7 +17,7 @@ from neurohorizon.evaluation.decoding import Decoding, r2, read_decodings, write
 from neurohorizon.evaluation.decoding_figure import draw_decoding
 from neurohorizon.evaluation.decoding_tables import format_summary, session_table, summary_table
 from neurohorizon.evaluation.poyo_decoding import decode_new_session, decode_training_sessions
-from neurohorizon.evaluation.probes import probe_session, ridge_probe
+from neurohorizon.evaluation.probes import block_errors, probe_session, ridge_probe
 from neurohorizon.evaluation.style import render_png
 from neurohorizon.evaluation.tables import Resampling
 from neurohorizon.inputs.labels import (
@@ -33,6 +33,7 @@ from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.latents import frozen_features
 from neurohorizon.models.poyo import (
     Samples,
+    collated,
     decode_extended,
     decode_trained,
     extended,
@@ -284,6 +285,20 @@ def test_poyo_decodes_held_out_time_of_its_sessions_well_and_says_what_it_saw(tm
         assert one.origin_us.min() > session.splits.train.stop_us[-1]
 
 
+def test_what_is_decoded_is_what_the_network_says_of_the_end_of_the_context(files, config, weights):
+    network, card = load_poyo(weights)
+    session = labelled(files, TRAINED[0])
+    origins = scored_origins(session, "validation", card.poyo, config.timeline)[:6]
+    asked = to_learn(session, session.splits.validation, origins, span_us=SPAN_US)
+    tokens = Samples(network, [asked], config.timeline, 5).tokens(np.arange(6))
+    end_s = np.array([config.timeline.context_bins * config.timeline.bin_ms / 1000], np.float32)
+    batch = collated([{**sample, "output_timestamps": end_s} for sample in tokens])
+    del batch["label"], batch["weight"]
+    with torch.inference_mode():
+        alone = network(**batch)[:, 0].numpy() * card.spread[0] + card.centre[0]
+    np.testing.assert_allclose(decode_trained(network, card, session, origins), alone, atol=1e-4)
+
+
 def test_labels_outside_of_the_training_part_reach_no_weight(tmp_path, files, config):
     poyo = small_poyo(steps=6)
     first = train(files, config, poyo, tmp_path / "a" / "model.safetensors").read_bytes()
@@ -464,7 +479,7 @@ def test_a_ridge_probe_is_the_ridge_of_scikit_learn_with_the_penalty_that_blocks
     def by_hand(rows: np.ndarray, inputs: np.ndarray, alpha: float) -> np.ndarray:
         mean, deviation = known[rows].mean(axis=0), known[rows].std(axis=0)
         model = Ridge(alpha=alpha * len(rows)).fit((known[rows] - mean) / deviation, label[rows])
-        return model.predict((inputs - mean) / deviation)
+        return model.predict(np.clip((inputs - mean) / deviation, -5, 5))
 
     errors = []
     for alpha in penalties:
@@ -473,6 +488,8 @@ def test_a_ridge_probe_is_the_ridge_of_scikit_learn_with_the_penalty_that_blocks
             others = np.array([row for row in range(100) if row <= block[0] - 3 or row >= block[-1] + 3])
             error += ((by_hand(others, known[block], alpha) - label[block]) ** 2).sum()
         errors.append(error)
+    found = block_errors(known, label, origins, penalties=penalties, gap_us=3 * SPAN_US)
+    np.testing.assert_allclose(found, errors, rtol=1e-4)
     assert penalty == penalties[int(np.argmin(errors))]
     np.testing.assert_allclose(predicted, by_hand(np.arange(100), asked, penalty), rtol=1e-4)
 

@@ -116,6 +116,18 @@ def ridge_probe(
     Returns:
         What is decoded, float32 [asked window, channel], and the penalty.
     """
+    errors = block_errors(known, label, origin_us, penalties=penalties, gap_us=gap_us)
+    best = float(penalties[int(np.argmin(errors))])
+    return _ridge(known, label, asked, [best])[0].astype(np.float32), best
+
+
+def block_errors(
+    known: np.ndarray, label: np.ndarray, origin_us: np.ndarray, *, penalties: Sequence[float], gap_us: int
+) -> np.ndarray:
+    """Sum the squared errors of each penalty over blocks of time, each predicted from the others, [penalty].
+
+    Arguments as in :func:`ridge_probe`.
+    """
     errors = np.zeros(len(penalties))
     for block in np.array_split(np.arange(len(origin_us)), BLOCKS):
         others = (origin_us <= origin_us[block[0]] - gap_us) | (origin_us >= origin_us[block[-1]] + gap_us)
@@ -123,8 +135,7 @@ def ridge_probe(
             continue
         guesses = _ridge(known[others], label[others], known[block], penalties)
         errors += ((guesses - label[block]) ** 2).sum(axis=(1, 2))
-    best = float(penalties[int(np.argmin(errors))])
-    return _ridge(known, label, asked, [best])[0].astype(np.float32), best
+    return errors
 
 
 def _ridge(known: np.ndarray, label: np.ndarray, asked: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
