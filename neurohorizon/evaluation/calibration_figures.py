@@ -115,6 +115,8 @@ def draw_paths(*, example: PathsExample | None) -> Figure:
             _fan_panel(lower, example, name, 1)
             upper.set_title(LABELS[name], color=_LOOKS[name][0], loc="left", fontsize=7)
             upper.tick_params(labelbottom=False)
+        for panels in (above, below):
+            panels[0].set_ylim(0, None)  # of all panels of the row, so after the last one is drawn
         above[0].set_ylabel(f"spikes in {example.block_ms:g} ms,\n{counted(example.units, 'unit')}")
         below[0].set_ylabel("spikes since\nthe origin")
         handles, labels = above[0].get_legend_handles_labels()
@@ -238,4 +240,3 @@ def _fan_panel(axes: Axes, example: PathsExample, method: str, series: int) -> N
     axes.axvline(0, color=BLACK, linewidth=0.8)
     axes.set_xlim(-min(len(example.context), blocks // 2) * example.block_ms, edges_ms[-1])
     axes.set_xticks([0, edges_ms[-1]])
-    axes.set_ylim(0, None)
