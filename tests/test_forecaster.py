@@ -7,7 +7,7 @@ from made_sessions import made_files, made_session, small_config
 
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import Spikes, WindowShape, collate, evaluation_origins, session_block
-from neurohorizon.models.forecaster import Attention, Forecaster, HorizonDecoder, Tensors, gained_nats, count_loss
+from neurohorizon.models.forecaster import Attention, Forecaster, HorizonDecoder, Tensors, count_loss, gained_nats
 from neurohorizon.scores import poisson_log_likelihood
 from neurohorizon.timeline import to_s, to_us
 

@@ -12,7 +12,7 @@ from neurohorizon.config import Config, parse_config, read_config
 from neurohorizon.inputs.reference import feature_names
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape, collate, evaluation_origins, session_block
-from neurohorizon.models.forecaster import Forecaster, Tensors, checkpoint_layers, gained_nats, count_loss
+from neurohorizon.models.forecaster import Forecaster, Tensors, checkpoint_layers, count_loss, gained_nats
 from neurohorizon.models.training import TrainingModule
 
 SIZES = {"tiny": 0.25e6, "small": 5e6, "base": 30e6, "large": 100e6}

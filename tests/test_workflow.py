@@ -74,7 +74,7 @@ def test_each_fold_trains_forecasts_and_scores_its_own_sessions(project, steinme
     assert found["preprocess_nwb"] == found["reference_features"] == found["validate"] == len(rows)
     assert found["score"] == sum(len(heldout_sessions(rows, fold)) for fold in folds(rows))
     assert found["tune_baselines"] == len(folds(rows))
-    assert found["train"] == 2 * len(folds(rows))
+    assert found["train"] == 3 * len(folds(rows))
     assert "download_ibl" not in found
     assert "forecast_oracle" not in found, "true rates are known of simulated sessions alone"
 
@@ -82,8 +82,9 @@ def test_each_fold_trains_forecasts_and_scores_its_own_sessions(project, steinme
 def test_a_training_job_has_no_heldout_session_among_its_inputs(project, steinmetz):
     done = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", **steinmetz)
     rows = read_cohort(ROOT / "config/cohorts/steinmetz.tsv")
-    jobs = re.findall(r"^rule (?:train|tune_baselines):\n    input: (.*)\n    output: (.*)$", done.stdout, flags=re.M)
-    assert len(jobs) == 3 * len(folds(rows))
+    learning = r"^rule (?:train|tune_baselines|tune_regressions):\n    input: (.*)\n    output: (.*)$"
+    jobs = re.findall(learning, done.stdout, flags=re.M)
+    assert len(jobs) == 5 * len(folds(rows))
     for inputs, outputs in jobs:
         fold = re.search(r"/models/([^/]+)/", outputs)[1]
         read = set(re.findall(r"(steinmetz_\d\d)\.h5", inputs))
@@ -147,7 +148,7 @@ def test_the_papers_cohort_is_made_from_given_tables_and_then_planned_in_full(wo
     found = counts(workflow.snakemake("-n").stdout)
     assert found["download_ibl"] == 430, "459 sessions less the 29 that are reserved"
     assert found["download_allen"] == 58
-    assert found["train"] == 6
+    assert found["train"] == 9
     assert "make_cohort" not in found
 
 
@@ -155,7 +156,7 @@ def test_a_reviewer_needs_tables_alone(workflow):
     tables = workflow.root / "results" / "steinmetz" / "tables"
     tables.mkdir(parents=True)
     names = re.findall(r'"(\w+)"', re.search(r"TABLES = .*\nTABLES = .*", RULES_COMMON)[0])
-    for name in [*(f"{name}.parquet" for name in names), "summary.tsv", "example.h5"]:
+    for name in [*(f"{name}.parquet" for name in names), "summary.tsv", "tried.tsv", "example.h5"]:
         (tables / name).touch()
     done = workflow.snakemake(
         *("-n", "--configfile", "config/steinmetz.yaml", "--workflow-profile", "profiles/review"), "cross_session"
