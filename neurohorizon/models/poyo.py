@@ -325,6 +325,7 @@ def decode_extended(
     span_us = label_span_us(poyo, timeline)
     reference = session.splits.reference
     earlier, later = time_blocks(labelled_us, share=0.8, gap_us=timeline.context_bins * timeline.bin_ms * 1000)
+    later = later[:: max(timeline.evaluation_stride_bins // poyo.target_bins, 1)]  # as far apart as what is scored
     known = to_learn(session, reference, earlier, span_us=span_us)
     asked = _asked(session, reference, later, known.centre, known.spread)
     truth = session.labels.at(later, span_us)[0]
