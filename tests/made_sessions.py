@@ -8,7 +8,8 @@ import numpy as np
 from neurohorizon.config import Config, Splits, parse_config, read_config
 from neurohorizon.inputs.readout import compute_readout_file
 from neurohorizon.inputs.reference import compute_reference_file
-from neurohorizon.inputs.sessions import SessionPaths
+from neurohorizon.inputs.sessions import SessionPaths, load_inputs
+from neurohorizon.inputs.windows import SessionInputs
 from neurohorizon.session import Session, write_session
 from neurohorizon.timeline import Intervals, split_domain, to_us
 
@@ -139,3 +140,12 @@ def made_files(folder: Path, session: Session, config: Config) -> MadeFiles:
         paths.session, paths.features, paths.readout, readout=config.model.readout, timeline=config.timeline
     )
     return MadeFiles(session, paths)
+
+
+def made_inputs(folder: Path, config: Config) -> list[SessionInputs]:
+    """Make two sessions, of five and of seven units, and load them to be forecast."""
+    made = [
+        made_files(folder, made_session(f"s{index}", config.splits, n_units=5 + 2 * index, seed=index), config)
+        for index in range(2)
+    ]
+    return [load_inputs(one.paths, "test", groups=config.features.groups, readout=config.model.readout) for one in made]

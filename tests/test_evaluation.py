@@ -709,10 +709,15 @@ def test_a_figure_is_not_saved_in_a_format_with_dates(tmp_path):
 # captions
 
 
+EXPERIMENTS = {"multimodal": "multimodal", "poyo": "poyo", "calibration": "rollout"}
+"""First word of a caption -> section of the configuration without which nothing has that caption."""
+
+
 @pytest.mark.parametrize("caption", sorted((ROOT / "report").glob("*.rst")), ids=lambda path: path.stem)
-def test_every_caption_finds_what_it_quotes_in_every_shipped_config(caption):
+def test_every_caption_finds_what_it_quotes_in_every_shipped_config_that_has_it(caption):
     jinja2 = pytest.importorskip("jinja2")
     template = jinja2.Template(caption.read_text(), undefined=jinja2.StrictUndefined)
     for path in sorted((ROOT / "config").glob("*.yaml")):
         config = yaml.safe_load(path.read_text())
-        assert "{" not in template.render(snakemake=SimpleNamespace(config=config))
+        if config[EXPERIMENTS.get(caption.stem.split("_")[0], "run")]:
+            assert "{" not in template.render(snakemake=SimpleNamespace(config=config))

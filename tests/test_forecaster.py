@@ -3,9 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from made_sessions import made_files, made_session, small_config
+from made_sessions import made_inputs, small_config
 
-from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import Spikes, WindowShape, collate, evaluation_origins, session_block
 from neurohorizon.models.forecaster import Attention, Forecaster, HorizonDecoder, Tensors, count_loss, gained_nats
 from neurohorizon.scores import poisson_log_likelihood
@@ -17,12 +16,7 @@ SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("made")
-    made = [
-        made_files(folder, made_session(f"s{index}", CONFIG.splits, n_units=5 + 2 * index, seed=index), CONFIG)
-        for index in range(2)
-    ]
-    return [load_inputs(one.paths, "test", groups=CONFIG.features.groups, readout=CONFIG.model.readout) for one in made]
+    return made_inputs(tmp_path_factory.mktemp("made"), CONFIG)
 
 
 def network(inputs, *, trained=True, **model):

@@ -175,17 +175,7 @@ def comparison_table(by_session: pd.DataFrame, resampling: Resampling) -> pd.Dat
                 "target": target,
                 "measure": measure,
                 "null": PRIMARY_NULL,
-                "difference": found.difference.value,
-                "lower": found.difference.lower,
-                "upper": found.difference.upper,
-                "interval": resampling.interval,
-                "p": found.p,
-                "p_holm": np.nan,
-                "effect_size": found.effect_size,
-                "sessions": found.difference.sessions,
-                "animals": found.difference.animals,
-                "sessions_better": found.sessions_better,
-                "animals_better": found.animals_better,
+                **found.columns(resampling.interval),
             }
         )
     table = pd.DataFrame(rows)

@@ -290,11 +290,7 @@ def comparison_table(by_session: pd.DataFrame, primary: Mapping[str, str], resam
             rows.append(
                 {"source": source}
                 | {f"{side}{name}": value for side, cell in sides for name, value in vars(cell).items()}
-                | {"difference": found.difference.value, "lower": found.difference.lower}
-                | {"upper": found.difference.upper, "interval": resampling.interval, "p": found.p, "p_holm": np.nan}
-                | {"effect_size": found.effect_size}
-                | {"sessions": found.difference.sessions, "animals": found.difference.animals}
-                | {"sessions_better": found.sessions_better, "animals_better": found.animals_better}
+                | found.columns(resampling.interval)
             )
     table = pd.DataFrame(rows)
     if len(table):

@@ -57,6 +57,26 @@ class PairedComparison:
     sessions_better: int
     animals_better: int
 
+    def columns(self, interval: float) -> dict[str, float]:
+        """Return what a table of comparisons says of it; Holm's p is for the table to fill in.
+
+        Args:
+            interval: Nominal coverage of its interval.
+        """
+        return {
+            "difference": self.difference.value,
+            "lower": self.difference.lower,
+            "upper": self.difference.upper,
+            "interval": interval,
+            "p": self.p,
+            "p_holm": np.nan,
+            "effect_size": self.effect_size,
+            "sessions": self.difference.sessions,
+            "animals": self.difference.animals,
+            "sessions_better": self.sessions_better,
+            "animals_better": self.animals_better,
+        }
+
 
 def bootstrap_mean(
     values: np.ndarray, animals: Sequence, rng: np.random.Generator, *, draws: int, interval: float

@@ -227,17 +227,7 @@ def comparison_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataF
                 "against": against,
                 "against_class": kinds[against],
                 "null": PRIMARY_NULL,
-                "difference": found.difference.value,
-                "lower": found.difference.lower,
-                "upper": found.difference.upper,
-                "interval": resampling.interval,
-                "p": found.p,
-                "p_holm": np.nan,
-                "effect_size": found.effect_size,
-                "sessions": found.difference.sessions,
-                "animals": found.difference.animals,
-                "sessions_better": found.sessions_better,
-                "animals_better": found.animals_better,
+                **found.columns(resampling.interval),
                 "declared": (FORECASTER, against) in DECLARED_FAMILY,
             }
         )

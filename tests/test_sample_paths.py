@@ -4,11 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from made_sessions import made_files, made_session, small_config
+from made_sessions import made_inputs, small_config
 from scipy.stats import binom, chisquare, nbinom, poisson
 
 from neurohorizon.config import Feedback
-from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape, collate, evaluation_origins, session_block
 from neurohorizon.models.feedback import decode_fed, draw_counts, fed_prefix, fed_windows, sampled_share
 from neurohorizon.models.forecaster import (
@@ -30,12 +29,7 @@ FEEDS_BACK = [one for one in DECODINGS if one != "parallel"]
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("made")
-    made = [
-        made_files(folder, made_session(f"s{index}", CONFIG.splits, n_units=5 + 2 * index, seed=index), CONFIG)
-        for index in range(2)
-    ]
-    return [load_inputs(one.paths, "test", groups=CONFIG.features.groups, readout=CONFIG.model.readout) for one in made]
+    return made_inputs(tmp_path_factory.mktemp("made"), CONFIG)
 
 
 def network(inputs, *, drawn=True, **model):
