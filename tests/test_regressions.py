@@ -12,6 +12,7 @@ from neurohorizon.evaluation.forecast_file import read_forecast
 from neurohorizon.evaluation.regressions import CLASSES, forecast_with_regressions
 from neurohorizon.evaluation.scoring import score_session
 from neurohorizon.evaluation.tried import make_tried
+from neurohorizon.inputs.reference import MARGINAL_GROUPS
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import Windows, cut_windows, evaluation_origins
 from neurohorizon.models.glm import (
@@ -31,7 +32,7 @@ from neurohorizon.models.linear import (
     reference_windows,
     regression_shape,
 )
-from neurohorizon.models.regression_tuning import GROUPS, MOST_WINDOWS, tune_regressions_on_files, unit_rows
+from neurohorizon.models.regression_tuning import MOST_WINDOWS, tune_regressions_on_files, unit_rows
 from neurohorizon.scores import poisson_log_likelihood
 
 CONFIG = small_config()
@@ -62,7 +63,7 @@ def tuned(files, tmp_path_factory):
 
 
 def windows_of(files, use, most=None):
-    inputs = load_inputs(files.paths, use, groups=GROUPS, readout=None)
+    inputs = load_inputs(files.paths, use, groups=MARGINAL_GROUPS, readout=None)
     origins = evaluation_origins(inputs.part, SHAPE, SHAPE.horizon_bins)
     if most:
         origins = origins[:: -(-origins.size // most)]

@@ -29,9 +29,9 @@ import pyarrow as pa
 from neurohorizon.config import Multimodal
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
 from neurohorizon.evaluation.repeats import MovieTargets, example_unit, movie_targets, phase_means, repeat_sums
-from neurohorizon.evaluation.scoring import ScoringError, require_the_same_task, write_sums
+from neurohorizon.evaluation.scoring import ScoringError, none_scored, require_the_same_task, write_sums
 from neurohorizon.inputs.signals import GRAY, movie_intervals, presented_images
-from neurohorizon.scores import Sums, sum_scores
+from neurohorizon.scores import Sums, scored_units, sum_scores
 from neurohorizon.session import Session, read_session
 from neurohorizon.timeline import Intervals
 
@@ -193,10 +193,10 @@ def score_conditions(
 
 
 def _task(session: Session, forecast: Forecast, multimodal: Multimodal, minimum_rate_hz: float) -> _Task:
-    scored = np.exp(forecast.reference_log_rate) >= minimum_rate_hz * forecast.bin_us / 1e6
+    scored = scored_units(np.exp(forecast.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=forecast.bin_us)
     reason = forecast.left_out
     if reason is None and not scored.any():
-        reason = f"none of {scored.size} units reaches {minimum_rate_hz} Hz in the reference window"
+        reason = none_scored(scored, minimum_rate_hz)
     if reason is not None:
         return _Task(reason, scored, np.zeros((0, 0), str), None, None)
     bins = np.arange(forecast.target_mask.shape[1])

@@ -74,10 +74,6 @@ class Decoding:
                 "they must be of equal size"
             )
 
-    def filled(self, **values: object) -> "Decoding":
-        """Return the decoding with what was found."""
-        return replace(self, **values)
-
 
 def blank(
     session: LabelledSession, *, poyo: Poyo, fold: str, method: str, seed: int, part: str, code: str, saw: str
@@ -97,6 +93,37 @@ def blank(
         saw=saw,
         code=code,
         left_out=session.left_out,
+    )
+
+
+def filled(
+    begun: Decoding,
+    session: LabelledSession,
+    *,
+    learned: np.ndarray,
+    scored: np.ndarray,
+    predicted: np.ndarray,
+    span_us: int,
+    chosen: str = "",
+) -> Decoding:
+    """Complete a decoding.
+
+    Args:
+        begun: What :func:`blank` returned.
+        session: The session.
+        learned: Ends of the windows whose labels were learned from, int64 [window].
+        scored: Ends of the windows that are decoded, int64 [window].
+        predicted: What is decoded there, float32 [window, channel].
+        span_us: Time that a label stands for.
+        chosen: What was chosen on the labelled seconds, in words.
+    """
+    return replace(
+        begun,
+        labelled_s=len(learned) * span_us / 1e6,
+        chosen=chosen,
+        origin_us=scored,
+        observed=session.labels.at(scored, span_us)[0],
+        predicted=predicted,
     )
 
 

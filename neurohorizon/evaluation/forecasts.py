@@ -248,7 +248,7 @@ def heldout_windows(
         return session, None, None
     if feature_columns(paths.features, card.feature_groups) != card.features:
         raise ValueError(f"{paths.features} does not hold the features that {weights} was trained on; make both anew")
-    shape = WindowShape.of(timeline, card.model)
+    shape = WindowShape.of(timeline)  # what a network reads beyond the context it takes from blocks of its own
     origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
     return session, inputs, cut_windows(inputs.spikes, inputs.part, origins, shape)
 

@@ -1,11 +1,12 @@
 """What a trained POYO decodes: held-out time of its own sessions, and new sessions that it is extended to."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from neurohorizon.evaluation.decoding import Decoding, blank, unscored, write_decodings
+from neurohorizon.evaluation.decoding import blank, filled, unscored, write_decodings
 from neurohorizon.inputs.labels import label_span_us, labelled_origins, learned_origins, read_labelled, scored_origins
 from neurohorizon.models.poyo import decode_extended, decode_trained, load_poyo
 
@@ -52,14 +53,16 @@ def decode_training_sessions(
         learned = learned_origins(session, "train", poyo, timeline)
         scored = scored_origins(session, "validation", poyo, timeline)
         if reason := unscored(session, learned, scored):
-            found.append(decoding.filled(left_out=reason))
+            found.append(replace(decoding, left_out=reason))
             continue
         found.append(
-            decoding.filled(
-                labelled_s=len(learned) * label_span_us(poyo, timeline) / 1e6,
-                origin_us=scored,
-                observed=session.labels.at(scored, label_span_us(poyo, timeline))[0],
+            filled(
+                decoding,
+                session,
+                learned=learned,
+                scored=scored,
                 predicted=decode_trained(network, card, session, scored),
+                span_us=label_span_us(poyo, timeline),
             )
         )
     write_decodings(output, found)
@@ -89,7 +92,7 @@ def decode_new_session(
     session = read_labelled(path, target=poyo.target, still_s=poyo.still_s)
     if session.session_id in card.sessions:
         raise ValueError(f"{weights} was trained on {session.session_id}: it would not be new to it")
-    decoding: Decoding = blank(
+    decoding = blank(
         session,
         poyo=poyo,
         fold=fold,
@@ -104,18 +107,16 @@ def decode_new_session(
     if not reason and session.labels.n_channels != card.channels:
         reason = f"{session.labels.n_channels} channels of {poyo.target}, and the network decodes {card.channels}"
     if reason:
-        write_decodings(output, [decoding.filled(left_out=reason)])
+        write_decodings(output, [replace(decoding, left_out=reason)])
         return
     predicted, steps = decode_extended(network, card, session, learned, scored, seed=seed)
-    write_decodings(
-        output,
-        [
-            decoding.filled(
-                labelled_s=len(learned) * label_span_us(poyo, timeline) / 1e6,
-                chosen=f"{steps} steps",
-                origin_us=scored,
-                observed=session.labels.at(scored, label_span_us(poyo, timeline))[0],
-                predicted=predicted,
-            )
-        ],
+    decoding = filled(
+        decoding,
+        session,
+        learned=learned,
+        scored=scored,
+        predicted=predicted,
+        span_us=label_span_us(poyo, timeline),
+        chosen=f"{steps} steps",
     )
+    write_decodings(output, [decoding])

@@ -1,13 +1,14 @@
 """Linear probes: ridge regression from what is known of a context to behaviour, on labelled seconds of a session."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import Ridge
 
 from neurohorizon.config import Poyo, Timeline
-from neurohorizon.evaluation.decoding import blank, unscored, write_decodings
+from neurohorizon.evaluation.decoding import blank, filled, unscored, write_decodings
 from neurohorizon.inputs.labels import (
     LabelledSession,
     decoding_shape,
@@ -68,11 +69,10 @@ def probe_session(
     ]
     learned, scored = labelled_origins(session, poyo, timeline), scored_origins(session, "test", poyo, timeline)
     if reason := unscored(session, learned, scored):
-        write_decodings(output, [one.filled(left_out=reason) for one in decodings])
+        write_decodings(output, [replace(one, left_out=reason) for one in decodings])
         return
     span_us = label_span_us(poyo, timeline)
     label = session.labels.at(learned, span_us)[0]
-    observed = session.labels.at(scored, span_us)[0]
     parts = ((session.splits.reference, learned), (session.splits.test, scored))
     latents, forecasts = _frozen(weights, paths, parts, session)
     counts = [binned_counts(session, part, origins, poyo, timeline) for part, origins in parts]
@@ -82,12 +82,14 @@ def probe_session(
             known, label, asked, learned, penalties=poyo.ridge, gap_us=timeline.context_bins * timeline.bin_ms * 1000
         )
         found.append(
-            decoding.filled(
-                labelled_s=len(learned) * span_us / 1e6,
-                chosen=f"penalty {penalty:g}",
-                origin_us=scored,
-                observed=observed,
+            filled(
+                decoding,
+                session,
+                learned=learned,
+                scored=scored,
                 predicted=predicted,
+                span_us=span_us,
+                chosen=f"penalty {penalty:g}",
             )
         )
     write_decodings(output, found)

@@ -18,12 +18,13 @@ import numpy as np
 from neurohorizon.config import Regressions, Timeline
 from neurohorizon.evaluation.forecast_file import write_forecast
 from neurohorizon.evaluation.forecasts import empty_forecast, filled_forecast
+from neurohorizon.inputs.reference import MARGINAL_GROUPS
 from neurohorizon.inputs.sessions import SessionPaths, load_inputs
 from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, cut_windows, evaluation_origins
 from neurohorizon.models.baselines import read_tuned
 from neurohorizon.models.glm import PooledGlm, fit_unit_glms
 from neurohorizon.models.linear import fit_linear, reference_windows, regression_shape
-from neurohorizon.models.regression_tuning import GROUPS, unit_rows
+from neurohorizon.models.regression_tuning import unit_rows
 from neurohorizon.session import read_session
 
 CLASSES = {"ar_glm": "Z", "ridge_ar": "Z", "reduced_rank": "Z", "history_glm": "F", "coupled_glm": "F"}
@@ -54,7 +55,7 @@ def forecast_with_regressions(
         output_folder: Folder of the files.
     """
     session = read_session(paths.session)
-    inputs = load_inputs(paths, "test", groups=GROUPS, readout=None)
+    inputs = load_inputs(paths, "test", groups=MARGINAL_GROUPS, readout=None)
     rates = {}
     if inputs is not None:
         shape = regression_shape(timeline, regressions)

@@ -46,14 +46,14 @@ from neurohorizon.evaluation.example import choose_window
 from neurohorizon.evaluation.forecast_file import Forecast, write_forecast
 from neurohorizon.evaluation.forecasts import empty_forecast, filled_forecast, heldout_windows
 from neurohorizon.evaluation.paths_example import EXAMPLE_LEVELS, PathsExample, write_paths_example
-from neurohorizon.evaluation.scoring import write_sums
+from neurohorizon.evaluation.scoring import none_scored, write_sums
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, collate, cut_windows, session_block
 from neurohorizon.models.baselines import gamma_poisson_law, gamma_poisson_paths, read_tuned
 from neurohorizon.models.forecaster import Forecaster, Tensors
 from neurohorizon.models.rollout import sample_paths
 from neurohorizon.models.weights import load_forecaster
-from neurohorizon.scores import Sums, sum_scores
+from neurohorizon.scores import Sums, scored_units, sum_scores
 
 EXAMPLE_PATHS = 256
 """Paths of the one window of each session that is kept to be shown."""
@@ -174,8 +174,7 @@ def sample_session(
         seed=seed,
         rollout=rollout,
         gamma_poisson=read_tuned(baselines)["gamma_poisson"],
-        # as score_session chooses them
-        scored=np.exp(inputs.log_rate) >= minimum_rate_hz * shape.bin_us / 1e6,
+        scored=scored_units(np.exp(inputs.log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us),
     )
     unfit = _unfit(sampler.scored, windows, minimum_rate_hz)
     judge = Judge(sampler)
@@ -232,8 +231,13 @@ class Sampler:
         """Yield the windows at some origins in blocks, each with what every method says of it."""
         for first in range(0, origin_us.size, self.windows_per_block):
             some = origin_us[first : first + self.windows_per_block]
-            block = cut_windows(self.inputs.spikes, self.inputs.part, some, self.shape)
+            block = self.cut(some)
             yield block, self.outlooks(block)
+
+    def cut(self, origin_us: np.ndarray) -> Windows:
+        """Cut windows at some origins, without the far history that the network takes from blocks of its own."""
+        shape = replace(self.shape, history_edges_bins=(self.shape.context_bins,))
+        return cut_windows(self.inputs.spikes, self.inputs.part, origin_us, shape)
 
     def outlooks(self, block: Windows) -> Iterator[Outlooks]:
         """Yield what every method says of a block of windows, one in memory at a time."""
@@ -298,7 +302,7 @@ class Sampler:
             observed=windows.target, target_mask=windows.target_mask, context_valid=windows.context_mask.all(axis=1)
         )
         many = replace(self, rollout=self.rollout.model_copy(update={"paths": EXAMPLE_PATHS}))
-        block = cut_windows(self.inputs.spikes, self.inputs.part, windows.origin_us[window : window + 1], self.shape)
+        block = self.cut(windows.origin_us[window : window + 1])
 
         def by_block(counts: np.ndarray) -> np.ndarray:
             """Population spikes in blocks of bins, what is left over at the start dropped, [..., block]."""
@@ -444,5 +448,5 @@ def _unfit(scored: np.ndarray, windows: Windows, minimum_rate_hz: float) -> str 
     if not windows.origin_us.size:
         return "no window fits into the test time"
     if not scored.any():
-        return f"none of {scored.size} units reaches {minimum_rate_hz} Hz in the reference window"
+        return none_scored(scored, minimum_rate_hz)
     return None

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
 from neurohorizon.files import replacing
-from neurohorizon.scores import sum_scores
+from neurohorizon.scores import scored_units, sum_scores
 
 SCHEMA = pa.schema(
     [
@@ -44,6 +44,11 @@ SCHEMA = pa.schema(
 
 class ScoringError(ValueError):
     """Forecasts that cannot be compared: says which differ, and in what."""
+
+
+def none_scored(scored: np.ndarray, minimum_rate_hz: float) -> str:
+    """Say why a session without a scored unit has no score."""
+    return f"none of {scored.size} units reaches {minimum_rate_hz} Hz in the reference window"
 
 
 def score_session(*, forecasts: Sequence[str | Path], output: str | Path, minimum_rate_hz: float = 0.0) -> None:
@@ -77,9 +82,11 @@ def score_session(*, forecasts: Sequence[str | Path], output: str | Path, minimu
         if forecast.left_out is not None:
             reasons.append(forecast.left_out)
         else:
-            scored = np.exp(forecast.reference_log_rate) >= minimum_rate_hz * forecast.bin_us / 1e6
+            scored = scored_units(
+                np.exp(forecast.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=forecast.bin_us
+            )
             if not scored.any():
-                reasons.append(f"none of {scored.size} units reaches {minimum_rate_hz} Hz in the reference window")
+                reasons.append(none_scored(scored, minimum_rate_hz))
             else:
                 tables.append(_score(forecast, scored))
     table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()

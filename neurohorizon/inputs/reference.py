@@ -67,6 +67,8 @@ MARGINAL_FEATURES = {
     "autocorrelation": tuple(f"autocorrelation_{lag}" for lag in range(1, AUTOCORRELATION_LAGS + 1)),
     "fano": ("log_fano",),
 }
+MARGINAL_GROUPS = tuple(MARGINAL_FEATURES)
+"""Groups of features of a unit by itself."""
 """Feature names of the groups that a unit has by itself: 33 in all."""
 
 

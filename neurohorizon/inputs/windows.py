@@ -191,6 +191,21 @@ def evaluation_origins(part: Intervals, shape: WindowShape, stride_bins: int) ->
     return first[interval] + index * step
 
 
+def thinned(values: Sequence, most: int) -> Sequence:
+    """Return every so many-th of some values, from the first on, so that there are at most ``most``."""
+    return values[:: max(-(-len(values) // most), 1)]
+
+
+def spread_origins(part: Intervals, shape: WindowShape, most: int) -> np.ndarray:
+    """List origins whose horizons do not overlap, the first and the last of them, and others evenly between.
+
+    Returns:
+        At most ``most`` forecast origins, int64 microseconds, rising, [window].
+    """
+    origins = evaluation_origins(part, shape, shape.horizon_bins)
+    return origins[np.linspace(0, origins.size - 1, min(most, origins.size)).round().astype(int)]
+
+
 def sample_origins(
     part: Intervals,
     shape: WindowShape,

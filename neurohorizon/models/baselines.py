@@ -15,8 +15,8 @@ import numpy as np
 from neurohorizon.config import Baselines, Timeline
 from neurohorizon.files import replacing
 from neurohorizon.inputs.sessions import SessionPaths, load_inputs
-from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, cut_windows, evaluation_origins
-from neurohorizon.scores import poisson_log_likelihood
+from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, cut_windows, evaluation_origins, thinned
+from neurohorizon.scores import poisson_log_likelihood, scored_units
 
 MOST_WINDOWS = 200
 """Windows of a training session that baselines are tuned on, evenly spaced."""
@@ -205,10 +205,10 @@ def tune_baselines(
     spikes = 0
     for session in sessions:
         origins = evaluation_origins(session.part, shape, shape.horizon_bins)
-        origins = origins[:: -(-origins.size // MOST_WINDOWS)] if origins.size else origins
+        origins = thinned(origins, MOST_WINDOWS)
         windows = cut_windows(session.spikes, session.part, origins, shape)
         reference = np.exp(session.log_rate.astype(float))
-        scored = reference >= minimum_rate_hz * shape.bin_us / 1e6
+        scored = scored_units(reference, minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)
         spikes += windows.target[..., scored].sum()
         for name, settings in options.items():
             for index, chosen in enumerate(settings):

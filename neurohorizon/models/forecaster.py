@@ -9,6 +9,7 @@ counts of earlier bins, observed or drawn. Fed nothing, it is the parallel forec
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -131,6 +132,10 @@ class Outlook:
 
     log_rate: Tensor
     log_shape: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Outlook":
+        """Return the same distributions laid out anew."""
+        return Outlook(change(self.log_rate), None if self.log_shape is None else change(self.log_shape))
 
 
 class Forecaster(nn.Module):
@@ -277,26 +282,19 @@ def own_surprise(fed: Fed, log_rate: Tensor) -> list[Tensor]:
     known = fed.known[..., None].to(fed.counts.dtype)
     counts = nnf.pad((fed.counts * known).cumsum(2), (0, 0, 1, 0))  # [S, W, H + 1, O]
     bins = nnf.pad(known.cumsum(2), (0, 0, 1, 0))
+    rate = log_rate.exp()[:, None, None]
     n_bins = fed.known.shape[2]
     until = torch.arange(n_bins, device=counts.device)
     found = []
     for span in FED_SPANS_BINS:
         since = (until - span).clamp_min(0)
-        found.append(
-            log_surprise(counts[:, :, until] - counts[:, :, since], bins[:, :, until] - bins[:, :, since], log_rate)
-        )
+        expected = rate * (bins[:, :, until] - bins[:, :, since])
+        found.append(log_surprise(counts[:, :, until] - counts[:, :, since], expected))
     return found
 
 
-def log_surprise(counts: Tensor, bins: Tensor, log_rate: Tensor) -> Tensor:
-    """Return log counts against what the reference rate expects, 0 where there are no bins.
-
-    Args:
-        counts: Counts over some bins, [S, W, ..., O].
-        bins: How many, broadcast to it.
-        log_rate: Natural log of expected counts per bin, [S, O].
-    """
-    expected = log_rate.exp().reshape(len(log_rate), *[1] * (counts.ndim - 2), -1) * bins
+def log_surprise(counts: Tensor, expected: Tensor) -> Tensor:
+    """Return log counts against those expected, half a spike added to both; 0 where no bin is known."""
     return torch.log((counts + 0.5) / (expected + 0.5))
 
 
@@ -620,7 +618,7 @@ def _history_inputs(x: Tensors) -> Tensor:
     """Return log counts against their expectation, the spans' valid bins, and the readout, [S, W, O, 2P + G]."""
     bins = x.history_bins[:, :, None]  # [S, W, 1, P]
     expected = x.log_rate.exp()[:, None, :, None] * bins
-    surprise = torch.log((x.history + 0.5) / (expected + 0.5))
+    surprise = log_surprise(x.history, expected)
     return torch.cat([surprise, torch.log1p(bins).expand_as(surprise), x.readout], dim=-1)
 
 

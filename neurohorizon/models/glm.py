@@ -26,6 +26,7 @@ from neurohorizon.models.linear import (
     Reference,
     bins_to_groups,
     context_means,
+    group_sums,
     leading_right_vectors,
     outcomes,
     span_ease,
@@ -280,13 +281,12 @@ def fit_pooled_glms(
     inputs, counts, exposure = [], [], []
     for one in sessions:
         history = pooled_inputs(one, centre, scale)
-        starts = [0, *settings.horizon_edges_bins[:-1]]
-        summed = np.add.reduceat(one.windows.target, starts, axis=1)
-        valid = np.add.reduceat(one.windows.target_mask.astype(float), starts, axis=1)[..., None] * one.mean_counts
+        summed, n_bins = group_sums(one.windows, settings.horizon_edges_bins)
+        valid = n_bins[..., None] * one.mean_counts
         # every step-th pair of window and unit, begun anew in each session
         inputs.append(history.reshape(-1, history.shape[2])[::step])
-        counts.append(summed.transpose(0, 2, 1).reshape(-1, len(starts))[::step])
-        exposure.append(valid.transpose(0, 2, 1).reshape(-1, len(starts))[::step])
+        counts.append(summed.transpose(0, 2, 1).reshape(-1, summed.shape[1])[::step])
+        exposure.append(valid.transpose(0, 2, 1).reshape(-1, summed.shape[1])[::step])
     inputs, counts, exposure = np.concatenate(inputs), np.concatenate(counts), np.concatenate(exposure)
     for precision in precisions:
         fits = []

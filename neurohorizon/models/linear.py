@@ -15,7 +15,7 @@ from scipy.sparse.linalg import eigsh
 from neurohorizon.config import Regressions, Timeline
 from neurohorizon.inputs.reference import read_reference
 from neurohorizon.inputs.sessions import SessionPaths, Use, load_inputs
-from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, history_sums
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, history_sums, thinned
 from neurohorizon.timeline import bin_domain
 
 SOFT_COUNTS = 0.01
@@ -58,8 +58,7 @@ def reference_windows(paths: SessionPaths, use: Use, *, shape: WindowShape, most
     bins = bin_domain(window.intervals, shape.bin_us)
     place = np.arange(len(bins)) - np.searchsorted(bins.segment, bins.segment)
     origins = bins.start_us[place >= shape.context_bins // 2]
-    origins = origins[:: max(1, -(-origins.size // most))]
-    windows = cut_windows(inputs.spikes, window.intervals, origins, shape)
+    windows = cut_windows(inputs.spikes, window.intervals, thinned(origins, most), shape)
     return Reference(windows, np.exp(inputs.log_rate.astype(float)))
 
 
@@ -89,6 +88,17 @@ def _less_mean(sums: np.ndarray, valid: np.ndarray, mean_counts: np.ndarray) -> 
     return ((sums - valid * mean_counts[:, None]) / np.maximum(valid, 1)).astype(np.float32)
 
 
+def group_sums(windows: Windows, edges_bins: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Sum the target over each group of horizon bins.
+
+    Returns:
+        Counts, [window, group, unit], and valid bins, float64, [window, group].
+    """
+    starts = [0, *edges_bins[:-1]]
+    sums = np.add.reduceat(windows.target, starts, axis=1)
+    return sums, np.add.reduceat(windows.target_mask.astype(float), starts, axis=1)
+
+
 def outcomes(windows: Windows, edges_bins: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Average the target over each group of horizon bins.
 
@@ -96,11 +106,9 @@ def outcomes(windows: Windows, edges_bins: Sequence[int]) -> list[tuple[np.ndarr
         For each group: the windows that have a valid bin in it, indices [some]; the number of these bins, [some]; and
         counts averaged over them, [some, unit].
     """
-    starts = [0, *edges_bins[:-1]]
-    sums = np.add.reduceat(windows.target, starts, axis=1)
-    n_bins = np.add.reduceat(windows.target_mask.astype(float), starts, axis=1)
+    sums, n_bins = group_sums(windows, edges_bins)
     groups = []
-    for group in range(len(starts)):
+    for group in range(len(edges_bins)):
         some = np.flatnonzero(n_bins[:, group])
         groups.append((some, n_bins[some, group], sums[some, group] / n_bins[some, group, None]))
     return groups

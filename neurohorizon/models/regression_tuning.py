@@ -14,10 +14,13 @@ import numpy as np
 
 from neurohorizon.config import Regressions, Timeline
 from neurohorizon.files import replacing
+from neurohorizon.inputs.reference import MARGINAL_GROUPS
 from neurohorizon.inputs.sessions import SessionPaths, Use, feature_columns, load_inputs
-from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, cut_windows, evaluation_origins
+from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, cut_windows, evaluation_origins, thinned
 from neurohorizon.models.glm import STATISTICS, PooledGlm, UnitRows, fit_pooled_glms, fit_unit_glms
-from neurohorizon.models.linear import Reference, fit_linear, reference_windows, regression_shape
+from neurohorizon.models.linear import Reference, fit_linear, group_sums, reference_windows, regression_shape
+from neurohorizon.scores import scored_units
+from neurohorizon.session import read_identity
 
 MOST_SESSIONS = 4
 """Training sessions that choose the settings of what is fitted to a session, evenly spaced over the list."""
@@ -25,8 +28,6 @@ MOST_WINDOWS = 100
 """Windows of each that score a candidate, evenly spaced."""
 MOST_UNITS = 8
 """Units of each that choose the settings of the regressions of single units, evenly spaced."""
-GROUPS = ("rate", "isi", "autocorrelation", "fano")
-"""Groups of reference features that have the statistics of the pooled regression."""
 
 Tried = list[dict[str, float | int | bool | None]]
 
@@ -66,8 +67,8 @@ def tune_regressions_on_files(
         pooled_output: JSON file of the pooled regression.
     """
     shape = regression_shape(timeline, regressions)
-    used = [one for one in paths if load_inputs(one, "early", groups=(), readout=None) is not None]
-    few = used[:: -(-len(used) // MOST_SESSIONS)]
+    used = [one for one in paths if not read_identity(one.session)["left_out"]]
+    few = thinned(used, MOST_SESSIONS)
     sessions = [_imitation(one, shape, regressions.windows, minimum_rate_hz) for one in few]
     linear = _try_linear(sessions, regressions)
     tried = {
@@ -96,10 +97,10 @@ def unit_rows(paths: SessionPaths, use: Use, inputs: SessionInputs, windows: Win
     Args:
         paths: Files of the session.
         use: Use of its time.
-        inputs: Its inputs with the feature groups of ``GROUPS``.
+        inputs: Its inputs with the feature groups of ``MARGINAL_GROUPS``.
         windows: The windows.
     """
-    names = feature_columns(paths.features, GROUPS)
+    names = feature_columns(paths.features, MARGINAL_GROUPS)
     known = tuple(name for name in STATISTICS if name in names)
     return UnitRows(
         windows=windows,
@@ -112,15 +113,13 @@ def unit_rows(paths: SessionPaths, use: Use, inputs: SessionInputs, windows: Win
 def _imitation(paths: SessionPaths, shape: WindowShape, most: int, minimum_rate_hz: float) -> Imitation:
     inputs = load_inputs(paths, "early", groups=(), readout=None)
     reference = reference_windows(paths, "early", shape=shape, most=most)
-    scored = reference.mean_counts >= minimum_rate_hz * shape.bin_us / 1e6
+    scored = scored_units(reference.mean_counts, minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)
     return Imitation(reference, _windows(inputs, shape, MOST_WINDOWS), scored)
 
 
 def _windows(inputs: SessionInputs, shape: WindowShape, most: int | None = None) -> Windows:
     origins = evaluation_origins(inputs.part, shape, shape.horizon_bins)
-    if most and origins.size:
-        origins = origins[:: -(-origins.size // most)]
-    return cut_windows(inputs.spikes, inputs.part, origins, shape)
+    return cut_windows(inputs.spikes, inputs.part, thinned(origins, most) if most else origins, shape)
 
 
 def _try_linear(sessions: Sequence[Imitation], regressions: Regressions) -> Tried:
@@ -139,8 +138,7 @@ def _try_linear(sessions: Sequence[Imitation], regressions: Regressions) -> Trie
 def _try_unit_glms(sessions: Sequence[Imitation], regressions: Regressions, own_precision: float | None) -> Tried:
     gains = Gains(regressions.horizon_edges_bins)
     for session in sessions:
-        units = np.flatnonzero(session.scored)
-        units = units[:: -(-units.size // MOST_UNITS)] if units.size else units
+        units = thinned(np.flatnonzero(session.scored), MOST_UNITS)
         gains.begin(session.windows, session.reference.mean_counts, np.isin(np.arange(session.scored.size), units))
         for precision in regressions.precision:
             if own_precision is None:
@@ -159,7 +157,8 @@ def _try_pooled(
     fits = list(fit_pooled_glms(rows, regressions, regressions.precision))
     gains = Gains(regressions.horizon_edges_bins)
     for row in _rows(paths, "validation", shape, MOST_WINDOWS):
-        gains.begin(row.windows, row.mean_counts, row.mean_counts >= minimum_rate_hz * shape.bin_us / 1e6)
+        scored = scored_units(row.mean_counts, minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)
+        gains.begin(row.windows, row.mean_counts, scored)
         for precision, fit in zip(regressions.precision, fits, strict=True):
             gains.add({"precision": precision}, fit.group_rates(row))
     tried = gains.tried()
@@ -168,7 +167,7 @@ def _try_pooled(
 
 def _rows(paths: Sequence[SessionPaths], use: Use, shape: WindowShape, most: int | None = None) -> Iterator[UnitRows]:
     for one in paths:
-        inputs = load_inputs(one, use, groups=GROUPS, readout=None)
+        inputs = load_inputs(one, use, groups=MARGINAL_GROUPS, readout=None)
         yield unit_rows(one, use, inputs, _windows(inputs, shape, most))
 
 
@@ -182,15 +181,15 @@ class Gains:
     """
 
     def __init__(self, horizon_edges_bins: Sequence[int]) -> None:
-        self._starts = [0, *horizon_edges_bins[:-1]]
+        self._edges_bins = horizon_edges_bins
         self._nats: dict[tuple, float] = {}
         self._spikes = 0
 
     def begin(self, windows: Windows, mean_counts: np.ndarray, scored: np.ndarray) -> None:
         """Go on to the next session, of which some units count."""
         self._scored = scored
-        self._counts = np.add.reduceat(windows.target[..., scored], self._starts, axis=1).astype(float)
-        self._bins = np.add.reduceat(windows.target_mask.astype(float), self._starts, axis=1)[..., None]
+        counts, bins = group_sums(windows, self._edges_bins)
+        self._counts, self._bins = counts[..., scored].astype(float), bins[..., None]
         self._reference = self._log_likelihood(mean_counts[scored])
         self._spikes += int(self._counts.sum())
 

@@ -103,7 +103,7 @@ def sample_paths(
     encoded = forecaster.encode(x)
     if decoding == "parallel":
         outlook = _capped(forecaster.decode(encoded, x), cap)
-        outlook = Outlook(*(None if one is None else _beside(one, rollout.paths) for one in _parts(outlook)))
+        outlook = outlook.map(lambda bins: _beside(bins, rollout.paths))
         return Paths(_as_counts(draw_counts(outlook, generator)), outlook.log_rate.contiguous())
     if forecaster.feedback is None:
         raise ValueError(
@@ -149,10 +149,6 @@ def split_totals(outlook: Outlook, generator: torch.Generator) -> Tensor:
     return torch.stack([*counts, left], dim=-2)
 
 
-def _parts(outlook: Outlook) -> tuple[Tensor, Tensor | None]:
-    return outlook.log_rate, outlook.log_shape
-
-
 def _capped(outlook: Outlook, cap: float) -> Outlook:
     return replace(outlook, log_rate=outlook.log_rate.float().clamp_max(cap))
 
@@ -173,36 +169,38 @@ class _CachedWalk:
         self.forecaster, self.encoded, self.x, self.paths = forecaster, encoded, x, paths
         self.cache = forecaster.decoder.start(encoded.latents)
         self.shape = (*x.history.shape[:2], paths)
+        self.rate = x.log_rate.exp()[:, None, None]
         self.fed: list[Tensor] = []  # counts of each bin so far, [S, W, path, O]
         self.pending: Tensor | None = None  # what the bin before gave, [S, W, path, D]
 
     def look(self, first: int, n_bins: int) -> Outlook:
         """Return the distributions of the next bins, [S, W, path, bin, O]."""
-        queries = self._queries(first, n_bins)
-        if self.pending is not None:
-            queries = torch.cat([queries[:, :, :, :1] + self.pending[:, :, :, None], queries[:, :, :, 1:]], dim=3)
-        bins, cache = self.forecaster.decoder.step(queries.flatten(0, 1), first, self.cache)
+        queries = self._queries(first, [self.pending, *[None] * (n_bins - 1)])
+        bins, cache = self.forecaster.decoder.step(queries, first, self.cache)
         if n_bins == 1:
             self.cache = cache  # nothing will be known of this bin that was not fed to it
         rows = bins.reshape(*self.shape[:2], -1, bins.shape[-1])  # paths and bins are rows of the head
         place = torch.arange(first, first + n_bins, device=rows.device).repeat(self.paths)
         outlook = self.forecaster.head(rows, self.encoded.state, self.x, place, surprise=self._surprise(first, n_bins))
-        apart = (self.paths, n_bins)
-        return Outlook(*(None if one is None else one.unflatten(2, apart) for one in _parts(outlook)))
+        return outlook.map(lambda rows: rows.unflatten(2, (self.paths, n_bins)))
 
     def take(self, counts: Tensor, first: int, n_bins: int) -> None:
         """Feed back the counts of the bins that were looked at, [S, W, path, bin, O]."""
         self.fed += counts.unbind(3)
         given = [self._pooled(one) for one in counts.unbind(3)]
         if n_bins > 1:
-            queries = list(self._queries(first, n_bins).unbind(3))
-            before = [self.pending, *given[:-1]]
-            heard = [query if one is None else query + one for query, one in zip(queries, before, strict=True)]
-            _, self.cache = self.forecaster.decoder.step(torch.stack(heard, dim=3).flatten(0, 1), first, self.cache)
+            queries = self._queries(first, [self.pending, *given[:-1]])
+            _, self.cache = self.forecaster.decoder.step(queries, first, self.cache)
         self.pending = given[-1]
 
-    def _queries(self, first: int, n_bins: int) -> Tensor:
-        return self.forecaster.horizon[first : first + n_bins].expand(*self.shape, -1, -1)
+    def _queries(self, first: int, before: list[Tensor | None]) -> Tensor:
+        """Return queries of bins that hear what the bin before each gave, where it is known, [S*W, path, bin, D]."""
+        queries = self.forecaster.horizon[first : first + len(before)]
+        heard = [
+            query.expand(*self.shape, -1) if one is None else query + one
+            for query, one in zip(queries, before, strict=True)
+        ]
+        return torch.stack(heard, dim=3).flatten(0, 1)
 
     def _pooled(self, counts: Tensor) -> Tensor:
         known = torch.ones(counts.shape[:3], dtype=torch.bool, device=counts.device)
@@ -216,7 +214,7 @@ class _CachedWalk:
             for place in range(first, first + n_bins):
                 behind = self.fed[max(place - span, 0) :]
                 sums = torch.stack(behind).sum(0) if behind else self._no_counts()
-                rows.append(log_surprise(sums, torch.tensor(float(len(behind)), device=sums.device), self.x.log_rate))
+                rows.append(log_surprise(sums, self.rate * len(behind)))
             found.append(torch.stack(rows, dim=3).flatten(2, 3))
         return found
 
@@ -250,12 +248,7 @@ class _RecomputedWalk:
     def look(self, first: int, n_bins: int) -> Outlook:
         """Return the distributions of the next bins, [S, W, path, bin, O]."""
         outlook = self.forecaster.decode(self.encoded, self.x, Fed(self.counts, self.known))
-        return Outlook(
-            *(
-                None if one is None else one[:, :, first : first + n_bins].unflatten(1, self.shape[1:])
-                for one in _parts(outlook)
-            )
-        )
+        return outlook.map(lambda bins: bins[:, :, first : first + n_bins].unflatten(1, self.shape[1:]))
 
     def take(self, counts: Tensor, first: int, n_bins: int) -> None:
         """Feed back the counts of the bins that were looked at, [S, W, path, bin, O]."""

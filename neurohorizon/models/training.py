@@ -37,6 +37,7 @@ from neurohorizon.inputs.modality_files import (
     load_modalities,
     with_modalities,
 )
+from neurohorizon.inputs.reference import MARGINAL_GROUPS
 from neurohorizon.inputs.sessions import SessionPaths, feature_columns, load_inputs
 from neurohorizon.inputs.windows import (
     Batch,
@@ -44,8 +45,8 @@ from neurohorizon.inputs.windows import (
     TrainingWindows,
     WindowShape,
     collate,
-    evaluation_origins,
     session_block,
+    spread_origins,
 )
 from neurohorizon.models.feedback import decode_fed, fed_windows, sampled_share
 from neurohorizon.models.forecaster import Forecaster, Tensors, checkpoint_layers, count_loss, gained_nats
@@ -56,7 +57,6 @@ SCORE = "validation_bits_per_spike"
 
 
 READS = tuple(CONDITIONS[name] for name in ("behaviour", "image", "image_ahead", "both"))
-MARGINAL_GROUPS = ("rate", "isi", "autocorrelation", "fano")
 
 
 def train_on_files(
@@ -397,12 +397,11 @@ class TrainingModule(lightning.LightningModule):
 
 def _validation_batches(sessions: Sequence[SessionInputs], shape: WindowShape, training: Training) -> Iterator[Batch]:
     for session in sessions:
-        origins = evaluation_origins(session.part, shape, shape.horizon_bins)
-        chosen = np.linspace(0, origins.size - 1, min(training.validation_windows, origins.size)).round().astype(int)
+        origins = spread_origins(session.part, shape, training.validation_windows)
         # what reads modalities is chosen by its score with each of them in turn
         turns = itertools.cycle(READS) if session.modalities else itertools.repeat(CONDITIONS["spikes"])
-        for first, condition in zip(range(0, chosen.size, 32), turns, strict=False):
-            yield collate([session_block(session, origins[chosen[first : first + 32]], shape, condition=condition)])
+        for first, condition in zip(range(0, origins.size, 32), turns, strict=False):
+            yield collate([session_block(session, origins[first : first + 32], shape, condition=condition)])
 
 
 def _take_over(forecaster: Forecaster, base: Forecaster) -> None:

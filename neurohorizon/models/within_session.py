@@ -24,8 +24,8 @@ from neurohorizon.inputs.windows import (
     TrainingWindows,
     WindowShape,
     collate,
-    evaluation_origins,
     session_block,
+    spread_origins,
 )
 from neurohorizon.models.forecaster import Forecaster, Tensors, gained_nats
 from neurohorizon.models.identity import with_learned_identity
@@ -187,10 +187,9 @@ def _known_by(
 
 
 def _spread_batches(session: SessionInputs, shape: WindowShape, windows: int) -> Iterator:
-    origins = evaluation_origins(session.part, shape, shape.horizon_bins)
-    chosen = origins[np.linspace(0, origins.size - 1, min(windows, origins.size)).round().astype(int)]
-    for first in range(0, chosen.size, WINDOWS_PER_BATCH):
-        yield collate([session_block(session, chosen[first : first + WINDOWS_PER_BATCH], shape)])
+    origins = spread_origins(session.part, shape, windows)
+    for first in range(0, origins.size, WINDOWS_PER_BATCH):
+        yield collate([session_block(session, origins[first : first + WINDOWS_PER_BATCH], shape)])
 
 
 def _score(forecaster: Forecaster, batches: Sequence[Tensors]) -> float:
