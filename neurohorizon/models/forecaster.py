@@ -417,9 +417,10 @@ class PopulationEncoder(nn.Module):
         # a spike's key and value are its unit's: project units, then pick
         key_value = self.gather.key_value_of((unit + self.spike_type).flatten(0, 1))  # [S*U, 2D]
         row = x.spike_unit + torch.arange(sessions, device=unit.device)[:, None, None] * n_units
-        spikes = key_value.index_select(0, row.flatten()).reshape(batch, n_spikes, key_value.shape[1])
-        silence = self.gather.key_value_of(self.silence).expand(batch, 1, -1)
-        tokens = torch.cat([spikes, silence], dim=1)  # [S*W, N+1, 2D]
+        # the silence is one more row to pick, so that the tokens are laid out once
+        table = torch.cat([key_value, self.gather.key_value_of(self.silence)[None]])
+        row = nnf.pad(row.reshape(batch, n_spikes), (0, 1), value=len(key_value))
+        tokens = table.index_select(0, row.flatten()).reshape(batch, n_spikes + 1, -1)  # [S*W, N+1, 2D]
         age = nnf.pad(x.spike_age_bins.reshape(batch, n_spikes), (0, 1))
         mask = nnf.pad(x.spike_mask.reshape(batch, n_spikes), (0, 1), value=True)
 
