@@ -7,7 +7,8 @@ of the run. A function takes its own section. This module stays light, since the
 import difflib
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from types import UnionType
+from typing import Annotated, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -216,9 +217,15 @@ class Model(Section):
     ``timeline.context_bins``, which must be among them, reach over pauses to what was recorded before."""
     population: bool
     """Whether the Perceiver encoder and decoder take part; off leaves the own-history network."""
-    likelihood: Literal["poisson", "negative_binomial"]
-    """Distribution of a count: Poisson, or negative binomial with a learned shape for each unit and bin, whose mean
-    is what is forecast."""
+    likelihood: Literal["poisson", "negative_binomial", "gaussian"]
+    """Distribution of a count: Poisson; negative binomial with a learned shape for each unit and bin, whose mean
+    is what is forecast; or normal around the forecast with each unit's reference variance, for the ablation."""
+    identity: bool
+    """Whether units differ in their embeddings; off gives every unit the same one, for the ablation."""
+    own_history: bool
+    """Whether the head reads the unit's own recent history; off for the ablation."""
+    causal: bool
+    """Whether a bin of the horizon attends to itself and earlier ones alone; off for the ablation, without feedback."""
     feedback: bool
     """Whether the decoder can be fed the counts of earlier bins, as rollouts need; off leaves the parallel forecast."""
     readout: Readout
@@ -335,6 +342,92 @@ class Regressions(Section):
     """Most windows of a session's reference part that a regression is fitted on, evenly spaced."""
 
 
+class CrossSession(Section):
+    """Experiment 1, deepened: how the score grows with what is known of the recording, and falls with time."""
+
+    reference_s: tuple[PositiveFloat, ...]
+    """Lengths of reference windows, in seconds of valid time. The recording then begins that long before the end of
+    its reference part; where the part is shorter, the length is left out for that session."""
+    units: tuple[Positive, ...]
+    """Sizes of the population: the recording is reduced to so many units, and the same ones are scored in all."""
+    unit_draws: Positive
+    """Random nested choices of the units, over which the score is averaged."""
+    elapsed_edges_s: tuple[PositiveFloat, ...]
+    """Ends of the groups of test windows by the time since the end of the reference window."""
+    matched_units: Positive
+    """Fewest scored units, over all sessions, of a region that is compared with rate-matched units elsewhere."""
+
+
+class Size(Section):
+    """What a size of the network decides; see ``Model``."""
+
+    width: Positive
+    heads: Positive
+    encoder_layers: Positive
+    decoder_layers: Positive
+    latents_per_window: Positive
+    head_width: Positive
+
+
+class Scaling(Section):
+    """Experiment 2: the score against the number of training sessions, and of parameters."""
+
+    source: Literal["ibl", "allen", "nwb"]
+    """Source of the sessions that are trained on and forecast."""
+    sessions: tuple[Positive, ...]
+    """Numbers of training sessions, rising; all of them are one more, the top."""
+    draws: Positive
+    """Random nested subsets of the sessions, below the top."""
+    seeds: tuple[NonNegative, ...]
+    """Seeds of the networks of every point."""
+    steps: Positive
+    """Steps of each training."""
+    arms: tuple[Literal["same_lab", "same_region"], ...]
+    """Ways of choosing sessions that are compared with the random one, at equal size."""
+    arm_sessions: Positive
+    """That size; one of ``sessions``."""
+    sizes: dict[str, Size]
+    """Name of a size of the network -> what it decides; each is trained on all sessions."""
+
+
+class Ablations(Section):
+    """Experiment 6: the forecaster with one part taken away at a time."""
+
+    variants: tuple[
+        Literal[
+            "no_identity",
+            "shuffled_identity",
+            "rate_only",
+            "no_relational",
+            "learned_embedding",
+            "no_own_history",
+            "no_population",
+            "teacher_forcing_only",
+            "noncausal_decoder",
+            "gaussian_loss",
+        ],
+        ...,
+    ]
+    """What is compared with the whole; see docs/architecture.md."""
+    seeds: tuple[NonNegative, ...]
+    """Seeds of the networks of every variant."""
+    steps: Positive
+    """Steps of each training."""
+
+
+class Downstream(Section):
+    """Experiment 5: what can be read from frozen latents, against counts and POYO."""
+
+    source: Literal["ibl", "allen", "nwb"]
+    """Source of the sessions that take part."""
+    targets: tuple[Literal["choice", "reward", "stimulus_side", "block", "wheel"], ...]
+    """What is decoded: of trials, or the wheel's velocity."""
+    blocks: Annotated[int, Field(ge=3)]
+    """Blocks of time that are held out in turn; within the others a nested cross-validation chooses the penalty."""
+    penalties: tuple[PositiveFloat, ...]
+    """Candidates for the penalty of a probe."""
+
+
 class Evaluation(Section):
     """What is scored, intervals and pictures."""
 
@@ -346,6 +439,9 @@ class Evaluation(Section):
     """Coverage of the reported intervals, such as 0.95."""
     example_units: Positive
     """Units in an example raster."""
+    horizons_ms: tuple[Positive, ...]
+    """Ends, from the forecast origin, of the parts of the horizon that tables and figures tell apart; a part holds
+    all bins up to its end."""
 
 
 class Rollout(Section):
@@ -470,6 +566,14 @@ class Config(Section):
     """Null: no behaviour is decoded."""
     regressions: Regressions | None
     """Null: none are run."""
+    cross_session: CrossSession | None
+    """Null: experiment 1 goes without its curves."""
+    scaling: Scaling | None
+    """Null: the experiment is not run."""
+    downstream: Downstream | None
+    """Null: the experiment is not run."""
+    ablations: Ablations | None
+    """Null: the experiment is not run."""
     evaluation: Evaluation
 
     @model_validator(mode="after")
@@ -522,6 +626,11 @@ class Config(Section):
                     "rollout needs a network that is trained with feedback: set training.feedback.share above 0 and "
                     "model.feedback to true, or rollout to null"
                 )
+        if self.model.feedback and not self.model.causal:
+            raise ValueError(
+                "model.feedback needs a causal decoder, or a bin would hear its own counts: set model.causal to true, "
+                "or model.feedback to false"
+            )
         if self.model.feedback and not self.model.population:
             raise ValueError(
                 "model.feedback needs the decoder: set model.population to true, or model.feedback to false"
@@ -582,12 +691,16 @@ def _explain(fault: dict) -> str:
 
 
 def _keys_beside(location: tuple) -> list[str]:
-    section = Config
+    place: object = Config
     for part in location[:-1]:
-        section = _section_of(section.model_fields[part].annotation)
-    return list(section.model_fields)
+        if get_origin(place) is dict:  # the key is a name that the user chose
+            place = _section_of(get_args(place)[1])
+        else:
+            place = _section_of(place.model_fields[part].annotation)
+    return [] if get_origin(place) is dict else list(place.model_fields)
 
 
-def _section_of(annotation: object) -> type[Section]:
-    options = getattr(annotation, "__args__", (annotation,))
-    return next(option for option in options if isinstance(option, type) and issubclass(option, Section))
+def _section_of(annotation: object) -> object:
+    """Return the section that an annotation may hold, or the mapping of sections."""
+    options = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return next(one for one in options if get_origin(one) is dict or issubclass(one, Section))

@@ -89,6 +89,8 @@ CROSS_SESSION = [
     f"{RESULTS}/notebooks/cross_session.html",
     f"{RESULTS}/config.yaml",
 ]
+NOTEBOOKS = {}  # name of an experiment -> tables that its notebook reads
+SCORE_FILES = {}  # name of an experiment -> function that gives the files of sums that its tables are made from
 CODE = Code(ROOT)
 
 

@@ -13,6 +13,8 @@ from neurohorizon.config import Config, ConfigError, parse_config, read_config
 FOLDER = Path(__file__).resolve().parents[1] / "config"
 SHIPPED = sorted(FOLDER.glob("*.yaml"))
 DEMO = FOLDER / "demo.yaml"
+NAMED_BY_USERS = {("scaling", "sizes")}
+"""Mappings whose keys are names of the user's choice."""
 
 
 def demo() -> dict:
@@ -23,7 +25,7 @@ def leaves(values: dict, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     found = []
     for key, value in values.items():
         inside = leaves(value, (*path, key)) if isinstance(value, dict) else []
-        found += [(*path, key), *inside]
+        found += inside if path in NAMED_BY_USERS else [(*path, key), *inside]
     return found
 
 
