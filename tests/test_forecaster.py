@@ -4,9 +4,19 @@ import numpy as np
 import pytest
 import torch
 from made_sessions import made_inputs, small_config
+from scipy.stats import norm
 
 from neurohorizon.inputs.windows import Spikes, WindowShape, collate, evaluation_origins, session_block
-from neurohorizon.models.forecaster import Attention, Forecaster, HorizonDecoder, Tensors, count_loss, gained_nats
+from neurohorizon.models.forecaster import (
+    QUIET_COUNTS,
+    Attention,
+    Forecaster,
+    HorizonDecoder,
+    Tensors,
+    count_loss,
+    gained_nats,
+    squared_loss,
+)
 from neurohorizon.scores import poisson_log_likelihood
 from neurohorizon.timeline import to_s, to_us
 
@@ -146,14 +156,46 @@ def test_the_loss_is_the_scores_log_likelihood(inputs):
     np.testing.assert_allclose(gained, expected, rtol=1e-5)
 
 
-def test_a_bin_of_the_horizon_hears_itself_and_earlier_ones_only():
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_bin_of_the_horizon_hears_itself_and_earlier_ones_only_unless_told_otherwise(causal):
     torch.manual_seed(0)
-    decoder = HorizonDecoder(model=CONFIG.model, horizon_bins=6, dropout=0.0).eval()
+    model = CONFIG.model.model_copy(update={"causal": causal})
+    decoder = HorizonDecoder(model=model, horizon_bins=6, dropout=0.0).eval()
     bins, latents = torch.randn(1, 1, 6, 16, requires_grad=True), torch.randn(1, 1, 4, 16)
     for place in range(6):
         (gradient,) = torch.autograd.grad(decoder(bins, latents)[0, 0, place].square().sum(), bins)
         heard = gradient[0, 0].abs().sum(-1) > 0
-        assert heard.tolist() == [other <= place for other in range(6)]
+        assert heard.tolist() == [other <= place or not causal for other in range(6)]
+
+
+@pytest.mark.parametrize("identity", [True, False])
+def test_without_identity_what_is_known_of_a_unit_changes_nothing_but_its_rate(inputs, identity):
+    batch = batch_of([inputs[0]])
+    forecaster = network(inputs, identity=identity)
+    known = replace(batch, features=batch.features[:, ::-1].copy(), readout_trust=batch.readout_trust[:, ::-1].copy())
+    assert np.array_equal(*(forecast(forecaster, one) for one in (batch, known))) is not identity
+
+
+@pytest.mark.parametrize("own_history", [True, False])
+def test_without_own_history_a_units_past_counts_change_nothing(inputs, own_history):
+    batch = batch_of([inputs[0]])
+    forecaster = network(inputs, own_history=own_history)
+    busier = replace(batch, history=batch.history + np.arange(1, batch.history.shape[-1] + 1, dtype=np.float32))
+    assert np.array_equal(*(forecast(forecaster, one) for one in (batch, busier))) is not own_history
+
+
+def test_the_squared_loss_is_that_of_normal_counts(inputs):
+    batch = batch_of([inputs[0]])
+    x, log_rate = Tensors.of(batch), forecast(network(inputs), batch)
+    null = np.exp(batch.log_rate[0].astype(float))
+    valid = np.broadcast_to(batch.target_mask[0][..., None], log_rate[0].shape)
+    spread = np.broadcast_to(np.sqrt(null + QUIET_COUNTS), log_rate[0].shape)
+    forecasts = {"model": np.exp(log_rate[0].astype(float)), "null": np.broadcast_to(null, log_rate[0].shape)}
+    nats = {name: norm.logpdf(batch.target[0], mean, spread)[valid].sum() for name, mean in forecasts.items()}
+    expected = (nats["null"] - nats["model"]) / forecasts["null"][valid].sum()
+    np.testing.assert_allclose(squared_loss(torch.from_numpy(log_rate), x), expected, rtol=1e-4)
+    truth = torch.log(x.target.clamp_min(1e-6))
+    assert squared_loss(truth, x) < squared_loss(truth + 0.1, x)
 
 
 def test_rotary_attention_knows_time_differences_alone():

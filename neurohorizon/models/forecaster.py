@@ -171,8 +171,10 @@ class Forecaster(nn.Module):
         super().__init__()
         width = model.width
         n_groups = len(model.readout.horizon_edges_bins)
-        self.population = model.population
-        self.id_encoder = IDEncoder(n_inputs=n_features + 2 * n_groups, width=width, noise=feature_noise)
+        self.population, self.likelihood = model.population, model.likelihood
+        self.id_encoder = IDEncoder(
+            n_inputs=n_features + 2 * n_groups, width=width, noise=feature_noise, told=model.identity
+        )
         self.horizon = nn.Parameter(torch.randn(horizon_bins, width) * 0.5)
         if model.population:
             self.encoder = PopulationEncoder(model=model, dropout=dropout)
@@ -301,12 +303,13 @@ def log_surprise(counts: Tensor, expected: Tensor) -> Tensor:
 class IDEncoder(nn.Module):
     """Turn a unit's reference features into its embedding: three layers, GELU, LayerNorm.
 
-    Features are standardised over the units of the training sessions; :meth:`fit_scale` sets the scale.
+    Features are standardised over the units of the training sessions; :meth:`fit_scale` sets the scale. Told nothing,
+    it gives all units the same embedding.
     """
 
-    def __init__(self, *, n_inputs: int, width: int, noise: float) -> None:
+    def __init__(self, *, n_inputs: int, width: int, noise: float, told: bool = True) -> None:
         super().__init__()
-        self.noise = noise
+        self.noise, self.told = noise, told
         self.register_buffer("mean", torch.zeros(n_inputs))
         self.register_buffer("deviation", torch.ones(n_inputs))
         self.layers = nn.Sequential(
@@ -326,8 +329,8 @@ class IDEncoder(nn.Module):
             raise ValueError(f"trust of {trust.shape[1]} units for features of {features.shape[1]}")
         inputs = (torch.cat([features, trust], dim=-1) - self.mean) / self.deviation
         # a new recording may lie far outside of the training range
-        inputs = inputs.clamp(-5, 5)
-        if self.training and self.noise:
+        inputs = inputs.clamp(-5, 5) if self.told else torch.zeros_like(inputs)
+        if self.training and self.noise and self.told:
             inputs = inputs + self.noise * torch.randn_like(inputs)
         return self.norm(self.layers(inputs))
 
@@ -430,7 +433,10 @@ class PopulationEncoder(nn.Module):
 
 
 class HorizonDecoder(nn.Module):
-    """Queries of the horizon's bins read the latents, each bin attending to itself and earlier ones only."""
+    """Queries of the horizon's bins read the latents, each bin attending to itself and earlier ones only.
+
+    Without ``model.causal``, which no feedback allows, bins attend to later ones too.
+    """
 
     def __init__(self, *, model: Model, horizon_bins: int, dropout: float) -> None:
         super().__init__()
@@ -440,7 +446,7 @@ class HorizonDecoder(nn.Module):
         self.register_buffer("latent_place", torch.arange(n_latents) - n_latents + 0.5, persistent=False)
         self.read = nn.ModuleList(Attention(**sizes) for _ in range(model.decoder_layers))
         self.layers = nn.ModuleList(
-            SelfLayer(**sizes, dropout=dropout, causal=True) for _ in range(model.decoder_layers)
+            SelfLayer(**sizes, dropout=dropout, causal=model.causal) for _ in range(model.decoder_layers)
         )
 
     def hear(self, *, model: Model, horizon_bins: int) -> None:
@@ -521,6 +527,7 @@ class UnitHead(nn.Module):
         super().__init__()
         edges = model.readout.horizon_edges_bins
         n_spans, width = len(model.history_edges_bins), model.head_width
+        self.own_history = model.own_history
         group = torch.bucketize(torch.arange(horizon_bins), torch.tensor(edges), right=True)
         self.register_buffer("group", group, persistent=False)  # [H]
         self.of_history = nn.Linear(2 * n_spans + len(edges), width)
@@ -562,7 +569,7 @@ class UnitHead(nn.Module):
             unit: Embeddings of the forecast units, [S, O, D].
             x: The batch.
         """
-        known = self.of_history(_history_inputs(x)) + self.of_identity(unit)[:, None]
+        known = self.of_history(_history_inputs(x, own=self.own_history)) + self.of_identity(unit)[:, None]
         if x.modality_gain.shape[2]:
             known = known + self.of_modality_gain(x.modality_group_gain)
             known = known + self.of_modality_trust(x.modality_trust)[:, None]
@@ -615,12 +622,16 @@ class UnitHead(nn.Module):
         return torch.tanh((nats.clamp_min(0) * self.evidence_scale.exp()).sum(-1))
 
 
-def _history_inputs(x: Tensors) -> Tensor:
-    """Return log counts against their expectation, the spans' valid bins, and the readout, [S, W, O, 2P + G]."""
+def _history_inputs(x: Tensors, *, own: bool = True) -> Tensor:
+    """Return log counts against their expectation, the spans' valid bins, and the readout, [S, W, O, 2P + G].
+
+    All but the readout is zero where a unit's own history is not read.
+    """
     bins = x.history_bins[:, :, None]  # [S, W, 1, P]
     expected = x.log_rate.exp()[:, None, :, None] * bins
     surprise = log_surprise(x.history, expected)
-    return torch.cat([surprise, torch.log1p(bins).expand_as(surprise), x.readout], dim=-1)
+    history = torch.cat([surprise, torch.log1p(bins).expand_as(surprise)], dim=-1)
+    return torch.cat([history if own else torch.zeros_like(history), x.readout], dim=-1)
 
 
 class SelfLayer(nn.Module):
@@ -744,6 +755,22 @@ def count_loss(log_rate: Tensor, x: Tensors, log_shape: Tensor | None = None) ->
     """
     gained, expected, _ = gained_nats(log_rate, x, log_shape)
     return -gained / expected
+
+
+def squared_loss(log_rate: Tensor, x: Tensors) -> Tensor:
+    """Return what :func:`count_loss` is for counts that are normal around the forecast.
+
+    The variance is not learned: it is that of a Poisson count at the unit's reference mean, and a little more, so that
+    a rare spike does not drown all others.
+
+    Args:
+        log_rate: Natural log of expected counts per bin, [S, W, H, O].
+        x: The batch.
+    """
+    mask = x.target_mask[..., None] & x.head_mask[:, None, None]
+    null = x.log_rate.exp()[:, None, None]
+    lost = ((x.target - log_rate.exp()) ** 2 - (x.target - null) ** 2) / (2 * (null + QUIET_COUNTS))
+    return (lost * mask).sum() / (null * mask).sum()
 
 
 def gained_nats(log_rate: Tensor, x: Tensors, log_shape: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -49,7 +49,15 @@ from neurohorizon.inputs.windows import (
     spread_origins,
 )
 from neurohorizon.models.feedback import decode_fed, fed_windows, sampled_share
-from neurohorizon.models.forecaster import Forecaster, Tensors, checkpoint_layers, count_loss, gained_nats
+from neurohorizon.models.forecaster import (
+    Forecaster,
+    Outlook,
+    Tensors,
+    checkpoint_layers,
+    count_loss,
+    gained_nats,
+    squared_loss,
+)
 from neurohorizon.models.weights import Card, load_forecaster, save_forecaster
 
 LN2 = float(np.log(2))
@@ -347,7 +355,7 @@ class TrainingModule(lightning.LightningModule):
         torch.manual_seed(1_000_003 * self.seed + number)
         encoded = self.forecaster.encode(x)
         outlook = self.forecaster.decode(encoded, x)
-        loss = count_loss(outlook.log_rate, x, outlook.log_shape)
+        loss = self.loss(outlook, x)
         self.log("loss", loss, prog_bar=True, batch_size=1, sync_dist=True)
         n_fed = fed_windows(x.target.shape[1], self.training_settings.feedback) if self.with_feedback else 0
         if n_fed:
@@ -356,8 +364,14 @@ class TrainingModule(lightning.LightningModule):
                 self.global_step, steps=self.training_settings.steps, feedback=self.training_settings.feedback
             )
             fed = decode_fed(self.forecaster, encoded.first_windows(n_fed), some, sampled=sampled)
-            loss = loss + self.training_settings.feedback.share * count_loss(fed.log_rate, some, fed.log_shape)
+            loss = loss + self.training_settings.feedback.share * self.loss(fed, some)
         return loss
+
+    def loss(self, outlook: Outlook, x: Tensors) -> Tensor:
+        """Return the loss of a forecast under the distribution that the network was given."""
+        if self.forecaster.likelihood == "gaussian":
+            return squared_loss(outlook.log_rate, x)
+        return count_loss(outlook.log_rate, x, outlook.log_shape)
 
     def validation_step(self, x: Tensors, index: int) -> None:
         """Add one batch to the validation sums."""
