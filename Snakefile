@@ -68,3 +68,6 @@ if CONFIG.multimodal:
 if CONFIG.poyo:
 
     include: "rules/poyo.smk"
+
+
+include: "rules/notebooks.smk"

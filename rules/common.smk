@@ -89,6 +89,14 @@ CROSS_SESSION = [
     f"{RESULTS}/notebooks/cross_session.html",
     f"{RESULTS}/config.yaml",
 ]
+CATEGORIES = {  # in the report, in the order of the paper
+    "cross_session": "1 Unseen animals",
+    "scaling": "2 Scaling",
+    "horizons": "3 Horizons",
+    "multimodal": "4 Behaviour and images",
+    "downstream": "5 Decoding",
+    "ablations": "6 Ablations",
+}
 NOTEBOOKS = {}  # name of an experiment -> tables that its notebook reads
 SCORE_FILES = {}  # name of an experiment -> function that gives the files of sums that its tables are made from
 CODE = Code(ROOT)
@@ -128,6 +136,11 @@ def row(wildcards) -> str:
     (found,) = (one for one in cohort() if one.session == wildcards.session)
     values = dataclasses.asdict(dataclasses.replace(found, role="", fold="", why="", extras={}))
     return json.dumps(values | {"extras": dict(found.extras)})
+
+
+def experiment_folder(name: str) -> str:
+    """Folder of an experiment; the first one's tables, figures and notebook are those of the run."""
+    return RESULTS if name == "cross_session" else f"{RESULTS}/{name}"
 
 
 def output_folder(wildcards, output) -> str:

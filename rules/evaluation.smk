@@ -1,4 +1,7 @@
 # Scores are sums per session; tables are all that figures and the notebook read.
+NOTEBOOKS["cross_session"] = [*(f"{RESULTS}/tables/{name}.parquet" for name in TABLES), f"{RESULTS}/tables/example.h5"]
+
+
 rule score:
     input:
         session_forecasts,
@@ -32,7 +35,7 @@ rule make_tables:
             report(
                 f"{RESULTS}/tables/{name}.tsv",
                 caption=f"../report/table_{name}.rst",
-                category="Unseen animals",
+                category=CATEGORIES["cross_session"],
                 subcategory="Tables",
                 labels={"table": name.replace("_", " ")},
             )
@@ -66,7 +69,7 @@ rule make_tried:
         report(
             f"{RESULTS}/tables/tried.tsv",
             caption="../report/table_tried.rst",
-            category="Unseen animals",
+            category=CATEGORIES["cross_session"],
             subcategory="Tables",
             labels={"table": "tried"},
         ),

@@ -1,4 +1,4 @@
-# Figures, notebook and what else the report lists. Nothing is computed here: it is all in the tables.
+# Figures and what else the report lists. Nothing is computed here: it is all in the tables.
 rule draw_main:
     input:
         example=f"{RESULTS}/tables/example.h5",
@@ -9,7 +9,7 @@ rule draw_main:
         report(
             f"{RESULTS}/figures/main.svg",
             caption="../report/figure_main.rst",
-            category="Unseen animals",
+            category=CATEGORIES["cross_session"],
             subcategory="Figures",
             labels={"figure": "main"},
         ),
@@ -39,7 +39,7 @@ rule draw_paired:
         report(
             f"{RESULTS}/figures/paired.svg",
             caption="../report/figure_paired.rst",
-            category="Unseen animals",
+            category=CATEGORIES["cross_session"],
             subcategory="Figures",
             labels={"figure": "paired"},
         ),
@@ -67,7 +67,7 @@ rule draw_horizon:
         report(
             f"{RESULTS}/figures/horizon.svg",
             caption="../report/figure_horizon.rst",
-            category="Unseen animals",
+            category=CATEGORIES["cross_session"],
             subcategory="Figures",
             labels={"figure": "horizon"},
         ),
@@ -95,7 +95,7 @@ rule draw_example:
         report(
             f"{RESULTS}/figures/example.svg",
             caption="../report/figure_example.rst",
-            category="Unseen animals",
+            category=CATEGORIES["cross_session"],
             subcategory="Figures",
             labels={"figure": "example"},
         ),
@@ -113,40 +113,6 @@ rule draw_example:
         """
         python "$SCRIPTS/draw_figures.py" example --example {input.example:q} \
             --output {output:q} >{log:q} 2>&1
-        """
-
-
-# papermill starts the kernel of its own environment
-rule notebook:
-    input:
-        notebook=shipped("notebooks/cross_session.ipynb"),
-        tables=[f"{RESULTS}/tables/{name}.parquet" for name in TABLES],
-        example=f"{RESULTS}/tables/example.h5",
-    output:
-        executed=f"{RESULTS}/notebooks/cross_session.ipynb",
-        page=report(
-            f"{RESULTS}/notebooks/cross_session.html",
-            caption="../report/notebook.rst",
-            category="Unseen animals",
-            subcategory="Notebook",
-            labels={"notebook": "cross_session"},
-        ),
-    log:
-        f"{RESULTS}/logs/notebook.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/notebook.tsv"
-    conda:
-        "../envs/report.yaml"
-    params:
-        tables=os.path.abspath(f"{RESULTS}/tables"),
-        code=CODE.fingerprint(ROOT / "notebooks" / "cross_session.ipynb"),
-    shell:
-        """
-        exec >{log:q} 2>&1
-        papermill --kernel python3 -p tables {params.tables:q} {input.notebook:q} {output.executed:q}
-        jupyter nbconvert --to html --no-input --TagRemovePreprocessor.enabled=True \
-            --TagRemovePreprocessor.remove_cell_tags injected-parameters \
-            --TagRemovePreprocessor.remove_cell_tags parameters {output.executed:q}
         """
 
 

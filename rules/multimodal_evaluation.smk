@@ -24,6 +24,7 @@ MULTIMODAL = [
     f"{RESULTS}/multimodal/tables/summary.txt",
     f"{RESULTS}/multimodal/notebooks/multimodal.html",
 ]
+NOTEBOOKS["multimodal"] = [f"{RESULTS}/multimodal/tables/{name}.parquet" for name in MULTIMODAL_TABLES]
 
 
 rule forecast_psth:
@@ -91,7 +92,7 @@ rule make_multimodal_tables:
             report(
                 f"{RESULTS}/multimodal/tables/{name}.tsv",
                 caption=f"../report/multimodal_table_{name}.rst",
-                category="Behaviour and images",
+                category=CATEGORIES["multimodal"],
                 subcategory="Tables",
                 labels={"table": name},
             )
@@ -132,7 +133,7 @@ for _name, _tables in MULTIMODAL_FIGURES.items():
             report(
                 f"{RESULTS}/multimodal/figures/{_name}.svg",
                 caption=f"../report/multimodal_figure_{_name}.rst",
-                category="Behaviour and images",
+                category=CATEGORIES["multimodal"],
                 subcategory="Figures",
                 labels={"figure": _name},
             ),
@@ -151,36 +152,3 @@ for _name, _tables in MULTIMODAL_FIGURES.items():
             """
             python "$SCRIPTS/draw_multimodal.py" {params.figure} --tables {input:q} --output {output:q} >{log:q} 2>&1
             """
-
-
-# papermill starts the kernel of its own environment
-rule multimodal_notebook:
-    input:
-        notebook=shipped("notebooks/multimodal.ipynb"),
-        tables=[f"{RESULTS}/multimodal/tables/{name}.parquet" for name in MULTIMODAL_TABLES],
-    output:
-        executed=f"{RESULTS}/multimodal/notebooks/multimodal.ipynb",
-        page=report(
-            f"{RESULTS}/multimodal/notebooks/multimodal.html",
-            caption="../report/notebook.rst",
-            category="Behaviour and images",
-            subcategory="Notebook",
-            labels={"notebook": "multimodal"},
-        ),
-    log:
-        f"{RESULTS}/logs/multimodal_notebook.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/multimodal_notebook.tsv"
-    conda:
-        "../envs/report.yaml"
-    params:
-        tables=os.path.abspath(f"{RESULTS}/multimodal/tables"),
-        code=CODE.fingerprint(ROOT / "notebooks" / "multimodal.ipynb"),
-    shell:
-        """
-        exec >{log:q} 2>&1
-        papermill --kernel python3 -p tables {params.tables:q} {input.notebook:q} {output.executed:q}
-        jupyter nbconvert --to html --no-input --TagRemovePreprocessor.enabled=True \
-            --TagRemovePreprocessor.remove_cell_tags injected-parameters \
-            --TagRemovePreprocessor.remove_cell_tags parameters {output.executed:q}
-        """

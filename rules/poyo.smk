@@ -152,7 +152,7 @@ rule make_decoding_tables:
             report(
                 f"{RESULTS}/poyo/tables/{name}.tsv",
                 caption=f"../report/poyo_table_{name}.rst",
-                category="Decoding",
+                category=CATEGORIES["downstream"],
                 subcategory="Tables",
                 labels={"table": name},
             )
@@ -184,7 +184,7 @@ rule draw_decoding:
         report(
             f"{RESULTS}/poyo/figures/decoding.svg",
             caption="../report/poyo_figure.rst",
-            category="Decoding",
+            category=CATEGORIES["downstream"],
             subcategory="Figures",
             labels={"figure": "decoding"},
         ),

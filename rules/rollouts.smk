@@ -65,8 +65,8 @@ rule make_calibration_tables:
             report(
                 f"{RESULTS}/calibration/tables/{name}.tsv",
                 caption=f"../report/calibration_table_{name}.rst",
-                category="Calibration",
-                subcategory="Tables",
+                category=CATEGORIES["horizons"],
+                subcategory="Calibration",
                 labels={"table": name},
             )
             for name in CALIBRATION_REPORTED
@@ -102,8 +102,8 @@ for _name, _tables in CALIBRATION_FIGURES.items():
             report(
                 f"{RESULTS}/calibration/figures/{_name}.svg",
                 caption=f"../report/calibration_figure_{_name}.rst",
-                category="Calibration",
-                subcategory="Figures",
+                category=CATEGORIES["horizons"],
+                subcategory="Calibration",
                 labels={"figure": _name},
             ),
             f"{RESULTS}/calibration/figures/{_name}.pdf",

@@ -162,7 +162,7 @@ def test_a_reviewer_needs_tables_alone(workflow):
         *("-n", "--configfile", "config/steinmetz.yaml", "--workflow-profile", "profiles/review"), "cross_session"
     )
     assert done.returncode == 0, done.stdout
-    expected = {"draw_main", "draw_paired", "draw_horizon", "draw_example", "notebook", "record_config"}
+    expected = {"draw_main", "draw_paired", "draw_horizon", "draw_example", "notebook_cross_session", "record_config"}
     assert set(counts(done.stdout)) == expected | {"cross_session"}
 
 
