@@ -319,6 +319,12 @@ def read_unit_ids(path: str | Path) -> np.ndarray:
         return _column(_read_column(file["units/id"]))
 
 
+def read_unit_regions(path: str | Path) -> np.ndarray:
+    """Brain region of each unit of a session, [unit], without reading its spikes."""
+    with _opened(path) as file:
+        return _column(_read_column(file["units/region"]))
+
+
 class CountedSpikes:
     """Spikes that also know how many of each unit came before every second, for sums over long spans."""
 

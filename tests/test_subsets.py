@@ -1,14 +1,18 @@
 """Which sessions a point of the scaling experiment trains on."""
 
+import json
 import random
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from neurohorizon.cohort import Row, heldout_sessions, read_cohort, training_sessions
 from neurohorizon.config import read_config
+from neurohorizon.inputs.region_match import choose_matched
+from neurohorizon.session import Session, left_out_session, write_session
 from neurohorizon.subsets import (
     Point,
     SubsetError,
@@ -19,6 +23,7 @@ from neurohorizon.subsets import (
     region_distance,
     same_lab_subset,
 )
+from neurohorizon.timeline import Intervals, Splits
 
 ROOT = Path(__file__).resolve().parents[1]
 LABS = {"north": 24, "south": 12, "west": 6, "east": 3}  # sessions, two of each animal
@@ -198,3 +203,39 @@ def test_every_subset_of_the_demo_can_be_drawn_and_leaves_out_what_is_held_out()
             chosen = choose(training, size=point.size, draw=point.draw, seed=0)
             assert not kept_apart & {row.subject for row in chosen}
             assert len(chosen) == point.size
+
+
+def write_regions(folder, name, regions):
+    """A session file with units in some regions; None: one that was left out."""
+    path = folder / f"{name}.h5"
+    identity = {"session_id": name, "source": "ibl", "subject": "a", "lab": "l", "date": "2024-01-01"}
+    if regions is None:
+        write_session(path, left_out_session(**identity, reason="no spikes"))
+        return path
+    region = np.repeat(list(regions), list(regions.values()))
+    whole = Intervals(np.array([0]), np.array([10_000_000]))
+    write_session(
+        path,
+        Session(
+            **identity,
+            spike_times_us=np.arange(5, dtype=np.int64) * 1_000_000,
+            spike_unit=np.zeros(5, dtype=np.int64),
+            units={"id": np.array([f"u{unit}" for unit in range(len(region))]), "region": region},
+            domain=whole,
+            splits=Splits(reference=whole, test=whole, train=whole, validation=whole),
+        ),
+    )
+    return path
+
+
+def test_the_file_of_matched_sessions_is_chosen_by_the_regions_of_session_files(tmp_path):
+    training = [write_regions(tmp_path, name, regions) for name, regions in REGIONS.items()]
+    training.append(write_regions(tmp_path, "lost", None))
+    heldout = [write_regions(tmp_path, "first", {"MOs": 30}), write_regions(tmp_path, "second", {"CP": 10})]
+    heldout.append(write_regions(tmp_path, "gone", None))
+    choose_matched(training=training, heldout=heldout, size=3, draw=1, seed=0, output=tmp_path / "chosen.json")
+    found = json.loads((tmp_path / "chosen.json").read_text())
+    assert tuple(found["sessions"]) == matched_subset(REGIONS, {"MOs": 30, "CP": 10}, size=3, draw=1, seed=0)
+    chosen = [REGIONS[session] for session in found["sessions"]]
+    assert found["distance"] == region_distance(chosen, {"MOs": 3, "CP": 1})
+    assert found["distance_of_all"] == region_distance(list(REGIONS.values()), {"MOs": 3, "CP": 1})
