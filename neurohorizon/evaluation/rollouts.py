@@ -197,6 +197,47 @@ def sample_session(
     write_paths_example(output.example, sampler.example(windows, begun(method)) if unfit is None else None)
 
 
+def forecast_by_paths(
+    *,
+    forecaster: Forecaster,
+    inputs: SessionInputs,
+    origin_us: np.ndarray,
+    shape: WindowShape,
+    decoding: str,
+    rollout: Rollout,
+    seed: int,
+) -> np.ndarray:
+    """Forecast windows of one session by the mean over sample paths of what each expects.
+
+    Args:
+        forecaster: A network that was trained with feedback.
+        inputs: What it may know of the session.
+        origin_us: Forecast origins, [window].
+        shape: Lengths in bins.
+        decoding: How paths are drawn; see :mod:`neurohorizon.models.rollout`.
+        rollout: Number of paths, length of a block and cap of the rates.
+        seed: Seed of the network; the draws of a block are named after it.
+
+    Returns:
+        Natural log of expected counts per bin, float32, [window, horizon bin, unit].
+    """
+    n_units = inputs.spikes.n_units
+    sampler = Sampler(
+        forecaster=forecaster,
+        inputs=inputs,
+        shape=shape,
+        method="",
+        seed=seed,
+        rollout=rollout,
+        gamma_poisson={},
+        scored=np.ones(n_units, dtype=bool),
+    )
+    parts = [np.zeros((0, shape.horizon_bins, n_units), np.float32)]
+    for first in range(0, origin_us.size, sampler.windows_per_block):
+        parts.append(sampler.drawn(sampler.cut(origin_us[first : first + sampler.windows_per_block]), decoding))
+    return np.concatenate(parts)
+
+
 @dataclass(frozen=True)
 class Sampler:
     """Forecasts of blocks of windows of one session by every method.
@@ -257,11 +298,18 @@ class Sampler:
         law = NegativeBinomial((alpha / beta)[..., self.scored], alpha[..., self.scored])
         return Outlooks("gamma_poisson", np.log(alpha / beta).astype(np.float32), {UNIT: law}, paths)
 
-    def _network(self, block: Windows) -> Iterator[Outlooks]:
+    def drawn(self, block: Windows, decoding: str) -> np.ndarray:
+        """Return the log of expected counts of a block by one decoding, [window, horizon bin, unit]."""
+        with torch.inference_mode():
+            return self._drawn(*self._on_device(block), block, decoding)[1]
+
+    def _on_device(self, block: Windows) -> tuple[Forecaster, Tensors]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        forecaster = self.forecaster.to(device).eval()
         batch = collate([session_block(self.inputs, block.origin_us, self.shape)])
-        x = Tensors.of(batch, device)
+        return self.forecaster.to(device).eval(), Tensors.of(batch, device)
+
+    def _network(self, block: Windows) -> Iterator[Outlooks]:
+        forecaster, x = self._on_device(block)
         with torch.inference_mode():
             parallel = forecaster.decode(forecaster.encode(x), x)
         log_rate = parallel.log_rate[0].float().cpu().numpy()

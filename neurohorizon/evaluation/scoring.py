@@ -79,18 +79,23 @@ def score_session(*, forecasts: Sequence[str | Path], output: str | Path, minimu
         if (forecast.method, forecast.seed) in seen:
             raise ScoringError(f"{path} repeats method {forecast.method!r} with seed {forecast.seed}")
         seen.add((forecast.method, forecast.seed))
-        if forecast.left_out is not None:
-            reasons.append(forecast.left_out)
+        table, reason = score_forecast(forecast, minimum_rate_hz=minimum_rate_hz)
+        if reason is None:
+            tables.append(table)
         else:
-            scored = scored_units(
-                np.exp(forecast.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=forecast.bin_us
-            )
-            if not scored.any():
-                reasons.append(none_scored(scored, minimum_rate_hz))
-            else:
-                tables.append(_score(forecast, scored))
+            reasons.append(reason)
     table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     write_sums(output, table, first, left_out=reasons[0] if reasons else None)
+
+
+def score_forecast(forecast: Forecast, *, minimum_rate_hz: float) -> tuple[pa.Table, str | None]:
+    """Return the table of sums of one forecast, and where it has no rows why."""
+    if forecast.left_out is not None:
+        return SCHEMA.empty_table(), forecast.left_out
+    scored = scored_units(np.exp(forecast.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=forecast.bin_us)
+    if not scored.any():
+        return SCHEMA.empty_table(), none_scored(scored, minimum_rate_hz)
+    return _score(forecast, scored), None
 
 
 def left_out_reason(path: str | Path) -> dict[str, str] | None:

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,8 @@ from neurohorizon.models.forecaster import (
     squared_loss,
 )
 from neurohorizon.models.weights import Card, load_forecaster, save_forecaster
+from neurohorizon.session import SpikeReader, read_identity, read_splits
+from neurohorizon.timeline import to_s
 
 LN2 = float(np.log(2))
 SCORE = "validation_bits_per_spike"
@@ -128,6 +131,7 @@ def train_on_files(
         code=code,
         scores={},
         training=training,
+        trained_on=_trained_on(paths),
     )
     train_forecaster(
         card=card,
@@ -140,6 +144,27 @@ def train_on_files(
         output=output,
         log=log,
     )
+
+
+def _trained_on(paths: Sequence[SessionPaths]) -> dict[str, int | float | dict[str, int]]:
+    identities = {one.session: read_identity(one.session) for one in paths}
+    used = [one for one, identity in identities.items() if not identity["left_out"]]
+    labs = Counter(identities[one]["lab"] for one in used)
+    units = spikes = duration_us = 0
+    for one in used:
+        reader, part = SpikeReader(one), read_splits(one).train
+        first, last = np.searchsorted(reader.times_s, to_s(np.stack([part.start_us, part.stop_us])))
+        units += reader.n_units
+        spikes += int((last - first).sum())
+        duration_us += part.duration_us
+    return {
+        "sessions": len(used),
+        "animals": len({identities[one]["subject"] for one in used}),
+        "labs": dict(sorted(labs.items())),
+        "units": units,
+        "seconds": duration_us / 1e6,
+        "spikes": spikes,
+    }
 
 
 def train_multimodal_on_files(

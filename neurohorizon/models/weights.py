@@ -1,7 +1,7 @@
 """Weights on disk: safetensors and a JSON card beside them, loaded without pickle."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -29,6 +29,8 @@ class Card:
         code: Fingerprint of the code that trained it.
         scores: Validation score, steps and seed, filled in by training.
         training: Settings of its training; None for one that was not trained by this package.
+        trained_on: How much it was trained on: sessions, animals, labs (of each, its sessions), units, and seconds and
+            spikes of the training parts.
         modalities: Sizes of behaviour and images that it reads beside the spikes; None for spikes alone.
         encoder: Image encoder that it was trained with, "" for none.
         image_space: Identity of the image space that it was trained with, "" for none.
@@ -46,6 +48,7 @@ class Card:
     code: str
     scores: dict[str, float]
     training: Training | None = None
+    trained_on: dict[str, int | float | dict[str, int]] = field(default_factory=dict)
     modalities: ModalityLayout | None = None
     encoder: str = ""
     image_space: str = ""

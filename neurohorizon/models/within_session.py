@@ -15,12 +15,10 @@ import torch
 from torch import Tensor
 
 from neurohorizon.config import Features, LearnedEmbedding, Readout, Splits, Timeline, Training
-from neurohorizon.inputs.counts import reference_counts
-from neurohorizon.inputs.readout import fit_readout
-from neurohorizon.inputs.reference import reference_features, reference_windows
+from neurohorizon.inputs.reference import reference_windows
+from neurohorizon.inputs.sessions import known_by
 from neurohorizon.inputs.windows import (
     SessionInputs,
-    Spikes,
     TrainingWindows,
     WindowShape,
     collate,
@@ -31,7 +29,7 @@ from neurohorizon.models.forecaster import Forecaster, Tensors, gained_nats
 from neurohorizon.models.identity import with_learned_identity
 from neurohorizon.models.weights import Card
 from neurohorizon.session import Session, SessionError
-from neurohorizon.timeline import Intervals, split_domain, to_s, to_us
+from neurohorizon.timeline import split_domain, to_us
 
 WINDOWS_PER_BATCH = 32
 
@@ -139,7 +137,10 @@ def fitting_inputs(
     windows = reference_windows(alone, gap_us=int(to_us(splits.gap_s)))
     targets = {"early": windows["late"], "late": windows["early"], "validation": alone.splits.validation}
     try:
-        inputs = {use: _known_by(alone, windows[use], targets[use], timeline, features, readout) for use in targets}
+        inputs = {
+            use: known_by(alone, windows[use], targets[use], timeline=timeline, features=features, readout=readout)
+            for use in targets
+        }
     except SessionError as error:
         raise ShortReferenceError(f"half of the reference part of {session.session_id}: {error}") from error
     return [inputs["early"], inputs["late"]], inputs["validation"]
@@ -166,23 +167,6 @@ def reference_alone(session: Session, splits: Splits) -> Session:
         behaviour={},
         trials={},
         stimuli={},
-    )
-
-
-def _known_by(
-    session: Session, window: Intervals, targets: Intervals, timeline: Timeline, features: Features, readout: Readout
-) -> SessionInputs:
-    bin_us = timeline.bin_ms * 1000
-    times_us, unit, n_units = session.spike_times_us, session.spike_unit, session.n_units
-    known = reference_features(times_us, unit, n_units, window, bin_us=bin_us, features=features)
-    counts, segment = reference_counts(times_us, unit, n_units=n_units, intervals=window, bin_us=bin_us)
-    return SessionInputs(
-        session_id=session.session_id,
-        spikes=Spikes(to_s(times_us), unit, n_units),
-        part=targets,
-        features=known.values,
-        log_rate=known.log_rate.astype(np.float32),
-        readout=fit_readout(counts, segment, known.log_rate, readout),
     )
 
 
