@@ -70,4 +70,9 @@ if CONFIG.poyo:
     include: "rules/poyo.smk"
 
 
+if CONFIG.scaling or CONFIG.ablations:
+
+    include: "rules/variants.smk"
+
+
 include: "rules/notebooks.smk"
