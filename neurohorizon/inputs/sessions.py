@@ -7,12 +7,13 @@ from typing import Literal
 
 import numpy as np
 
-from neurohorizon.config import Readout
-from neurohorizon.inputs.readout import PopulationReadout, read_readout, silent_readout
-from neurohorizon.inputs.reference import read_reference
-from neurohorizon.inputs.windows import SessionInputs
-from neurohorizon.session import SpikeReader, read_identity, read_splits
-from neurohorizon.timeline import Intervals
+from neurohorizon.config import Features, Readout, Timeline
+from neurohorizon.inputs.counts import reference_counts
+from neurohorizon.inputs.readout import PopulationReadout, fit_readout, read_readout, silent_readout
+from neurohorizon.inputs.reference import read_reference, reference_features
+from neurohorizon.inputs.windows import SessionInputs, Spikes
+from neurohorizon.session import Session, SpikeReader, read_identity, read_splits
+from neurohorizon.timeline import Intervals, to_s
 
 Use = Literal["early", "late", "validation", "test"]
 
@@ -69,6 +70,42 @@ def load_inputs(
         features=np.ascontiguousarray(window.values[:, columns]),
         log_rate=window.log_rate.astype(np.float32),
         readout=_readout(paths, use, window.log_rate, readout),
+    )
+
+
+def known_by(
+    session: Session,
+    reference: Intervals,
+    targets: Intervals,
+    *,
+    timeline: Timeline,
+    features: Features,
+    readout: Readout,
+) -> SessionInputs:
+    """Make the inputs of a session in memory, as its files and :func:`load_inputs` give them.
+
+    Args:
+        session: The session.
+        reference: The reference window that its units are known by.
+        targets: The part in which windows lie.
+        timeline: Bins.
+        features: Groups of reference features to give, and their settings.
+        readout: Its section of the configuration.
+
+    Raises:
+        SessionError: The reference window is too short.
+    """
+    bin_us = timeline.bin_ms * 1000
+    times_us, unit, n_units = session.spike_times_us, session.spike_unit, session.n_units
+    known = reference_features(times_us, unit, n_units, reference, bin_us=bin_us, features=features)
+    counts, segment = reference_counts(times_us, unit, n_units=n_units, intervals=reference, bin_us=bin_us)
+    return SessionInputs(
+        session_id=session.session_id,
+        spikes=Spikes(to_s(times_us), unit, n_units),
+        part=targets,
+        features=known.values,
+        log_rate=known.log_rate.astype(np.float32),
+        readout=fit_readout(counts, segment, known.log_rate, readout),
     )
 
 
