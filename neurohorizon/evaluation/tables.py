@@ -16,7 +16,6 @@ from neurohorizon.evaluation.scoring import left_out_reason
 from neurohorizon.evaluation.statistics import bootstrap_mean, bootstrap_ratio, compare_paired, holm
 from neurohorizon.files import replacing
 from neurohorizon.scores import NULLS, bits_per_spike, poisson_d2
-from neurohorizon.session import read_identity
 
 PRIMARY_NULL = "reference"
 FORECASTER = "neurohorizon"
@@ -212,7 +211,7 @@ def comparison_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataF
     wide = _by_method(sessions)
     kinds = dict(sessions[_METHOD].drop_duplicates().itertuples(index=False, name=None))
     rows = []
-    for against in _method_order(sessions):
+    for against in method_order(sessions):
         if FORECASTER not in wide or against == FORECASTER:
             continue
         shared = _shared(wide, FORECASTER, against)
@@ -325,16 +324,16 @@ def _summary_of(sessions: pd.DataFrame, comparisons: pd.DataFrame, resampling: R
     return _ordered(pd.DataFrame(rows), ["null"], ["method"])
 
 
-def left_out_table(scores: Iterable[str | Path], sessions: Iterable[str | Path] = ()) -> pd.DataFrame:
+def left_out_table(scores: Iterable[str | Path], sessions: str | Path | None = None) -> pd.DataFrame:
     """Sessions that could not be used, with the reason.
 
     Args:
         scores: Score files; those of left-out sessions have no rows and name the reason.
-        sessions: Session files, which also tell of training sessions; their fold is "".
+        sessions: The list of sessions (Parquet), which also tells of training sessions; their fold is "".
     """
     rows = [row for row in map(left_out_reason, scores) if row is not None]
     scored = {row["session"] for row in rows}
-    described = [read_identity(path) | {"fold": ""} for path in sessions]
+    described = [] if sessions is None else pd.read_parquet(sessions).assign(fold="").to_dict("records")
     rows += [row for row in described if row["left_out"] and row["session"] not in scored]
     table = pd.DataFrame(rows, columns=[*SESSION, "left_out"]).rename(columns={"left_out": "reason"})
     return table.sort_values(["fold", "session"], ignore_index=True)
@@ -457,7 +456,7 @@ def make_tables(
     scores: Sequence[str | Path],
     folder: str | Path,
     resampling: Resampling,
-    sessions: Sequence[str | Path] = (),
+    sessions: str | Path | None = None,
     shared_subjects: Sequence[str] = (),
 ) -> None:
     """Write every table as Parquet and as TSV, and ``summary.txt`` for the terminal.
@@ -466,7 +465,7 @@ def make_tables(
         scores: Score files, one per fold and held-out session.
         folder: Where the tables go.
         resampling: How intervals are made.
-        sessions: Session files of the run, to list the training sessions that were left out too.
+        sessions: The list of the run's sessions (Parquet), to tell of training sessions that were left out too.
         shared_subjects: Animals that are both trained on and forecast.
     """
     scores = sorted(Path(path) for path in scores)
@@ -485,7 +484,7 @@ def make_tables(
         "regions": region_table(region_sessions, resampling),
         "comparisons": comparisons,
         "summary": summary,
-        "left_out": left_out_table(scores, sorted(sessions)),
+        "left_out": left_out_table(scores, sessions),
     }
     for name, table in tables.items():
         write_table(table, folder, name)
@@ -593,7 +592,8 @@ def animal_names(table: pd.DataFrame) -> np.ndarray:
     return (table["lab"].astype(str) + "/" + table["subject"].astype(str)).to_numpy(dtype=str)
 
 
-def _method_order(table: pd.DataFrame) -> list[str]:
+def method_order(table: pd.DataFrame) -> list[str]:
+    """Methods of a table in the order of all tables: by class, then as :data:`METHOD_ORDER` has them, then by name."""
     present = table[_METHOD].drop_duplicates()
 
     def rank(row: tuple[str, str]) -> tuple[int, int, str]:
@@ -605,7 +605,7 @@ def _method_order(table: pd.DataFrame) -> list[str]:
 
 
 def _ordered(table: pd.DataFrame, before: list[str], after: list[str]) -> pd.DataFrame:
-    order = {name: position for position, name in enumerate(_method_order(table))}
+    order = {name: position for position, name in enumerate(method_order(table))}
     nulls = {name: position for position, name in enumerate(NULLS)}
 
     def key(column: pd.Series) -> pd.Series:
