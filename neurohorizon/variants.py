@@ -97,6 +97,6 @@ def scaled(config: Config, size: str | None = None) -> Variant:
 
 
 def _shortened(training: Training, steps: int) -> Training:
-    """Train for so many steps, validated at least four times."""
-    often = min(training.validate_every_steps, max(steps // 4, 1))
+    """Train for so many steps, validated at least twice."""
+    often = min(training.validate_every_steps, max(steps // 2, 1))
     return training.model_copy(update={"steps": steps, "validate_every_steps": often})
