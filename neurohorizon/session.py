@@ -295,6 +295,16 @@ def read_identity(path: str | Path) -> dict[str, str]:
         }
 
 
+def read_size(path: str | Path) -> dict[str, float]:
+    """How many units and spikes a session has, and how many seconds of valid time, without reading its spikes."""
+    with _opened(path) as file:
+        return {
+            "units": file["units/id"].shape[0],
+            "spikes": file["spikes/timestamps"].shape[0],
+            "recorded_s": float(to_s(_read_intervals(file["domain"]).duration_us)),
+        }
+
+
 def read_splits(path: str | Path) -> Splits:
     """The parts of a session's valid time, without reading its spikes."""
     with _opened(path) as file:

@@ -23,10 +23,38 @@ rule score:
         """
 
 
+# What tables need to know of sessions, so that they are made without them.
+rule list_sessions:
+    input:
+        cohort=COHORT,
+        sessions=all_session_files,
+    output:
+        f"{RESULTS}/scores/sessions.parquet",
+        report(
+            f"{RESULTS}/scores/sessions.tsv",
+            caption="../report/session_list.rst",
+            category="Recordings",
+            labels={"session": "all"},
+        ),
+    log:
+        f"{RESULTS}/logs/list_sessions.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/list_sessions.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=code("list_sessions.py"),
+    shell:
+        """
+        python "$SCRIPTS/list_sessions.py" --sessions {input.sessions:q} --cohort {input.cohort:q} \
+            --output {output:q} >{log:q} 2>&1
+        """
+
+
 rule make_tables:
     input:
         scores=all_scores,
-        sessions=all_session_files,
+        sessions=f"{RESULTS}/scores/sessions.parquet",
     output:
         [f"{RESULTS}/tables/{name}.parquet" for name in TABLES],
         [f"{RESULTS}/tables/{name}.tsv" for name in TABLES if name not in REPORTED_TABLES],

@@ -77,12 +77,33 @@ rule score_conditions:
         """
 
 
+rule measure_behaviour:
+    input:
+        heldout_files,
+    output:
+        f"{RESULTS}/multimodal/scores/autocorrelation.parquet",
+    log:
+        f"{RESULTS}/logs/measure_behaviour.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure_behaviour.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        multimodal=section(CONFIG.multimodal),
+        code=code("measure_behaviour.py"),
+    shell:
+        """
+        python "$SCRIPTS/measure_behaviour.py" --sessions {input:q} --multimodal-json {params.multimodal:q} \
+            --output {output:q} >{log:q} 2>&1
+        """
+
+
 rule make_multimodal_tables:
     input:
         scores=condition_scores,
         repeats=condition_repeats,
         examples=condition_examples,
-        sessions=heldout_files,
+        autocorrelation=f"{RESULTS}/multimodal/scores/autocorrelation.parquet",
         weights=dinov2_card,
     output:
         [f"{RESULTS}/multimodal/tables/{name}.parquet" for name in MULTIMODAL_TABLES],
@@ -116,7 +137,7 @@ rule make_multimodal_tables:
     shell:
         """
         python "$SCRIPTS/make_multimodal_tables.py" --scores {input.scores:q} --repeats {input.repeats:q} \
-            --examples {input.examples:q} --sessions {input.sessions:q} --multimodal-json {params.multimodal:q} \
+            --examples {input.examples:q} --autocorrelation {input.autocorrelation:q} --multimodal-json {params.multimodal:q} \
             --primary-encoder {params.primary} {params.weights} --draws {params.draws} \
             --interval {params.interval} --seed {params.seed} --output-folder {params.folder:q} >{log:q} 2>&1
         """

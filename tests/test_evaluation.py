@@ -18,6 +18,7 @@ pytest.importorskip("pyarrow")
 pd = pytest.importorskip("pandas")
 
 from made_forecasts import (  # noqa: E402
+    BIN_US,
     CONTEXT_BINS,
     EVERY_METHOD,
     KNOWLEDGE,
@@ -28,6 +29,7 @@ from made_forecasts import (  # noqa: E402
     write_run,
 )
 
+from neurohorizon.cohort import Row, write_cohort  # noqa: E402
 from neurohorizon.evaluation.example import choose_window, make_example, read_example  # noqa: E402
 from neurohorizon.evaluation.forecast_file import ForecastFileError, read_forecast, write_forecast  # noqa: E402
 from neurohorizon.evaluation.narrative import (  # noqa: E402
@@ -39,6 +41,7 @@ from neurohorizon.evaluation.narrative import (  # noqa: E402
     describe_sources,
 )
 from neurohorizon.evaluation.scoring import ScoringError, left_out_reason, score_session  # noqa: E402
+from neurohorizon.evaluation.session_list import write_session_list  # noqa: E402
 from neurohorizon.evaluation.tables import (  # noqa: E402
     METHOD_ORDER,
     Resampling,
@@ -195,7 +198,23 @@ def test_training_sessions_that_were_left_out_are_listed_too(run, tmp_path):
     identity = {"source": "nwb", "subject": "Cori", "lab": "", "date": "2016-12-14"}
     write_session(tmp_path / "bad.h5", left_out_session(session_id="bad", reason="clock jumps", **identity))
     write_made_session(tmp_path / "good.h5", make_session(0))
-    table = left_out_table([], [tmp_path / "bad.h5", tmp_path / "good.h5"])
+    made = make_session(0)
+    rest = {"lab": "", "date": "", "why": ""}
+    rows = [
+        Row(session="bad", source="nwb", subject="Cori", role="train", fold="", **rest),
+        Row(session=made.name, source="ibl", subject=made.subject, role="heldout", fold="unseen", **rest),
+    ]
+    write_cohort(tmp_path / "cohort.tsv", rows)
+    listed = tmp_path / "sessions.parquet"
+    files = [tmp_path / "bad.h5", tmp_path / "good.h5"]
+    write_session_list(files, tmp_path / "cohort.tsv", [listed, tmp_path / "sessions.tsv"])
+    good, bad = pd.read_parquet(listed).to_dict("records")
+    assert (good["role"], good["fold"], good["left_out"]) == ("heldout", "unseen", "")
+    assert (good["units"], good["spikes"]) == (made.counts.shape[1], made.counts.sum())
+    assert good["recorded_s"] == pytest.approx(len(made.counts) * BIN_US / 1e6)
+    assert (bad["role"], bad["units"], bad["recorded_s"]) == ("train", 0, 0)
+    assert (tmp_path / "sessions.tsv").read_text().count("clock jumps") == 1
+    table = left_out_table([], listed)
     assert table[["session", "reason", "fold"]].to_numpy().tolist() == [["bad", "clock jumps", ""]]
 
 

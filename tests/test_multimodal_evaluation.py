@@ -47,6 +47,7 @@ from neurohorizon.evaluation.multimodal_tables import (  # noqa: E402
     make_multimodal_tables,
     session_gains,
     with_groups,
+    write_autocorrelation,
 )
 from neurohorizon.evaluation.scoring import ScoringError, left_out_reason  # noqa: E402
 from neurohorizon.evaluation.statistics import holm  # noqa: E402
@@ -67,12 +68,13 @@ def _make_tables(folder: Path, sessions: list[Path], files: list[Written], **cha
         "scores": [one.scores for one in files],
         "repeats": [one.repeats for one in files],
         "examples": [one.example for one in files],
-        "sessions": sessions,
+        "autocorrelation": folder / "scores.parquet",
         "multimodal": MULTIMODAL,
         "primary": "imagenet",
         "weights": None,
         "resampling": RESAMPLING,
     }
+    write_autocorrelation(sessions, MULTIMODAL, output=folder / "scores.parquet")
     make_multimodal_tables(**settings | changes, folder=folder)
 
 
@@ -497,8 +499,8 @@ def test_the_command_line_makes_the_same_tables(run, tmp_path):
     for option, kind in (("scores", "scores"), ("repeats", "repeats"), ("examples", "example")):
         command += [f"--{option}", *sorted((run / kind).glob("*.parquet"))]
     command += [
-        "--sessions",
-        *sorted((run / "sessions").glob("*.h5")),
+        "--autocorrelation",
+        run / "tables" / "autocorrelation.parquet",
         "--multimodal-json",
         MULTIMODAL.model_dump_json(),
     ]

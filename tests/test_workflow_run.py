@@ -66,7 +66,7 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
             assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), script
             assert numpy == pinned, script
             ran += 1
-    assert ran == len(witnesses) == 42
+    assert ran == len(witnesses) == 44
     assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all but nwb, which has no session here"
 
 
@@ -163,13 +163,14 @@ MODELLED = {"tune_baselines", "train", "forecast", "forecast_baselines", "foreca
 MODELLED |= {"forecast_controls", "fit_within_session", "tune_regressions", "forecast_regressions", "make_tried"}
 SHOWN = {f"draw_multimodal_{name}" for name in ("main", "regions", "horizon", "conditions", "psth")}
 SHOWN |= {"make_multimodal_tables", "notebook_multimodal", "all"}
+LISTED = {"list_sessions", "measure_behaviour"}
 CALIBRATED = {"sample_paths", "make_calibration_tables", "draw_calibration_calibration", "draw_calibration_paths"}
 CONDITIONS = {"forecast_conditions", "forecast_psth", "score_conditions"}
 """Forecasts under conditions are not kept, so what scores them again makes all of them again."""
 DECODED = {"train_poyo", "decode_training", "extend_poyo", "probe_session", "make_decoding_tables", "draw_decoding"}
 EVERYTHING_AFTER_INGESTION = {
     *("validate", "reference_features", "population_readout", "modality_readouts", "train_multimodal", "draw_example"),
-    *(MODELLED | TOLD | SHOWN | CONDITIONS | DECODED | CALIBRATED),
+    *(MODELLED | TOLD | SHOWN | LISTED | CONDITIONS | DECODED | CALIBRATED),
 }
 
 

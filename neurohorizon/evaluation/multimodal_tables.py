@@ -384,6 +384,12 @@ def autocorrelation_table(sessions: Iterable[str | Path], multimodal: Multimodal
     return pd.DataFrame(rows, columns=columns)
 
 
+def write_autocorrelation(sessions: Iterable[str | Path], multimodal: Multimodal, *, output: str | Path) -> None:
+    """Write :func:`autocorrelation_table` of session files as Parquet, so that tables are made without them."""
+    with replacing(output) as partial:
+        autocorrelation_table(sessions, multimodal).to_parquet(partial)
+
+
 def _autocorrelation(start_us: np.ndarray, values: np.ndarray, lag_s: float) -> float:
     later_us = start_us + round(lag_s * MICROSECONDS)
     place = np.searchsorted(start_us, later_us)
@@ -428,7 +434,7 @@ def make_multimodal_tables(
     scores: Sequence[str | Path],
     repeats: Sequence[str | Path],
     examples: Sequence[str | Path],
-    sessions: Sequence[str | Path],
+    autocorrelation: str | Path,
     multimodal: Multimodal,
     primary: str,
     weights: str | Path | None,
@@ -441,7 +447,7 @@ def make_multimodal_tables(
         scores: Score files, one per fold and held-out session.
         repeats: Files of the sums of PSTH R2, likewise.
         examples: Files of the response of one unit, likewise, in the order in which they are tried.
-        sessions: Session files of the same sessions.
+        autocorrelation: Behaviour's autocorrelation in the same sessions; see :func:`write_autocorrelation`.
         multimodal: The experiment's configuration.
         primary: First image encoder of the run.
         weights: JSON file on what became of DINOv2's weights; None where they had not to be found.
@@ -482,7 +488,7 @@ def make_multimodal_tables(
         "comparisons": comparison_table(by_session, first, resampling),
         "psth_sessions": r2,
         "psth": r2_table(r2, first, resampling),
-        "autocorrelation": autocorrelation_table(sessions, multimodal),
+        "autocorrelation": pd.read_parquet(autocorrelation),
         "left_out": left_out_table(scores),
         "example": example_table(examples, first),
         "encoders": encoder_table(sums, first, multimodal, weights),

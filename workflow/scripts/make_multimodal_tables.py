@@ -11,7 +11,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--scores", type=Path, nargs="+", required=True, help="one file per fold and session")
 parser.add_argument("--repeats", type=Path, nargs="+", required=True, help="sums of PSTH R2, likewise")
 parser.add_argument("--examples", type=Path, nargs="+", required=True, help="response of one unit, likewise")
-parser.add_argument("--sessions", type=Path, nargs="+", required=True, help="files of the same sessions")
+parser.add_argument("--autocorrelation", type=Path, required=True, help="of behaviour in the same sessions")
 parser.add_argument("--multimodal-json", required=True, help="section multimodal of the configuration")
 parser.add_argument("--primary-encoder", required=True, help="first image encoder of the run")
 parser.add_argument("--weights", type=Path, help="what became of DINOv2's weights, where they had to be found")
@@ -25,7 +25,7 @@ make_multimodal_tables(
     scores=arguments.scores,
     repeats=arguments.repeats,
     examples=arguments.examples,
-    sessions=arguments.sessions,
+    autocorrelation=arguments.autocorrelation,
     multimodal=Multimodal.model_validate_json(arguments.multimodal_json),
     primary=arguments.primary_encoder,
     weights=arguments.weights,

@@ -7,7 +7,7 @@ from neurohorizon.evaluation.tables import Resampling, make_tables
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--scores", type=Path, nargs="+", required=True, help="one file per fold and session")
-parser.add_argument("--sessions", type=Path, nargs="*", default=[], help="session files, to list the ones left out")
+parser.add_argument("--sessions", type=Path, help="list of the run's sessions, to name the ones left out")
 parser.add_argument("--shared-subjects", nargs="*", default=[], help="animals both trained on and forecast")
 parser.add_argument("--draws", type=int, required=True, help="bootstrap draws")
 parser.add_argument("--interval", type=float, required=True, help="coverage of the intervals, such as 0.95")

@@ -1,0 +1,39 @@
+"""The sessions of a run: who they are, how much of them there is, and why some could not be used."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from neurohorizon.cohort import read_cohort
+from neurohorizon.files import replacing
+from neurohorizon.session import read_identity, read_size
+
+COLUMNS = ("session", "source", "subject", "lab", "role", "fold", "units", "spikes", "recorded_s", "left_out")
+
+
+def session_list(sessions: Iterable[str | Path], cohort: str | Path) -> pd.DataFrame:
+    """Describe every session of a run, so that tables need no session file.
+
+    Args:
+        sessions: Session files.
+        cohort: The cohort's table, which knows their roles.
+
+    Returns:
+        :data:`COLUMNS`: ``role`` and ``fold`` as in the cohort; ``units`` of all regions, ``spikes``,
+        and ``recorded_s`` of valid time; ``left_out`` says why a session could not be used, "" where it could.
+    """
+    roles = {row.session: {"role": row.role, "fold": row.fold} for row in read_cohort(cohort)}
+    rows = []
+    for path in map(Path, sessions):
+        who = read_identity(path)
+        rows.append(who | roles[who["session"]] | read_size(path))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["source", "session"], ignore_index=True)
+
+
+def write_session_list(sessions: Iterable[str | Path], cohort: str | Path, outputs: Iterable[str | Path]) -> None:
+    """Write the list once per path, as its suffix says: .parquet or .tsv."""
+    table = session_list(sessions, cohort)
+    for path in map(Path, outputs):
+        with replacing(path) as partial:
+            table.to_parquet(partial) if path.suffix == ".parquet" else table.to_csv(partial, sep="\t", index=False)
