@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from neurohorizon.evaluation.statistics import (
+    bootstrap_draws_and_animals,
     bootstrap_mean,
     bootstrap_ratio,
     compare_paired,
@@ -208,6 +209,39 @@ def test_a_score_of_minus_infinity_stays_visible():
     estimate = bootstrap_mean(np.array([0.1, -np.inf]), ["a", "b"], np.random.default_rng(0), draws=100, interval=0.9)
     assert estimate.value == -np.inf
     assert np.isnan(estimate.lower)
+
+
+def test_animals_and_choices_both_widen_the_interval_which_covers():
+    covered = {"both": [], "animals alone": []}
+    for run in range(300):
+        rng = np.random.default_rng([3, run])
+        animals = np.repeat(np.arange(40), rng.integers(1, 4, 40))
+        values = (
+            rng.normal(0, 0.5, 40)[animals][:, None] + rng.normal(0, 0.5, 30) + rng.normal(0, 0.2, (len(animals), 30))
+        )
+        drawn = bootstrap_draws_and_animals(values[:, :, None], animals, rng, draws=400).mean(axis=(1, 2))
+        lower, upper = np.quantile(drawn, [0.025, 0.975])
+        covered["both"].append(lower <= 0 <= upper)
+        alone = bootstrap_mean(values.mean(axis=1), animals, rng, draws=400, interval=0.95)
+        covered["animals alone"].append(alone.lower <= 0 <= alone.upper)
+    assert 0.91 <= np.mean(covered["both"]) <= 0.98  # 30 choices and 40 animals: a little less than nominal
+    assert np.mean(covered["animals alone"]) < 0.88
+
+
+def test_a_choice_is_drawn_with_all_its_sizes_and_an_animal_with_all_its_sessions():
+    # session, choice and size each have a digit, so that every mean says what it was made of
+    values = 1.0 * np.array([0, 0, 100])[:, None, None] + np.array([10, 20])[:, None] + np.array([1.0, 2.0])
+    drawn = bootstrap_draws_and_animals(values, ["a", "a", "b"], np.random.default_rng(0), draws=200)
+    assert drawn.shape == (200, 2, 2)
+    np.testing.assert_allclose(drawn[..., 1] - drawn[..., 0], 1.0)
+    of_sessions = np.unique(np.round(drawn[..., 0].ravel(), 6))
+    # animal a twice, b twice, or one each: 0, 100 or 100 / 3; with choice 10 or 20
+    np.testing.assert_allclose(
+        of_sessions, sorted(share + choice + 1 for share in (0, 100 / 3, 100) for choice in (10, 20))
+    )
+    assert len(bootstrap_draws_and_animals(values, ["a", "a", "a"], np.random.default_rng(0), draws=5)) == 0
+    with pytest.raises(ValueError, match="lengths differ"):
+        bootstrap_draws_and_animals(values, ["a"], np.random.default_rng(0), draws=5)
 
 
 @pytest.mark.parametrize(

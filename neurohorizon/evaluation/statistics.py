@@ -139,6 +139,40 @@ def bootstrap_ratio(
     return Estimate(value=value, lower=float(lower), upper=float(upper), sessions=len(numerator), animals=n_animals)
 
 
+def bootstrap_draws_and_animals(
+    values: np.ndarray, animals: Sequence, rng: np.random.Generator, *, draws: int
+) -> np.ndarray:
+    """Means over sessions when both animals and random choices of training data are drawn anew.
+
+    Held-out sessions are forecast by networks of several random choices of training sessions, so two things are random,
+    and crossed: both are resampled, each as a whole (the pigeonhole bootstrap of Owen 2007, which errs on the wide
+    side). A choice is drawn with all its sizes, as its subsets are nested. With few choices the spread between them is
+    underestimated, as a bootstrap's always is.
+
+    Args:
+        values: A number for each session and choice, at each size or condition, [session, choice, size].
+        animals: The animal of each session, [session].
+        rng: Source of the draws.
+        draws: Bootstrap draws.
+
+    Returns:
+        Means over sessions of the drawn animals, [draw, choice, size], for the drawn choices; no draw at all with fewer
+        than two animals.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    sessions, choices, sizes = values.shape
+    names, index = np.unique(np.asarray(animals, dtype=str), return_inverse=True)
+    if len(index) != sessions:
+        raise ValueError(f"lengths differ: {sessions} values, {len(index)} animals")
+    if len(names) < 2:
+        return np.zeros((0, choices, sizes))
+    of_animal = np.stack([values[index == animal].sum(axis=0) for animal in range(len(names))])
+    times_drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    sessions_drawn = times_drawn @ np.bincount(index)
+    means = np.tensordot(times_drawn, of_animal, axes=1) / sessions_drawn[:, None, None]
+    return np.take_along_axis(means, rng.integers(0, choices, size=(draws, choices, 1)), axis=1)
+
+
 def sign_flip_p(differences: np.ndarray, animals: Sequence, rng: np.random.Generator, *, draws: int) -> float:
     """Two-sided p of a mean difference of zero, flipping the sign of whole animals.
 
