@@ -416,16 +416,22 @@ class Ablations(Section):
 
 
 class Downstream(Section):
-    """Experiment 5: what can be read from frozen latents, against counts and POYO."""
+    """Experiment 5: what can be read from frozen latents, against counts and POYO, at the end of the same context."""
 
     source: Literal["ibl", "allen", "nwb"]
     """Source of the sessions that take part."""
-    targets: tuple[Literal["choice", "reward", "stimulus_side", "block", "wheel"], ...]
-    """What is decoded: of trials, or the wheel's velocity."""
+    targets: tuple[Literal["choice", "reward", "stimulus_side", "block", "wheel_velocity", "wheel_speed"], ...]
+    """What is decoded: of trials, where their table has the columns of the IBL, or of the wheel."""
+    label_bins: Positive
+    """Bins at the end of the context that a label of the wheel is the mean of."""
+    span_edges_bins: tuple[Positive, ...]
+    """Ends, in bins before the end of the context, of the spans over which counts are summed and latents averaged."""
     blocks: Annotated[int, Field(ge=3)]
     """Blocks of time that are held out in turn; within the others a nested cross-validation chooses the penalty."""
     penalties: tuple[PositiveFloat, ...]
     """Candidates for the penalty of a probe."""
+    training_sessions: NonNegative
+    """Most sessions of training animals, evenly drawn from the cohort, that are decoded beside the held-out ones."""
 
 
 class Evaluation(Section):
@@ -635,6 +641,7 @@ class Config(Section):
             raise ValueError(
                 "model.feedback needs the decoder: set model.population to true, or model.feedback to false"
             )
+        self._same_labels()
         for simulated, source in (("simulated", "ibl"), ("simulated_allen", "allen")):
             filled = getattr(self.sources, source)
             if getattr(self.sources, simulated) and not (filled and filled.mode == "local"):
@@ -643,11 +650,21 @@ class Config(Section):
                 )
         return self
 
+    def _same_labels(self) -> None:
+        mine, poyo = self.downstream, self.poyo
+        if mine and poyo and mine.source == poyo.source and mine.label_bins != poyo.target_bins:
+            raise ValueError(
+                f"downstream.label_bins is {mine.label_bins} and poyo.target_bins {poyo.target_bins}; both decode the "
+                "same labels, so they must be equal"
+            )
+
     def _edges_within_the_context(self) -> dict[str, tuple[int, ...]]:
         """Spans over which population modes are averaged; these need not reach as far back as a unit's own history."""
         found = {"model.readout.span_edges_bins": self.model.readout.span_edges_bins}
         if self.regressions:
             found["regressions.mode_edges_bins"] = self.regressions.mode_edges_bins
+        if self.downstream:
+            found["downstream.span_edges_bins"] = self.downstream.span_edges_bins
         return found
 
     def _edges_of_regressions(self) -> list[tuple[str, tuple[int, ...], int]]:

@@ -317,6 +317,12 @@ def read_stimuli(path: str | Path) -> dict[str, np.ndarray]:
         return _read_stimuli(file)
 
 
+def read_trials(path: str | Path) -> dict[str, np.ndarray]:
+    """A session's trials, columns [trial], without reading its spikes; see :class:`Session`."""
+    with _opened(path) as file:
+        return _read_trials(file)
+
+
 def read_behaviour(path: str | Path) -> dict[str, Series]:
     """A session's behaviour series by name, without reading its spikes."""
     with _opened(path) as file:
@@ -547,7 +553,7 @@ def _read(file: h5py.File) -> Session:
         domain=_read_intervals(file["domain"]),
         splits=_read_splits(file),
         behaviour=_read_behaviour(file),
-        trials={name: _read_column(dataset) for name, dataset in file["trials"].items()},
+        trials=_read_trials(file),
         stimuli=_read_stimuli(file),
         provenance={name: str(value) for name, value in described["provenance"].items()},
         repairs={name: int(value) for name, value in described["repairs"].items()},
@@ -565,6 +571,10 @@ def _read_behaviour(file: h5py.File) -> dict[str, Series]:
         for name, group in file.items()
         if name not in _RESERVED
     }
+
+
+def _read_trials(file: h5py.File) -> dict[str, np.ndarray]:
+    return {name: _read_column(dataset) for name, dataset in file["trials"].items()}
 
 
 def _read_stimuli(file: h5py.File) -> dict[str, np.ndarray]:

@@ -103,6 +103,7 @@ CHANGES = {
         "adapt_steps": 10,
         "adapt_windows": 4,
     },
+    "downstream": {"span_edges_bins": [5, 10], "blocks": 3, "penalties": [0.1, 10.0], "training_sessions": 1},
     "evaluation": {"bootstrap_draws": 200, "example_units": 8},
 }
 
