@@ -59,6 +59,7 @@ def small_config(**sections: dict) -> Config:
             "windows": 800,
         },
         "rollout": {"paths": 8, "every_windows": 1, "block_bins": 3},
+        "downstream": {"span_edges_bins": [2, 10]},
     }
     for name, section in [*small.items(), *sections.items()]:
         values[name] = values[name] | section
