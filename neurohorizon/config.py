@@ -642,6 +642,7 @@ class Config(Section):
                 "model.feedback needs the decoder: set model.population to true, or model.feedback to false"
             )
         self._same_labels()
+        self._experiments_fit()
         for simulated, source in (("simulated", "ibl"), ("simulated_allen", "allen")):
             filled = getattr(self.sources, source)
             if getattr(self.sources, simulated) and not (filled and filled.mode == "local"):
@@ -657,6 +658,32 @@ class Config(Section):
                 f"downstream.label_bins is {mine.label_bins} and poyo.target_bins {poyo.target_bins}; both decode the "
                 "same labels, so they must be equal"
             )
+
+    def _experiments_fit(self) -> None:
+        horizon_ms = self.timeline.horizon_bins * self.timeline.bin_ms
+        horizons = self.evaluation.horizons_ms
+        if list(horizons) != sorted(set(horizons)) or not horizons or horizons[-1] != horizon_ms:
+            raise ValueError(
+                f"evaluation.horizons_ms must rise to the horizon of {horizon_ms} ms, found {list(horizons)}"
+            )
+        if odd := [one for one in horizons if one % self.timeline.bin_ms]:
+            raise ValueError(
+                f"evaluation.horizons_ms must be multiples of timeline.bin_ms {self.timeline.bin_ms}, found {odd}"
+            )
+        if (scaling := self.scaling) and (
+            list(scaling.sessions) != sorted(set(scaling.sessions)) or scaling.arm_sessions not in scaling.sessions
+        ):
+            raise ValueError(
+                f"scaling.sessions must rise and hold scaling.arm_sessions {scaling.arm_sessions}, "
+                f"found {list(scaling.sessions)}"
+            )
+        if self.ablations:
+            for variant, needed, there in (
+                ("teacher_forcing_only", "rollout", self.rollout),
+                ("learned_embedding", "baselines.learned_embedding", self.baselines.learned_embedding),
+            ):
+                if variant in self.ablations.variants and not there:
+                    raise ValueError(f"the ablation {variant} needs the section {needed}, which is null")
 
     def _edges_within_the_context(self) -> dict[str, tuple[int, ...]]:
         """Spans over which population modes are averaged; these need not reach as far back as a unit's own history."""

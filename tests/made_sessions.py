@@ -60,6 +60,7 @@ def small_config(**sections: dict) -> Config:
         },
         "rollout": {"paths": 8, "every_windows": 1, "block_bins": 3},
         "downstream": {"span_edges_bins": [2, 10]},
+        "evaluation": {"horizons_ms": [60, 120]},
     }
     for name, section in [*small.items(), *sections.items()]:
         values[name] = values[name] | section

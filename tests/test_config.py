@@ -83,6 +83,11 @@ def test_a_misspelt_key_is_named_with_the_right_one(path):
         (("model", "heard_bins"), 51, "heard_bins is 51, more than timeline.context_bins 50"),
         (("model", "readout", "span_edges_bins"), [2, 51], r"at most timeline.context_bins 50, found \[2, 51\]"),
         (("sources", "ibl"), None, "sources.ibl, which must be set"),
+        (("evaluation", "horizons_ms"), [100, 900], r"must rise to the horizon of 1000 ms, found \[100, 900\]"),
+        (("evaluation", "horizons_ms"), [110, 1000], r"multiples of timeline.bin_ms 20, found \[110\]"),
+        (("scaling", "arm_sessions"), 3, r"hold scaling.arm_sessions 3, found \[2, 4, 8\]"),
+        (("rollout",), None, "teacher_forcing_only needs the section rollout, which is null"),
+        (("baselines", "learned_embedding"), None, "learned_embedding needs the section baselines.learned_embedding"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(path, value, complaint):
