@@ -270,7 +270,10 @@ def fit_law(law: str, sizes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray
         level, slope, rss = _line(np.log(sizes)[None], scores)
         return np.stack([level, slope], axis=1), rss
     grid = _grid(law, sizes)
-    rss = np.stack([_line(_missing(law, sizes, np.array([one])), scores)[2] for one in grid], axis=1)
+    missing, centred = _missing(law, sizes, grid), scores - scores.mean(axis=1, keepdims=True)
+    missing -= missing.mean(axis=1, keepdims=True)
+    missing /= np.sqrt((missing**2).sum(axis=1, keepdims=True))
+    rss = (centred**2).sum(axis=1, keepdims=True) - (centred @ missing.T) ** 2
     shape = _refined(np.log(grid), rss)
     level, slope, rss = _line(_missing(law, sizes, shape), scores)
     smallest = sizes.min()
