@@ -37,7 +37,7 @@ LABELS = {
     FORECASTER: "NeuroHorizon, parallel",
     **dict(zip(DECODINGS, ("autoregressive", "blockwise", "coarse to fine"), strict=True)),
 }
-_LOOKS = {  # colour, dashes, marker: the ways to decode one network are told apart here, and here alone
+LOOKS = {  # colour, dashes, marker: the ways to decode one network are told apart here, and here alone
     REFERENCE_MEAN: (GREY, (0, (1, 1)), "o"),
     GAMMA_POISSON: (PURPLE, (0, (5, 1, 1, 1)), "s"),
     FORECASTER: (VERMILLION, "solid", "D"),
@@ -113,7 +113,7 @@ def draw_paths(*, example: PathsExample | None) -> Figure:
         for name, upper, lower in zip(methods, above, below, strict=True):
             _fan_panel(upper, example, name, 0)
             _fan_panel(lower, example, name, 1)
-            upper.set_title(LABELS[name], color=_LOOKS[name][0], loc="left", fontsize=7)
+            upper.set_title(LABELS[name], color=LOOKS[name][0], loc="left", fontsize=7)
             upper.tick_params(labelbottom=False)
         for panels in (above, below):
             panels[0].set_ylim(0, None)  # of all panels of the row, so after the last one is drawn
@@ -149,7 +149,7 @@ def _pit_panel(axes: Axes, pit: pd.DataFrame, target: str) -> None:
         rows = rows.sort_values("from")
         edges = [*rows["from"], rows["to"].iloc[-1]]
         density = rows["share"] / (rows["to"] - rows["from"])
-        colour, dashes, _ = _LOOKS[name]
+        colour, dashes, _ = LOOKS[name]
         axes.stairs(density, edges, color=colour, linestyle=dashes, linewidth=0.9, baseline=None)
         tallest = max(tallest, density.max())
     axes.axhline(1, color=LIGHT_GREY, linewidth=0.8, zorder=0)
@@ -164,7 +164,7 @@ def _coverage_panel(axes: Axes, coverage: pd.DataFrame) -> None:
     axes.plot([0, 1], [0, 1], color=LIGHT_GREY, linewidth=0.8, zorder=0)
     for name, rows in _of_methods(coverage):
         rows = rows.sort_values("nominal")
-        colour, dashes, _ = _LOOKS[name]
+        colour, dashes, _ = LOOKS[name]
         axes.plot(rows["nominal"], rows["coverage"], color=colour, linestyle=dashes, label=LABELS[name])
         axes.fill_between(rows["nominal"], rows["lower"], rows["upper"], color=colour, alpha=0.1, linewidth=0)
     axes.set_xlim(0, 1)
@@ -178,7 +178,7 @@ def _coverage_panel(axes: Axes, coverage: pd.DataFrame) -> None:
 def _skill_panel(axes: Axes, horizon: pd.DataFrame, target: str) -> None:
     for name, rows in _of_methods(horizon, without=[REFERENCE_MEAN]):
         rows = rows.sort_values("horizon_ms")
-        colour, dashes, _ = _LOOKS[name]
+        colour, dashes, _ = LOOKS[name]
         axes.plot(rows["horizon_ms"], rows["crps_skill"], color=colour, linestyle=dashes)
         axes.fill_between(rows["horizon_ms"], rows["lower"], rows["upper"], color=colour, alpha=0.1, linewidth=0)
     _null_line(axes)
@@ -193,7 +193,7 @@ def _totals_panel(axes: Axes, calibration: pd.DataFrame) -> None:
     methods = [name for name in LABELS if name in set(whole["method"]) and name != REFERENCE_MEAN]
     for number, name in enumerate(methods):
         rows = whole[whole["method"] == name].set_index("target").reindex(targets)
-        colour, _, marker = _LOOKS[name]
+        colour, _, marker = LOOKS[name]
         place = np.arange(len(targets)) + 0.13 * (number - (len(methods) - 1) / 2)
         around = np.nan_to_num(
             [rows["crps_skill"] - rows["crps_skill_lower"], rows["crps_skill_upper"] - rows["crps_skill"]]
@@ -215,7 +215,7 @@ def _fan_panel(axes: Axes, example: PathsExample, method: str, series: int) -> N
     blocks = len(example.observed)
     edges_ms = np.arange(blocks + 1) * example.block_ms
     quantiles = {level: example.quantiles[row, place, :, series] for place, level in enumerate(EXAMPLE_LEVELS)}
-    colour = _LOOKS[method][0]
+    colour = LOOKS[method][0]
     for low, high, alpha in ((0.05, 0.95, 0.2), (0.25, 0.75, 0.35)):
         band = {"fill": True, "color": colour, "alpha": alpha, "linewidth": 0, "label": f"{high - low:.0%} of paths"}
         axes.stairs(quantiles[high], edges_ms, baseline=quantiles[low], **band)

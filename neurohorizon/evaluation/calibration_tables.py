@@ -83,8 +83,13 @@ def read_calibration(paths: Iterable[str | Path]) -> pd.DataFrame:
     return averaged.assign(seeds=seeds.size()).reset_index()
 
 
-def session_calibration(sums: pd.DataFrame) -> pd.DataFrame:
+def session_calibration(sums: pd.DataFrame, horizons: Sequence[tuple[float, float]] = ()) -> pd.DataFrame:
     """Calibration of each session, method, target and part of the horizon.
+
+    Args:
+        sums: Sums of all sessions.
+        horizons: Parts of the horizon, from and to, milliseconds. None given: each from the end of the one before, and
+            all together.
 
     Returns:
         fold, session, subject, lab, source, method, class, target, null, first_ms, last_ms, paths, units, windows,
@@ -94,7 +99,7 @@ def session_calibration(sums: pd.DataFrame) -> pd.DataFrame:
     """
     horizon_ms = (sums["last_bin"] * sums["bin_us"]).max() / 1000
     parts = []
-    for first_ms, last_ms in horizon_parts(horizon_ms):
+    for first_ms, last_ms in horizons or horizon_parts(horizon_ms):
         end_ms = sums["last_bin"] * sums["bin_us"] / 1000
         begin_ms = sums["first_bin"] * sums["bin_us"] / 1000
         inside = sums[(begin_ms >= first_ms) & (end_ms <= last_ms)]

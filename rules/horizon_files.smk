@@ -1,0 +1,41 @@
+# Which files the experiment on horizons is made from.
+def _of_heldout(kind: str, wildcards) -> list[str]:
+    return _files(f"{RESULTS}/{kind}/{{source}}/{{session}}.h5", heldout_sessions(cohort(), wildcards.fold))
+
+
+def fold_heldout_files(wildcards) -> list[str]:
+    """Session files that a fold holds out."""
+    return _of_heldout("sessions", wildcards)
+
+
+def fold_heldout_features(wildcards) -> list[str]:
+    """Their features, in the same order."""
+    return _of_heldout("features", wildcards)
+
+
+def fold_heldout_readouts(wildcards) -> list[str]:
+    """Their population readouts, in the same order."""
+    return _of_heldout("readouts", wildcards)
+
+
+def fold_oracles(wildcards) -> list[str]:
+    """The simulator's true rates of those that are simulated."""
+    simulated = {"ibl": CONFIG.sources.simulated, "allen": CONFIG.sources.simulated_allen}
+    rows = [one for one in heldout_sessions(cohort(), wildcards.fold) if simulated.get(one.source)]
+    return _files(f"{RESULTS}/forecasts/{{fold}}/{{session}}/oracle.h5", rows, fold=wildcards.fold)
+
+
+def teacher_forced_scores(wildcards) -> list[str]:
+    """Teacher-forced sums of all folds and seeds."""
+    return [
+        f"{RESULTS}/horizons/scores/{fold}/seed-{seed}.parquet" for fold in folds(cohort()) for seed in CONFIG.run.seeds
+    ]
+
+
+def horizons_scores(wildcards) -> list[str]:
+    """All sums that the tables of horizons are made from, and the paths that figures of calibration show."""
+    return [
+        *teacher_forced_scores(wildcards),
+        *calibration_sums(wildcards),
+        *calibration_examples(wildcards),
+    ]
