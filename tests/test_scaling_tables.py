@@ -1,0 +1,218 @@
+"""Tables and figures of the scaling experiment, from made score files whose laws are known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_scaling import BIN_US, BINS, FADE, LABS, TOP, MadeScaling, write_scaling
+
+from neurohorizon.evaluation.scaling_tables import (
+    DECLARED,
+    comparison_table,
+    make_scaling_tables,
+    read_points,
+    whole_horizon,
+)
+from neurohorizon.evaluation.statistics import holm
+from neurohorizon.evaluation.tables import Resampling, TableError
+
+RESAMPLING = Resampling(draws=500, interval=0.95, seed=0)
+HORIZONS_MS = (200, 600, 5000)
+MADE = MadeScaling(lost=("animal-03_1",), seeds=(0, 1))
+HORIZON_MS = BINS * BIN_US / 1000
+
+
+def made_tables(folder, made, horizons_ms=HORIZONS_MS):
+    paths = write_scaling(folder, made)
+    make_scaling_tables(scores=paths, horizons_ms=horizons_ms, folder=folder / "tables", resampling=RESAMPLING)
+    return {path.stem: pd.read_parquet(path) for path in (folder / "tables").glob("*.parquet")}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("scaling")
+
+
+@pytest.fixture(scope="module")
+def tables(folder):
+    return made_tables(folder, MADE)
+
+
+def test_the_curve_is_the_planted_law(tables):
+    curve = whole_horizon(tables["curve"]).set_index("size")
+    assert curve.index.tolist() == ["10", "50", "100", "200", "max"]
+    assert curve["sessions_trained"].tolist() == [10, 50, 100, 200, TOP]
+    planted = MADE.law(curve["sessions_trained"]) * FADE.mean()
+    # all sessions of a run share the levels of its animals; what is left is luck
+    apart = curve["bits_per_spike"] - planted
+    assert np.ptp(apart) < 0.006
+    assert (np.diff(curve["bits_per_spike"]) > 0).all()
+    assert (curve["lower"] < curve["bits_per_spike"]).all()
+    assert curve["draws"].tolist() == [3, 3, 3, 3, 1]
+    assert np.isnan(curve.loc["max", "draw_sd"])
+    assert curve.loc["10", "draw_sd"] == pytest.approx(MADE.luck, rel=0.9)
+    assert (curve["null"] == "reference").all()
+    assert (curve["seeds"] == 2).all()
+    assert curve.loc["max", "animals_trained"] == TOP / 2
+    assert curve.loc["max", "recorded_h"] == pytest.approx(TOP / 6)
+
+
+def test_a_part_of_the_horizon_holds_all_bins_up_to_its_end(tables):
+    curve = tables["curve"]
+    assert curve["last_ms"].unique().tolist() == [200, 600, HORIZON_MS]
+    of_top = curve[curve["size"] == "max"].set_index("last_ms")["bits_per_spike"]
+    # every bin has as many spikes, so a part is the plain mean of its bins
+    assert of_top[600] / of_top[200] == pytest.approx(FADE[:3].mean() / FADE[0])
+    assert of_top[HORIZON_MS] / of_top[200] == pytest.approx(FADE.mean() / FADE[0])
+    horizon = tables["horizon"].query("size == 'max'").set_index("horizon_ms")["bits_per_spike"]
+    np.testing.assert_allclose(horizon / horizon.iloc[0], FADE)
+
+
+def test_sums_are_pooled_over_units_before_the_ratio(folder, tables):
+    points = read_points(sorted(folder.glob("main/*/scores.parquet")), horizons_ms=HORIZONS_MS)
+    raw = pd.read_parquet(folder / "main" / "sessions-max_draw-0_seed-1" / "scores.parquet")
+    raw = pd.concat([raw, pd.read_parquet(folder / "main" / "sessions-max_draw-0_seed-0" / "scores.parquet")])
+    raw = raw[(raw["session"] == "animal-05_1") & (raw["horizon_bin"] < 3)]
+    sums = raw.groupby("seed")[["model_nats", "reference_nats", "spikes"]].sum()
+    expected = ((sums["model_nats"] - sums["reference_nats"]) / sums["spikes"] / np.log(2)).mean()
+    found = points.scores.query("session == 'animal-05_1' and size == 'max' and last_ms == 600")
+    assert found["bits_per_spike"].item() == pytest.approx(expected)
+    assert found["seeds"].item() == 2
+
+
+def test_the_planted_law_is_best_by_aicc_and_predicts_the_top(tables):
+    fits = whole_horizon(tables["fits"]).set_index("law")
+    assert fits.loc["power", "best"]
+    assert fits.loc["power", "not_identified"] == ""
+    assert fits["weight"].sum() == pytest.approx(1)
+    assert fits.loc["power", "delta_aicc"] == 0
+    assert fits.loc["power", "points"] == 4 * MADE.draws + 1
+    # the exponent belongs to the law, whatever the level and the part of the horizon
+    for alpha in tables["fits"].query("law == 'power'").itertuples():
+        assert alpha.alpha_lower < 0.6 < alpha.alpha_upper
+    predicted = whole_horizon(tables["predictions"]).set_index("law")
+    assert predicted.loc["power", "chosen"]
+    assert predicted.loc["power", "holds"]
+    assert not predicted.loc["log_linear", "holds"]
+    assert (predicted["top"] == TOP).all()
+    assert (predicted["fitted_up_to"] == 200).all()
+    top = whole_horizon(tables["curve"]).set_index("size").loc["max", "bits_per_spike"]
+    assert predicted.loc["power", "observed"] == pytest.approx(top)
+
+
+def test_lines_are_drawn_through_what_was_fitted(tables):
+    lines = whole_horizon(tables["lines"])
+    assert set(lines["fitted_to"]) == {"all", "smaller"}
+    told = whole_horizon(tables["predictions"]).set_index("law")
+    for law, line in lines[lines["fitted_to"] == "smaller"].groupby("law"):
+        assert line["sessions_trained"].iloc[-1] == pytest.approx(TOP)
+        assert line["bits_per_spike"].iloc[-1] == pytest.approx(told.loc[law, "predicted"])
+
+
+def test_arms_differ_by_what_was_planted(tables):
+    found = tables["comparisons"].set_index("comparison")
+    assert found.index.tolist() == list(DECLARED)
+    # a third of the sessions are of the lab that was trained in
+    expected = {"same_lab": (2 * MADE.same_lab + MADE.own_lab) / 3, "same_region": MADE.same_region}
+    for arm, difference in expected.items():
+        assert found.loc[arm, "difference"] == pytest.approx(difference * FADE.mean(), abs=0.004)
+        assert found.loc[arm, "draw_lowest"] <= found.loc[arm, "difference"] <= found.loc[arm, "draw_highest"]
+        assert found.loc[arm, "draws"] == MADE.draws
+    tenfolds = np.log10(27_000_000 / 250_000)
+    assert found.loc["more_parameters", "difference"] == pytest.approx(MADE.tenfold * tenfolds * FADE.mean(), abs=0.005)
+    assert found.loc["more_sessions", "sessions_better"] == 23
+    np.testing.assert_allclose(found["p_holm"], holm(found["p"]))
+    arms = whole_horizon(tables["arms"]).set_index("arm")
+    assert arms.loc["same_lab", "labs_trained"] == 1
+    assert arms.loc["random", "labs_trained"] == len(LABS)
+    assert arms.loc["same_region", "region_distance"] == pytest.approx(0.1)
+    differences = arms["bits_per_spike"] - arms.loc["random", "bits_per_spike"]
+    for arm in expected:
+        assert differences[arm] == pytest.approx(found.loc[arm, "difference"])
+
+
+def test_held_out_sessions_of_the_lab_that_was_trained_in_are_told_apart(tables):
+    found = tables["own_lab"].set_index("heldout_lab")
+    assert found.loc["own", "difference"] == pytest.approx(MADE.own_lab * FADE.mean(), abs=0.004)
+    assert found.loc["other", "difference"] == pytest.approx(MADE.same_lab * FADE.mean(), abs=0.004)
+    assert found.loc["own", "draws"] == MADE.draws
+
+
+def test_parameters_stand_in_their_order_with_the_network_of_the_run_among_them(tables):
+    found = whole_horizon(tables["parameters"]).set_index("name")
+    assert found["parameters"].is_monotonic_increasing
+    assert set(found.index) == {"tiny", "small", "run", "base"}
+    assert found.loc["tiny", "over_fewest"] == 0
+    expected = MADE.tenfold * np.log10(5_000_000 / 250_000) * FADE.mean()
+    for name in ("small", "run"):
+        assert found.loc[name, "over_fewest"] == pytest.approx(expected, abs=0.005)
+
+
+def test_a_session_without_a_score_at_some_point_counts_at_none(tmp_path):
+    paths = write_scaling(tmp_path, MadeScaling(animals=4, lost=("animal-03_1",)))
+    short = next(path for path in paths if "sessions-50_draw-1" in str(path))
+    table = pd.read_parquet(short)
+    table[table["session"] != "animal-02_0"].to_parquet(short)
+    points = read_points(paths, horizons_ms=HORIZONS_MS)
+    assert set(points.left_out["session"]) == {"animal-03_1", "animal-02_0"}
+    assert "some point" in points.left_out.set_index("session").loc["animal-02_0", "reason"]
+    assert "no spikes" in points.left_out.set_index("session").loc["animal-03_1", "reason"]
+    for table in (points.scores, points.bins):
+        assert table["session"].nunique() == 6
+
+
+def test_a_run_without_arms_sizes_or_draws_has_what_it_can_have(tmp_path):
+    made = MadeScaling(draws=1, sizes=(10, 50), networks=(), animals=3)
+    paths = [path for path in write_scaling(tmp_path, made) if "same_" not in str(path)]
+    make_scaling_tables(scores=paths, horizons_ms=(1000,), folder=tmp_path / "tables", resampling=RESAMPLING)
+    comparisons = pd.read_parquet(tmp_path / "tables" / "comparisons.parquet")
+    assert comparisons["comparison"].tolist() == ["more_sessions"]
+    fits = pd.read_parquet(tmp_path / "tables" / "fits.parquet").set_index("law")
+    assert "points are too few" in fits.loc["power", "not_identified"]
+    assert pd.read_parquet(tmp_path / "tables" / "own_lab.parquet").empty
+    assert pd.read_parquet(tmp_path / "tables" / "parameters.parquet")["name"].tolist() == ["run"]
+    assert "all sessions - 10 sessions" in (tmp_path / "tables" / "summary.txt").read_text()
+
+
+def test_sizes_that_are_the_same_are_refused(tmp_path):
+    paths = write_scaling(tmp_path, MadeScaling(sizes=(10, TOP), animals=2))
+    with pytest.raises(TableError, match=r"370 and max were trained on as many sessions.*scaling\.sessions"):
+        make_scaling_tables(scores=paths, horizons_ms=(1000,), folder=tmp_path / "tables", resampling=RESAMPLING)
+
+
+def test_nothing_to_make_tables_of_is_an_error(tmp_path):
+    with pytest.raises(TableError, match="no score file"):
+        read_points([], horizons_ms=HORIZONS_MS)
+    everyone = tuple(f"animal-{animal:02d}_{number}" for animal in range(2) for number in range(2))
+    paths = write_scaling(tmp_path, MadeScaling(animals=2, lost=everyone))
+    with pytest.raises(TableError, match="no held-out session has a score at every point"):
+        read_points(paths, horizons_ms=HORIZONS_MS)
+
+
+def test_one_animal_gives_numbers_without_intervals(tmp_path):
+    found = made_tables(tmp_path, MadeScaling(animals=1), horizons_ms=(1000,))
+    assert found["curve"]["lower"].isna().all()
+    assert found["predictions"]["holds"].isna().all()
+    assert "one animal" in found["fits"].set_index("law").loc["power", "not_identified"]
+
+
+def test_the_summary_names_null_counts_and_verdicts(folder, tables):
+    text = (folder / "tables" / "summary.txt").read_text()
+    assert "23 held-out sessions of 12 animals" in text
+    assert "reference-window mean rate" in text
+    assert "power: B - A * D ** -alpha" in text
+    assert "not identified" in text
+    assert "holds" in text
+    assert "Left out: 1 session" in text
+
+
+def test_the_trained_sessions_are_counted_as_the_card_says_not_as_the_point_is_called(tmp_path):
+    paths = write_scaling(tmp_path, MadeScaling(animals=2))
+    for path in paths:
+        if "sessions-100_" in str(path):
+            card = json.loads(path.with_name("point.json").read_text())
+            path.with_name("point.json").write_text(json.dumps(card | {"sessions": card["sessions"][:-3]}))
+    points = read_points(paths, horizons_ms=(1000,))
+    assert (points.trained.query("size == '100' and kind == 'sessions'")["sessions_trained"] == 97).all()
+    assert comparison_table(points, RESAMPLING)["comparison"].tolist() == list(DECLARED)
