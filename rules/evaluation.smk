@@ -23,6 +23,15 @@ rule score:
         """
 
 
+def cross_session_scores(wildcards) -> list[str]:
+    """Sums that tables are made from, and the one window that a figure shows."""
+    listed, example = f"{RESULTS}/scores/sessions.parquet", f"{RESULTS}/tables/example.h5"
+    return [*all_scores(wildcards), *tuned_settings(wildcards), listed, example]
+
+
+SCORE_FILES["cross_session"] = cross_session_scores
+
+
 # What tables need to know of sessions, so that they are made without them.
 rule list_sessions:
     input:

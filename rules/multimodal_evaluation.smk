@@ -27,6 +27,15 @@ MULTIMODAL = [
 NOTEBOOKS["multimodal"] = [f"{RESULTS}/multimodal/tables/{name}.parquet" for name in MULTIMODAL_TABLES]
 
 
+def multimodal_scores(wildcards) -> list[str]:
+    """Sums that tables are made from, and what they tell of behaviour and encoders."""
+    sums = [*condition_scores(wildcards), *condition_repeats(wildcards), *condition_examples(wildcards)]
+    return [*sums, f"{RESULTS}/multimodal/scores/autocorrelation.parquet", *dinov2_card(wildcards)]
+
+
+SCORE_FILES["multimodal"] = multimodal_scores
+
+
 rule forecast_psth:
     input:
         session=session_file,

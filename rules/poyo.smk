@@ -36,6 +36,9 @@ def all_decodings(wildcards) -> list[str]:
     return found
 
 
+SCORE_FILES["poyo"] = all_decodings
+
+
 # Checkpoints are no output, since Snakemake deletes those of a job that is killed.
 rule train_poyo:
     input:

@@ -18,6 +18,14 @@ CALIBRATION = [
 ]
 
 
+def calibration_scores(wildcards) -> list[str]:
+    """Sums of sample paths, and the paths of one window."""
+    return [*calibration_sums(wildcards), *calibration_examples(wildcards)]
+
+
+SCORE_FILES["calibration"] = calibration_scores
+
+
 # Paths themselves are not kept. Forecast files are compared on the same windows, so they need paths of all windows.
 rule sample_paths:
     input:

@@ -116,6 +116,22 @@ def test_the_tables_of_decoding_tell_of_every_decoder_and_of_who_was_left_out(fi
     assert "is not in the release" in {row["session"]: row for row in rows}[GHOST]["left_out"]
 
 
+def test_tables_are_made_again_from_the_score_archive_alone(finished, tmp_path):
+    assert finished.snakemake("archive_scores", *MINIATURE).returncode == 0
+    fresh = copy_workflow(tmp_path / "project")
+    write_miniature(fresh.root)
+    review = [*MINIATURE, "--workflow-profile", "profiles/review"]
+    archive = str(finished.root / RESULTS / "scores.tar")
+    done = fresh.snakemake("restore_scores", *review, SCORES=archive)
+    assert done.returncode == 0, done.stdout
+    tables = sorted(path.relative_to(finished.root) for path in (finished.root / RESULTS).rglob("tables/*.tsv"))
+    assert len(tables) > 20
+    done = fresh.snakemake(*tables, *review)
+    assert done.returncode == 0, done.stdout
+    for table in tables:
+        assert (fresh.root / table).read_bytes() == (finished.root / table).read_bytes(), table
+
+
 def test_the_recorded_configuration_is_the_whole_one(finished):
     recorded = yaml.safe_load((finished.root / RESULTS / "config.yaml").read_text())
     assert recorded == yaml.safe_load((finished.root / "config" / "miniature.yaml").read_text())
