@@ -1,7 +1,7 @@
 """Linear probes: ridge regression from what is known of a context to behaviour, on labelled seconds of a session."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,11 @@ from neurohorizon.inputs.labels import (
     scored_origins,
 )
 from neurohorizon.inputs.sessions import SessionPaths, load_inputs
-from neurohorizon.inputs.windows import WindowShape, cut_windows
+from neurohorizon.inputs.windows import SessionInputs, WindowShape, cut_windows
+from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.latents import frozen_features
-from neurohorizon.models.weights import load_forecaster
+from neurohorizon.models.weights import Card, load_forecaster
+from neurohorizon.session import read_splits
 from neurohorizon.timeline import Intervals
 
 BLOCKS = 5
@@ -162,19 +164,29 @@ def binned_counts(
     return np.add.reduceat(counts, starts, axis=1).reshape(len(origin_us), -1).astype(np.float32)
 
 
-def _frozen(
-    weights: Path,
-    paths: SessionPaths,
-    parts: Sequence[tuple[Intervals, np.ndarray]],
-    session: LabelledSession,
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Latents of the last quarter of the context, and forecasts at the first bin of each group of the readout.
+@dataclass(frozen=True, eq=False)
+class Frozen:
+    """A trained forecaster and what it may know of a session: its reference part.
 
-    Units that are silent in the whole reference part are not heard: no label says what their first spike means.
+    Attributes:
+        forecaster: The network.
+        card: Its card.
+        inputs: The session, known by its reference part.
+        shape: Lengths of windows that the network was trained with.
+        heard: Whether a unit fires in the reference part, [unit]. Others are not heard: no label says what their first
+            spike means.
     """
+
+    forecaster: Forecaster
+    card: Card
+    inputs: SessionInputs
+    shape: WindowShape
+    heard: np.ndarray
+
+
+def read_frozen(weights: Path, paths: SessionPaths) -> Frozen:
+    """Read a forecaster, and a session that was not left out."""
     forecaster, card = load_forecaster(weights)
-    if session.session_id in card.sessions:
-        raise ValueError(f"{weights} was trained on {session.session_id}: its latents would not be zero-shot")
     inputs = load_inputs(paths, "test", groups=card.feature_groups, readout=card.model.readout)
     timeline = Timeline(
         bin_ms=card.bin_ms,
@@ -182,13 +194,27 @@ def _frozen(
         horizon_bins=card.horizon_bins,
         evaluation_stride_bins=1,
     )
-    shape = WindowShape.of(timeline, card.model)
+    heard = np.zeros(inputs.spikes.n_units, bool)
+    for start_us, stop_us in read_splits(paths.session).reference:
+        heard[inputs.spikes.between(start_us, stop_us)[1]] = True
+    return Frozen(forecaster, card, inputs, WindowShape.of(timeline, card.model), heard)
+
+
+def _frozen(
+    weights: Path,
+    paths: SessionPaths,
+    parts: Sequence[tuple[Intervals, np.ndarray]],
+    session: LabelledSession,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Latents of the last quarter of the context, and forecasts at the first bin of each group of the readout."""
+    frozen = read_frozen(weights, paths)
+    card = frozen.card
+    if session.session_id in card.sessions:
+        raise ValueError(f"{weights} was trained on {session.session_id}: its latents would not be zero-shot")
     bins = (0, *card.model.readout.horizon_edges_bins[:-1])
-    heard = np.zeros(session.spikes.n_units, bool)
-    for start_us, stop_us in session.splits.reference:
-        heard[session.spikes.between(start_us, stop_us)[1]] = True
     features = [
-        frozen_features(forecaster, inputs, part, origins, shape, bins=bins, heard=heard) for part, origins in parts
+        frozen_features(frozen.forecaster, frozen.inputs, part, origins, frozen.shape, bins=bins, heard=frozen.heard)
+        for part, origins in parts
     ]
     last = -(-card.model.latents_per_window // 4)
     return (

@@ -19,10 +19,12 @@ class FrozenFeatures:
     Attributes:
         latents: Latents after the last layer of the encoder, oldest first, float32 [window, latent, width].
         log_rate: Natural log of expected counts in some bins of the horizon, float32 [window, bin, heard unit].
+        age_bins: Age at the end of the context of the time that a latent stands for, in bins, [latent].
     """
 
     latents: np.ndarray
     log_rate: np.ndarray
+    age_bins: np.ndarray
 
 
 def frozen_features(
@@ -43,7 +45,7 @@ def frozen_features(
         part: Valid time that contexts may read.
         origin_us: Ends of the contexts, int64 [window]; at least one.
         shape: Lengths that the forecaster was trained with.
-        bins: Bins of the horizon whose forecasts are given.
+        bins: Bins of the horizon whose forecasts are given; none where latents alone are wanted, which is quicker.
         heard: Whether a unit is heard and forecast, [unit]; None: all are.
 
     Raises:
@@ -63,5 +65,11 @@ def frozen_features(
             x = Tensors.of(collate([block]))
             encoded = forecaster.encode(x)
             latents.append(encoded.latents[0].numpy())
-            log_rate.append(forecaster.decode(encoded, x).log_rate[0][:, list(bins)].numpy())
-    return FrozenFeatures(np.concatenate(latents), np.concatenate(log_rate))
+            if bins:
+                log_rate.append(forecaster.decode(encoded, x).log_rate[0][:, list(bins)].numpy())
+    nothing = np.zeros((len(origin_us), 0, head.size), np.float32)
+    return FrozenFeatures(
+        latents=np.concatenate(latents),
+        log_rate=np.concatenate(log_rate) if bins else nothing,
+        age_bins=forecaster.encoder.grid_age_bins.numpy(),
+    )
