@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench cohorts report schema lock clean
+.PHONY: help demo test lint bench audit cohorts report schema lock clean
 
 PYTHON ?= python3.11
 CORES ?= all
@@ -41,6 +41,10 @@ lint: .venv/ready .venv-test/ready ## Check style, layout and the workflow.
 
 bench: .venv-test/ready ## Time ours beside others and print ratios (BENCH="--only loader" for some).
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/bench.py $(BENCH)
+
+audit: .venv/ready ## Compare our scores with those of the IBL Brain-Wide Bench's own scorer (downloads 4 GB).
+	snakemake audit --cores $(CORES) --configfile $(CONFIG)
+	@cat $(RESULTS)/audit/summary.txt
 
 cohorts: .venv/ready ## Make the paper's cohort table (IBL_TABLE=... ALLEN_TABLE=... take release tables on disk).
 	snakemake --cores $(CORES) cohorts

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ENVS = Path(__file__).resolve().parent
-RULES = ("one", "nwb", "model", "vision", "poyo", "report", "allen")
+RULES = ("one", "nwb", "model", "vision", "poyo", "report", "allen", "bwb")
 TOOLS = ("workflow", "test")
 PYTHON = "3.11"
 AS_OF = {"allen": "2024-06-01"}

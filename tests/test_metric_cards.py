@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from made_bench import bench_bps, bench_d2
 from made_forecasts import forecast_of, make_session, write_run
-from scipy.special import gammaln, xlogy
+from scipy.special import gammaln
 from scipy.stats import poisson
 
 from neurohorizon.evaluation.definitions import (
@@ -74,27 +75,6 @@ def co_bps(rates: np.ndarray, spikes: np.ndarray) -> float:
     mean = np.broadcast_to(spikes.reshape(-1, spikes.shape[-1]).mean(axis=0), spikes.shape)
     gained = negative_log_likelihood(mean) - negative_log_likelihood(rates)
     return gained / spikes.sum() / np.log(2)
-
-
-def bench_bps(log_rates: np.ndarray, counts: np.ndarray) -> float:
-    """``BPS`` of ibl-bwb-eval: losses ``rate - count * log rate`` of units with a mean count above 1e-9."""
-    mean = counts.mean(axis=0)
-    kept = mean >= 1e-9
-    predicted = np.exp(log_rates[:, kept]) - counts[:, kept] * log_rates[:, kept]
-    null = mean[kept] - counts[:, kept] * np.log(mean[kept])
-    return float((null - predicted).sum() / counts[:, kept].sum() / np.log(2))
-
-
-def bench_d2(log_rates: np.ndarray, counts: np.ndarray) -> float:
-    """``PoissonD2Score`` of ibl-bwb-eval: explained deviance of each unit that fired and varies, averaged."""
-    explained = []
-    for unit in np.flatnonzero(counts.sum(axis=0) > 0):
-        count, rate = counts[:, unit], np.exp(log_rates[:, unit])
-        deviance = 2 * (xlogy(count, count) - xlogy(count, rate) - count + rate).sum()
-        null = 2 * (xlogy(count, count) - xlogy(count, count.mean())).sum()
-        if abs(null) >= 1e-9:
-            explained.append(1 - deviance / null)
-    return float(np.mean(explained))
 
 
 @pytest.mark.parametrize("made", [example(), example(1), surprised()], ids=["plain", "other", "spikes at rate 0"])
