@@ -1,15 +1,4 @@
 # The same forecasts under every published definition of bits per spike: a metric card for each method.
-DEFINITIONS = [f"{RESULTS}/tables/definitions.{suffix}" for suffix in ("tsv", "parquet")]
-
-
-def definition_scores(wildcards) -> list[str]:
-    """Sums per unit of all held-out sessions of all folds."""
-    return _heldout(f"{RESULTS}/definitions/scores/{{fold}}/{{session}}.parquet")
-
-
-SCORE_FILES["definitions"] = definition_scores
-
-
 rule score_definitions:
     input:
         session_forecasts,

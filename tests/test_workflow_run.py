@@ -66,7 +66,7 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
             assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), script
             assert numpy == pinned, script
             ran += 1
-    assert ran == len(witnesses) == 44
+    assert ran == len(witnesses) == 46
     assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all but nwb, which has no session here"
 
 
@@ -180,13 +180,14 @@ MODELLED |= {"forecast_controls", "fit_within_session", "tune_regressions", "for
 SHOWN = {f"draw_multimodal_{name}" for name in ("main", "regions", "horizon", "conditions", "psth")}
 SHOWN |= {"make_multimodal_tables", "notebook_multimodal", "all"}
 LISTED = {"list_sessions", "measure_behaviour"}
+DEFINED = {"score_definitions", "make_definitions"}
 CALIBRATED = {"sample_paths", "make_calibration_tables", "draw_calibration_calibration", "draw_calibration_paths"}
 CONDITIONS = {"forecast_conditions", "forecast_psth", "score_conditions"}
 """Forecasts under conditions are not kept, so what scores them again makes all of them again."""
 DECODED = {"train_poyo", "decode_training", "extend_poyo", "probe_session", "make_decoding_tables", "draw_decoding"}
 EVERYTHING_AFTER_INGESTION = {
     *("validate", "reference_features", "population_readout", "modality_readouts", "train_multimodal", "draw_example"),
-    *(MODELLED | TOLD | SHOWN | LISTED | CONDITIONS | DECODED | CALIBRATED),
+    *(MODELLED | TOLD | SHOWN | LISTED | DEFINED | CONDITIONS | DECODED | CALIBRATED),
 }
 
 
@@ -196,7 +197,7 @@ EVERYTHING_AFTER_INGESTION = {
         ("evaluation/scoring.py", "_score", {"score"}, TOLD),
         (
             *("evaluation/forecasts.py", "forecast_with_oracle", {"forecast_oracle"}),
-            TOLD | SHOWN | CONDITIONS | {"score"},
+            TOLD | SHOWN | CONDITIONS | DEFINED | {"score"},
         ),
         (
             *("evaluation/forecasts.py", "forecast_conditions", {"forecast_conditions"}),
@@ -210,7 +211,7 @@ EVERYTHING_AFTER_INGESTION = {
             "models/baselines.py",
             "gamma_poisson",
             {"tune_baselines"},
-            TOLD | CALIBRATED | {"forecast_baselines", "score", "make_tried"},
+            TOLD | CALIBRATED | DEFINED | {"forecast_baselines", "score", "make_tried"},
         ),
         ("session.py", "order_spikes", {"preprocess_ibl", "preprocess_allen"}, EVERYTHING_AFTER_INGESTION),
     ],
@@ -252,6 +253,7 @@ def test_other_settings_rerun_what_reads_them(finished):
     changed = {rule for rule, reason in reasons.items() if "Params have changed" in reason}
     assert changed == {
         "make_tables",
+        "make_definitions",
         "make_multimodal_tables",
         "make_calibration_tables",
         "make_decoding_tables",
