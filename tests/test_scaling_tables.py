@@ -1,5 +1,6 @@
 """Tables and figures of the scaling experiment, from made score files whose laws are known."""
 
+import inspect
 import json
 
 import numpy as np
@@ -7,6 +8,8 @@ import pandas as pd
 import pytest
 from made_scaling import BIN_US, BINS, FADE, LABS, TOP, MadeScaling, write_scaling
 
+from neurohorizon.evaluation.scaling_figures import draw_curve, draw_horizon, draw_main
+from neurohorizon.evaluation.scaling_narrative import describe_parts, describe_prediction, describe_results
 from neurohorizon.evaluation.scaling_tables import (
     DECLARED,
     comparison_table,
@@ -15,6 +18,7 @@ from neurohorizon.evaluation.scaling_tables import (
     whole_horizon,
 )
 from neurohorizon.evaluation.statistics import holm
+from neurohorizon.evaluation.style import render_png, save_figure
 from neurohorizon.evaluation.tables import Resampling, TableError
 
 RESAMPLING = Resampling(draws=500, interval=0.95, seed=0)
@@ -216,3 +220,82 @@ def test_the_trained_sessions_are_counted_as_the_card_says_not_as_the_point_is_c
     points = read_points(paths, horizons_ms=(1000,))
     assert (points.trained.query("size == '100' and kind == 'sessions'")["sessions_trained"] == 97).all()
     assert comparison_table(points, RESAMPLING)["comparison"].tolist() == list(DECLARED)
+
+
+def figure_tables(draw, tables):
+    return {name: tables[name] for name in inspect.signature(draw).parameters}
+
+
+@pytest.mark.parametrize("draw", [draw_main, draw_curve, draw_horizon])
+def test_figures_are_drawn_and_the_same_twice(draw, tables, tmp_path):
+    figure = draw(**figure_tables(draw, tables))
+    assert render_png(figure) == render_png(draw(**figure_tables(draw, tables)))
+    save_figure(figure, [tmp_path / f"figure.{suffix}" for suffix in ("svg", "pdf", "png")])
+
+
+def test_the_curve_shows_means_and_laws_where_the_tables_have_them(tables):
+    axes = draw_curve(**figure_tables(draw_curve, tables)).axes[0]
+    curve = whole_horizon(tables["curve"])
+    drawn = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+    power = whole_horizon(tables["lines"]).query("law == 'power' and fitted_to == 'all'")
+    np.testing.assert_allclose(drawn["power law, best AICc"], power[["sessions_trained", "bits_per_spike"]])
+    means = next(one for one in axes.containers if one.get_label() == "mean of draws").lines[0].get_xydata()
+    np.testing.assert_allclose(means, curve[["sessions_trained", "bits_per_spike"]])
+    assert len(drawn["a draw"]) == 4 * MADE.draws + 1
+    assert "training sessions" in axes.get_xlabel()
+    assert "bits/spike" in axes.get_ylabel()
+    assert "23 held-out sessions of 12 animals" in axes.get_title(loc="right")
+
+
+def test_a_figure_of_a_run_without_arms_and_sizes_says_so(tmp_path):
+    made = MadeScaling(draws=1, sizes=(10,), networks=(), animals=1)
+    paths = [path for path in write_scaling(tmp_path, made) if "same_" not in str(path)]
+    make_scaling_tables(scores=paths, horizons_ms=(1000,), folder=tmp_path / "tables", resampling=RESAMPLING)
+    few = {path.stem: pd.read_parquet(path) for path in (tmp_path / "tables").glob("*.parquet")}
+    figure = draw_main(**figure_tables(draw_main, few))
+    said = " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
+    for part in ("too few sizes", "no other choice", "no other size"):
+        assert part in said
+    text = describe_results(tmp_path / "tables")
+    assert "too few" in text
+    assert "nan" not in text
+    assert "no interval" in text
+
+
+def test_the_paper_says_what_was_planted(folder, tables):
+    text = describe_results(folder / "tables")
+    row = whole_horizon(tables["fits"]).set_index("law").loc["power"]
+    for part in (
+        "10, 50, 100, 200, 370 sessions",
+        "2 seeds",
+        "23 held-out sessions of 12 animals",
+        "By AICc a power law fits best.",
+        f"exponent of **{row['alpha']:.2f}**",
+        "**agrees**",
+        "from one lab",
+        "brain regions",
+        "highest mean is that of base",
+    ):
+        assert part in text
+    assert "not identified" not in text
+    assert "1 session could not be used" in text
+
+
+def test_what_is_not_decided_is_said(tmp_path):
+    flat = made_tables(tmp_path, MadeScaling(law=lambda d: 0.1 + 0 * d, luck=0.01))
+    text = describe_results(tmp_path / "tables")
+    assert "**not identified**" in text
+    assert "exponent of" not in text
+    assert not whole_horizon(flat["fits"]).set_index("law").loc["power", "best"]
+
+
+def test_a_prediction_that_fails_is_called_so(tables):
+    wrong = tables["predictions"].assign(chosen=tables["predictions"]["law"] == "constant")
+    assert "**fails**" in describe_prediction(wrong)
+    assert "more than it says" in describe_prediction(wrong)
+
+
+def test_parts_of_the_horizon_are_named_with_their_change(tables):
+    curve = tables["curve"]
+    of_part = curve[curve["last_ms"] == 200]["bits_per_spike"]
+    assert f"{of_part.iloc[-1] - of_part.iloc[0]:+.3f} up to 200 ms" in describe_parts(curve)
