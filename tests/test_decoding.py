@@ -13,6 +13,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 
 from neurohorizon.config import Config, Poyo
+from neurohorizon.evaluation.contexts import read_contexts
 from neurohorizon.evaluation.decoding import Decoding, r2, read_decodings, write_decodings
 from neurohorizon.evaluation.decoding_figure import draw_decoding
 from neurohorizon.evaluation.decoding_tables import format_summary, session_table, summary_table
@@ -34,10 +35,11 @@ from neurohorizon.models.latents import frozen_features
 from neurohorizon.models.poyo import (
     Samples,
     collated,
-    decode_extended,
     decode_trained,
     extended,
     fit,
+    fit_extended,
+    latents_of,
     load_poyo,
     time_blocks,
     to_learn,
@@ -655,10 +657,59 @@ def test_the_configuration_decides_what_is_fitted_and_all_labels_are_used_in_the
             judge(steps)
 
     monkeypatch.setattr("neurohorizon.models.poyo.fit", pretend)
-    _, steps = decode_extended(network, card, session, learned, learned[-5:], seed=0)
+    found = fit_extended(network, card, session, learned, seed=0)
     rows = {"unit_emb.weight", "session_emb.weight"}
     everything = {name for name, _ in network.named_parameters()}
     expected = rows if adapt == "vocabulary" else everything
     assert [fitted for fitted, _, _ in fits] == [expected, expected]
     assert [windows for _, windows, _ in fits] == [int(0.8 * len(learned)), len(learned)]
-    assert steps == card.poyo.adapt_steps
+    assert found.steps == card.poyo.adapt_steps
+
+
+def test_latents_of_poyo_are_what_it_decodes_from(files, config, weights):
+    network, card = load_poyo(weights)
+    session = labelled(files, TRAINED[0])
+    origins = scored_origins(session, "validation", card.poyo, config.timeline)[:6] + 7_000  # on no grid of labels
+    asked = to_learn(session, session.splits.validation, origins, span_us=SPAN_US)
+    latents, age_bins = latents_of(network, asked, card)
+    steps = config.timeline.context_bins // card.poyo.latent_step_bins
+    assert latents.shape == (6, steps, card.poyo.latents_per_step * card.poyo.width)
+    assert (np.diff(age_bins) < 0).all() and (age_bins > 0).all() and age_bins[0] < config.timeline.context_bins
+    context_s = config.timeline.context_bins * config.timeline.bin_ms / 1000
+    times_s = torch.tensor(context_s - age_bins * config.timeline.bin_ms / 1000, dtype=torch.float32)
+    with torch.inference_mode():
+        heard = torch.from_numpy(latents).reshape(6, steps * card.poyo.latents_per_step, -1)
+        at = network.rotary_emb(times_s.repeat_interleave(card.poyo.latents_per_step).expand(6, -1))
+        row = torch.tensor([network.session_emb.tokenizer(session.session_id)] * 6)
+        query = network.session_emb(row)[:, None]
+        end = network.rotary_emb(torch.full((6, 1), context_s))
+        query = query + network.dec_atn(query, heard, end, at)
+        said = network.readout(query + network.dec_ffn(query))[:, 0].numpy() * card.spread[0] + card.centre[0]
+    np.testing.assert_allclose(said, decode_trained(network, card, session, origins), atol=1e-4)
+
+
+def test_an_extended_poyo_leaves_its_latents_at_the_contexts_that_are_decoded_downstream(
+    tmp_path, files, config, weights
+):
+    downstream = config.downstream.model_copy(update={"targets": ("choice", "wheel_speed", "wheel_velocity")})
+
+    def contexts(session: Path, name: str) -> dict:
+        decode_new_session(
+            **{"weights": weights, "path": session, "fold": "made", "seed": 0, "code": "", "accelerator": "cpu"},
+            **{"threads": 1, "output": tmp_path / "x.h5", "downstream": downstream, "contexts": tmp_path / name},
+        )
+        return read_contexts(tmp_path / name)
+
+    found = contexts(files[NEW].paths.session, "contexts.h5")
+    assert found.keys() == {"wheel_speed", "wheel_velocity"}, "there are no trials"
+    (decoded,) = read_decodings([tmp_path / "x.h5"])
+    for origin_us, values in found.values():
+        np.testing.assert_array_equal(origin_us, decoded.origin_us)
+        assert values.shape == (len(origin_us), len(downstream.span_edges_bins) * 2 * 16)
+    part = files[NEW].session.splits.test
+    other = perturbed(files[NEW], tmp_path, first_us=int(part.start_us[0]), last_us=int(part.stop_us[-1]))
+    again = contexts(other, "again.h5")
+    np.testing.assert_array_equal(again["wheel_speed"][1], found["wheel_speed"][1])
+    bare = tmp_path / "bare.h5"
+    write_session(bare, replace(files[NEW].session, behaviour={}))
+    assert "no behaviour series wheel" in contexts(bare, "bare_contexts.h5")

@@ -22,10 +22,10 @@ from neurohorizon.evaluation.nested_probes import (
     fit_classes,
     fit_values,
     in_coordinates,
+    numbered_blocks,
     probe_classes,
     probe_values,
     shifted_scores,
-    time_blocks,
 )
 from neurohorizon.evaluation.probes import read_frozen
 from neurohorizon.inputs.labels import decoding_shape
@@ -258,7 +258,7 @@ def test_planted_classes_are_found_and_shuffled_ones_are_not():
 
 
 def test_a_decoder_that_follows_the_blocks_alone_scores_no_more_than_chance_by_shifts():
-    block = time_blocks(120, 4)
+    block = numbered_blocks(120, 4)
     rng = np.random.default_rng(0)
     label = (rng.random(120) < np.array([0.9, 0.1, 0.9, 0.1])[block]).astype(float)
     predicted = np.where(block % 2, -1.0, 1.0)
@@ -269,7 +269,7 @@ def test_a_decoder_that_follows_the_blocks_alone_scores_no_more_than_chance_by_s
 
 def test_shifts_move_labels_within_their_blocks():
     rng = np.random.default_rng(0)
-    label, predicted, block = rng.integers(0, 2, 11).astype(float), rng.normal(size=11), time_blocks(11, 2)
+    label, predicted, block = rng.integers(0, 2, 11).astype(float), rng.normal(size=11), numbered_blocks(11, 2)
     found = shifted_scores(label, predicted, block)
     assert len(found) == 4, "the smallest block has five windows"
     for shift in range(1, 5):
@@ -287,21 +287,21 @@ def test_scores_are_those_of_scikit_learn():
     assert balanced_accuracy(label, predicted) == pytest.approx(balanced_accuracy_score(label, predicted > 0))
     one = np.zeros(60, int)
     assert auc_within(label, predicted, one) == pytest.approx(roc_auc_score(label, predicted))
-    halves = time_blocks(60, 2)
+    halves = numbered_blocks(60, 2)
     apart = auc_within(label, predicted, halves)
     assert auc_within(label, predicted + 100 * halves, halves) == pytest.approx(apart), "fits are not compared"
-    assert np.isnan(auc_within(np.ones(9), np.zeros(9), time_blocks(9, 3)))
+    assert np.isnan(auc_within(np.ones(9), np.zeros(9), numbered_blocks(9, 3)))
 
 
 def test_blocks_of_time_follow_each_other_and_are_of_about_equal_size():
-    found = time_blocks(83, 5)
+    found = numbered_blocks(83, 5)
     assert (np.diff(found) >= 0).all()
     assert np.ptp(np.bincount(found)) <= 1 and found.max() == 4
 
 
 def test_a_class_that_comes_in_one_block_alone_is_not_decoded():
     values, _, origin_us = made_problem()
-    label = (time_blocks(90, 5) == 2).astype(float)
+    label = (numbered_blocks(90, 5) == 2).astype(float)
     with pytest.raises(OneClassError, match="block 3 of 5"):
         probe_classes(values, label, origin_us, blocks=5, penalties=PENALTIES, gap_us=GAP_US)
 

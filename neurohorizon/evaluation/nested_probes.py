@@ -96,7 +96,7 @@ def fit_values(known: np.ndarray, label: np.ndarray, asked: np.ndarray, penaltie
     return ridge.predict(asked).reshape(len(asked), -1).T
 
 
-def time_blocks(n_windows: int, blocks: int) -> np.ndarray:
+def numbered_blocks(n_windows: int, blocks: int) -> np.ndarray:
     """Number the blocks of time that windows lie in, each of about as many windows, [window]."""
     return np.arange(n_windows) * blocks // n_windows
 
@@ -178,7 +178,7 @@ def _nested(
     classes: bool,
 ) -> Probed:
     values, label = np.asarray(values, np.float64), np.asarray(label, np.float64)
-    block = time_blocks(len(label), blocks)
+    block = numbered_blocks(len(label), blocks)
     predicted, chosen = np.zeros(len(label)), []
     for outer in range(blocks):
         held = block == outer

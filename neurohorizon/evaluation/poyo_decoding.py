@@ -4,11 +4,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from neurohorizon.config import Downstream
+from neurohorizon.evaluation.contexts import write_contexts
 from neurohorizon.evaluation.decoding import blank, filled, unscored, write_decodings
-from neurohorizon.inputs.labels import label_span_us, labelled_origins, learned_origins, read_labelled, scored_origins
-from neurohorizon.models.poyo import decode_extended, decode_trained, load_poyo
+from neurohorizon.inputs.labels import (
+    decoding_shape,
+    label_span_us,
+    labelled_origins,
+    learned_origins,
+    read_labelled,
+    scored_origins,
+)
+from neurohorizon.inputs.spans import span_means
+from neurohorizon.inputs.targets import read_labels
+from neurohorizon.models.poyo import Extended, decode_trained, fit_extended, load_poyo
 
 
 def decode_training_sessions(
@@ -69,9 +81,21 @@ def decode_training_sessions(
 
 
 def decode_new_session(
-    *, weights: Path, path: Path, fold: str, seed: int, code: str, accelerator: str, threads: int, output: Path
+    *,
+    weights: Path,
+    path: Path,
+    fold: str,
+    seed: int,
+    code: str,
+    accelerator: str,
+    threads: int,
+    output: Path,
+    downstream: Downstream | None = None,
+    contexts: Path | None = None,
 ) -> None:
     """Extend a POYO to a held-out session by labelled seconds of its reference part, and decode its test part.
+
+    Where something else is to be read from it, also write what the extended network, frozen, makes of other contexts.
 
     Args:
         weights: Weights of a POYO that was not trained on the session.
@@ -82,6 +106,8 @@ def decode_new_session(
         accelerator: ``auto``, ``cpu`` or ``gpu``.
         threads: Threads on a CPU.
         output: File of the decoding.
+        downstream: What else is decoded; None: nothing.
+        contexts: File of the latents at the ends of these contexts.
 
     Raises:
         ValueError: The network was trained on the session.
@@ -107,16 +133,44 @@ def decode_new_session(
     if not reason and session.labels.n_channels != card.channels:
         reason = f"{session.labels.n_channels} channels of {poyo.target}, and the network decodes {card.channels}"
     if reason:
+        if downstream:
+            write_contexts(contexts, f"POYO could not be extended: {reason}")
         write_decodings(output, [replace(decoding, left_out=reason)])
         return
-    predicted, steps = decode_extended(network, card, session, learned, scored, seed=seed)
+    extended = fit_extended(network, card, session, learned, seed=seed)
+    if downstream:
+        write_contexts(contexts, _contexts(extended, path, downstream))
     decoding = filled(
         decoding,
         session,
         learned=learned,
         scored=scored,
-        predicted=predicted,
+        predicted=extended.decode(scored),
         span_us=label_span_us(poyo, timeline),
-        chosen=f"{steps} steps",
+        chosen=f"{extended.steps} steps",
     )
     write_decodings(output, [decoding])
+
+
+def _contexts(extended: Extended, path: Path, downstream: Downstream) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Latents at the contexts of each target that can be decoded, averaged over the spans that all decoders read."""
+    timeline = extended.card.timeline
+    labels = read_labels(
+        path,
+        targets=downstream.targets,
+        part=extended.known.session.splits.test,
+        shape=decoding_shape(timeline),
+        stride_bins=timeline.evaluation_stride_bins,
+        label_bins=downstream.label_bins,
+    )
+    found, made = {}, {}
+    for one in labels:
+        if one.left_out:
+            continue
+        key = one.origin_us.tobytes()  # both targets of the wheel are read from the same contexts
+        if key not in made:
+            latents, age_bins = extended.latents(one.origin_us)
+            spans = span_means(latents, age_bins, downstream.span_edges_bins)
+            made[key] = spans.reshape(len(spans), -1)
+        found[one.target] = one.origin_us, made[key]
+    return found

@@ -296,16 +296,39 @@ def decode_trained(network: POYO, card: PoyoCard, session: LabelledSession, orig
     return predict(network, _asked(session, session.splits.validation, origin_us, centre, spread), card)
 
 
-def decode_extended(
-    network: POYO,
-    card: PoyoCard,
-    session: LabelledSession,
-    labelled_us: np.ndarray,
-    origin_us: np.ndarray,
-    *,
-    seed: int,
-) -> tuple[np.ndarray, int]:
-    """Extend a POYO to a new session, fit it on labelled windows of its reference part, and decode its test part.
+@dataclass(frozen=True, eq=False)
+class Extended:
+    """A POYO that was fitted to a new session.
+
+    Attributes:
+        network: The network, with rows for the session and its units.
+        card: Card of the network that it stands on.
+        known: The labels that it was fitted on, and their scale.
+        steps: Steps of the fit.
+    """
+
+    network: POYO
+    card: PoyoCard
+    known: Decoded
+    steps: int
+
+    def decode(self, origin_us: np.ndarray) -> np.ndarray:
+        """Decode windows of the test part, in the unit of the labels, float32 [window, channel]."""
+        return predict(self.network, self._of_test(origin_us), self.card)
+
+    def latents(self, origin_us: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the frozen network makes of contexts of the test part; see :func:`latents_of`."""
+        return latents_of(self.network, self._of_test(origin_us), self.card)
+
+    def _of_test(self, origin_us: np.ndarray) -> Decoded:
+        session = self.known.session
+        return _asked(session, session.splits.test, origin_us, self.known.centre, self.known.spread)
+
+
+def fit_extended(
+    network: POYO, card: PoyoCard, session: LabelledSession, labelled_us: np.ndarray, *, seed: int
+) -> Extended:
+    """Extend a POYO to a new session, and fit it on labelled windows of its reference part.
 
     How many steps it is fitted for is chosen on the last fifth of the labelled windows, after a fit on the others; then
     it is fitted anew on all of them.
@@ -315,11 +338,7 @@ def decode_extended(
         card: Its card.
         session: A session that it never saw.
         labelled_us: Ends of the windows whose labels may be read, on the grid of labels, int64 [window].
-        origin_us: Ends of the windows that are decoded, int64 [window].
         seed: Seed of new rows and of batches.
-
-    Returns:
-        What is decoded, in the unit of the labels, float32 [window, channel], and the steps of the fit.
     """
     poyo, timeline = card.poyo, card.timeline
     span_us = label_span_us(poyo, timeline)
@@ -341,7 +360,7 @@ def decode_extended(
     final = extended(network, card, session, seed=seed)
     known = to_learn(session, reference, labelled_us, span_us=span_us)
     _adapt(final, known, card, steps=steps, seed=seed, judge=None, words=f"extending POYO to {session.session_id}")
-    return predict(final, _asked(session, session.splits.test, origin_us, known.centre, known.spread), card), steps
+    return Extended(final, card, known, steps)
 
 
 def extended(network: POYO, card: PoyoCard, session: LabelledSession, *, seed: int) -> POYO:
@@ -377,6 +396,42 @@ def predict(network: POYO, windows: Decoded, card: PoyoCard) -> np.ndarray:
                 found.append(network(**batch)[:, -1].cpu().numpy())
     network.train(was_training)
     return (np.concatenate(found) * windows.spread + windows.centre).astype(np.float32)
+
+
+def latents_of(network: POYO, windows: Decoded, card: PoyoCard) -> tuple[np.ndarray, np.ndarray]:
+    """Read the latents that a network decodes windows from: those after its last layer of self-attention.
+
+    Returns:
+        The latents, those of one time side by side, float32 [window, time, column]; and the age of each time at the end
+        of the context, in bins, [time].
+    """
+    samples = Samples(network, [windows], card.timeline, card.poyo.target_bins)
+    device = next(network.parameters()).device
+    found: list[np.ndarray] = []
+    times: np.ndarray | None = None
+
+    def keep(module: nn.Module, inputs: tuple) -> None:
+        found.append(inputs[1].cpu().numpy())
+
+    handle = network.dec_atn.register_forward_pre_hook(keep)
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            for numbers in np.array_split(np.arange(len(samples)), max(-(-len(samples) // 128), 1)):
+                tokens = samples.tokens(numbers)
+                times = np.asarray(tokens[0]["latent_timestamps"], np.float64)
+                batch = _to(collated(tokens), device)
+                del batch["label"], batch["weight"]
+                network(**batch)
+    finally:
+        handle.remove()
+        network.train(was_training)
+    moments, moment = np.unique(times, return_inverse=True)
+    by_time = np.argsort(moment, kind="stable")
+    latents = np.concatenate(found)[:, by_time].reshape(len(samples), len(moments), -1)
+    bin_s = card.timeline.bin_ms / 1000
+    return latents, card.timeline.context_bins - moments / bin_s
 
 
 def fit(

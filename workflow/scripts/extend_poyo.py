@@ -1,8 +1,9 @@
-"""Extend a POYO to a held-out session, and decode its test part."""
+"""Extend a POYO to a held-out session, and decode its test part; keep its latents for downstream probes."""
 
 import argparse
 from pathlib import Path
 
+from neurohorizon.config import Downstream
 from neurohorizon.evaluation.poyo_decoding import decode_new_session
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -14,6 +15,8 @@ parser.add_argument("--accelerator", required=True, choices=["auto", "cpu", "gpu
 parser.add_argument("--threads", type=int, required=True)
 parser.add_argument("--code", required=True, help="fingerprint of this code")
 parser.add_argument("--output", type=Path, required=True, help="decodings")
+parser.add_argument("--downstream-json", help="section downstream of the configuration, if there is one")
+parser.add_argument("--contexts", type=Path, help="file of its latents where something else is decoded")
 arguments = parser.parse_args()
 
 decode_new_session(
@@ -25,4 +28,6 @@ decode_new_session(
     accelerator=arguments.accelerator,
     threads=arguments.threads,
     output=arguments.output,
+    downstream=Downstream.model_validate_json(arguments.downstream_json) if arguments.downstream_json else None,
+    contexts=arguments.contexts,
 )
