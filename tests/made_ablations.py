@@ -1,0 +1,85 @@
+"""Made score files of ablations whose differences to the whole network are known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from neurohorizon.evaluation.scoring import SCHEMA
+
+BINS, BIN_US, WINDOWS, UNITS, SPIKES = 10, 20_000, 40, 3, 50
+NULL_NATS = -200.0
+EFFECTS = {  # method: (class, difference to the whole network at the first bin, change of it per bin)
+    "full": ("Z", 0.0, 0.0),
+    "no_identity": ("Z", -0.08, 0.0),
+    "shuffled_identity": ("control", -0.2, 0.0),
+    "rate_only": ("Z", -0.03, 0.0),
+    "no_relational": ("Z", 0.0, 0.0),
+    "learned_embedding": ("F", 0.05, 0.0),
+    "no_own_history": ("Z", -0.12, 0.01),
+    "no_population": ("Z", -0.1, 0.0),
+    "noncausal_decoder": ("Z", 0.02, 0.0),
+    "gaussian_loss": ("Z", -0.06, 0.0),
+    "teacher_forcing_only": ("Z", 0.01, 0.0),
+    "full_autoregressive": ("Z", -0.05, 0.0),
+    "teacher_forcing_only_autoregressive": ("Z", -0.15, 0.0),
+}
+FROM = {  # trained network: what is made of its weights
+    "full": ("shuffled_identity", "learned_embedding", "full_autoregressive"),
+    "teacher_forcing_only": ("teacher_forcing_only_autoregressive",),
+}
+
+
+def score_of(method: str, session: int, seed: int, bin_: int, animals_differ: float = 0.02) -> float:
+    """Bits per spike of a bin: a session's own, the method's effect, which differs a little by animal, and the seed."""
+    _, effect, change = EFFECTS[method]
+    effect = effect + change * bin_
+    spread = animals_differ * (session // 2 - 1) if not method.startswith("full") else 0.0
+    return 0.3 + 0.02 * session + effect + spread + 0.01 * seed
+
+
+def write_scores(
+    folder: Path, trained: str, *, seed: int = 0, sessions: int = 6, thinned: int = 4, left_out: str | None = None
+) -> Path:
+    """Write the score file of a trained network; two sessions an animal. Rollouts have fewer windows."""
+    rows = []
+    for method in (trained, *FROM.get(trained, ())):
+        share = thinned if method.endswith("_autoregressive") else 1
+        for session in range(sessions):
+            for bin_ in range(BINS):
+                for unit in range(UNITS):
+                    gain = score_of(method, session, seed, bin_) * np.log(2) * SPIKES
+                    row = dict.fromkeys(SCHEMA.names, 0) | {
+                        "fold": "f",
+                        "session": f"s{session}",
+                        "subject": f"a{session // 2}",
+                        "lab": "l",
+                        "source": "ibl",
+                        "method": method,
+                        "class": EFFECTS[method][0],
+                        "seed": seed,
+                        "code": "c",
+                        "unit_id": f"u{unit}",
+                        "region": "CA1",
+                        "horizon_bin": bin_,
+                        "bin_us": BIN_US,
+                        "windows": WINDOWS // share,
+                        "spikes": SPIKES,
+                        "model_nats": (NULL_NATS + gain),
+                        "reference_nats": NULL_NATS,
+                    }
+                    rows.append(row)
+    path = folder / f"{trained}_seed-{seed}" / "scores.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = {left_out: "no spikes in the reference window"} if left_out else {}
+    table = pa.Table.from_pylist(rows, schema=SCHEMA).replace_schema_metadata({"left_out": json.dumps(names)})
+    pq.write_table(table, path)
+    return path
+
+
+def trained_networks() -> list[str]:
+    """Names of the networks that are trained, each with a score file."""
+    made = {name for names in FROM.values() for name in names}
+    return [name for name in EFFECTS if name not in made]
