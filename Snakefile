@@ -7,45 +7,76 @@ report: "report/workflow.rst"
 
 localrules:
     all,
-    cross_session,
     figures,
+    cross_session,
+    scaling,
+    horizons,
     multimodal,
+    downstream,
+    ablations,
     calibration,
     poyo,
+    audit,
     cohorts,
 
 
 rule all:
     input:
-        CROSS_SESSION,
-        multimodal_targets,
-        calibration_targets,
-        poyo_targets,
+        every_experiment,
         validation_pictures,
 
 
 # All that is made from files of sums alone
 rule figures:
     input:
-        CROSS_SESSION,
-        multimodal_targets,
-        calibration_targets,
-        poyo_targets,
+        every_experiment,
+
+
+rule cross_session:
+    input:
+        targets_of("CROSS_SESSION", "CROSS_SESSION_CURVES"),
+
+
+rule scaling:
+    input:
+        targets_of("SCALING"),
+
+
+rule horizons:
+    input:
+        targets_of("HORIZONS", "CALIBRATION"),
 
 
 rule multimodal:
     input:
-        multimodal_targets,
+        targets_of("MULTIMODAL"),
+
+
+rule downstream:
+    input:
+        targets_of("DOWNSTREAM", "POYO"),
+
+
+rule ablations:
+    input:
+        targets_of("ABLATIONS"),
+
+
+# Parts of the horizons and of downstream decoding
+rule calibration:
+    input:
+        targets_of("CALIBRATION"),
 
 
 rule poyo:
     input:
-        poyo_targets,
+        targets_of("POYO"),
 
 
-rule calibration:
+# Needs an environment of several GB, so nothing else asks for it
+rule audit:
     input:
-        calibration_targets,
+        f"{RESULTS}/audit/summary.txt",
 
 
 include: "rules/cohort.smk"
@@ -56,6 +87,9 @@ include: "rules/training.smk"
 include: "rules/forecast.smk"
 include: "rules/evaluation.smk"
 include: "rules/figures.smk"
+include: "rules/agreement_files.smk"
+include: "rules/definitions.smk"
+include: "rules/audit.smk"
 
 
 if CONFIG.cross_session:
@@ -66,6 +100,7 @@ if CONFIG.cross_session:
 if CONFIG.rollout:
 
     include: "rules/rollouts.smk"
+    include: "rules/horizons.smk"
 
 
 if CONFIG.regressions:
@@ -89,5 +124,16 @@ if CONFIG.scaling or CONFIG.ablations:
     include: "rules/variants.smk"
 
 
+if CONFIG.scaling:
+
+    include: "rules/scaling.smk"
+
+
+if CONFIG.ablations:
+
+    include: "rules/ablations.smk"
+
+
+include: "rules/paper.smk"
 include: "rules/archive.smk"
 include: "rules/notebooks.smk"

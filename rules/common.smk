@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -87,6 +87,7 @@ CROSS_SESSION = [
     *FIGURES,
     f"{RESULTS}/tables/summary.tsv",
     f"{RESULTS}/tables/tried.tsv",
+    f"{RESULTS}/tables/definitions.tsv",
     f"{RESULTS}/notebooks/cross_session.html",
     f"{RESULTS}/config.yaml",
 ]
@@ -101,6 +102,7 @@ if CONFIG.cross_session:
         f"{RESULTS}/cross_session/figures/{{name}}.{{format}}", name=list(CURVE_FIGURES), format=["svg", "pdf", "png"]
     )
 CATEGORIES = {  # in the report, in the order of the paper
+    "results": "0 Results",
     "cross_session": "1 Unseen animals",
     "scaling": "2 Scaling",
     "horizons": "3 Horizons",
@@ -151,8 +153,8 @@ def row(wildcards) -> str:
 
 
 def experiment_folder(name: str) -> str:
-    """Folder of an experiment; the first one's tables, figures and notebook are those of the run."""
-    return RESULTS if name == "cross_session" else f"{RESULTS}/{name}"
+    """Folder of an experiment; what is the first one's or all's is the run's."""
+    return RESULTS if name in ("cross_session", "results") else f"{RESULTS}/{name}"
 
 
 def output_folder(wildcards, output) -> str:
@@ -261,19 +263,22 @@ def truths(source: str) -> list[str]:
     return [f"{RESULTS}/truth/{session}.h5" for session in sorted(rows)]
 
 
-def multimodal_targets(wildcards) -> list[str]:
-    """What the multimodal experiment makes, where the configuration has it."""
-    return MULTIMODAL if CONFIG.multimodal else []
+def targets_of(*lists: str) -> Callable:
+    """Return an input function that gives what these lists name, which the rules of an experiment define.
+
+    An experiment that the configuration does not have defines none.
+    """
+
+    def found(wildcards) -> list[str]:
+        return [path for name in lists for path in globals().get(name, [])]
+
+    return found
 
 
-def calibration_targets(wildcards) -> list[str]:
-    """What sample paths make, where the configuration has them."""
-    return CALIBRATION if CONFIG.rollout else []
-
-
-def poyo_targets(wildcards) -> list[str]:
-    """What the decoding of behaviour makes, where the configuration has it."""
-    return POYO if CONFIG.poyo else []
+every_experiment = targets_of(
+    *("CROSS_SESSION", "CROSS_SESSION_CURVES", "SCALING", "HORIZONS", "CALIBRATION", "MULTIMODAL"),
+    *("DOWNSTREAM", "POYO", "ABLATIONS", "PAPER"),
+)
 
 
 def all_scores(wildcards) -> list[str]:

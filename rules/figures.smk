@@ -1,4 +1,7 @@
 # Figures and what else the report lists. Nothing is computed here: it is all in the tables.
+PAPER_FIGURES["cross_session"] = "main"
+
+
 rule draw_main:
     input:
         example=f"{RESULTS}/tables/example.h5",
@@ -137,8 +140,3 @@ rule record_config:
         """
         python "$SCRIPTS/record_config.py" --config-json {params.config:q} --output {output:q} >{log:q} 2>&1
         """
-
-
-rule cross_session:
-    input:
-        CROSS_SESSION,

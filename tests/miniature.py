@@ -103,6 +103,13 @@ CHANGES = {
         "adapt_steps": 10,
         "adapt_windows": 4,
     },
+    "cross_session": {
+        "reference_s": [10.0, 30.0],
+        "units": [4, 8],
+        "unit_draws": 2,
+        "elapsed_edges_s": [20.0, 40.0],
+        "matched_units": 3,
+    },
     "downstream": {"span_edges_bins": [5, 10], "blocks": 3, "penalties": [0.1, 10.0], "training_sessions": 1},
     "cross_session": {
         "reference_s": [20.0, 40.0],
