@@ -1,0 +1,169 @@
+# Experiment 1 against what is known of a recording, and by time and region: sums, tables and figures.
+CURVE_REPORTED = ("reference_length", "population", "gap", "elapsed", "elapsed_leads", "matched_regions")
+CURVE_TABLES = (*CURVE_REPORTED, "curves_sessions", "elapsed_sessions", "matched_sessions")
+CURVE_SUMS = f"{RESULTS}/cross_session/scores/{{fold}}/{{session}}"
+
+
+def compared_forecasts(wildcards) -> list[str]:
+    """Forecasts of the whole session: of the network itself, then of those that it is compared with."""
+    seeded = [*MODELS, "learned_embedding"] if CONFIG.baselines.learned_embedding else MODELS
+    names = [f"{model}_seed-{wildcards.seed}" for model in seeded]
+    names += ["reference_mean", *(("history_glm", "coupled_glm") if CONFIG.regressions else ())]
+    return [f"{RESULTS}/forecasts/{wildcards.fold}/{wildcards.session}/{name}.h5" for name in names]
+
+
+def curve_sums(wildcards) -> list[str]:
+    """Sums against what is known, of all held-out sessions and seeds."""
+    return [path for seed in CONFIG.run.seeds for path in _heldout(f"{CURVE_SUMS}/curves_seed-{seed}.parquet")]
+
+
+def elapsed_sums(wildcards) -> list[str]:
+    """Sums by time of all held-out sessions."""
+    return _heldout(f"{CURVE_SUMS}/elapsed.parquet")
+
+
+def unit_sums(wildcards) -> list[str]:
+    """Sums by unit of all held-out sessions."""
+    return _heldout(f"{CURVE_SUMS}/units.parquet")
+
+
+def curve_scores(wildcards) -> list[str]:
+    """All sums that the tables of the curves are made from."""
+    return [*curve_sums(wildcards), *elapsed_sums(wildcards), *unit_sums(wildcards)]
+
+
+SCORE_FILES["cross_session_curves"] = curve_scores
+NOTEBOOKS["cross_session"] += [f"{RESULTS}/cross_session/tables/{name}.parquet" for name in CURVE_TABLES]
+
+
+# One job forecasts with all lengths of the reference part and all numbers of units.
+rule score_curves:
+    input:
+        weights=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",
+        card=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.json",
+        session=session_file,
+        features=feature_file,
+        readout=readout_file,
+        forecasts=compared_forecasts,
+    output:
+        f"{CURVE_SUMS}/curves_seed-{{seed}}.parquet",
+    log:
+        f"{RESULTS}/logs/score_curves/{{fold}}/{{session}}/seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_curves/{{fold}}/{{session}}/seed-{{seed}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    params:
+        settings=section(CONFIG.cross_session),
+        timeline=section(CONFIG.timeline),
+        features=section(CONFIG.features),
+        minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
+        random_seed=CONFIG.run.seed,
+        code=code("score_curves.py"),
+    shell:
+        """
+        python "$SCRIPTS/score_curves.py" --model {input.weights:q} --session {input.session:q} \
+            --features {input.features:q} --readout {input.readout:q} --forecasts {input.forecasts:q} \
+            --settings-json {params.settings:q} --timeline-json {params.timeline:q} \
+            --features-json {params.features:q} --minimum-rate-hz {params.minimum_rate_hz} \
+            --random-seed {params.random_seed} --code {params.code} --output {output:q} >{log:q} 2>&1
+        """
+
+
+rule score_elapsed:
+    input:
+        session=session_file,
+        forecasts=session_forecasts,
+    output:
+        elapsed=f"{CURVE_SUMS}/elapsed.parquet",
+        by_unit=f"{CURVE_SUMS}/units.parquet",
+    log:
+        f"{RESULTS}/logs/score_elapsed/{{fold}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_elapsed/{{fold}}/{{session}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    params:
+        settings=section(CONFIG.cross_session),
+        minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
+        code=code("score_elapsed.py"),
+    shell:
+        """
+        python "$SCRIPTS/score_elapsed.py" --session {input.session:q} --forecasts {input.forecasts:q} \
+            --settings-json {params.settings:q} --minimum-rate-hz {params.minimum_rate_hz} \
+            --elapsed {output.elapsed:q} --by-unit {output.by_unit:q} >{log:q} 2>&1
+        """
+
+
+rule make_cross_session_tables:
+    input:
+        curves=curve_sums,
+        elapsed=elapsed_sums,
+        by_unit=unit_sums,
+    output:
+        [f"{RESULTS}/cross_session/tables/{name}.parquet" for name in CURVE_TABLES],
+        [f"{RESULTS}/cross_session/tables/{name}.tsv" for name in CURVE_TABLES if name not in CURVE_REPORTED],
+        f"{RESULTS}/cross_session/tables/summary.txt",
+        [
+            report(
+                f"{RESULTS}/cross_session/tables/{name}.tsv",
+                caption=f"../report/cross_session_table_{name}.rst",
+                category=CATEGORIES["cross_session"],
+                subcategory="Tables",
+                labels={"table": name.replace("_", " ")},
+            )
+            for name in CURVE_REPORTED
+        ],
+    log:
+        f"{RESULTS}/logs/make_cross_session_tables.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_cross_session_tables.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        folder=output_folder,
+        horizons_ms=CONFIG.evaluation.horizons_ms,
+        matched_units=CONFIG.cross_session.matched_units,
+        draws=CONFIG.evaluation.bootstrap_draws,
+        interval=CONFIG.evaluation.interval,
+        seed=CONFIG.run.seed,
+        code=code("make_cross_session_tables.py"),
+    shell:
+        """
+        python "$SCRIPTS/make_cross_session_tables.py" --curves {input.curves:q} --elapsed {input.elapsed:q} \
+            --by-unit {input.by_unit:q} --horizons-ms {params.horizons_ms} --matched-units {params.matched_units} \
+            --draws {params.draws} --interval {params.interval} --seed {params.seed} \
+            --output-folder {params.folder:q} >{log:q} 2>&1
+        """
+
+
+for _name, _tables in CURVE_FIGURES.items():
+
+    rule:
+        name:
+            f"draw_cross_session_{_name}"
+        input:
+            [f"{RESULTS}/cross_session/tables/{table}.parquet" for table in _tables],
+        output:
+            report(
+                f"{RESULTS}/cross_session/figures/{_name}.svg",
+                caption=f"../report/cross_session_figure_{_name}.rst",
+                category=CATEGORIES["cross_session"],
+                subcategory="Figures",
+                labels={"figure": _name.replace("_", " ")},
+            ),
+            f"{RESULTS}/cross_session/figures/{_name}.pdf",
+            f"{RESULTS}/cross_session/figures/{_name}.png",
+        log:
+            f"{RESULTS}/logs/draw_cross_session_{_name}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/draw_cross_session_{_name}.tsv"
+        conda:
+            "../envs/report.yaml"
+        params:
+            figure=_name,
+            code=code("draw_cross_session.py"),
+        shell:
+            """
+            python "$SCRIPTS/draw_cross_session.py" {params.figure} --tables {input:q} --output {output:q} >{log:q} 2>&1
+            """
