@@ -1,5 +1,8 @@
 # Experiment 6, from scores to figures: the forecaster with one part taken away at a time (rules/variants.smk trains
 # and scores them).
+include: "ablation_files.smk"
+
+
 ABLATIONS_REPORTED = ("ablations", "summary")
 ABLATIONS_TABLES = (*ABLATIONS_REPORTED, "differences", "horizons", "sessions", "left_out")
 ABLATIONS_FIGURES = {  # figure: the tables that it is drawn from
@@ -15,13 +18,6 @@ ABLATIONS = [
     f"{RESULTS}/ablations/tables/summary.txt",
     f"{RESULTS}/ablations/notebooks/ablations.html",
 ]
-
-
-def ablations_scores(wildcards) -> list[str]:
-    """Tables of sums of all networks."""
-    return point_scores("ablations")
-
-
 NOTEBOOKS["ablations"] = [f"{RESULTS}/ablations/tables/{name}.parquet" for name in ABLATIONS_TABLES]
 SCORE_FILES["ablations"] = ablations_scores
 PAPER_FIGURES["ablations"] = "forest"
