@@ -203,7 +203,7 @@ def elapsed_leads(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFram
     Against each network without a population, the network fitted on the session, and the best of the other zero-shot
     methods, which is that of the highest mean over sessions and times.
 
-    Columns: method, against, against_class, role (``network``, ``within``, ``baseline``), null, first_s, last_s,
+    Columns: method, class, against, against_class, role (``network``, ``within``, ``baseline``), null, first_s, last_s,
     difference with its bounds, interval, sessions, animals, sessions_better. None was declared beforehand: there is
     no p.
     """
@@ -225,6 +225,7 @@ def elapsed_leads(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFram
             rows.append(
                 {
                     "method": FORECASTER,
+                    "class": "Z",
                     "against": against,
                     "against_class": kinds[against],
                     "role": roles[against],
@@ -238,19 +239,9 @@ def elapsed_leads(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFram
                     "sessions_better": int((lead > 0).sum()),
                 }
             )
-    columns = [
-        "method",
-        "against",
-        "against_class",
-        "role",
-        "null",
-        "first_s",
-        "last_s",
-        "difference",
-        "lower",
-        "upper",
-    ]
-    return pd.DataFrame(rows, columns=[*columns, "interval", "sessions", "animals", "sessions_better"])
+    columns = ["method", "class", "against", "against_class", "role", "null", "first_s", "last_s", "difference"]
+    columns += ["lower", "upper", "interval", "sessions", "animals", "sessions_better"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def match_rates(rates_hz: np.ndarray, control_rates_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
