@@ -119,6 +119,11 @@ if CONFIG.poyo:
     include: "rules/poyo.smk"
 
 
+if CONFIG.downstream:
+
+    include: "rules/downstream.smk"
+
+
 if CONFIG.scaling or CONFIG.ablations:
 
     include: "rules/variants.smk"

@@ -1,8 +1,9 @@
 # Decoding of behaviour at the end of the context: POYO of torch_brain, trained on the training sessions and extended to
 # each held-out one, beside linear probes from the same labelled seconds.
+include: "decoding_files.smk"
+
+
 POYO_TABLES = ("sessions", "summary")
-# every decoder has the spikes that the encoder hears; a longer context is for a unit's own history
-DECODED_TIMELINE = CONFIG.timeline.model_copy(update={"context_bins": CONFIG.model.heard_bins})
 POYO = [
     *expand(f"{RESULTS}/poyo/figures/decoding.{{format}}", format=["svg", "pdf", "png"]),
     *[f"{RESULTS}/poyo/tables/{name}.tsv" for name in POYO_TABLES],
@@ -37,6 +38,13 @@ def all_decodings(wildcards) -> list[str]:
 
 
 SCORE_FILES["poyo"] = all_decodings
+
+
+def probed_contexts(wildcards, output) -> str:
+    """Ask for the latents that probes read, where there are probes."""
+    if not POYO_IS_PROBED:
+        return ""
+    return shlex.join(["--downstream-json", section(CONFIG.downstream), "--contexts", *output.contexts])
 
 
 # Checkpoints are no output, since Snakemake deletes those of a job that is killed.
@@ -99,7 +107,8 @@ rule extend_poyo:
         card=f"{RESULTS}/poyo/models/{{fold}}/seed-{{seed}}/model.json",
         session=session_file,
     output:
-        f"{RESULTS}/poyo/decodings/{{fold}}/seed-{{seed}}/{{session}}_poyo.h5",
+        decoding=f"{RESULTS}/poyo/decodings/{{fold}}/seed-{{seed}}/{{session}}_poyo.h5",
+        contexts=[f"{RESULTS}/poyo/contexts/{{fold}}/seed-{{seed}}/{{session}}.h5"] if POYO_IS_PROBED else [],
     log:
         f"{RESULTS}/logs/extend_poyo/{{fold}}/seed-{{seed}}/{{session}}.log",
     benchmark:
@@ -109,12 +118,13 @@ rule extend_poyo:
     threads: CONFIG.training.threads
     params:
         accelerator=CONFIG.training.accelerator,
+        probed=probed_contexts,
         code=code("extend_poyo.py"),
     shell:
         """
         python "$SCRIPTS/extend_poyo.py" --weights {input.weights:q} --session {input.session:q} --fold {wildcards.fold:q} \
             --seed {wildcards.seed} --accelerator {params.accelerator} --threads {threads} --code {params.code} \
-            --output {output:q} >{log:q} 2>&1
+            --output {output.decoding:q} {params.probed} >{log:q} 2>&1
         """
 
 

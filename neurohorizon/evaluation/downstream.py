@@ -14,6 +14,7 @@ import pandas as pd
 from neurohorizon.config import Downstream, Timeline
 from neurohorizon.evaluation.contexts import read_contexts
 from neurohorizon.evaluation.decoding import Decoding, r2, read_decodings
+from neurohorizon.evaluation.downstream_names import CLASS, HELDOUT, LATENTS, NORMALISED, POYO, POYO_LATENTS, RAW
 from neurohorizon.evaluation.nested_probes import (
     OneClassError,
     Probed,
@@ -34,12 +35,6 @@ from neurohorizon.models.latents import frozen_features
 from neurohorizon.session import read_identity, read_splits
 from neurohorizon.timeline import Intervals, to_us
 
-LATENTS, RAW, NORMALISED = "latents", "raw_counts", "normalised_counts"
-POYO, POYO_LATENTS = "poyo", "poyo_latents"
-CLASS = "F"
-"""Every decoder is fitted on labels of the session that it decodes."""
-ROLES = ("heldout", "train")
-"""Roles of a session in the fold, as in the cohort table."""
 _SAW = {
     LATENTS: "spikes of its reference window; spikes of other sessions",
     RAW: "",
@@ -108,7 +103,7 @@ def score_downstream(
         ]
     else:
         frozen = read_frozen(weights, paths)
-        if role == "heldout" and identity["session"] in frozen.card.sessions:
+        if role == HELDOUT and identity["session"] in frozen.card.sessions:
             raise ValueError(f"{weights} was trained on {identity['session']}: its latents would not be zero-shot")
         rows = _rows(frozen, paths.session, downstream, timeline, gap_s, methods, poyo)
     table = pd.DataFrame([_BLANK | begun | {"saw": _SAW[row["method"]]} | row for row in rows])

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Downstream, Timeline
-from neurohorizon.evaluation.downstream import ROLES, PoyoFiles, score_downstream
+from neurohorizon.evaluation.downstream import PoyoFiles, score_downstream
+from neurohorizon.evaluation.downstream_names import ROLES
 from neurohorizon.inputs.sessions import SessionPaths
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -1,0 +1,158 @@
+# Experiment 5: what probes read from frozen latents at the end of a context, beside counts and POYO.
+include: "decoding_files.smk"
+
+
+DOWNSTREAM_REPORTED = ("summary", "comparisons")
+DOWNSTREAM_TABLES = (*DOWNSTREAM_REPORTED, "sessions", "left_out")
+DOWNSTREAM_FIGURES = {  # figure: the tables that it is drawn from
+    "scores": ("summary",),
+    "sessions": ("sessions",),
+}
+DOWNSTREAM = [
+    *expand(
+        f"{RESULTS}/downstream/figures/{{name}}.{{format}}",
+        name=list(DOWNSTREAM_FIGURES),
+        format=["svg", "pdf", "png"],
+    ),
+    *[f"{RESULTS}/downstream/tables/{name}.tsv" for name in DOWNSTREAM_TABLES],
+    f"{RESULTS}/downstream/tables/summary.txt",
+    f"{RESULTS}/downstream/notebooks/downstream.html",
+]
+NOTEBOOKS["downstream"] = [f"{RESULTS}/downstream/tables/{name}.parquet" for name in DOWNSTREAM_TABLES]
+PAPER_FIGURES["downstream"] = "scores"
+
+
+def downstream_rows(fold: str) -> list[tuple[str, Row]]:
+    """Role and row of every session of a fold that is decoded: all held-out ones, and training ones evenly drawn."""
+    heldout, trained = (
+        [one for one in rows if one.source == CONFIG.downstream.source]
+        for rows in (heldout_sessions(cohort(), fold), training_sessions(cohort(), fold))
+    )
+    most = CONFIG.downstream.training_sessions
+    step = max((len(trained) - 1) / max(most - 1, 1), 1)
+    drawn = [trained[round(number * step)] for number in range(min(most, len(trained)))]
+    return [("heldout", one) for one in heldout] + [("train", one) for one in drawn]
+
+
+def downstream_scores(wildcards) -> list[str]:
+    """Scores of what is read of every session of every fold, from the weights of every seed."""
+    return [
+        f"{RESULTS}/downstream/scores/{fold}/{role}/{one.session}_seed-{seed}.parquet"
+        for fold in folds(cohort())
+        for role, one in downstream_rows(fold)
+        for seed in CONFIG.run.seeds
+    ]
+
+
+SCORE_FILES["downstream"] = downstream_scores
+
+
+def poyo_of_session(wildcards) -> list[str]:
+    """What POYO made of a session: of held-out ones alone, since it learned from labels of the others' decoded time."""
+    if wildcards.role != "heldout" or not POYO_IS_PROBED:
+        return []
+    if not any(one.source == CONFIG.poyo.source for one in training_sessions(cohort(), wildcards.fold)):
+        return []
+    name = f"{wildcards.fold}/seed-{wildcards.seed}/{wildcards.session}"
+    return [f"{RESULTS}/poyo/decodings/{name}_poyo.h5", f"{RESULTS}/poyo/contexts/{name}.h5"]
+
+
+rule score_downstream:
+    input:
+        weights=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",
+        card=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.json",
+        session=session_file,
+        features=feature_file,
+        readout=readout_file,
+        poyo=poyo_of_session,
+    output:
+        f"{RESULTS}/downstream/scores/{{fold}}/{{role}}/{{session}}_seed-{{seed}}.parquet",
+    log:
+        f"{RESULTS}/logs/score_downstream/{{fold}}/{{role}}/{{session}}_seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_downstream/{{fold}}/{{role}}/{{session}}_seed-{{seed}}.tsv"
+    wildcard_constraints:
+        role="heldout|train",
+    conda:
+        "../envs/model.yaml"
+    params:
+        downstream=section(CONFIG.downstream),
+        timeline=section(DECODED_TIMELINE),
+        gap_s=CONFIG.splits.gap_s,
+        code=code("score_downstream.py"),
+    shell:
+        """
+        python "$SCRIPTS/score_downstream.py" --weights {input.weights:q} --session {input.session:q} \
+            --features {input.features:q} --readout {input.readout:q} --poyo {input.poyo:q} \
+            --downstream-json {params.downstream:q} --timeline-json {params.timeline:q} --gap-s {params.gap_s} \
+            --role {wildcards.role} --fold {wildcards.fold:q} --seed {wildcards.seed} --code {params.code} \
+            --output {output:q} >{log:q} 2>&1
+        """
+
+
+rule make_downstream_tables:
+    input:
+        downstream_scores,
+    output:
+        [f"{RESULTS}/downstream/tables/{name}.parquet" for name in DOWNSTREAM_TABLES],
+        [f"{RESULTS}/downstream/tables/{name}.tsv" for name in DOWNSTREAM_TABLES if name not in DOWNSTREAM_REPORTED],
+        f"{RESULTS}/downstream/tables/summary.txt",
+        [
+            report(
+                f"{RESULTS}/downstream/tables/{name}.tsv",
+                caption=f"../report/downstream_table_{name}.rst",
+                category=CATEGORIES["downstream"],
+                subcategory="Tables",
+                labels={"table": name},
+            )
+            for name in DOWNSTREAM_REPORTED
+        ],
+    log:
+        f"{RESULTS}/logs/make_downstream_tables.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_downstream_tables.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        folder=output_folder,
+        draws=CONFIG.evaluation.bootstrap_draws,
+        interval=CONFIG.evaluation.interval,
+        seed=CONFIG.run.seed,
+        code=code("make_downstream_tables.py"),
+    shell:
+        """
+        python "$SCRIPTS/make_downstream_tables.py" --scores {input:q} --draws {params.draws} \
+            --interval {params.interval} --seed {params.seed} --output-folder {params.folder:q} >{log:q} 2>&1
+        """
+
+
+for _name, _tables in DOWNSTREAM_FIGURES.items():
+
+    rule:
+        name:
+            f"draw_downstream_{_name}"
+        input:
+            [f"{RESULTS}/downstream/tables/{table}.parquet" for table in _tables],
+        output:
+            report(
+                f"{RESULTS}/downstream/figures/{_name}.svg",
+                caption=f"../report/downstream_figure_{_name}.rst",
+                category=CATEGORIES["downstream"],
+                subcategory="Figures",
+                labels={"figure": _name},
+            ),
+            f"{RESULTS}/downstream/figures/{_name}.pdf",
+            f"{RESULTS}/downstream/figures/{_name}.png",
+        log:
+            f"{RESULTS}/logs/draw_downstream_{_name}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/draw_downstream_{_name}.tsv"
+        conda:
+            "../envs/report.yaml"
+        params:
+            figure=_name,
+            code=code("draw_downstream.py"),
+        shell:
+            """
+            python "$SCRIPTS/draw_downstream.py" {params.figure} --tables {input:q} --output {output:q} >{log:q} 2>&1
+            """
