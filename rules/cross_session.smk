@@ -1,38 +1,11 @@
 # Experiment 1 against what is known of a recording, and by time and region: sums, tables and figures.
+include: "cross_session_files.smk"
+
+
 CURVE_REPORTED = ("reference_length", "population", "gap", "elapsed", "elapsed_leads", "matched_regions")
 CURVE_TABLES = (*CURVE_REPORTED, "curves_sessions", "elapsed_sessions", "matched_sessions")
-CURVE_SUMS = f"{RESULTS}/cross_session/scores/{{fold}}/{{session}}"
-
-
-def compared_forecasts(wildcards) -> list[str]:
-    """Forecasts of the whole session: of the network itself, then of those that it is compared with."""
-    seeded = [*MODELS, "learned_embedding"] if CONFIG.baselines.learned_embedding else MODELS
-    names = [f"{model}_seed-{wildcards.seed}" for model in seeded]
-    names += ["reference_mean", *(("history_glm", "coupled_glm") if CONFIG.regressions else ())]
-    return [f"{RESULTS}/forecasts/{wildcards.fold}/{wildcards.session}/{name}.h5" for name in names]
-
-
-def curve_sums(wildcards) -> list[str]:
-    """Sums against what is known, of all held-out sessions and seeds."""
-    return [path for seed in CONFIG.run.seeds for path in _heldout(f"{CURVE_SUMS}/curves_seed-{seed}.parquet")]
-
-
-def elapsed_sums(wildcards) -> list[str]:
-    """Sums by time of all held-out sessions."""
-    return _heldout(f"{CURVE_SUMS}/elapsed.parquet")
-
-
-def unit_sums(wildcards) -> list[str]:
-    """Sums by unit of all held-out sessions."""
-    return _heldout(f"{CURVE_SUMS}/units.parquet")
-
-
-def curve_scores(wildcards) -> list[str]:
-    """All sums that the tables of the curves are made from."""
-    return [*curve_sums(wildcards), *elapsed_sums(wildcards), *unit_sums(wildcards)]
-
-
 SCORE_FILES["cross_session_curves"] = curve_scores
+PAPER_FIGURES["cross_session_curves"] = "reference_length"
 NOTEBOOKS["cross_session"] += [f"{RESULTS}/cross_session/tables/{name}.parquet" for name in CURVE_TABLES]
 
 
