@@ -9,9 +9,11 @@ from scipy.stats import norm
 from neurohorizon.inputs.windows import Spikes, WindowShape, collate, evaluation_origins, session_block
 from neurohorizon.models.forecaster import (
     QUIET_COUNTS,
+    TRAINING_RANGE,
     Attention,
     Forecaster,
     HorizonDecoder,
+    IDEncoder,
     Tensors,
     count_loss,
     gained_nats,
@@ -174,6 +176,21 @@ def test_without_identity_what_is_known_of_a_unit_changes_nothing_but_its_rate(i
     forecaster = network(inputs, identity=identity)
     known = replace(batch, features=batch.features[:, ::-1].copy(), readout_trust=batch.readout_trust[:, ::-1].copy())
     assert np.array_equal(*(forecast(forecaster, one) for one in (batch, known))) is not identity
+
+
+def test_a_feature_beyond_the_units_of_training_counts_as_the_edge_of_their_range():
+    rng = np.random.default_rng(0)
+    features, trust = rng.normal(3, 2, (500, 4)).astype(np.float32), rng.normal(size=(500, 2)).astype(np.float32)
+    encoder = IDEncoder(n_inputs=6, width=8, noise=0.0).eval()
+    encoder.fit_scale(torch.from_numpy(features), torch.from_numpy(trust))
+    low, high = np.quantile(features, TRAINING_RANGE, axis=0)
+
+    def embedded(values):
+        return encoder(torch.from_numpy(values.astype(np.float32))[None], torch.from_numpy(trust[:2])[None])
+
+    edges, inside = np.stack([low, high]), np.stack([low + 0.1, high - 0.1])
+    torch.testing.assert_close(embedded(edges), embedded(np.stack([low - 50, high + 50])))
+    assert not torch.allclose(embedded(inside), embedded(edges), atol=1e-3)
 
 
 @pytest.mark.parametrize("own_history", [True, False])

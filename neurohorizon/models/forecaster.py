@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 FULL_EVIDENCE_NATS = 0.05
 """Cross-validated gain of a readout, per expected spike, from which on a unit counts as following a modality."""
+TRAINING_RANGE = (0.01, 0.99)
+"""Quantiles of a reference feature over the units of training, within which the network is told it."""
 FED_SPANS_BINS = (1, 4, 16)
 """Spans before a bin of the horizon over which a unit's own fed-back counts are summed for the head."""
 QUIET_COUNTS = 0.1
@@ -303,8 +306,9 @@ def log_surprise(counts: Tensor, expected: Tensor) -> Tensor:
 class IDEncoder(nn.Module):
     """Turn a unit's reference features into its embedding: three layers, GELU, LayerNorm.
 
-    Features are standardised over the units of the training sessions; :meth:`fit_scale` sets the scale. Told nothing,
-    it gives all units the same embedding.
+    Features are standardised over the units of the training sessions; :meth:`fit_scale` sets the scale. What lies
+    outside of these units' range counts as its edge: another recording may be far away, where no unit taught what
+    the network says. Told nothing, it gives all units the same embedding.
     """
 
     def __init__(self, *, n_inputs: int, width: int, noise: float, told: bool = True) -> None:
@@ -312,24 +316,28 @@ class IDEncoder(nn.Module):
         self.noise, self.told = noise, told
         self.register_buffer("mean", torch.zeros(n_inputs))
         self.register_buffer("deviation", torch.ones(n_inputs))
+        self.register_buffer("lowest", torch.full((n_inputs,), -math.inf))
+        self.register_buffer("highest", torch.full((n_inputs,), math.inf))
         self.layers = nn.Sequential(
             nn.Linear(n_inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
         )
         self.norm = nn.LayerNorm(width)
 
     def fit_scale(self, features: Tensor, trust: Tensor) -> None:
-        """Set mean and deviation from the units of the training sessions, [unit, feature]."""
+        """Set mean, deviation and range from the units of the training sessions, [unit, feature]."""
         inputs = torch.cat([features, trust], dim=-1)
         self.mean.copy_(inputs.mean(0))
         self.deviation.copy_(inputs.std(0).clamp_min(1e-3))
+        lowest, highest = np.quantile(inputs.numpy(), TRAINING_RANGE, axis=0)
+        self.lowest.copy_(torch.from_numpy(lowest))
+        self.highest.copy_(torch.from_numpy(highest))
 
     def forward(self, features: Tensor, trust: Tensor) -> Tensor:
         """Return embeddings, [S, U, D]."""
         if trust.shape[1] != features.shape[1]:
             raise ValueError(f"trust of {trust.shape[1]} units for features of {features.shape[1]}")
-        inputs = (torch.cat([features, trust], dim=-1) - self.mean) / self.deviation
-        # a new recording may lie far outside of the training range
-        inputs = inputs.clamp(-5, 5) if self.told else torch.zeros_like(inputs)
+        inputs = torch.cat([features, trust], dim=-1).clamp(self.lowest, self.highest)
+        inputs = (inputs - self.mean) / self.deviation if self.told else torch.zeros_like(inputs)
         if self.training and self.noise and self.told:
             inputs = inputs + self.noise * torch.randn_like(inputs)
         return self.norm(self.layers(inputs))
