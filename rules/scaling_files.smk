@@ -25,4 +25,4 @@ def scaling_scores(wildcards) -> list[str]:
 
 def scaling_score_option(wildcards, input) -> str:
     """The tables of sums among the inputs, for a command line; the other files lie beside them."""
-    return shlex.join(path for path in input if path.endswith("/scores.parquet"))
+    return shlex.join(path for path in input if os.path.basename(path) == "scores.parquet")
