@@ -159,7 +159,7 @@ def test_figures_show_every_representation_and_are_the_same_each_time(paths):
     summary = summary_table(sessions, RESAMPLING)
     figure = draw_scores(summary=summary)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["choice", "wheel speed"]
-    assert "6 sessions, 3 animals" in figure.axes[0].get_xticklabels()[0].get_text()
+    assert "(6 sessions, 3)" in figure.axes[0].get_xticklabels()[0].get_text()
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names[0] == "NeuroHorizon's latents (F)" and names[-1] == "chance"
     assert render_png(figure) == render_png(draw_scores(summary=summary))

@@ -39,7 +39,7 @@ LOOKS = {  # colour and marker: told apart in grey print too
     POYO_LATENTS: (BLUE, "D"),
     POYO: (PURPLE, "v"),
 }
-_GROUPS = ((HELDOUT, "unseen\nanimals"), (TRAIN, "training\nanimals"))
+_GROUPS = ((HELDOUT, "unseen animals"), (TRAIN, "training animals"))
 
 
 def draw_scores(*, summary: pd.DataFrame) -> Figure:
@@ -96,7 +96,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, target: str, methods: list[str]) -> N
             )
             axes.plot([at], [row["chance"]], marker="_", color=BLACK, markersize=7, zorder=2)
         sessions, animals = int(of_role["sessions"].max()), int(of_role["animals"].max())
-        named.append(f"{words}\n{counted(sessions, 'session')}, {counted(animals, 'animal')}")
+        named.append(f"{words}\n({counted(sessions, 'session')}, {animals})")
     axes.axhline(0.0 if metric == "R2" else 0.5, color=GREY, linewidth=0.8, linestyle=(0, (1, 1)), zorder=0)
     for edge in range(1, len(groups)):
         axes.axvline(edge - 0.5, color=LIGHT_GREY, linewidth=0.8)
@@ -118,7 +118,7 @@ def draw_sessions(*, sessions: pd.DataFrame) -> Figure:
     wide = wide.reset_index()
     others = [name for name in METHOD_ORDER if name != LATENTS and name in wide and LATENTS in wide]
     with house_style():
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 2.5), layout="constrained")
+        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 2.9), layout="constrained")
         panels = figure.subplots(1, 2)
         for axes, metric, words in (
             (panels[0], "balanced accuracy", "trials: balanced accuracy"),
@@ -153,5 +153,7 @@ def draw_sessions(*, sessions: pd.DataFrame) -> Figure:
             panels[1].plot([], [], linestyle="none", marker=LOOKS[name][1], color=LOOKS[name][0], markersize=3.5)[0]
             for name in others
         ]
-        figure.legend(handles, [METHOD_WORDS[name] for name in others], loc="outside right center")
+        figure.legend(
+            handles, [METHOD_WORDS[name] for name in others], loc="outside upper center", ncols=len(others) or 1
+        )
     return figure
