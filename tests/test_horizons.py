@@ -27,6 +27,7 @@ from neurohorizon.evaluation.horizons_figures import (
 from neurohorizon.evaluation.horizons_narrative import describe_reach, describe_results
 from neurohorizon.evaluation.horizons_tables import (
     TEACHER_FORCED,
+    _many_nats,
     comparison_table,
     horizon_ends_ms,
     make_horizons_tables,
@@ -175,6 +176,7 @@ GAIN_BITS = {  # method: gain of the first bin, fall per bin
     DECODINGS[1]: (0.35, 0.03),
     DECODINGS[2]: (0.35, 0.04),
 }
+NOISE_BITS = 0.01  # what half of the paths cost a decoding more than all of them
 TOLD = {TEACHER_FORCED: (0.5, 0.0), "oracle": (0.8, 0.0)}
 
 
@@ -206,6 +208,8 @@ def write_calibration(path, session, seed=0, noise=0.0):
                     judged = target == UNIT
                     row["model_nats"] = nats(method, bin_, session) + noise if judged else np.nan
                     row["reference_nats"] = NULL_NATS if judged else np.nan
+                    drawn = judged and method in DECODINGS
+                    row["half_nats"] = row["model_nats"] - NOISE_BITS * SPIKES * np.log(2) if drawn else np.nan
                     rows.append(row)
     table = pa.Table.from_pylist(rows, schema=CALIBRATION_SCHEMA)
     pq.write_table(table.replace_schema_metadata({"session": f"s{session}"}), path)
@@ -312,6 +316,37 @@ def test_nothing_is_compared_within_the_first_step(folder):
     assert row["sessions_better"] == 0 and row["animals"] == 2
     # seven tests of two animals, each with the smallest p there is
     assert comparisons["p"].eq(0.5).all() and comparisons["p_holm"].eq(1.0).all()
+
+
+def test_the_noise_of_few_paths_is_taken_off_where_paths_are_drawn(folder):
+    horizons = read(folder, "horizons").set_index(["method", "last_ms"])
+    for method in GAIN_BITS:
+        row = horizons.loc[(method, 200)]
+        # half as many paths lose as much again, so endlessly many lose that much less
+        assert row["many_paths"] == pytest.approx(row["bits_per_spike"] + (NOISE_BITS if method in DECODINGS else 0))
+    row = read(folder, "comparisons").set_index(["method", "last_ms"]).loc[(DECODINGS[0], 200)]
+    assert row["many_paths"] == pytest.approx(row["difference"] + NOISE_BITS)
+    assert row["many_paths_lower"] <= row["many_paths"] <= row["many_paths_upper"]
+    share = NOISE_BITS / -row["difference"]
+    assert f"{share:.0%} for the autoregressive rollout" in describe_results(folder)
+
+
+def test_the_extrapolation_finds_what_more_paths_reach():
+    """A forecast that is a mean over n noisy rates, scored with n, with halves, and with very many."""
+    rng = np.random.default_rng(0)
+    windows, few, many = 200_000, 8, 2048
+    mean, shape = 0.5, 2.0
+    counts = rng.poisson(mean, windows)
+
+    def score(rates):
+        return float((counts * np.log(rates) - rates).sum())
+
+    rates = rng.gamma(shape, mean / shape, (windows, few))
+    halves = [score(half.mean(axis=1)) for half in np.split(rates, 2, axis=1)]
+    drawn = pd.DataFrame({"paths": [few], "model_nats": score(rates.mean(axis=1)), "half_nats": np.mean(halves)})
+    reached = score(rng.gamma(shape * many, mean / shape / many, windows))
+    found = _many_nats(drawn).iloc[0]
+    assert abs(found - reached) < 0.15 * (reached - drawn["model_nats"].iloc[0])
 
 
 def test_teacher_forced_scores_stand_in_no_table_of_forecasts(folder):

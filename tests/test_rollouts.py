@@ -244,6 +244,24 @@ def test_a_decodings_forecast_is_the_mean_over_paths_of_what_each_expects(files,
         assert paths.mean() == pytest.approx(expected.mean(), rel=0.1)
 
 
+def test_sums_of_halves_are_those_of_the_mean_over_either_half(files, done, sampler):
+    scored = np.exp(sampler.inputs.log_rate) >= 0.1 * BIN_US / 1e6
+    decoding, expected = "blockwise", np.zeros(HORIZON)
+    for block, outlooks in replace(sampler, scored=scored).blocks(origins_of(sampler)):
+        (one,) = [one for one in outlooks if one.method == f"neurohorizon_{decoding}"]
+        # the mean over all paths is the mean of the means over either half
+        np.testing.assert_allclose(np.exp(one.halves).mean(0), np.exp(one.log_rate), rtol=1e-5)
+        counts, valid = block.target[..., scored], block.target_mask[..., None]
+        for log_rate in (half[..., scored].astype(float) for half in one.halves):
+            expected += np.where(valid, counts * log_rate - np.exp(log_rate), 0).sum((0, 2)) / 2
+    rows = rows_of(done, f"neurohorizon_{decoding}", "unit")
+    np.testing.assert_allclose(rows["half_nats"], expected, rtol=1e-6)
+    assert (rows["half_nats"] != rows["model_nats"]).all()
+    assert rows_of(done, f"neurohorizon_{decoding}", "population")["half_nats"].isna().all()
+    for method in ("neurohorizon", "gamma_poisson", "reference_mean"):
+        assert rows_of(done, method, "unit")["half_nats"].isna().all()
+
+
 def test_decodings_stand_beside_all_other_forecasts_and_score_what_the_sums_say(files, done, tmp_path):
     folder, made, baselines = files
     parallel = tmp_path / "neurohorizon_seed-3.h5"

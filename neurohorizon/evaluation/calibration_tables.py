@@ -60,7 +60,7 @@ run can make."""
 _KEY = [*SESSION, "method", "class", "target"]
 _PIT = [f"pit_{index:02d}" for index in range(PIT_BINS)]
 _PLAIN = [f"{name}_{interval * 100:.0f}" for name in ("covered", "width") for interval in INTERVALS]
-_SUMS = ["windows", "cases", "spikes", "crps", *_PLAIN, *_PIT, "model_nats", "reference_nats"]
+_SUMS = ["windows", "cases", "spikes", "crps", *_PLAIN, *_PIT, "model_nats", "reference_nats", "half_nats"]
 _COVERAGES = [f"coverage_{interval * 100:.0f}" for interval in INTERVALS]
 _MEASURES = ["crps_skill", *_COVERAGES, "bits_per_spike"]
 

@@ -112,7 +112,21 @@ def describe_decodings(comparisons: pd.DataFrame) -> str:
             f"{_name(row['method'])} {order} {abs(row['difference']):.4f} bits/spike ({interval_text(pd.Series(row))}"
             f"{p}), {_verdict(row)}"
         )
-    return f"Against the parallel forecast, up to {last_ms:g} ms, {'; '.join(sentences)}."
+    text = f"Against the parallel forecast, up to {last_ms:g} ms, {'; '.join(sentences)}."
+    return f"{text} {_describe_noise(comparisons[comparisons['last_ms'] == last_ms])}".strip()
+
+
+def _describe_noise(comparisons: pd.DataFrame) -> str:
+    """How much of the differences is the noise of few paths."""
+    lost = comparisons[comparisons["difference"] < 0]
+    if lost.empty:
+        return ""
+    shares = 1 - lost["many_paths"] / lost["difference"]
+    parts = [
+        f"{share:.0%} for {_name(name)} ({left:+.4f} would be left)"
+        for name, share, left in zip(lost["method"], shares, lost["many_paths"], strict=True)
+    ]
+    return f"Of what is lost, the noise of few sample paths is {_listed(parts)}."
 
 
 def describe_told(told: pd.DataFrame) -> str:

@@ -8,6 +8,10 @@ reference-window mean rate.
 
 A *horizon* holds all bins from the origin up to its end (``last_ms``); curves are by single bin, which is named by its
 end (``horizon_ms``). Teacher-forced scores are no forecasts and stand in tables of their own.
+
+What a decoding forecasts is the mean over some sample paths, whose noise costs it something that more paths would not:
+to first order, as much again for half as many. ``many_paths`` is the score extrapolated in that way (Richardson) from
+the paths and from halves of them to endlessly many; the score of a forecast that draws nothing is its own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -69,27 +73,28 @@ def read_sums(calibration: pd.DataFrame, told: Iterable[str | Path]) -> pd.DataF
 
     Returns:
         One row per session, method and horizon bin: fold, session, subject, lab, source, method, class,
-        horizon_bin, bin_us, units, unscored_units, windows, spikes, model_nats, reference_nats, seeds.
+        horizon_bin, bin_us, units, unscored_units, windows, spikes, model_nats, reference_nats, many_nats, seeds.
 
     Raises:
         TableError: The files are not of the same windows and units.
     """
     drawn = calibration[(calibration["target"] == UNIT) & (calibration["paths"] > 0)]
-    drawn = drawn.assign(horizon_bin=drawn["first_bin"])
+    drawn = drawn.assign(horizon_bin=drawn["first_bin"], many_nats=_many_nats(drawn))
     found = pd.concat([pd.read_parquet(path) for path in told], ignore_index=True)
     key = [*SESSION, *_METHOD, "horizon_bin", "bin_us", "units", "unscored_units"]
     by_seed = found.groupby(key, sort=False)
     beside = by_seed[_SUMS].mean().assign(seeds=by_seed.size()).reset_index()
     _require_the_same_windows(drawn, beside)
-    return pd.concat([drawn[[*key, *_SUMS, "seeds"]], beside], ignore_index=True)
+    beside["many_nats"] = beside["model_nats"]
+    return pd.concat([drawn[[*key, *_SUMS, "many_nats", "seeds"]], beside], ignore_index=True)
 
 
 def session_table(sums: pd.DataFrame, horizons_ms: Sequence[float]) -> pd.DataFrame:
     """Score of each session and method up to the end of each horizon.
 
     Returns:
-        fold, session, subject, lab, source, method, class, null, last_ms, bits_per_spike, gain_nats, spikes, windows,
-        units, unscored_units, seeds.
+        fold, session, subject, lab, source, method, class, null, last_ms, bits_per_spike, many_paths, gain_nats,
+        spikes, windows, units, unscored_units, seeds.
     """
     end_ms = (sums["horizon_bin"] + 1) * sums["bin_us"] / 1000
     parts = []
@@ -113,8 +118,8 @@ def mean_table(by_session: pd.DataFrame, end: str, resampling: Resampling) -> pd
         resampling: How intervals are made.
 
     Returns:
-        method, class, null, the end, bits_per_spike, lower, upper, interval, share_of_oracle with its bounds (NaN where
-        there is no ceiling), sessions, animals, windows, spikes, seeds.
+        method, class, null, the end, bits_per_spike, lower, upper, interval, many_paths, share_of_oracle with its
+        bounds (NaN where there is no ceiling), sessions, animals, windows, spikes, seeds.
     """
     ceiling = by_session[by_session["class"] == CEILING_CLASS].set_index([*SESSION, end])["bits_per_spike"]
     rows = []
@@ -124,7 +129,8 @@ def mean_table(by_session: pd.DataFrame, end: str, resampling: Resampling) -> pd
         )
         row = dict(zip([*_METHOD, "null", end], key, strict=True))
         row |= {"bits_per_spike": found.value, "lower": found.lower, "upper": found.upper}
-        row |= {"interval": resampling.interval, **_share(group, ceiling, end, resampling)}
+        row |= {"interval": resampling.interval, "many_paths": group["many_paths"].mean()}
+        row |= _share(group, ceiling, end, resampling)
         row |= {"sessions": found.sessions, "animals": found.animals}
         row |= {name: int(group[name].sum()) for name in ("windows", "spikes")}
         rows.append(row | {"seeds": int(group["seeds"].min())})
@@ -185,11 +191,11 @@ def comparison_table(by_session: pd.DataFrame, step_ms: Mapping[str, float], res
         resampling: How intervals are made.
 
     Columns: method, against, last_ms, null, difference, lower, upper, interval, p, p_holm, effect_size, sessions,
-    animals, sessions_better, animals_better.
+    animals, sessions_better, animals_better, and the difference with many paths, many_paths, with its bounds.
     """
     rows = []
     for last_ms, of_horizon in by_session.groupby("last_ms", sort=True):
-        wide = _wide(of_horizon)
+        wide, many = _wide(of_horizon), _wide(of_horizon, "many_paths")
         for method, against in DECLARED:
             shared = wide.dropna(subset=[method, against]) if {method, against} <= set(wide) else wide[:0]
             if shared.empty or last_ms <= step_ms[method]:
@@ -199,6 +205,10 @@ def comparison_table(by_session: pd.DataFrame, step_ms: Mapping[str, float], res
             )
             names = {"method": method, "against": against, "last_ms": last_ms, "null": PRIMARY_NULL}
             rows.append(names | found.columns(resampling.interval))
+            kept = many.loc[shared.index]
+            gap = (kept[method] - kept[against]).to_numpy()
+            beyond = bootstrap_mean(gap, animal_names(shared), resampling.rng(), **resampling.options)
+            rows[-1] |= dict(zip(_bounds("many_paths"), (beyond.value, beyond.lower, beyond.upper), strict=True))
     table = pd.DataFrame(rows, columns=None if rows else ["method", "against", "last_ms", "null", "p", "p_holm"])
     table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
     return table
@@ -221,7 +231,8 @@ def told_table(by_session: pd.DataFrame, means: pd.DataFrame, resampling: Resamp
             found = bootstrap_mean(gap, animal_names(shared), resampling.rng(), **resampling.options)
             row |= dict(zip(_bounds("over_autoregressive"), (found.value, found.lower, found.upper), strict=True))
         rows.append(row)
-    return means[means["method"] == TEACHER_FORCED].merge(pd.DataFrame(rows), on="last_ms")
+    told = means[means["method"] == TEACHER_FORCED].drop(columns="many_paths")
+    return told.merge(pd.DataFrame(rows), on="last_ms")
 
 
 def horizon_calibration(
@@ -263,7 +274,7 @@ def make_horizons_tables(
     means, bins = (mean_table(by_session, "last_ms", resampling), mean_table(by_bin, "horizon_ms", resampling))
     forecasts = _forecasts(bins)
     over = mean_table(_forecasts(over_filter(by_bin, "horizon_ms")), "horizon_ms", resampling)
-    over = over.drop(columns=[*_bounds("share_of_oracle")]).assign(against=GAMMA_POISSON)
+    over = over.drop(columns=["many_paths", *_bounds("share_of_oracle")]).assign(against=GAMMA_POISSON)
     bin_ms = sums["bin_us"].iloc[0] / 1000
     step_ms = {name: bin_ms * (1 if name == AUTOREGRESSIVE else block_bins) for name in DECODINGS}
     tables = {
@@ -274,7 +285,7 @@ def make_horizons_tables(
         "comparisons": comparison_table(by_session, step_ms, resampling),
         "calibration": horizon_calibration(calibrated, horizons_ms, resampling),
         "teacher_forced": told_table(by_session, means, resampling),
-        "teacher_forced_bins": bins[bins["method"] == TEACHER_FORCED].reset_index(drop=True),
+        "teacher_forced_bins": bins[bins["method"] == TEACHER_FORCED].drop(columns="many_paths").reset_index(drop=True),
         "sessions": _forecasts(by_session),
         "teacher_forced_sessions": by_session[by_session["method"] == TEACHER_FORCED].reset_index(drop=True),
         "left_out": left_out_table(calibration).drop_duplicates(ignore_index=True),
@@ -307,7 +318,7 @@ def format_horizons(horizons: pd.DataFrame, reach: pd.DataFrame, comparisons: pd
         "gamma-Poisson filter.",
     ]
     if len(comparisons):
-        rows = [("difference", "to", "bits/spike", interval, "Holm p", "sessions better")]
+        rows = [("difference", "to", "bits/spike", interval, "Holm p", "sessions better", "many paths")]
         for row in comparisons.to_dict("records"):
             rows.append(
                 (
@@ -317,9 +328,10 @@ def format_horizons(horizons: pd.DataFrame, reach: pd.DataFrame, comparisons: pd
                     format_interval(row["lower"], row["upper"]),
                     "none" if np.isnan(row["p_holm"]) else f"{row['p_holm']:.3g}",
                     f"{row['sessions_better']} of {row['sessions']}",
+                    f"{row['many_paths']:+.4f}",
                 )
             )
-        lines += ["", *aligned(rows)]
+        lines += ["", *aligned(rows), "", "many paths: the difference without the noise of few paths, extrapolated."]
     if len(told):
         rows = [("not a forecast", "to", "bits/spike", interval, "over autoregressive")]
         for row in told.to_dict("records"):
@@ -374,16 +386,20 @@ def _require_the_same_windows(drawn: pd.DataFrame, beside: pd.DataFrame) -> None
 def _scores(sums: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     grouped = sums.groupby([*SESSION, *_METHOD, *by], sort=False)
     table = grouped.agg(
-        **{name: (name, "sum") for name in ("spikes", "model_nats", "reference_nats")},
+        **{name: (name, "sum") for name in ("spikes", "model_nats", "reference_nats", "many_nats")},
         # windows of a horizon are those of each of its bins
         **{name: (name, "max") for name in ("windows", "units", "unscored_units", "seeds")},
     ).reset_index()
-    nats = {name: table.pop(name).to_numpy() for name in ("model_nats", "reference_nats")}
+    nats = {name: table.pop(name).to_numpy() for name in ("model_nats", "reference_nats", "many_nats")}
     spikes = table.pop("spikes")
-    score = bits_per_spike(model_nats=nats["model_nats"], null_nats=nats["reference_nats"], spikes=spikes.to_numpy())
+    score, many = (
+        bits_per_spike(model_nats=nats[name], null_nats=nats["reference_nats"], spikes=spikes.to_numpy())
+        for name in ("model_nats", "many_nats")
+    )
     table = table.assign(
         null=PRIMARY_NULL,
         bits_per_spike=score,
+        many_paths=many,
         gain_nats=nats["model_nats"] - nats["reference_nats"],
         spikes=spikes.astype(np.int64),
         windows=table["windows"].astype(np.int64),
@@ -414,8 +430,18 @@ def _bounds(name: str) -> tuple[str, str, str]:
     return name, f"{name}_lower", f"{name}_upper"
 
 
-def _wide(by_session: pd.DataFrame) -> pd.DataFrame:
-    return by_session.pivot(index=SESSION, columns="method", values="bits_per_spike").reset_index()
+def _wide(by_session: pd.DataFrame, values: str = "bits_per_spike") -> pd.DataFrame:
+    return by_session.pivot(index=SESSION, columns="method", values=values).reset_index()
+
+
+def _many_nats(drawn: pd.DataFrame) -> pd.Series:
+    """Extrapolate log-likelihoods by some paths and by half of them to endlessly many paths.
+
+    The loss by the noise of a mean over n paths is c / n to first order, for any c.
+    """
+    half = drawn["paths"] // 2
+    extrapolated = (drawn["paths"] * drawn["model_nats"] - half * drawn["half_nats"]) / (drawn["paths"] - half)
+    return extrapolated.where(drawn["half_nats"].notna(), drawn["model_nats"])
 
 
 def _ordered(table: pd.DataFrame, before: list[str], after: list[str]) -> pd.DataFrame:

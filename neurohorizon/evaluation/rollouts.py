@@ -51,7 +51,7 @@ from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, collate, cut_windows, session_block
 from neurohorizon.models.baselines import gamma_poisson_law, gamma_poisson_paths, read_tuned
 from neurohorizon.models.forecaster import Forecaster, Tensors
-from neurohorizon.models.rollout import sample_paths
+from neurohorizon.models.rollout import Paths, sample_paths
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.scores import Sums, scored_units, sum_scores
 
@@ -82,6 +82,9 @@ SCHEMA = pa.schema(
         *(pa.field(f"pit_{index:02d}", pa.int64()) for index in range(PIT_BINS)),
         pa.field("model_nats", pa.float64()),  # of the expected counts; NaN but for the target unit
         pa.field("reference_nats", pa.float64()),
+        pa.field(
+            "half_nats", pa.float64()
+        ),  # by half of the paths alone, mean of both halves; NaN where a law forecasts
     ]
 )
 
@@ -111,12 +114,14 @@ class Outlooks:
         log_rate: Natural log of expected counts, float32, [window, horizon bin, unit].
         laws: Law of each target that has one, of the scored units, [window, part, member].
         paths: Sampled counts, [window, path, horizon bin, unit]; None where every target has a law.
+        halves: As ``log_rate``, of either half of the paths; empty where the forecast is not a mean over paths.
     """
 
     method: str
     log_rate: np.ndarray
     laws: Mapping[str, Law]
     paths: np.ndarray | None
+    halves: tuple[np.ndarray, ...] = ()
 
 
 def sample_session(
@@ -301,7 +306,7 @@ class Sampler:
     def drawn(self, block: Windows, decoding: str) -> np.ndarray:
         """Return the log of expected counts of a block by one decoding, [window, horizon bin, unit]."""
         with torch.inference_mode():
-            return self._drawn(*self._on_device(block), block, decoding)[1]
+            return _of_session(self._drawn(*self._on_device(block), block, decoding).log_mean())
 
     def _on_device(self, block: Windows) -> tuple[Forecaster, Tensors]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -318,22 +323,25 @@ class Sampler:
         else:
             shape = np.exp(parallel.log_shape[0].double().cpu().numpy())[..., self.scored]
             law = NegativeBinomial(np.exp(log_rate.astype(float))[..., self.scored], shape)
-            yield Outlooks(self.method, log_rate, {UNIT: law}, self._drawn(forecaster, x, block, "parallel")[0])
+            yield Outlooks(
+                self.method,
+                log_rate,
+                {UNIT: law},
+                self._drawn(forecaster, x, block, "parallel").counts[0].cpu().numpy(),
+            )
         for decoding in self.rollout.decodings:
-            paths, log_mean = self._drawn(forecaster, x, block, decoding)
-            yield Outlooks(f"{self.method}_{decoding}", log_mean, {}, paths)
+            drawn = self._drawn(forecaster, x, block, decoding)
+            halves = tuple(_of_session(drawn.log_mean(half)) for half in drawn.halves())
+            counts = drawn.counts[0].cpu().numpy()
+            yield Outlooks(f"{self.method}_{decoding}", _of_session(drawn.log_mean()), {}, counts, halves)
 
-    def _drawn(
-        self, forecaster: Forecaster, x: Tensors, block: Windows, decoding: str
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return paths [window, path, horizon bin, unit] and the log of expected counts [window, horizon bin, unit]."""
+    def _drawn(self, forecaster: Forecaster, x: Tensors, block: Windows, decoding: str) -> Paths:
         generator = torch.Generator(device=x.log_rate.device)
         # a torch generator takes 64 bits
         generator.manual_seed(int(np.random.SeedSequence(self.words(decoding, block)).generate_state(1, np.uint64)[0]))
-        drawn = sample_paths(
+        return sample_paths(
             forecaster, x, decoding=decoding, rollout=self.rollout, bin_us=self.shape.bin_us, generator=generator
         )
-        return drawn.counts[0].cpu().numpy(), drawn.log_mean()[0].float().cpu().numpy()
 
     def words(self, name: str, block: Windows) -> list[int]:
         """Seed of the draws of a method in a block of windows."""
@@ -391,6 +399,7 @@ class Judge:
         self._sampler = sampler
         self._sums: dict[tuple[str, str, int], CalibrationSums] = {}
         self._scores: dict[str, Sums] = {}
+        self._half_nats: dict[str, np.ndarray] = {}
 
     def add(self, one: Outlooks, block: Windows) -> None:
         """Judge what a method says of a block of windows."""
@@ -408,13 +417,20 @@ class Judge:
                 drawn = np.moveaxis(summed(one.paths[..., scored], target), 1, -1)
             judged = judge_paths(np.ascontiguousarray(drawn), counts, np.random.default_rng(words))
             self._add((one.method, target, n_paths), sum_judged(judged, counts, mask))
-        scores = sum_scores(
+        scores = self._score(one.log_rate, block)
+        self._scores[one.method] = self._scores[one.method] + scores if one.method in self._scores else scores
+        if one.halves:
+            by_half = [self._score(log_rate, block).model_nats.sum(axis=1) for log_rate in one.halves]
+            self._half_nats[one.method] = self._half_nats.get(one.method, 0.0) + np.mean(by_half, axis=0)
+
+    def _score(self, log_rate: np.ndarray, block: Windows) -> Sums:
+        scored = self._sampler.scored
+        return sum_scores(
             counts=block.target[..., scored],
-            log_rate=one.log_rate[..., scored],
+            log_rate=log_rate[..., scored],
             mask=block.target_mask,
             reference_log_rate=self._sampler.inputs.log_rate[scored],
         )
-        self._scores[one.method] = self._scores[one.method] + scores if one.method in self._scores else scores
 
     def _add(self, key: tuple[str, str, int], sums: CalibrationSums) -> None:
         self._sums[key] = self._sums[key] + sums if key in self._sums else sums
@@ -442,6 +458,7 @@ class Judge:
             length = horizon_bins // parts
             for part in range(parts):
                 nats = self._scores[method] if target == UNIT else None
+                half = self._half_nats.get(method) if target == UNIT else None
                 rows.append(
                     {
                         **of_method,
@@ -459,9 +476,15 @@ class Judge:
                         **{f"pit_{index:02d}": int(cases) for index, cases in enumerate(sums.pit[part])},
                         "model_nats": float(nats.model_nats[part].sum()) if nats else float("nan"),
                         "reference_nats": float(nats.reference_nats[part].sum()) if nats else float("nan"),
+                        "half_nats": float("nan") if half is None else float(half[part]),
                     }
                 )
         return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _of_session(log_mean: torch.Tensor) -> np.ndarray:
+    """Take the one session of a batch, float32, [window, horizon bin, unit]."""
+    return log_mean[0].float().cpu().numpy()
 
 
 def _with_running_total(blocks: np.ndarray) -> np.ndarray:

@@ -39,12 +39,21 @@ class Paths:
     counts: Tensor
     log_rate: Tensor
 
-    def log_mean(self) -> Tensor:
+    def log_mean(self, some: slice = slice(None)) -> Tensor:
         """Return the log of the expected counts, averaged over paths, [session, window, horizon bin, unit].
 
         Rates are averaged rather than counts: the same expectation with less noise (Rao-Blackwell).
+
+        Args:
+            some: Which paths; all by default.
         """
-        return torch.logsumexp(self.log_rate, dim=2) - math.log(self.log_rate.shape[2])
+        log_rate = self.log_rate[:, :, some]
+        return torch.logsumexp(log_rate, dim=2) - math.log(log_rate.shape[2])
+
+    def halves(self) -> tuple[slice, slice]:
+        """Return two halves of the paths, as many in each."""
+        half = self.log_rate.shape[2] // 2
+        return slice(0, half), slice(half, 2 * half)
 
     def quantiles(self, levels: Sequence[float]) -> Tensor:
         """Return the smallest counts whose share of paths at or below reaches each level.
