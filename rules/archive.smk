@@ -1,10 +1,5 @@
 # The score archive: made from a finished run, restored for a review, which makes everything else from it.
-ARCHIVE = f"{RESULTS}/scores.tar"
-
-
-def all_score_files(wildcards) -> list[str]:
-    """Every file of sums that tables and figures of this run are made from."""
-    return sorted({path for files in SCORE_FILES.values() for path in files(wildcards)})
+include: "archive_files.smk"
 
 
 if REVIEW:
@@ -21,7 +16,7 @@ if REVIEW:
         conda:
             "../envs/report.yaml"
         params:
-            folder=RESULTS,
+            folder=output_folder,
             cohort=COHORT,
             config=section(CONFIG),
             code=code("restore_scores.py"),
@@ -39,8 +34,8 @@ else:
             cohort=COHORT,
             scores=all_score_files,
         output:
-            ARCHIVE,
-            f"{ARCHIVE}.sha256",
+            archive=ARCHIVE,
+            sums=f"{ARCHIVE}.sha256",
         log:
             f"{RESULTS}/logs/archive_scores.log",
         benchmark:
@@ -48,10 +43,10 @@ else:
         conda:
             "../envs/report.yaml"
         params:
-            folder=RESULTS,
+            folder=output_folder,
             code=code("archive_scores.py"),
         shell:
             """
             python "$SCRIPTS/archive_scores.py" --scores {input.scores:q} --folder {params.folder:q} \
-                --cohort {input.cohort:q} --output {output[0]:q} >{log:q} 2>&1
+                --cohort {input.cohort:q} --output {output.archive:q} >{log:q} 2>&1
             """

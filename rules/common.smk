@@ -154,7 +154,9 @@ def row(wildcards) -> str:
 
 def experiment_folder(name: str) -> str:
     """Folder of an experiment; what is the first one's or all's is the run's."""
-    return RESULTS if name in ("cross_session", "results") else f"{RESULTS}/{name}"
+    if name in ("cross_session", "results"):
+        return RESULTS
+    return f"{RESULTS}/{name.removesuffix('_curves')}"
 
 
 def output_folder(wildcards, output) -> str:
@@ -284,6 +286,12 @@ every_experiment = targets_of(
 def all_scores(wildcards) -> list[str]:
     """Score tables of all held-out sessions of all folds."""
     return _heldout(f"{RESULTS}/scores/{{fold}}/{{session}}.parquet")
+
+
+def cross_session_scores(wildcards) -> list[str]:
+    """Sums that tables are made from, and the one window that a figure shows."""
+    listed, example = f"{RESULTS}/scores/sessions.parquet", f"{RESULTS}/tables/example.h5"
+    return [*all_scores(wildcards), *tuned_settings(wildcards), listed, example]
 
 
 def all_session_files(wildcards) -> list[str]:

@@ -41,3 +41,9 @@ def weights_card_option(wildcards, input) -> str:
 def primary_encoder_name(wildcards) -> str:
     """The encoder whose conditions are shown."""
     return primary_encoder()
+
+
+def multimodal_scores(wildcards) -> list[str]:
+    """Sums that tables are made from, and what they tell of behaviour and encoders."""
+    sums = [*condition_scores(wildcards), *condition_repeats(wildcards), *condition_examples(wildcards)]
+    return [*sums, f"{RESULTS}/multimodal/scores/autocorrelation.parquet", *dinov2_card(wildcards)]

@@ -1,5 +1,6 @@
 # Scores are sums per session; tables are all that figures and the notebook read.
 NOTEBOOKS["cross_session"] = [*(f"{RESULTS}/tables/{name}.parquet" for name in TABLES), f"{RESULTS}/tables/example.h5"]
+SCORE_FILES["cross_session"] = cross_session_scores
 
 
 rule score:
@@ -21,15 +22,6 @@ rule score:
         python "$SCRIPTS/score.py" --forecasts {input:q} --minimum-rate-hz {params.minimum_rate_hz} \
             --output {output:q} >{log:q} 2>&1
         """
-
-
-def cross_session_scores(wildcards) -> list[str]:
-    """Sums that tables are made from, and the one window that a figure shows."""
-    listed, example = f"{RESULTS}/scores/sessions.parquet", f"{RESULTS}/tables/example.h5"
-    return [*all_scores(wildcards), *tuned_settings(wildcards), listed, example]
-
-
-SCORE_FILES["cross_session"] = cross_session_scores
 
 
 # What tables need to know of sessions, so that they are made without them.

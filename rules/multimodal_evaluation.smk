@@ -24,16 +24,9 @@ MULTIMODAL = [
     f"{RESULTS}/multimodal/tables/summary.txt",
     f"{RESULTS}/multimodal/notebooks/multimodal.html",
 ]
-NOTEBOOKS["multimodal"] = [f"{RESULTS}/multimodal/tables/{name}.parquet" for name in MULTIMODAL_TABLES]
-
-
-def multimodal_scores(wildcards) -> list[str]:
-    """Sums that tables are made from, and what they tell of behaviour and encoders."""
-    sums = [*condition_scores(wildcards), *condition_repeats(wildcards), *condition_examples(wildcards)]
-    return [*sums, f"{RESULTS}/multimodal/scores/autocorrelation.parquet", *dinov2_card(wildcards)]
-
-
+PAPER_FIGURES["multimodal"] = "main"
 SCORE_FILES["multimodal"] = multimodal_scores
+NOTEBOOKS["multimodal"] = [f"{RESULTS}/multimodal/tables/{name}.parquet" for name in MULTIMODAL_TABLES]
 
 
 rule forecast_psth:

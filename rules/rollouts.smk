@@ -16,13 +16,6 @@ CALIBRATION = [
     ),
     f"{RESULTS}/calibration/tables/summary.txt",
 ]
-
-
-def calibration_scores(wildcards) -> list[str]:
-    """Sums of sample paths, and the paths of one window."""
-    return [*calibration_sums(wildcards), *calibration_examples(wildcards)]
-
-
 SCORE_FILES["calibration"] = calibration_scores
 
 

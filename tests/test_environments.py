@@ -20,7 +20,7 @@ OWN = {
     "model": {"lightning", "torch"},
     "vision": {"torch", "transformers"},
     "poyo": {"pynwb", "torch", "torch_brain"},
-    "report": {"papermill"},
+    "report": {"papermill", "typst"},
 }
 """Environment of rules -> which of these packages it has."""
 PINNED = (*OWN, "bwb")

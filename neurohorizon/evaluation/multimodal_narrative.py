@@ -1,6 +1,7 @@
 """Sentences on the multimodal experiment, each decided by the numbers in it, whichever way they went."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,26 @@ _NAMES = {
 }
 _ENCODERS = {"dinov2": "DINOv2", "imagenet": "the ImageNet network", "pixels": "pixels"}
 _FORGOTTEN = 0.1
+
+
+def describe_results(folder: Path) -> str:
+    """The experiment in a few paragraphs, from the folder of its tables."""
+    names = ("gain", "regions", "encoders", "psth")
+    table = {name: pd.read_parquet(Path(folder) / f"{name}.parquet") for name in names}
+    gain = table["gain"]
+    ahead = _row(gain, "image_ahead", region="visual", stimulus="all")
+    first = "Gains are over the forecasts of the same network from spikes alone."
+    if ahead is not None:
+        first = f"Images known ahead gain {_gain(ahead)[:-1]} in visual regions. {first}"
+    images = f"{_prose(describe_images(gain))} {describe_regions(table['regions'])}"
+    rest = f"{describe_ceiling(gain)} {describe_encoders(gain)} {describe_psth(table['psth'])}"
+    behaviour = f"Behaviour: {_prose(describe_behaviour(gain))}"
+    return "\n\n".join([f"{first} {describe_run(gain, table['encoders'])}", images, rest, behaviour])
+
+
+def _prose(bullets: str) -> str:
+    """A list as running text."""
+    return " ".join(line.removeprefix("- ") for line in bullets.splitlines())
 
 
 def describe_run(gain: pd.DataFrame, encoders: pd.DataFrame) -> str:

@@ -1,5 +1,7 @@
 """Sentences for the notebook, each decided by the numbers in it: what did not work is said as plainly as what did."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -47,6 +49,17 @@ _OUTSIDE = {
 }
 FEW_ANIMALS = 6
 """With fewer animals no p of a sign-flip test can reach 0.05."""
+SIGNIFICANT = 0.05
+"""What an adjusted p is compared with, where tests are counted."""
+
+
+def describe_results(folder: Path) -> str:
+    """The experiment in a few paragraphs, from the folder of its tables."""
+    names = ("summary", "comparisons", "horizon", "left_out")
+    table = {name: pd.read_parquet(Path(folder) / f"{name}.parquet") for name in names}
+    first = f"{describe_result(table['summary'])} {describe_data(table['summary'], table['left_out'])}"
+    second = f"{describe_family(table['comparisons'])} {describe_sources(table['summary'])}"
+    return "\n\n".join([first, second.rstrip(), describe_horizon(table["horizon"])])
 
 
 def describe_data(summary: pd.DataFrame, left_out: pd.DataFrame) -> str:
@@ -128,6 +141,23 @@ def describe_comparisons(comparisons: pd.DataFrame) -> str:
     if declared.empty:
         return "No declared comparison can be made: NeuroHorizon or every baseline is missing."
     return "\n".join(f"- {describe_comparison(row)}" for _, row in declared.iterrows())
+
+
+def describe_family(comparisons: pd.DataFrame) -> str:
+    """The declared comparisons in a few sentences: how many say what, and the closest rival."""
+    declared = comparisons[comparisons["declared"].astype(bool)]
+    if declared.empty:
+        return describe_comparisons(comparisons)
+    better, worse = int((declared["lower"] > 0).sum()), int((declared["upper"] < 0).sum())
+    row = declared.loc[declared["difference"].idxmin()]
+    holm = declared["p_holm"].dropna()
+    text = (
+        f"Of the {len(declared)} declared comparisons with other zero-shot methods the interval lies above zero in "
+        f"{better}, below in {worse} and includes zero in {len(declared) - better - worse}"
+    )
+    if len(holm):
+        text += f"; Holm-adjusted, p is below {SIGNIFICANT:g} in {int((holm < SIGNIFICANT).sum())}"
+    return f"{text}. The closest rival is {_name(row['against'])}. {describe_comparison(row)}"
 
 
 def describe_others(comparisons: pd.DataFrame) -> str:
