@@ -35,12 +35,13 @@ from neurohorizon.evaluation.cross_session_tables import (
     region_table,
 )
 from neurohorizon.evaluation.forecast_file import read_forecast, write_forecast
-from neurohorizon.evaluation.forecasts import forecast_with_network
+from neurohorizon.evaluation.forecasts import forecast_windows, forecast_with_network
 from neurohorizon.evaluation.scoring import left_out_reason, score_session
 from neurohorizon.evaluation.tables import Resampling, TableError
 from neurohorizon.inputs.reduced import begun_later, nested_units, with_units
 from neurohorizon.inputs.sessions import feature_columns, known_by, load_inputs
-from neurohorizon.models.weights import Card, save_forecaster
+from neurohorizon.inputs.windows import WindowShape
+from neurohorizon.models.weights import Card, load_forecaster, save_forecaster
 from neurohorizon.scores import sum_scores
 from neurohorizon.session import left_out_session
 from neurohorizon.timeline import Intervals, bin_domain, split_domain
@@ -94,7 +95,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def session():
-    return trials(made_session("held", CONFIG.splits, n_units=UNITS, duration_s=DURATION_S, seed=4))
+    made = trials(made_session("held", CONFIG.splits, n_units=UNITS, duration_s=DURATION_S, seed=4))
+    return replace(made, units=made.units | {"region": np.array([f"R{unit // 2}" for unit in range(UNITS)])})
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +317,23 @@ def test_the_null_and_the_spikes_do_not_depend_on_what_is_known(curves):
     assert set(table.loc[(table["curve"] == "units") & ~table["whole"], "size"]) == {3.0, 6.0}
 
 
-def test_fewer_units_score_as_a_recording_of_those(folder, curves, weights, session, whole):
+def alone_nats(weights, session, units, scored, full):
+    """Log-likelihood of some units by horizon bin, from a recording that has no more than these and a few others."""
+    forecaster, card = load_forecaster(weights)
+    less = with_units(session, units)
+    log_rate = forecast_windows(forecaster, known(less), full.start_us, WindowShape.of(CONFIG.timeline, card.model))
+    names = session.units["id"][scored]
+    place = [list(less.units["id"]).index(name) for name in names]
+    sums = sum_scores(
+        counts=full.observed[..., scored],
+        log_rate=log_rate[..., place],
+        mask=full.target_mask,
+        reference_log_rate=full.reference_log_rate[scored],
+    )
+    return sums.model_nats.sum(axis=1)
+
+
+def test_fewer_units_score_as_a_recording_of_those(curves, weights, session, whole):
     table = pd.read_parquet(curves)
     full = read_forecast(whole[0])
     scored = np.exp(full.reference_log_rate) >= MINIMUM_RATE_HZ * BIN_US / 1e6
@@ -333,17 +351,14 @@ def test_fewer_units_score_as_a_recording_of_those(folder, curves, weights, sess
     of_all = table[(table["curve"] == "units") & table["whole"] & (table["method"] == "neurohorizon")]
     for draw, group in of_all.groupby("draw"):
         (chosen,) = (units for units, total in nats.items() if np.isclose(total, group["model_nats"].sum(), rtol=1e-12))
-        alone = made_files(folder / f"alone-{draw}", with_units(session, np.array(chosen)), CONFIG)
-        made = read_forecast(forecast(weights, alone.paths, folder / f"alone-{draw}.h5"))
-        sums = sum_scores(
-            counts=made.observed,
-            log_rate=made.log_rate,
-            mask=made.target_mask,
-            reference_log_rate=made.reference_log_rate,
-        )
-        found = sums_of(table, curve="units", size=3.0, draw=draw)
-        np.testing.assert_allclose(found[:, 2], sums.model_nats.sum(axis=1), rtol=1e-12)
-        assert found[:, 2].sum() != pytest.approx(group["model_nats"].sum(), rel=1e-6)
+        others = np.setdiff1d(np.arange(UNITS), chosen)
+        for size, beside in ((3, [()]), (6, combinations(others, 3))):
+            found = sums_of(table, curve="units", size=float(size), draw=draw)
+            recordings = [np.sort([*chosen, *more]) for more in beside]
+            totals = [alone_nats(weights, session, units, np.array(chosen), full) for units in recordings]
+            # with six, one of all recordings that hold these three
+            assert sum(np.allclose(found[:, 2], total, rtol=1e-12) for total in totals) == 1
+            assert found[:, 2].sum() != pytest.approx(group["model_nats"].sum(), rel=1e-6)
 
 
 def test_units_are_drawn_alike_for_all_networks_and_otherwise_for_another_seed(folder, weights, files, whole, curves):
@@ -411,6 +426,7 @@ def test_units_keep_their_sums_regions_and_reference_rates(elapsed, scores, sess
         rate_hz = np.count_nonzero(own - bins.start_us[place] < BIN_US) / (len(bins) * BIN_US / 1e6)
         assert table.loc[("neurohorizon", name), "reference_rate_hz"] == pytest.approx(rate_hz, rel=1e-5)
         assert rate_hz >= MINIMUM_RATE_HZ
+        assert table.loc[("neurohorizon", name), "region"] == session.units["region"][unit]
 
 
 # tables
