@@ -18,6 +18,7 @@ from jinja2 import Environment, StrictUndefined
 
 from neurohorizon.evaluation.ablations_narrative import describe_results as describe_ablations
 from neurohorizon.evaluation.cross_session_narrative import describe_results as describe_curves
+from neurohorizon.evaluation.downstream_narrative import describe_results as describe_downstream
 from neurohorizon.evaluation.horizons_narrative import describe_results as describe_horizons
 from neurohorizon.evaluation.multimodal_narrative import describe_results as describe_multimodal
 from neurohorizon.evaluation.narrative import describe_results as describe_cross_session
@@ -67,6 +68,11 @@ EXPERIMENTS = {
         "Behaviour and images",
         "What do behaviour and images tell that the spikes do not?",
         describe_multimodal,
+    ),
+    "downstream": Experiment(
+        "Decoding",
+        "What do the frozen latents know of what the animal saw, chose and did?",
+        describe_downstream,
     ),
     "ablations": Experiment(
         "Ablations",
