@@ -22,39 +22,7 @@ NOTEBOOKS["downstream"] = [f"{RESULTS}/downstream/tables/{name}.parquet" for nam
 PAPER_FIGURES["downstream"] = "scores"
 
 
-def downstream_rows(fold: str) -> list[tuple[str, Row]]:
-    """Role and row of every session of a fold that is decoded: all held-out ones, and training ones evenly drawn."""
-    heldout, trained = (
-        [one for one in rows if one.source == CONFIG.downstream.source]
-        for rows in (heldout_sessions(cohort(), fold), training_sessions(cohort(), fold))
-    )
-    most = CONFIG.downstream.training_sessions
-    step = max((len(trained) - 1) / max(most - 1, 1), 1)
-    drawn = [trained[round(number * step)] for number in range(min(most, len(trained)))]
-    return [("heldout", one) for one in heldout] + [("train", one) for one in drawn]
-
-
-def downstream_scores(wildcards) -> list[str]:
-    """Scores of what is read of every session of every fold, from the weights of every seed."""
-    return [
-        f"{RESULTS}/downstream/scores/{fold}/{role}/{one.session}_seed-{seed}.parquet"
-        for fold in folds(cohort())
-        for role, one in downstream_rows(fold)
-        for seed in CONFIG.run.seeds
-    ]
-
-
 SCORE_FILES["downstream"] = downstream_scores
-
-
-def poyo_of_session(wildcards) -> list[str]:
-    """What POYO made of a session: of held-out ones alone, since it learned from labels of the others' decoded time."""
-    if wildcards.role != "heldout" or not POYO_IS_PROBED:
-        return []
-    if not any(one.source == CONFIG.poyo.source for one in training_sessions(cohort(), wildcards.fold)):
-        return []
-    name = f"{wildcards.fold}/seed-{wildcards.seed}/{wildcards.session}"
-    return [f"{RESULTS}/poyo/decodings/{name}_poyo.h5", f"{RESULTS}/poyo/contexts/{name}.h5"]
 
 
 rule score_downstream:

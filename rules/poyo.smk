@@ -11,40 +11,7 @@ POYO = [
 ]
 
 
-def _decoded(rows: Iterable[Row]) -> list[Row]:
-    """Sessions whose behaviour is decoded."""
-    return [one for one in rows if one.source == CONFIG.poyo.source]
-
-
-def decoded_training_files(wildcards) -> list[str]:
-    """Session files that a POYO of a fold is trained on."""
-    return _files(
-        f"{RESULTS}/sessions/{{source}}/{{session}}.h5", _decoded(training_sessions(cohort(), wildcards.fold))
-    )
-
-
-def all_decodings(wildcards) -> list[str]:
-    """Decodings of every fold with sessions to train on and to hold out, by every decoder and seed."""
-    found = []
-    for fold in folds(cohort()):
-        heldout = _decoded(heldout_sessions(cohort(), fold))
-        if not _decoded(training_sessions(cohort(), fold)) or not heldout:
-            continue
-        for seed in CONFIG.run.seeds:
-            folder = f"{RESULTS}/poyo/decodings/{fold}/seed-{seed}"
-            found.append(f"{folder}/training.h5")
-            found += [f"{folder}/{one.session}_{kind}.h5" for one in heldout for kind in ("poyo", "probes")]
-    return found
-
-
 SCORE_FILES["poyo"] = all_decodings
-
-
-def probed_contexts(wildcards, output) -> str:
-    """Ask for the latents that probes read, where there are probes."""
-    if not POYO_IS_PROBED:
-        return ""
-    return shlex.join(["--downstream-json", section(CONFIG.downstream), "--contexts", *output.contexts])
 
 
 # Checkpoints are no output, since Snakemake deletes those of a job that is killed.
