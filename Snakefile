@@ -14,6 +14,7 @@ localrules:
     multimodal,
     downstream,
     ablations,
+    paper,
     calibration,
     poyo,
     audit,
@@ -60,6 +61,12 @@ rule downstream:
 rule ablations:
     input:
         targets_of("ABLATIONS"),
+
+
+# The article as PDF, and the notebook that it is told from
+rule paper:
+    input:
+        targets_of("PAPER"),
 
 
 # Parts of the horizons and of downstream decoding
