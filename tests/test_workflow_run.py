@@ -185,9 +185,11 @@ CALIBRATED = {"sample_paths", "make_calibration_tables", "draw_calibration_calib
 CONDITIONS = {"forecast_conditions", "forecast_psth", "score_conditions"}
 """Forecasts under conditions are not kept, so what scores them again makes all of them again."""
 DECODED = {"train_poyo", "decode_training", "extend_poyo", "probe_session", "make_decoding_tables", "draw_decoding"}
+PROBED = {"score_downstream", "make_downstream_tables", "notebook_downstream"}
+PROBED |= {f"draw_downstream_{name}" for name in ("scores", "sessions")}
 EVERYTHING_AFTER_INGESTION = {
     *("validate", "reference_features", "population_readout", "modality_readouts", "train_multimodal", "draw_example"),
-    *(MODELLED | TOLD | SHOWN | LISTED | DEFINED | CONDITIONS | DECODED | CALIBRATED),
+    *(MODELLED | TOLD | SHOWN | LISTED | DEFINED | CONDITIONS | DECODED | PROBED | CALIBRATED),
 }
 
 
