@@ -105,6 +105,15 @@ def test_the_planted_law_is_chosen_and_its_parameters_lie_in_their_intervals(law
     assert np.mean(inside) >= 0.8
 
 
+def test_nominal_95_percent_covers_the_exponent_with_ten_draws():
+    covered = []
+    for seed in range(120):
+        curve = made_curve("power", [7, seed], draws=10, scatter=0.004)
+        power = fit_laws(curve, np.random.default_rng(seed), **OPTIONS)[0]
+        covered.append(power.lower[2] <= PLANTED["power"][2] <= power.upper[2])
+    assert 0.89 <= np.mean(covered) <= 0.99
+
+
 def test_alpha_and_b_are_identified_where_the_data_decide_them():
     fit = fitted("power")["power"]
     assert fit.not_identified == ""
@@ -160,6 +169,15 @@ def test_draws_and_animals_widen_the_interval():
     # sessions differ in their level alone, so animals matter for the level and not for the slope
     level = fitted("log_linear")["log_linear"]
     assert level.upper[0] - level.lower[0] > 0.02
+
+
+def test_the_top_scatters_like_the_size_below_though_it_was_trained_on_once():
+    curve = made_curve("log_linear", 0, sizes=SIZES[:2], draws=6, scatter=0.01)
+    slope = fit_laws(curve, np.random.default_rng(0), draws=4000, interval=0.95)[0].drawn[:, 1]
+    of_draws = curve.scores[:, :, 0].mean(axis=0).var(ddof=1)
+    # the mean of six draws at the smaller size, and one training at the top
+    expected = np.sqrt(of_draws / 6 + of_draws) / np.log(SIZES[1] / SIZES[0])
+    assert slope.std() == pytest.approx(expected, rel=0.05)
 
 
 def test_a_band_holds_the_law():

@@ -228,6 +228,15 @@ def test_animals_and_choices_both_widen_the_interval_which_covers():
     assert np.mean(covered["animals alone"]) < 0.88
 
 
+def test_few_choices_spread_as_much_as_they_should():
+    spread = []
+    for run in range(400):
+        rng = np.random.default_rng([4, run])
+        values = np.zeros((6, 1, 1)) + rng.normal(0, 1, 3)[:, None]
+        spread.append(bootstrap_draws_and_animals(values, range(6), rng, draws=100).mean(axis=1).var())
+    assert np.mean(spread) == pytest.approx(1 / 3, rel=0.1)  # the variance of a mean of three
+
+
 def test_a_choice_is_drawn_with_all_its_sizes_and_an_animal_with_all_its_sessions():
     # session, choice and size each have a digit, so that every mean says what it was made of
     values = 1.0 * np.array([0, 0, 100])[:, None, None] + np.array([10, 20])[:, None] + np.array([1.0, 2.0])
@@ -235,10 +244,10 @@ def test_a_choice_is_drawn_with_all_its_sizes_and_an_animal_with_all_its_session
     assert drawn.shape == (200, 2, 2)
     np.testing.assert_allclose(drawn[..., 1] - drawn[..., 0], 1.0)
     of_sessions = np.unique(np.round(drawn[..., 0].ravel(), 6))
-    # animal a twice, b twice, or one each: 0, 100 or 100 / 3; with choice 10 or 20
-    np.testing.assert_allclose(
-        of_sessions, sorted(share + choice + 1 for share in (0, 100 / 3, 100) for choice in (10, 20))
-    )
+    # animal a twice, b twice, or one each: 0, 100 or 100 / 3; with choice 10 or 20, stretched for there being two
+    choices = (15 - 5 * np.sqrt(2), 15 + 5 * np.sqrt(2))
+    expected = sorted(share + choice + 1 for share in (0, 100 / 3, 100) for choice in choices)
+    np.testing.assert_allclose(of_sessions, expected, atol=1e-6)
     assert len(bootstrap_draws_and_animals(values, ["a", "a", "a"], np.random.default_rng(0), draws=5)) == 0
     with pytest.raises(ValueError, match="lengths differ"):
         bootstrap_draws_and_animals(values, ["a"], np.random.default_rng(0), draws=5)

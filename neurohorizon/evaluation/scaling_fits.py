@@ -14,8 +14,9 @@ guessed. They are fitted by least squares to the mean scores of the subsets, one
 Akaike's criterion for small samples (AICc; Hurvich & Tsai 1989).
 
 Parameters have intervals from the bootstrap over animals and draws of
-:func:`neurohorizon.evaluation.statistics.bootstrap_draws_and_animals`. Where the data do not decide a parameter, that
-is said (:attr:`LawFit.not_identified`), since a fit gives a number anyway.
+:func:`neurohorizon.evaluation.statistics.bootstrap_draws_and_animals`. Nominal 95 % covers a planted exponent in about
+94 % of simulations with ten draws (a test simulates it), 90 % with five, and 80 % with two or three. Where the data do
+not decide a parameter, that is said (:attr:`LawFit.not_identified`), since a fit gives a number anyway.
 """
 
 from collections.abc import Sequence
@@ -173,7 +174,7 @@ def fit_laws(curve: Curve, rng: np.random.Generator, *, draws: int, interval: fl
     sizes, columns = _points(curve)
     means = curve.scores.mean(axis=0).ravel()[columns]
     drawn = bootstrap_draws_and_animals(curve.scores, curve.animals, rng, draws=draws)
-    drawn = _flat(drawn)[:, columns]
+    drawn = _flat(_with_luck_at_the_top(curve, drawn, rng))[:, columns]
     fits = []
     for law in LAWS:
         if len(PARAMETERS[law]) > len(curve.sizes):
@@ -324,6 +325,21 @@ def _points(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     draw, size = np.divmod(np.arange(draws * sizes), sizes)
     columns = np.flatnonzero(~(curve.one_choice_at_the_top & (size == sizes - 1) & (draw > 0)))
     return curve.sizes[size[columns]], columns
+
+
+def _with_luck_at_the_top(curve: Curve, drawn: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Bootstrap draws whose top scatters like the largest size below it: one choice of sessions shows no scatter.
+
+    That a draw of sessions differs from another is part of that scatter, so this errs on the wide side.
+    """
+    draws = curve.scores.shape[1]
+    if not curve.one_choice_at_the_top or draws < 2 or len(curve.sizes) < 2 or not len(drawn):
+        return drawn
+    below = curve.scores[:, :, -2].mean(axis=0)
+    luck = (below - below.mean()) * np.sqrt(draws / (draws - 1))
+    moved = drawn.copy()
+    moved[:, :, -1] += rng.choice(luck, size=(len(drawn), 1))
+    return moved
 
 
 def _flat(drawn: np.ndarray) -> np.ndarray:

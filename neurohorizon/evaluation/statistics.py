@@ -146,8 +146,8 @@ def bootstrap_draws_and_animals(
 
     Held-out sessions are forecast by networks of several random choices of training sessions, so two things are random,
     and crossed: both are resampled, each as a whole (the pigeonhole bootstrap of Owen 2007, which errs on the wide
-    side). A choice is drawn with all its sizes, as its subsets are nested. With few choices the spread between them is
-    underestimated, as a bootstrap's always is.
+    side). A choice is drawn with all its sizes, as its subsets are nested. Differences between n choices are stretched
+    by ``sqrt(n / (n - 1))``, or few of them would spread too little; intervals from two or three stay coarse.
 
     Args:
         values: A number for each session and choice, at each size or condition, [session, choice, size].
@@ -166,6 +166,9 @@ def bootstrap_draws_and_animals(
         raise ValueError(f"lengths differ: {sessions} values, {len(index)} animals")
     if len(names) < 2:
         return np.zeros((0, choices, sizes))
+    if choices > 1:
+        mean = values.mean(axis=1, keepdims=True)
+        values = mean + np.sqrt(choices / (choices - 1)) * (values - mean)
     of_animal = np.stack([values[index == animal].sum(axis=0) for animal in range(len(names))])
     times_drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
     sessions_drawn = times_drawn @ np.bincount(index)
