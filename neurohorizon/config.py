@@ -345,9 +345,10 @@ class Regressions(Section):
 class CrossSession(Section):
     """Experiment 1, deepened: how the score grows with what is known of the recording, and falls with time."""
 
-    reference_s: tuple[PositiveFloat, ...]
-    """Lengths of reference windows, in seconds of valid time. The recording then begins that long before the end of
-    its reference part; where the part is shorter, the length is left out for that session."""
+    reference_s: tuple[Annotated[float, Field(ge=10)], ...]
+    """Lengths of reference windows, in seconds of valid time; below 10 s features say little. The recording then
+    begins that long before the end of its reference part; where the part is shorter, the length is left out for that
+    session."""
     units: tuple[Positive, ...]
     """Sizes of the population: the recording is reduced to so many units, and the same ones are scored in all."""
     unit_draws: Positive
@@ -356,6 +357,14 @@ class CrossSession(Section):
     """Ends of the groups of test windows by the time since the end of the reference window."""
     matched_units: Positive
     """Fewest scored units, over all sessions, of a region that is compared with rate-matched units elsewhere."""
+
+    @model_validator(mode="after")
+    def _sizes_rise(self) -> "CrossSession":
+        for name in ("reference_s", "units", "elapsed_edges_s"):
+            values = getattr(self, name)
+            if not values or list(values) != sorted(set(values)):
+                raise ValueError(f"cross_session.{name} must rise, found {list(values)}")
+        return self
 
 
 class Size(Section):

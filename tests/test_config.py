@@ -86,6 +86,8 @@ def test_a_misspelt_key_is_named_with_the_right_one(path):
         (("evaluation", "horizons_ms"), [100, 900], r"must rise to the horizon of 1000 ms, found \[100, 900\]"),
         (("evaluation", "horizons_ms"), [110, 1000], r"multiples of timeline.bin_ms 20, found \[110\]"),
         (("scaling", "arm_sessions"), 3, r"hold scaling.arm_sessions 3, found \[2, 4, 8\]"),
+        (("cross_session", "units"), [20, 10], r"cross_session.units must rise, found \[20, 10\]"),
+        (("cross_session", "reference_s"), [5.0, 30.0], "reference_s.0: Input should be greater than or equal to 10"),
         (("rollout",), None, "teacher_forcing_only needs the section rollout, which is null"),
         (("baselines", "learned_embedding"), None, "learned_embedding needs the section baselines.learned_embedding"),
     ],
