@@ -110,13 +110,6 @@ CHANGES = {
         "elapsed_edges_s": [20.0, 40.0],
         "matched_units": 3,
     },
-    "cross_session": {
-        "reference_s": [20.0, 40.0],
-        "units": [4, 8],
-        "unit_draws": 1,
-        "elapsed_edges_s": [20.0, 40.0],
-        "matched_units": 2,
-    },
     "scaling": {"sessions": [1], "draws": 1, "steps": 4, "arms": ["same_lab", "same_region"], "arm_sessions": 1},
     "downstream": {"span_edges_bins": [5, 10], "blocks": 3, "penalties": [0.1, 10.0], "training_sessions": 1},
     "ablations": {"variants": ["shuffled_identity", "learned_embedding", "teacher_forcing_only"], "steps": 4},
