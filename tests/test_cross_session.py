@@ -703,6 +703,7 @@ def test_figures_are_drawn_even_of_one_animal_and_no_region(tables):
 def test_sentences_follow_the_numbers(folder, tables):
     one = describe_results(tables)
     assert "of which one animal cannot say" in one
+    assert "has enough units" in one
     planted = folder / "planted"
     planted.mkdir()
 
@@ -728,3 +729,9 @@ def test_sentences_follow_the_numbers(folder, tables):
     text = told(elapsed=elapsed_table(leads, RESAMPLING), elapsed_leads=elapsed_leads(leads, RESAMPLING))
     assert "**-0.100 bits/spike**" in text
     assert "+0.200 in the first and +0.100" in text
+    better = region_sessions(planted_units(lambda region, rate, seed: 0.1 + 0.1 * (region == "B")), 20)
+    text = told(matched_regions=region_table(better, RESAMPLING))
+    assert "excludes zero in B (+0.1" in text
+    assert "no difference stands" in text
+    alone = better[better["session"] == "s0"]
+    assert "whether a region differs cannot be said" in told(matched_regions=region_table(alone, RESAMPLING))

@@ -105,6 +105,8 @@ def describe_regions(matched_regions: pd.DataFrame) -> str:
         f"{counted(len(shown), 'region')} can be compared with units of the same rates elsewhere in the same sessions "
         f"(reference rates within a factor of {LARGEST_RATE_RATIO:g}, {FEWEST_PAIRS} pairs in a session or more). "
     )
+    if shown["lower"].isna().all():
+        return f"{text}One animal gives no interval: whether a region differs cannot be said."
     excluding = shown[(shown["lower"] > 0) | (shown["upper"] < 0)].sort_values("difference", ascending=False)
     if excluding.empty:
         text += "In none does the interval of the difference exclude zero."
