@@ -24,7 +24,10 @@ help: ## Show this list.
 demo: .venv/ready ## Run the whole workflow on the simulated cohort; print scores and where the report is.
 	snakemake --cores $(CORES) --configfile $(CONFIG)
 	@$(MAKE) --no-print-directory report CONFIG=$(CONFIG)
-	@results=$(RESULTS); cat $$results/tables/summary.txt; echo; echo "Report: $$results/report.html"
+	@results=$(RESULTS); cat $$results/tables/summary.txt; echo; \
+	truths=$$results/tables/truths; if [ -e $$truths.txt ]; then cat $$truths.txt; echo; fi; \
+	echo "Report: $$results/report.html"; \
+	if grep -q "$$(printf '\tno$$')" $$truths.tsv 2>/dev/null; then echo "A planted truth does not hold." >&2; exit 1; fi
 
 report: .venv/ready ## Write the HTML report of a finished run (CONFIG=config/demo.yaml).
 	@cd $(RESULTS); \

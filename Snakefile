@@ -99,6 +99,11 @@ include: "rules/definitions.smk"
 include: "rules/audit.smk"
 
 
+if CONFIG.sources.simulated or CONFIG.sources.simulated_allen:
+
+    include: "rules/truths.smk"
+
+
 if CONFIG.cross_session:
 
     include: "rules/cross_session.smk"

@@ -24,3 +24,17 @@ def bench_recordings(wildcards) -> str:
     """Write the Brain-Wide Bench's names of the held-out IBL sessions as JSON: ids of experiments, where there are."""
     rows = [one for fold in folds(cohort()) for one in heldout_sessions(cohort(), fold) if one.source == "ibl"]
     return json.dumps({one.session: one.extras.get("eid") or one.session for one in rows})
+
+
+def asked_tables(wildcards) -> list[str]:
+    """Tables of this run that are asked for what was planted in simulated recordings."""
+    tables = [f"{RESULTS}/tables/{name}.parquet" for name in ("comparisons", "sessions", "summary", "horizon_sessions")]
+    others = {
+        "cross_session": "reference_length",
+        "scaling": "comparisons",
+        "ablations": "ablations",
+        "multimodal": "regions",
+    }
+    return tables + [
+        f"{RESULTS}/{name}/tables/{table}.parquet" for name, table in others.items() if getattr(CONFIG, name)
+    ]

@@ -279,7 +279,7 @@ def targets_of(*lists: str) -> Callable:
 
 every_experiment = targets_of(
     *("CROSS_SESSION", "CROSS_SESSION_CURVES", "SCALING", "HORIZONS", "CALIBRATION", "MULTIMODAL"),
-    *("DOWNSTREAM", "POYO", "ABLATIONS", "PAPER"),
+    *("DOWNSTREAM", "POYO", "ABLATIONS", "TRUTHS", "PAPER"),
 )
 
 

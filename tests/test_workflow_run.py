@@ -66,7 +66,7 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
             assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), script
             assert numpy == pinned, script
             ran += 1
-    assert ran == len(witnesses) == 46
+    assert ran == len(witnesses) == 47
     assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all but nwb, which has no session here"
 
 
@@ -174,11 +174,11 @@ def edited(source: str, function: str) -> str:
     return "".join(lines)
 
 
-TOLD = {"make_tables", "draw_main", "draw_paired", "draw_horizon", "notebook_cross_session", "all"}
+TOLD = {"make_tables", "make_truths", "draw_main", "draw_paired", "draw_horizon", "notebook_cross_session", "all"}
 MODELLED = {"tune_baselines", "train", "forecast", "forecast_baselines", "forecast_oracle", "score", "make_example"}
 MODELLED |= {"forecast_controls", "fit_within_session", "tune_regressions", "forecast_regressions", "make_tried"}
 SHOWN = {f"draw_multimodal_{name}" for name in ("main", "regions", "horizon", "conditions", "psth")}
-SHOWN |= {"make_multimodal_tables", "notebook_multimodal", "all"}
+SHOWN |= {"make_multimodal_tables", "make_truths", "notebook_multimodal", "all"}
 LISTED = {"list_sessions", "measure_behaviour"}
 DEFINED = {"score_definitions", "make_definitions"}
 CALIBRATED = {"sample_paths", "make_calibration_tables", "draw_calibration_calibration", "draw_calibration_paths"}
@@ -256,6 +256,7 @@ def test_other_settings_rerun_what_reads_them(finished):
     assert changed == {
         "make_tables",
         "make_definitions",
+        "make_truths",
         "make_multimodal_tables",
         "make_calibration_tables",
         "make_decoding_tables",
