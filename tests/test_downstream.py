@@ -97,7 +97,7 @@ def test_trials_without_an_event_an_answer_or_a_whole_context_are_left_out():
     trials = made_trials()
     trials["choice"][3] = 0.0  # no answer
     trials["firstMovement_times"][5] = np.nan
-    pause = Intervals(np.array([0, to_us(20.4)]), np.array([to_us(20.0), 10**9]))  # trial 11 moves at 20.2 s
+    pause = Intervals(np.array([0, to_us(20.1)]), np.array([to_us(20.05), 10**9]))  # trial 11 moves at 20.2 s
     found = trial_labels(trials, "choice", part=pause, shape=SHAPE)
     gone = {3, 5, 11}
     assert not gone & set(np.searchsorted(to_us(np.nan_to_num(trials["firstMovement_times"])), found.origin_us))
@@ -195,8 +195,10 @@ def made_problem(number: int = 90, inputs: int = 12, seed: int = 0) -> tuple[np.
 
 
 def test_nested_ridge_is_what_scikit_learn_gives_by_hand():
-    values, value, origin_us = made_problem()
+    # with as many inputs as windows, what was fitted on would be predicted best with the least penalty
+    values, value, origin_us = made_problem(inputs=70)
     found = probe_values(values, value, origin_us, blocks=5, penalties=PENALTIES, gap_us=GAP_US)
+    assert set(found.penalties) != {PENALTIES[0]}
 
     def fitted(rows: np.ndarray, asked: np.ndarray, penalty: float) -> np.ndarray:
         scale = np.sqrt(values[rows].var(axis=0).sum())
@@ -221,6 +223,25 @@ def test_nested_ridge_is_what_scikit_learn_gives_by_hand():
 
 def _far(row: int, block: np.ndarray, origin_us: np.ndarray) -> bool:
     return origin_us[row] <= origin_us[block[0]] - GAP_US or origin_us[row] >= origin_us[block[-1]] + GAP_US
+
+
+def test_what_is_fitted_on_ends_a_gap_from_what_is_predicted_in_both_rounds(monkeypatch):
+    _, value, origin_us = made_problem()
+    module, rounds = "neurohorizon.evaluation.nested_probes", []
+
+    def spy(known: np.ndarray, label: np.ndarray, asked: np.ndarray, penalties: tuple) -> np.ndarray:
+        rounds.append((known[:, 0].astype(int), asked[:, 0].astype(int)))
+        return np.zeros((len(penalties), len(asked)))
+
+    monkeypatch.setattr(f"{module}.fit_values", spy)
+    monkeypatch.setattr(f"{module}.in_coordinates", lambda known, asked: (known, asked))
+    probe_values(np.arange(90)[:, None], value, origin_us, blocks=5, penalties=PENALTIES, gap_us=GAP_US)
+    assert len(rounds) == 5 * 5, "four inner rounds and one outer for each block"
+    for known, asked in rounds:
+        assert np.abs(origin_us[known][:, None] - origin_us[asked]).min() >= GAP_US
+    for inner in range(5):
+        *inners, (_, held) = rounds[5 * inner : 5 * inner + 5]
+        assert all(np.abs(origin_us[np.append(*one)][:, None] - origin_us[held]).min() >= GAP_US for one in inners)
 
 
 @pytest.mark.parametrize("probe", [probe_classes, probe_values])
