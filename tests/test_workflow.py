@@ -169,7 +169,7 @@ def test_a_reviewer_needs_the_archived_files_alone(workflow):
     assert set(counts(review.stdout)) == {*shown, "figures"}
 
 
-SHOWS = re.compile("make_(?!example).*|draw_|notebook_|typeset_")
+SHOWS = re.compile("make_(?!example).*|draw_|notebook_|tell_|typeset_")
 """Rules that stand on files of sums."""
 
 

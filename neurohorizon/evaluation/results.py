@@ -7,7 +7,7 @@ from the configuration. Text is Markdown with ``**bold**``, ``*emphasis*``, ```c
 import html
 import json
 import re
-from base64 import b64encode
+from base64 import encodebytes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,16 +209,17 @@ def overview(told: Mapping) -> str:
     heldout, trained = (_counted_data(data[part]) for part in ("heldout", "trained"))
     made = (
         "Recordings are <b>simulated</b>: numbers show that the code works, and say nothing of brains."
-        if (told["simulated"])
+        if told["simulated"]
         else "Recordings are real."
     )
-    rows = "".join(
+    rows = "\n".join(
         f"<li><b>{html.escape(one['title'])}.</b> <i>{html.escape(one['question'])}</i> "
         f"{_inline_html(one['headline'])}</li>"
         for one in told["sections"]
     )
     main = told["sections"][0]
-    png = b64encode(Path(main["figure"]).with_suffix(".png").read_bytes()).decode()
+    # in lines, since docutils, which lays out the report's first page, takes none above 10000 characters
+    png = encodebytes(Path(main["figure"]).with_suffix(".png").read_bytes()).decode()
     return (
         f"<p><b>NeuroHorizon forecasts the next {horizon_ms:g} ms of every neuron in recordings that it has never "
         f"seen</b>, with no gradient step on them. Learned from {trained}; forecast were {heldout}. {made}</p>\n"
