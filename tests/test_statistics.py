@@ -1,6 +1,9 @@
 """Intervals cover what they say, cluster by animal, and agree with scipy where scipy has the same."""
 
+import ast
+import re
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +35,38 @@ def test_nominal_95_percent_covers_93_to_97_with_enough_animals():
         estimate = bootstrap_mean(values, animals, rng, draws=800, interval=0.95)
         covered.append(estimate.lower <= 2.0 <= estimate.upper)
     assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_a_pooled_score_covers_93_to_97_with_enough_animals():
+    # nats and spikes go together, so neither sum is known alone; every animal has a score of its own around 0.3
+    rng = np.random.default_rng(30)
+    covered = []
+    for _ in range(1500):
+        sessions = rng.integers(1, 4, size=60)
+        animals = np.repeat(np.arange(60), sessions)
+        spikes = rng.gamma(4.0, 100.0, len(animals))
+        nats = spikes * (0.3 + np.repeat(rng.normal(0, 0.1, 60), sessions) + rng.normal(0, 0.05, len(animals)))
+        estimate = bootstrap_ratio(nats, spikes, animals, rng, draws=600, interval=0.95)
+        covered.append(estimate.lower <= 0.3 <= estimate.upper)
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_a_paired_difference_covers_93_to_97_and_is_narrower_than_two_methods_apart():
+    rng = np.random.default_rng(31)
+    covered, widths, apart = [], [], []
+    for run in range(1500):
+        sessions = rng.integers(1, 4, size=100)
+        animals = np.repeat(np.arange(100), sessions)
+        second = np.repeat(rng.normal(0.3, 0.5, 100), sessions) + rng.normal(0, 0.1, len(animals))
+        change = np.repeat(rng.normal(0.05, 0.05, 100), sessions) + rng.normal(0, 0.05, len(animals))
+        found = compare_paired(second + change, second, animals, rng, draws=400, interval=0.95).difference
+        covered.append(found.lower <= 0.05 <= found.upper)
+        if run < 50:
+            alone = bootstrap_mean(second, animals, rng, draws=400, interval=0.95)
+            widths.append(found.upper - found.lower)
+            apart.append(alone.upper - alone.lower)
+    assert 0.93 <= np.mean(covered) <= 0.97
+    assert np.mean(widths) < 0.2 * np.mean(apart), "what sessions share cancels"
 
 
 def test_ignoring_the_animal_would_cover_far_too_little():
@@ -190,6 +225,70 @@ def test_a_paired_comparison_reports_direction_size_and_counts():
     turned = compare_paired(second, first, animals, np.random.default_rng(0), draws=2000, interval=0.95)
     assert turned.difference.lower == pytest.approx(-result.difference.upper)
     assert turned.p == result.p
+
+
+def test_the_effect_size_is_the_t_statistic_of_animals_per_root_of_their_number():
+    rng = np.random.default_rng(32)
+    second, animals = _sessions_of_animals(rng, 11)
+    first = second + rng.normal(0.2, 0.5, len(second))
+    found = compare_paired(first, second, animals, rng, draws=100, interval=0.95)
+    by_animal = [np.mean((first - second)[animals == name]) for name in np.unique(animals)]
+    t = stats.ttest_1samp(by_animal, 0.0).statistic
+    assert found.effect_size == pytest.approx(t / np.sqrt(11), rel=1e-12)
+
+
+def test_a_paired_comparison_agrees_with_the_scipy_permutation_test_and_bootstrap():
+    rng = np.random.default_rng(33)
+    second = rng.gamma(3.0, 0.1, 12)
+    first = second + rng.normal(0.03, 0.05, 12)
+    found = compare_paired(first, second, np.arange(12), rng, draws=20000, interval=0.95)
+    theirs = stats.permutation_test(
+        (first, second), lambda a, b, axis: np.mean(a - b, axis=axis), permutation_type="samples", n_resamples=np.inf
+    )
+    assert found.p == pytest.approx(theirs.pvalue, abs=1e-12)
+    interval = stats.bootstrap(
+        (first, second),
+        lambda a, b, axis: np.mean(a - b, axis=axis),
+        paired=True,
+        n_resamples=20000,
+        method="percentile",
+        rng=np.random.default_rng(34),
+    ).confidence_interval
+    assert found.difference.lower == pytest.approx(interval.low, abs=1e-3)
+    assert found.difference.upper == pytest.approx(interval.high, abs=1e-3)
+
+
+def test_holm_rejects_a_true_null_in_at_most_one_family_in_twenty_and_more_than_bonferroni():
+    rng = np.random.default_rng(35)
+    wrong, more = [], 0
+    for _ in range(2000):
+        shared = rng.normal()  # methods are compared on the same sessions, so their tests go together
+        z = 0.6 * shared + 0.8 * rng.normal(size=6)
+        z[3:] += 4.0  # three true effects
+        p = 2 * stats.norm.sf(np.abs(z))
+        adjusted = holm(p)
+        wrong.append((adjusted[:3] <= 0.05).any())
+        assert (adjusted >= p).all()
+        assert (adjusted <= np.minimum(1, 6 * p) + 1e-15).all()
+        more += int((adjusted <= 0.05).sum() - (6 * p <= 0.05).sum())
+    assert np.mean(wrong) <= 0.055
+    assert more > 100
+
+
+def test_no_other_module_makes_tests_of_its_own():
+    package = Path(__file__).resolve().parents[1] / "neurohorizon"
+    for path in package.rglob("*.py"):
+        if path.name == "statistics.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            imported = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            of = getattr(node, "module", "") or ""
+            assert not (of.startswith("scipy") and "stats" in [*imported, *of.split(".")]), (
+                f"{path} imports scipy.stats"
+            )
+            assert "scipy.stats" not in imported, f"{path} imports scipy.stats"
+            name = node.name if isinstance(node, ast.FunctionDef) else ""
+            assert not re.match(r"_?(bootstrap|sign_flip|permut|holm|bonferroni|p_value)", name), f"{path}: {name}"
 
 
 def test_identical_methods_differ_by_exactly_zero():
