@@ -54,6 +54,8 @@ class Code:
         self._package = package
         self._in_parameters = in_parameters
         self._module = cache(self._read_module)
+        # scripts share most of what they reach
+        self._package_imports = cache(self._find_package_imports)
 
     def fingerprint(self, script: str | Path) -> str:
         """Hash a script or a notebook and all that it reaches in the package.
@@ -66,7 +68,7 @@ class Code:
         Raises:
             ImportError: The package is imported in a form that cannot be followed, or has no such name.
         """
-        counted = sorted(f"{place} {ast.dump(statement)}" for place, statement in self._reached(Path(script)))
+        counted = sorted(f"{place} {_dump(statement)}" for place, statement in self._reached(Path(script)))
         return hashlib.sha256("\n".join(counted).encode()).hexdigest()[:12]
 
     def _reached(self, script: Path) -> Iterator[tuple[str, ast.stmt]]:
@@ -116,7 +118,7 @@ class Code:
                 module.effects.append(statement)
         return module
 
-    def _package_imports(self, statement: ast.stmt, place: str) -> list[tuple[str, str]]:
+    def _find_package_imports(self, statement: ast.stmt, place: str) -> list[tuple[str, str]]:
         found = []
         for node in ast.walk(statement):
             if isinstance(node, ast.ImportFrom):
@@ -174,6 +176,12 @@ def _only(statement: ast.stmt, name: str) -> ast.stmt:
     return ast.ImportFrom(module=statement.module, names=names, level=statement.level)
 
 
+@cache
+def _dump(statement: ast.stmt) -> str:
+    return ast.dump(statement)
+
+
+@cache
 def _names(statement: ast.stmt) -> set[str]:
     return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
 
