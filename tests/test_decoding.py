@@ -458,6 +458,9 @@ def test_frozen_features_see_no_spike_outside_of_the_context(files, config, fore
     found = frozen_features(network, inputs, session.splits.test, origins, shape, bins=(0, 2))
     assert found.latents.shape == (3, card.model.latents_per_window, card.model.width)
     assert found.log_rate.shape == (3, 2, session.n_units)
+    assert (np.diff(found.age_bins) < 0).all() and found.age_bins[-1] > 0, "oldest first"
+    alone = frozen_features(network, inputs, session.splits.test, origins, shape, bins=())
+    np.testing.assert_array_equal(alone.latents, found.latents)
     context_us = config.timeline.context_bins * config.timeline.bin_ms * 1000
     inside = (session.spike_times_us >= origins[1] - context_us) & (session.spike_times_us < origins[1])
     spikes = type(inputs.spikes)(files[NEW].paths.session)

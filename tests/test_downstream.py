@@ -478,6 +478,12 @@ def test_a_session_that_was_trained_on_is_no_held_out_one(tmp_path, forecaster, 
     assert (table["role"] == "train").all() and table["score"].notna().any()
 
 
+def test_spans_beyond_the_context_are_refused(tmp_path, forecaster, made, config):
+    short = config.model_copy(update={"timeline": config.timeline.model_copy(update={"context_bins": 9})})
+    with pytest.raises(ValueError, match=r"reach to 10 bins; decoders hear model.heard_bins, 9"):
+        scored(forecaster, made, short, tmp_path / "x.parquet")
+
+
 def test_a_session_that_was_left_out_has_rows_that_say_why(tmp_path, forecaster, made, config):
     path = tmp_path / "gone.h5"
     write_session(

@@ -91,8 +91,14 @@ def score_downstream(
         output: The scores (Parquet).
 
     Raises:
-        ValueError: The forecaster was trained on a session that is said to be held out.
+        ValueError: The forecaster was trained on a session that is said to be held out, or spans reach beyond the
+            context.
     """
+    if downstream.span_edges_bins[-1] > timeline.context_bins:
+        raise ValueError(
+            f"downstream.span_edges_bins reach to {downstream.span_edges_bins[-1]} bins; decoders hear "
+            f"model.heard_bins, {timeline.context_bins}"
+        )
     identity = read_identity(paths.session)
     reason = identity.pop("left_out")
     begun = {"fold": fold, "role": role, **identity, "class": CLASS, "seed": seed, "code": code}
