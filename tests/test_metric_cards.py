@@ -24,7 +24,12 @@ from neurohorizon.evaluation.definitions import (
     unit_sums,
 )
 from neurohorizon.evaluation.forecast_file import write_forecast
-from neurohorizon.evaluation.metric_cards import definition_table, make_definitions, score_definitions
+from neurohorizon.evaluation.metric_cards import (
+    definition_table,
+    describe_definitions,
+    make_definitions,
+    score_definitions,
+)
 from neurohorizon.evaluation.tables import Resampling, comparison_table, pool_scores, session_table, summary_table
 
 WINDOWS, BINS, UNITS = 150, 10, 6
@@ -261,3 +266,19 @@ def test_the_part_after_the_origin_sees_no_later_bin(tmp_path):
         found.append(table.set_index("definition")["bits_per_spike"])
     assert found[0]["Brain-Wide Bench, 100 ms"] == found[1]["Brain-Wide Bench, 100 ms"]
     assert found[0]["Brain-Wide Bench"] != found[1]["Brain-Wide Bench"]
+
+
+def test_the_words_say_how_far_definitions_are_apart(run, tmp_path):
+    _, files = run
+    make_definitions(scores=files, folder=tmp_path, resampling=RESAMPLING)
+    table = pd.read_parquet(tmp_path / "definitions.parquet")
+    ours = table[table["method"] == "neurohorizon"].set_index("definition")["bits_per_spike"]
+    text = describe_definitions(tmp_path)
+    assert f"**{ours.min():+.3f}** (window mean)" in text
+    assert f"all other tables have {ours['reference']:+.3f} (reference)" in text
+    assert "place 1 of 2 methods under every one of them" in text
+    table.loc[(table["definition"] == "co-bps") & (table["method"] == "neurohorizon"), "rank"] = 2
+    table.to_parquet(tmp_path / "definitions.parquet")
+    assert "place 1 of 2 methods, and another under co-bps." in describe_definitions(tmp_path)
+    table[table["method"] == "oracle"].to_parquet(tmp_path / "definitions.parquet")
+    assert "No forecast of the network" in describe_definitions(tmp_path)

@@ -15,7 +15,15 @@ from neurohorizon.evaluation.definitions import DEFINITIONS, Definition, UnitSum
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
 from neurohorizon.evaluation.scoring import left_out_reason, none_scored, require_the_same_task, write_sums
 from neurohorizon.evaluation.statistics import bootstrap_mean
-from neurohorizon.evaluation.tables import SESSION, Resampling, TableError, animal_names, method_order, write_table
+from neurohorizon.evaluation.tables import (
+    FORECASTER,
+    SESSION,
+    Resampling,
+    TableError,
+    animal_names,
+    method_order,
+    write_table,
+)
 from neurohorizon.scores import scored_units
 
 _SUMS = tuple(UnitSums.__dataclass_fields__)
@@ -164,3 +172,30 @@ def make_definitions(*, scores: Sequence[str | Path], folder: str | Path, resamp
         resampling: How intervals are made.
     """
     write_table(definition_table(sorted(Path(path) for path in scores), resampling), Path(folder), "definitions")
+
+
+def describe_definitions(folder: str | Path) -> str:
+    """What the definition alone does to the forecaster's score, as a paragraph of Markdown.
+
+    Args:
+        folder: Where ``definitions.parquet`` is.
+    """
+    table = pd.read_parquet(Path(folder) / "definitions.parquet")
+    ours = table[table["method"] == FORECASTER].dropna(subset=["bits_per_spike"]).set_index("definition")
+    if ours.empty:
+        return "No forecast of the network was scored under other definitions of bits per spike."
+    scores = ours["bits_per_spike"]
+    first, lowest, highest = DEFINITIONS[0].name, scores.idxmin(), scores.idxmax()
+    sentences = [
+        f"The same forecasts, under {len(scores)} definitions of bits per spike, score from "
+        f"**{scores[lowest]:+.3f}** ({lowest}) to **{scores[highest]:+.3f}** ({highest}); all other tables have "
+        f"{scores[first]:+.3f} ({first})."
+    ]
+    ranks = ours["rank"].astype(int)
+    elsewhere = sorted(name for name in ranks.index if ranks[name] != ranks[first])
+    place = f"place {ranks[first]} of {int(table.loc[table['definition'] == first, 'rank'].max())} methods"
+    if elsewhere:
+        sentences.append(f"It takes {place}, and another under {', '.join(elsewhere)}.")
+    else:
+        sentences.append(f"It takes {place} under every one of them.")
+    return " ".join(sentences)

@@ -266,3 +266,21 @@ def make_truths(*, results: str | Path, folder: str | Path, resampling: Resampli
         rows.append((one.truth, one.measure, number, bounds, f"{one.must_be} {one.bound:g}", one.holds))
     with replacing(Path(folder) / "truths.txt") as path:
         path.write_text("\n".join(aligned(rows)) + "\n")
+
+
+def describe_truths(folder: str | Path) -> str:
+    """How many planted truths came back, and which did not, as a paragraph of Markdown.
+
+    Args:
+        folder: Where ``truths.parquet`` is.
+    """
+    table = pd.read_parquet(Path(folder) / "truths.parquet")
+    by_truth = table.groupby("truth", sort=False)["holds"].agg(set)
+    run = by_truth[[answers != {NOT_RUN} for answers in by_truth]]
+    lost = [truth for truth, answers in run.items() if NO in answers]
+    if not lost:
+        return f"All **{len(run)}** truths that were planted in the simulated recordings and asked for came back."
+    return (
+        f"Of **{len(run)}** truths that were planted in the simulated recordings, **{len(lost)}** did not come back: "
+        f"{'; '.join(lost)}."
+    )
