@@ -1,0 +1,187 @@
+"""What a run costs before it is started: jobs, training steps, hours and disk by experiment.
+
+Jobs and files are those of a dry run. A training step is done here, on a made recording, and multiplied: the hours are
+those of the machine that this runs on, and those of one that is named by its speed (``--sustained-tflops``). Disk is
+counted from the sizes that recordings are said to have. Prints Markdown.
+
+    snakemake -n --configfile config/config.yaml > plan.txt
+    PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/cost.py --plan plan.txt
+"""
+
+import argparse
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.recordings import inputs_of, write_recording
+from benchmarks.side_by_side import median_seconds
+from benchmarks.training_step import forecaster_of, operations, optimiser_step, parameters, stream_of
+from neurohorizon.cohort import read_cohort
+from neurohorizon.config import Config, read_config
+from neurohorizon.models.forecaster import Tensors, count_loss
+
+EXPERIMENTS = ("scaling", "horizons", "calibration", "multimodal", "downstream", "poyo", "ablations")
+FORECAST_BYTES = 1.7
+"""Of a forecast file, for each window, bin and unit: what those of the demo have, compressed, all methods together."""
+SESSION_BYTES = 20.0
+"""Of a session file, for each spike, behaviour and stimuli included: likewise."""
+_JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)+)", flags=re.M)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Size of a typical recording.
+
+    Attributes:
+        units: Units that pass the filters.
+        minutes: Valid time.
+        rate_hz: Mean rate of a unit.
+    """
+
+    units: int
+    minutes: float
+    rate_hz: float
+
+
+TYPICAL = {"ibl": Recording(165, 75.0, 5.0), "allen": Recording(690, 150.0, 5.0)}
+"""As published: 75 708 units in 459 sessions, and 40 010 in 58; length and rate are round numbers."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a dry run.
+
+    Attributes:
+        rule: Its rule.
+        experiment: Whose it is; jobs that several share are those of ``cross_session``.
+        outputs: Its files.
+    """
+
+    rule: str
+    experiment: str
+    outputs: tuple[str, ...]
+
+
+def jobs_of(plan: str, results: str) -> Iterator[Job]:
+    """Read the jobs of a dry run.
+
+    Args:
+        plan: What ``snakemake -n`` printed.
+        results: The run's folder.
+    """
+    for rule, body in _JOB.findall(plan):
+        found = re.search(r"^    output: (.*)$", body, flags=re.M)
+        outputs = tuple(found[1].split(", ")) if found else ()
+        folders = {path.removeprefix(f"{results}/").split("/")[0] for path in outputs}
+        experiment = next((name for name in EXPERIMENTS if name in folders), "cross_session")
+        yield Job(rule, {"calibration": "horizons", "poyo": "downstream"}.get(experiment, experiment), outputs)
+
+
+def training_steps(job: Job, config: Config) -> tuple[str, int]:
+    """Size of the network that a job trains ("" is the configuration's own), and at most how many steps: 0 for none."""
+    if job.rule == "train":
+        return "", config.training.steps
+    if job.rule == "train_multimodal":
+        return "", config.multimodal.steps
+    if job.rule == "fit_within_session":
+        return "", config.baselines.learned_embedding.steps
+    if job.rule == "train_point":
+        size = re.search(r"/size-([\w-]+)_seed-", job.outputs[0])
+        return (size[1] if size else ""), getattr(config, job.experiment).steps
+    return "", 0
+
+
+def gigabytes(job: Job, config: Config, sources: dict[str, str]) -> float:
+    """Disk of the forecasts or of the session that a job writes; all else is small beside them."""
+    total = 0.0
+    for path in job.outputs:
+        found = re.search(r"/forecasts/[^/]+/([^/]+)/[^/]+\.h5$", path)
+        if found and "/multimodal/" not in path:
+            one = TYPICAL[sources[found[1]]]
+            test_s = 60 * one.minutes * (1 - config.splits.reference_fraction)
+            windows = 1000 * test_s / (config.timeline.evaluation_stride_bins * config.timeline.bin_ms)
+            total += windows * config.timeline.horizon_bins * one.units * FORECAST_BYTES
+        found = re.search(r"/sessions/(\w+)/[^/]+\.h5$", path)
+        if found:
+            one = TYPICAL[found[1]]
+            total += 60 * one.minutes * one.units * one.rate_hz * SESSION_BYTES
+    return total / 1e9
+
+
+def measure_step(config: Config, sizes: dict[str, int], device: str) -> dict[str, float]:
+    """Do a training step of the configuration on a made recording of typical size.
+
+    A batch has as many sessions as the configuration says, all alike: one is done, and counted so often.
+
+    Returns:
+        ``parameters`` in millions, ``tera`` floating-point operations of the matrix products, and ``seconds``.
+    """
+    typical = TYPICAL["ibl"]
+    # made recordings are short; what lies between their parts costs nothing
+    config = config.model_copy(update={"splits": config.splits.model_copy(update={"gap_s": 2.0})})
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_recording(Path(folder), config, name="typical", n_units=typical.units, duration_s=900.0, seed=0)
+        session = inputs_of(paths, config)
+    forecaster = forecaster_of(config, [session], sizes).to(device)
+    batch = stream_of([session], config, windows=config.training.windows_per_session).batch(0)
+    x = Tensors.of(batch, device)
+    step = optimiser_step(forecaster, lambda: count_loss(forecaster(x), x))
+    sessions = config.training.sessions_per_batch
+    return {
+        "parameters": parameters(forecaster) / 1e6,
+        "tera": sessions * operations(step) / 1e12,
+        "seconds": sessions * median_seconds(step, repeats=3),
+    }
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path("config/config.yaml"))
+    parser.add_argument("--plan", type=Path, required=True, help="what snakemake -n printed")
+    parser.add_argument("--device", default="cpu", help="where a step is measured: cpu or cuda")
+    parser.add_argument(
+        "--sustained-tflops", type=float, default=20.0, help="of the machine that hours are counted for"
+    )
+    arguments = parser.parse_args()
+    config = read_config(arguments.config)
+    sources = {row.session: row.source for row in read_cohort(config.cohort.table)}
+    jobs = list(jobs_of(arguments.plan.read_text(), config.run.results))
+    steps: dict[str, Counter] = {}
+    for job in jobs:
+        size, number = training_steps(job, config)
+        if number:
+            steps.setdefault(job.experiment, Counter())[size] += number
+    measured = {
+        size: measure_step(config, config.scaling.sizes[size].model_dump() if size else {}, arguments.device)
+        for size in sorted({size for of in steps.values() for size in of})
+    }
+    _print(
+        ["network", "M parameters", "TFLOP a step", "s a step here"],
+        [
+            [size or "main", f"{one['parameters']:.1f}", f"{one['tera']:.2f}", f"{one['seconds']:.1f}"]
+            for size, one in measured.items()
+        ],
+    )
+    rows = []
+    for name in dict.fromkeys(job.experiment for job in jobs):
+        own, taken = [job for job in jobs if job.experiment == name], steps.get(name, Counter())
+        here = sum(number * measured[size]["seconds"] for size, number in taken.items()) / 3600
+        tera = sum(number * measured[size]["tera"] for size, number in taken.items())
+        trained = sum(training_steps(job, config)[1] > 0 for job in own)
+        disk = sum(gigabytes(job, config, sources) for job in own)
+        hours = [f"{here:.0f}", f"{tera / arguments.sustained_tflops / 3600:.0f}"]
+        rows.append([name, str(len(own)), str(trained), f"{sum(taken.values()) / 1e3:.0f}", *hours, f"{disk:.0f}"])
+    _print(["experiment", "jobs", "that train", "k steps", "h here", "h at speed", "GB"], rows)
+
+
+def _print(head: list[str], rows: list[list[str]]) -> None:
+    lines = [head, ["---"] * len(head), *rows]
+    print("".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
+if __name__ == "__main__":
+    main()
