@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("torch_brain")
 
-from benchmarks.cost import TYPICAL, gigabytes, jobs_of, training_steps  # noqa: E402
-from neurohorizon.config import read_config  # noqa: E402
+from benchmarks.cost import TYPICAL, gigabytes, jobs_of, training_steps
+from neurohorizon.config import read_config
 
 CONFIG = read_config(Path(__file__).resolve().parents[1] / "config" / "config.yaml")
 PLAN = """
