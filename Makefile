@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench audit cohorts report schema lock clean
+.PHONY: help demo review test lint bench audit cohorts report schema lock clean
 
 PYTHON ?= python3.11
 CORES ?= all
@@ -32,9 +32,14 @@ demo: .venv/ready ## Run the whole workflow on the simulated cohort; print score
 report: .venv/ready ## Write the HTML report of a finished run (CONFIG=config/demo.yaml).
 	@cd $(RESULTS); \
 	if [ ! -e report.html ] || \
-	    [ -n "$$(find tables figures notebooks validation config.yaml -newer report.html -print -quit)" ]; then \
+	    [ -n "$$(find overview.html tables figures notebooks validation config.yaml -newer report.html -print -quit)" ]; then \
 	    cd $(CURDIR); snakemake --configfile $(CONFIG) --report $(RESULTS)/report.html; \
 	fi
+
+review: .venv/ready ## Every table, figure and page from a score archive alone (SCORES=scores.tar CONFIG=...).
+	snakemake restore_scores --cores $(CORES) --configfile $(CONFIG) --workflow-profile profiles/review
+	snakemake figures --cores $(CORES) --configfile $(CONFIG) --workflow-profile profiles/review
+	snakemake figures --configfile $(CONFIG) --workflow-profile profiles/review --report $(RESULTS)/report.html
 
 test: .venv/ready .venv-test/ready ## Run the tests (TESTS="-k name" for some).
 	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest $(TESTS)
