@@ -85,11 +85,18 @@ def test_what_was_left_out_is_counted_apart_and_animals_once():
         ("e", "reserved", ""),
     ]
     table = pd.DataFrame(rows, columns=["session", "role", "left_out"])
-    table = table.assign(subject=["x", "y", "y", "z", "w"], lab="lab", units=[1, 2, 4, 8, 16], recorded_s=1800.0)
+    table = table.assign(
+        fold=["", "y", "main", "main", ""],
+        subject=["x", "y", "y", "z", "w"],
+        lab="lab",
+        units=[1, 2, 4, 8, 16],
+        recorded_s=1800.0,
+    )
     found = count_data(table)
     assert found["trained"] == {"sessions": 2, "animals": 2, "labs": 1, "units": 3, "hours": 1.0}
     assert found["heldout"] == {"sessions": 2, "animals": 1, "labs": 1, "units": 6, "hours": 1.0}
     assert found["left_out"] == {"sessions": 1}
+    assert found["folds"] == 2
 
 
 def test_the_paper_is_typeset_the_same_each_time_and_with_the_numbers_of_the_run(told, tmp_path):

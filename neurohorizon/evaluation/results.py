@@ -24,7 +24,7 @@ from neurohorizon.evaluation.multimodal_narrative import describe_results as des
 from neurohorizon.evaluation.narrative import describe_results as describe_cross_session
 from neurohorizon.evaluation.scaling_narrative import describe_results as describe_scaling
 from neurohorizon.evaluation.style import method_label
-from neurohorizon.evaluation.tables import PRIMARY_NULL, counted, over_all_sources
+from neurohorizon.evaluation.tables import PRIMARY_NULL, claim, counted, over_all_sources
 from neurohorizon.files import replacing
 
 
@@ -102,7 +102,8 @@ def describe_run(
     Returns:
         ``config``; ``data`` (numbers of sessions, animals, labs, units and hours by role); ``simulated``; ``training``
         (sessions and steps by fold and seed); ``sections`` (name, title, question,
-        headline, text, figure, width_pt, caption); ``scores``, the rows of the table of methods.
+        headline, text, figure, width_pt, caption); ``claim``, what held-out sessions stand for; ``scores``, the rows of
+        the table of methods.
     """
     config = yaml.safe_load((run / "config.yaml").read_text())
     sections = []
@@ -114,13 +115,15 @@ def describe_run(
             | {"text": text, "figure": str(figures[name].resolve()), "width_pt": svg_width_pt(figures[name])}
             | {"caption": caption(captions[name].read_text(), config)}
         )
+    summary = pd.read_parquet(run / "tables" / "summary.parquet")
     return {
         "config": config,
         "data": count_data(pd.read_parquet(run / "scores" / "sessions.parquet")),
         "simulated": bool(config["sources"]["simulated"] or config["sources"]["simulated_allen"]),
         "training": [_training(path) for path in cards],
         "sections": sections,
-        "scores": _scores(pd.read_parquet(run / "tables" / "summary.parquet")),
+        "claim": claim(over_all_sources(summary)),
+        "scores": _scores(summary),
     }
 
 
@@ -133,8 +136,8 @@ def write_results(
         partial.write_text(json.dumps(told, indent=1, ensure_ascii=False))
 
 
-def count_data(sessions: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Sessions, animals, labs, units and hours of those that could be used, ``trained`` on and ``heldout``."""
+def count_data(sessions: pd.DataFrame) -> dict:
+    """Sessions, animals, labs, units and hours of those that could be used, ``trained`` on and ``heldout``; folds."""
     parts = {"trained": ("train", "rotate"), "heldout": ("heldout", "rotate")}
     found = {}
     for part, roles in parts.items():
@@ -147,6 +150,7 @@ def count_data(sessions: pd.DataFrame) -> dict[str, dict[str, float]]:
             "hours": round(float(rows["recorded_s"].sum()) / 3600, 1),
         }
     found["left_out"] = {"sessions": int((sessions["left_out"] != "").sum())}
+    found["folds"] = sessions.loc[sessions["fold"] != "", "fold"].nunique()
     return found
 
 
@@ -207,6 +211,7 @@ def overview(told: Mapping) -> str:
     data, config = told["data"], told["config"]
     horizon_ms = config["timeline"]["horizon_bins"] * config["timeline"]["bin_ms"]
     heldout, trained = (_counted_data(data[part]) for part in ("heldout", "trained"))
+    folds = f", in {data['folds']} folds" if data["folds"] > 1 else ""
     made = (
         "Recordings are <b>simulated</b>: numbers show that the code works, and say nothing of brains."
         if told["simulated"]
@@ -222,7 +227,7 @@ def overview(told: Mapping) -> str:
     png = encodebytes(Path(main["figure"]).with_suffix(".png").read_bytes()).decode()
     return (
         f"<p><b>NeuroHorizon forecasts the next {horizon_ms:g} ms of every neuron in recordings that it has never "
-        f"seen</b>, with no gradient step on them. Learned from {trained}; forecast were {heldout}. {made}</p>\n"
+        f"seen</b>, with no gradient step on them. Learned from {trained}; forecast were {heldout}{folds}. {made}</p>\n"
         f"<ol>{rows}</ol>\n"
         f'<img alt="Forecasts of held-out sessions" style="max-width: 100%; height: auto" '
         f'src="data:image/png;base64,{png}">\n'
