@@ -17,7 +17,7 @@ from neurohorizon.evaluation.results import (  # noqa: E402
     EXPERIMENTS,
     caption,
     count_data,
-    first_sentence,
+    headline,
     overview,
     svg_width_pt,
     write_results,
@@ -125,18 +125,19 @@ def test_prose_of_the_paper_has_no_number_of_its_own():
 @pytest.mark.parametrize(
     ("markdown", "typed"),
     [
-        ("a **b** *c* `d_e` x<sup>2</sup>", "a #strong[b] #emph[c] #text[d\\_e] x#super[2]"),
-        ("#1 [-0.1, +0.2] $5 a_b @x <y>", "\\#1 \\[-0.1, +0.2\\] \\$5 a\\_b \\@x \\<y\\>"),
+        ("a **b** *c* `d_e` x<sup>2</sup>", "a #strong[b]; #emph[c]; #text[d\\_e]; x#super[2];"),
+        ("**b**; c **d**(e)", "#strong[b];; c #strong[d];(e)"),
+        ("#1 [-0.1, +0.2] 1-2 $5 a_b @x <y>", "\\#1 \\[−0.1, +0.2\\] 1-2 \\$5 a\\_b \\@x \\<y\\>"),
     ],
 )
 def test_text_means_the_same_in_typst(markdown, typed):
     assert to_typst(markdown) == typed
 
 
-def test_the_headline_is_the_first_sentence_and_no_decimal_point_ends_it():
-    assert first_sentence("It gains **+0.154 bits/spike** (p = 0.2). It is better.") == (
-        "It gains **+0.154 bits/spike** (p = 0.2)."
-    )
+def test_the_headline_is_the_first_sentence_in_bold_and_no_decimal_point_ends_it():
+    text = "Five were asked. It gains **+0.154 bits/spike** (p = 0.2). It is **better**."
+    assert headline(text) == "It gains **+0.154 bits/spike** (p = 0.2)."
+    assert headline("Nothing is known. It is late.") == "Nothing is known."
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "report").glob("*figure_*.rst")), ids=lambda path: path.stem)

@@ -35,7 +35,7 @@ class Experiment:
     Attributes:
         title: Its heading.
         question: What it asks, in a sentence for anybody.
-        describe: Its results, from the folder of its tables; the first sentence is the headline.
+        describe: Its results, from the folder of its tables; the first sentence with something in bold is the headline.
     """
 
     title: str
@@ -111,7 +111,7 @@ def describe_run(
         told = EXPERIMENTS[name]
         text = told.describe(experiment_folder(run, name) / "tables")
         sections.append(
-            {"name": name, "title": told.title, "question": told.question, "headline": first_sentence(text)}
+            {"name": name, "title": told.title, "question": told.question, "headline": headline(text)}
             | {"text": text, "figure": str(figures[name].resolve()), "width_pt": svg_width_pt(figures[name])}
             | {"caption": caption(captions[name].read_text(), config)}
         )
@@ -154,9 +154,10 @@ def count_data(sessions: pd.DataFrame) -> dict:
     return found
 
 
-def first_sentence(text: str) -> str:
-    """The first sentence of a text: the headline."""
-    return re.split(r"(?<=[.!?])\s+(?=[A-Z*])", text.strip(), maxsplit=1)[0]
+def headline(text: str) -> str:
+    """The first sentence of a text that has something in bold, or else its first."""
+    sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z*])", text.strip())
+    return next((sentence for sentence in sentences if "**" in sentence), sentences[0])
 
 
 def caption(rst: str, config: Mapping) -> str:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from neurohorizon.files import replacing
 
 _SPECIAL = re.compile(r"([\\#$@_*`~\[\]<>])")
+_MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 _MARKUP = re.compile(r"\*\*(?P<strong>.+?)\*\*|\*(?P<emph>[^*\s][^*]*)\*|`(?P<code>.+?)`|<sup>(?P<sup>.+?)</sup>")
 
 
@@ -22,15 +23,15 @@ def to_typst(markdown: str) -> str:
     for match in _MARKUP.finditer(markdown):
         parts.append(_escaped(markdown[last : match.start()]))
         content = _escaped(match[match.lastgroup])
-        # functions and not marks: a mark does not open within a word
+        # functions and not marks, since a mark does not open within a word; ";" ends a call, whatever follows
         function = {"strong": "strong", "emph": "emph", "code": "text", "sup": "super"}[match.lastgroup]
-        parts.append(f"#{function}[{content}]")
+        parts.append(f"#{function}[{content}];")
         last = match.end()
     return "".join([*parts, _escaped(markdown[last:])])
 
 
 def _escaped(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", text)
+    return _MINUS.sub("\N{MINUS SIGN}", _SPECIAL.sub(r"\\\1", text))
 
 
 def prepared(results: Mapping) -> dict:
