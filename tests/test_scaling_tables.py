@@ -153,6 +153,17 @@ def test_parameters_stand_in_their_order_with_the_network_of_the_run_among_them(
         assert found.loc[name, "over_fewest"] == pytest.approx(expected, abs=0.005)
 
 
+def test_the_network_of_the_run_may_be_the_largest(tmp_path):
+    found = made_tables(tmp_path, MadeScaling(networks=(("tiny", 250_000), ("less", 900_000))), horizons_ms=(1000,))
+    row = found["comparisons"].set_index("comparison").loc["more_parameters"]
+    assert (row["what"], row["against"]) == ("run", "tiny")
+    assert row["difference"] == pytest.approx(MADE.tenfold * np.log10(20) * FADE.mean(), abs=0.005)
+    assert found["parameters"]["name"].tolist() == ["tiny", "less", "run"]
+    text = describe_results(tmp_path / "tables")
+    assert "the most parameters (the network of the run, 5 million)" in text
+    assert "The highest mean is that of the network of the run." in text
+
+
 def test_a_session_without_a_score_at_some_point_counts_at_none(tmp_path):
     paths = write_scaling(tmp_path, MadeScaling(animals=4, lost=("animal-03_1",)))
     short = next(path for path in paths if "sessions-50_draw-1" in str(path))
@@ -274,7 +285,7 @@ def test_the_paper_says_what_was_planted(folder, tables):
         "**agrees**",
         "from one lab",
         "brain regions",
-        "highest mean is that of base",
+        "The highest mean is that of base.",
     ):
         assert part in text
     assert "not identified" not in text

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from neurohorizon.evaluation.scaling_fits import LAWS
-from neurohorizon.evaluation.scaling_tables import RANDOM, SAME_LAB, SAME_REGION, whole_horizon
+from neurohorizon.evaluation.scaling_tables import RANDOM, RUN, SAME_LAB, SAME_REGION, whole_horizon
 from neurohorizon.evaluation.style import (
     BLACK,
     BLUE,
@@ -201,13 +201,14 @@ def _arms_panel(axes: Axes, arms: pd.DataFrame, comparisons: pd.DataFrame, own_l
 
 
 def _parameter_panel(axes: Axes, parameters: pd.DataFrame) -> None:
-    networks = parameters[parameters["name"] != "run"]
+    networks = parameters[parameters["name"] != RUN]
     if networks.empty:
         _say(axes, "no other size\nof the network in this run")
         return
-    axes.plot(networks["parameters"], networks["bits_per_spike"], color=BLACK, linewidth=0.8)
+    line = parameters.drop_duplicates("parameters").sort_values("parameters")
+    axes.plot(line["parameters"], line["bits_per_spike"], color=BLACK, linewidth=0.8)
     _errorbar(axes, networks["parameters"], networks, color=BLACK, marker="o")
-    of_run = parameters[parameters["name"] == "run"]
+    of_run = parameters[parameters["name"] == RUN]
     _errorbar(axes, of_run["parameters"], of_run, color=VERMILLION, marker="D", label="network of the run")
     axes.set_xscale("log")
     axes.set_xlabel("parameters")

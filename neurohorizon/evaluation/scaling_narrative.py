@@ -7,7 +7,14 @@ import pandas as pd
 
 from neurohorizon.evaluation.narrative import FEW_ANIMALS, interval_text
 from neurohorizon.evaluation.scaling_fits import NEGLIGIBLE_AICC
-from neurohorizon.evaluation.scaling_tables import MORE_PARAMETERS, MORE_SESSIONS, SAME_LAB, SAME_REGION, whole_horizon
+from neurohorizon.evaluation.scaling_tables import (
+    MORE_PARAMETERS,
+    MORE_SESSIONS,
+    RUN,
+    SAME_LAB,
+    SAME_REGION,
+    whole_horizon,
+)
 from neurohorizon.evaluation.tables import counted, format_interval
 
 _LAWS = {
@@ -171,12 +178,13 @@ def describe_parameters(parameters: pd.DataFrame, comparisons: pd.DataFrame) -> 
     row = rows.loc[MORE_PARAMETERS]
     whole = whole_horizon(parameters).set_index("name")
     best = whole["bits_per_spike"].idxmax()
-    highest = "the network of the run" if best == "run" else best
+    most, fewest = (
+        f"{_network(name)}, {_millions(whole.loc[name, 'parameters'])}" for name in (row["what"], row["against"])
+    )
     return (
-        f"On the same {whole['sessions_trained'].iloc[0]:g} sessions the network with the most parameters "
-        f"({row['what']}, {_millions(whole.loc[row['what'], 'parameters'])}) differs from that with the fewest "
-        f"({row['against']}, {_millions(whole.loc[row['against'], 'parameters'])}) by {_change(row)}. "
-        f"{_verdict(row)} The highest mean is that of {highest}."
+        f"On the same {whole['sessions_trained'].iloc[0]:g} sessions the network with the most parameters ({most}) "
+        f"differs from that with the fewest ({fewest}) by {_change(row)}. {_verdict(row)} The highest mean is that of "
+        f"{_network(best)}."
     )
 
 
@@ -209,6 +217,10 @@ def _verdict(row: pd.Series) -> str:
 def _interval(row: pd.Series) -> str:
     text = format_interval(row["lower"], row["upper"])
     return "no interval" if text == "none" else f"{row['interval']:.0%} interval {text}"
+
+
+def _network(name: str) -> str:
+    return "the network of the run" if name == RUN else name
 
 
 def _millions(parameters: float) -> str:

@@ -43,6 +43,8 @@ RANDOM, SAME_LAB, SAME_REGION = "random", "same_lab", "same_region"
 ARMS = (RANDOM, SAME_LAB, SAME_REGION)
 """Ways of choosing as many training sessions."""
 MORE_SESSIONS, MORE_PARAMETERS = "more_sessions", "more_parameters"
+RUN = "run"
+"""Name of the network of the run among those of other sizes."""
 DECLARED = (MORE_SESSIONS, SAME_LAB, SAME_REGION, MORE_PARAMETERS)
 """The comparisons that were declared beforehand, over the whole horizon: all sessions against the fewest, each other
 way of choosing them against the random one at equal size, and the most parameters against the fewest. Holm's adjustment
@@ -266,14 +268,17 @@ def comparison_table(points: Points, resampling: Resampling) -> pd.DataFrame:
     """
     whole, size = whole_horizon(points.scores), _arm_size(points)
     sizes = _rising(points)
-    networks = _trained(points).query("kind == 'size'").sort_values("parameters")["name"].tolist()
     fewest = f"{sizes[0]} sessions"
     asked = {MORE_SESSIONS: (_of_size(whole, sizes[-1]), _of_size(whole, sizes[0]), "all sessions", fewest)}
     for arm in (SAME_LAB, SAME_REGION):
         asked[arm] = (_of_arm(whole, arm, size), _of_arm(whole, RANDOM, size), arm, RANDOM)
-    if len(networks) > 1:
-        most, fewest = (whole[(whole["kind"] == "size") & (whole["name"] == networks[place])] for place in (-1, 0))
-        asked[MORE_PARAMETERS] = (most, fewest, networks[-1], networks[0])
+    networks, of_networks = _networks(_trained(points)), _networks(whole)
+    smallest, largest = (
+        networks.loc[place(), "name"] for place in (networks["parameters"].idxmin, networks["parameters"].idxmax)
+    )
+    if smallest != largest:
+        pair = (of_networks[of_networks["name"] == name] for name in (largest, smallest))
+        asked[MORE_PARAMETERS] = (*pair, largest, smallest)
     rows = []
     for name in DECLARED:
         first, second, what, against = asked.get(name, (whole.iloc[:0], whole.iloc[:0], "", ""))
@@ -299,13 +304,9 @@ def parameter_table(points: Points, resampling: Resampling) -> pd.DataFrame:
 
     ``over_fewest`` is the paired difference to the network with the fewest parameters, with its bounds.
     """
-    of_top = points.scores[(points.scores["kind"] == "sessions") & (points.scores["size"] == "max")]
-    scores = pd.concat([points.scores[points.scores["kind"] == "size"], of_top.assign(name="run")])
-    trained = _trained(points)
-    of_top = trained[(trained["kind"] == "sessions") & (trained["size"] == "max")].assign(name="run")
-    trained = pd.concat([trained[trained["kind"] == "size"], of_top]).set_index("name")
+    scores, trained = _networks(points.scores), _networks(_trained(points)).set_index("name")
     names = trained.sort_values("parameters", kind="stable").index.tolist()
-    fewest = next((name for name in names if name != "run"), names[0])
+    fewest = names[0]
     rows = []
     for last_ms, of_part in scores.groupby("last_ms"):
         wide = of_part.pivot(index=SESSION, columns="name", values="bits_per_spike").dropna().reset_index()
@@ -536,6 +537,12 @@ def _of_size(table: pd.DataFrame, size: str) -> pd.DataFrame:
 
 def _of_arm(table: pd.DataFrame, arm: str, size: str) -> pd.DataFrame:
     return table[(table["kind"] == ("sessions" if arm == RANDOM else arm)) & (table["size"] == size)]
+
+
+def _networks(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of networks on all sessions: those of other sizes by their names, then that of the run as :data:`RUN`."""
+    of_sizes, of_run = table[table["kind"] == "size"], _of_size(table, "max")
+    return pd.concat([of_sizes, of_run.assign(name=RUN)], ignore_index=True)
 
 
 def _arm_size(points: Points) -> str:
