@@ -164,6 +164,17 @@ def matched_subset(
     return tuple(sorted(chosen))
 
 
+def random_distance(
+    regions: Mapping[str, Mapping[str, int]], heldout: Mapping[str, int], *, size: int, seed: int
+) -> float:
+    """What :func:`region_distance` is on average where regions do not matter: the mean of 100 random choices."""
+    found = []
+    for draw in range(100):
+        shuffled = sorted(regions, key=lambda session: _uniform(seed, "any region", draw, session))
+        found.append(region_distance([regions[session] for session in shuffled[:size]], heldout))
+    return sum(found) / len(found)
+
+
 def region_distance(chosen: Sequence[Mapping[str, int]], heldout: Mapping[str, int]) -> float:
     """Share of the units that would have to change region for both to be alike: the total variation distance.
 

@@ -106,7 +106,7 @@ def write_scaling(folder: Path, made: MadeScaling | None = None) -> list[Path]:
         path.with_name("point.json").write_text(json.dumps(card))
         if point.kind == "same_region":
             path.with_name("sessions.json").write_text(
-                json.dumps({"sessions": card["sessions"], "distance": 0.1, "distance_of_all": 0.3})
+                json.dumps({"sessions": card["sessions"], "distance": 0.1, "distance_of_random": 0.3})
             )
         table = pa.Table.from_pylist(_rows(made, point), schema=SCHEMA)
         left_out = dict.fromkeys(made.lost, "no spikes in the reference window")

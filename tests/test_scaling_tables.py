@@ -245,7 +245,8 @@ def test_figures_are_drawn_and_the_same_twice(draw, tables, tmp_path):
 
 
 def test_the_curve_shows_means_and_laws_where_the_tables_have_them(tables):
-    axes = draw_curve(**figure_tables(draw_curve, tables)).axes[0]
+    figure = draw_curve(**figure_tables(draw_curve, tables))
+    axes = figure.axes[0]
     curve = whole_horizon(tables["curve"])
     drawn = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
     power = whole_horizon(tables["lines"]).query("law == 'power' and fitted_to == 'all'")
@@ -255,7 +256,7 @@ def test_the_curve_shows_means_and_laws_where_the_tables_have_them(tables):
     assert len(drawn["a draw"]) == 4 * MADE.draws + 1
     assert "training sessions" in axes.get_xlabel()
     assert "bits/spike" in axes.get_ylabel()
-    assert "23 held-out sessions of 12 animals" in axes.get_title(loc="right")
+    assert "23 held-out sessions of 12 animals" in figure.get_suptitle()
 
 
 def test_a_figure_of_a_run_without_arms_and_sizes_says_so(tmp_path):
@@ -282,7 +283,7 @@ def test_the_paper_says_what_was_planted(folder, tables):
         "23 held-out sessions of 12 animals",
         "By AICc a power law fits best.",
         f"exponent of **{row['alpha']:.2f}**",
-        "**agrees**",
+        "the prediction **holds**",
         "from one lab",
         "brain regions",
         "The highest mean is that of base.",

@@ -20,6 +20,7 @@ from neurohorizon.subsets import (
     nested_subset,
     parse_point,
     points,
+    random_distance,
     region_distance,
     same_lab_subset,
 )
@@ -238,4 +239,12 @@ def test_the_file_of_matched_sessions_is_chosen_by_the_regions_of_session_files(
     assert tuple(found["sessions"]) == matched_subset(REGIONS, {"MOs": 30, "CP": 10}, size=3, draw=1, seed=0)
     chosen = [REGIONS[session] for session in found["sessions"]]
     assert found["distance"] == region_distance(chosen, {"MOs": 3, "CP": 1})
-    assert found["distance_of_all"] == region_distance(list(REGIONS.values()), {"MOs": 3, "CP": 1})
+    assert found["distance_of_random"] == random_distance(REGIONS, {"MOs": 3, "CP": 1}, size=3, seed=0)
+
+
+def test_the_distance_of_random_choices_is_their_mean():
+    heldout = {"MOs": 3, "CP": 1}
+    triples = [region_distance([REGIONS[one] for one in triple], heldout) for triple in combinations(REGIONS, 3)]
+    assert random_distance(REGIONS, heldout, size=3, seed=0) == pytest.approx(sum(triples) / len(triples), rel=0.1)
+    everyone = region_distance(list(REGIONS.values()), heldout)
+    assert random_distance(REGIONS, heldout, size=len(REGIONS), seed=0) == pytest.approx(everyone)

@@ -88,11 +88,11 @@ def draw_main(
 def draw_curve(*, curve: pd.DataFrame, points: pd.DataFrame, fits: pd.DataFrame, lines: pd.DataFrame) -> Figure:
     """The curve with its laws alone, as wide as a column; arguments as in :func:`draw_main`."""
     with house_style():
-        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 2.7), layout="constrained")
+        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 2.9), layout="constrained")
         axes = figure.add_subplot()
         _curve_panel(axes, whole_horizon(curve), whole_horizon(points), whole_horizon(lines), whole_horizon(fits))
         axes.set_ylabel(_SCORE)
-        axes.set_title(_counts(whole_horizon(curve)), fontsize=6, color=GREY, loc="right")
+        figure.suptitle(_counts(whole_horizon(curve)), fontsize=6, color=GREY, x=0.99, ha="right")
     return figure
 
 
@@ -140,7 +140,8 @@ def _curve_panel(
     axes.plot(places, drawn["bits_per_spike"], "o", color=GREY, markersize=2.2, markeredgewidth=0, label="a draw")
     _errorbar(axes, curve["sessions_trained"], curve, color=BLACK, marker="o", label="mean of draws")
     _session_axis(axes, curve)
-    axes.legend(loc="lower right")
+    # above, for curves may fill the panel
+    axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, columnspacing=0.9, handlelength=1.7)
 
 
 def _parts_panel(axes: Axes, curve: pd.DataFrame) -> None:
@@ -211,7 +212,9 @@ def _parameter_panel(axes: Axes, parameters: pd.DataFrame) -> None:
     of_run = parameters[parameters["name"] == RUN]
     _errorbar(axes, of_run["parameters"], of_run, color=VERMILLION, marker="D", label="network of the run")
     axes.set_xscale("log")
-    axes.set_xlabel("parameters")
+    axes.set_xticks(*_parameter_ticks(line["parameters"].tolist()))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("parameters (million)")
     axes.margins(x=0.15)
     axes.set_title(f"on {networks['sessions_trained'].iloc[0]:g} sessions", fontsize=7)
     axes.margins(y=0.2)
@@ -232,6 +235,15 @@ def _session_axis(axes: Axes, curve: pd.DataFrame) -> None:
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("training sessions")
+
+
+def _parameter_ticks(parameters: Sequence[int]) -> tuple[list[int], list[str]]:
+    """Ticks at the networks, less those that would write over another."""
+    places: list[int] = []
+    for number in parameters:
+        if not places or number > 1.5 * places[-1]:
+            places.append(number)
+    return places, [f"{number / 1e6:.2g}" for number in places]
 
 
 def _rising_colours(number: int) -> list[tuple[float, ...]]:

@@ -126,12 +126,14 @@ def describe_prediction(predictions: pd.DataFrame) -> str:
     row = chosen.iloc[0]
     text = (
         f"Fitted to at most {row['fitted_up_to']:g} sessions, {_LAWS[row['law']]} (the best by AICc there) predicts "
-        f"{row['predicted']:+.3f} for {row['top']:g} ({_interval(row)}); {row['observed']:+.3f} came"
+        f"{row['predicted']:+.3f} for {row['top']:g}; {row['observed']:+.3f} came"
     )
     if pd.isna(row["holds"]):
         return f"{text}, and without an interval nothing can be said of it."
+    apart = format_interval(row["difference_lower"], row["difference_upper"])
+    text += f", {row['difference']:+.3f} apart ({row['interval']:.0%} interval {apart}, the animals being the same)"
     if row["holds"]:
-        return f"{text}, which **agrees**."
+        return f"{text}: the prediction **holds**."
     side = "more" if row["difference"] > 0 else "less"
     return f"{text}, {side} than it says: the prediction **fails**."
 
@@ -158,14 +160,14 @@ def describe_arms(comparisons: pd.DataFrame, own_lab: pd.DataFrame, arms: pd.Dat
     if SAME_REGION in rows.index:
         row = rows.loc[SAME_REGION]
         matched = arms.loc[arms["arm"] == SAME_REGION].iloc[0]
-        apart, of_all = matched["region_distance"], matched["region_distance_of_all"]
+        apart, random = matched["region_distance"], matched["region_distance_of_random"]
         sentences.append(
             f"Sessions with the brain regions of the held-out ones change it by {_change(row)}. {_verdict(row)}"
         )
-        if np.isfinite(apart):
+        if np.isfinite(random):
             sentences.append(
-                f"To have the same regions {apart:.0%} of their units would have to lie elsewhere, and {of_all:.0%} of "
-                "those of all training sessions."
+                f"To have the same regions {apart:.0%} of their units would have to lie elsewhere, and {random:.0%} of "
+                "those of random ones."
             )
     return " ".join(sentences)
 
@@ -212,11 +214,6 @@ def _verdict(row: pd.Series) -> str:
     if row["lower"] <= 0 <= row["upper"]:
         return "The interval includes zero."
     return "The interval lies above zero." if row["lower"] > 0 else "The interval lies below zero."
-
-
-def _interval(row: pd.Series) -> str:
-    text = format_interval(row["lower"], row["upper"])
-    return "no interval" if text == "none" else f"{row['interval']:.0%} interval {text}"
 
 
 def _network(name: str) -> str:

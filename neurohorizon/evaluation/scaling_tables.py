@@ -214,7 +214,7 @@ def arm_table(points: Points, resampling: Resampling) -> pd.DataFrame:
     size = _arm_size(points)
     columns = ["arm", "last_ms", "class", "null", "bits_per_spike", "lower", "upper", "interval", "draw_sd", "draws"]
     columns += ["seeds", "sessions", "animals", "sessions_trained", "labs_trained", "animals_trained"]
-    columns += ["units_trained", "recorded_h", "region_distance", "region_distance_of_all"]
+    columns += ["units_trained", "recorded_h", "region_distance", "region_distance_of_random"]
     trained = _trained(points)
     rows = []
     for arm in ARMS:
@@ -394,7 +394,7 @@ def format_scaling(tables: Mapping[str, pd.DataFrame]) -> str:
     lines += ["", *aligned(rows)]
     told = whole_horizon(tables["predictions"])
     if len(told):
-        rows = [("from the smaller sizes", "predicted", interval, "observed", "")]
+        rows = [("from the smaller sizes", "predicted", "observed", "difference", interval, "")]
         for row in told.to_dict("records"):
             verdict = "" if pd.isna(row["holds"]) else "holds" if row["holds"] else "fails"
             name = f"{row['law']}{' (best AICc)' if row['chosen'] else ''}"
@@ -402,8 +402,9 @@ def format_scaling(tables: Mapping[str, pd.DataFrame]) -> str:
                 (
                     name,
                     f"{row['predicted']:+.4f}",
-                    format_interval(row["lower"], row["upper"]),
                     f"{row['observed']:+.4f}",
+                    f"{row['difference']:+.4f}",
+                    format_interval(row["difference_lower"], row["difference_upper"]),
                     verdict,
                 )
             )
@@ -448,7 +449,7 @@ def _description(card: Mapping, path: Path) -> dict[str, object]:
         "labs_trained": len(card["labs"]),
         "recorded_h": card["recorded_s"] / 3600,
         "region_distance": match.get("distance", np.nan),
-        "region_distance_of_all": match.get("distance_of_all", np.nan),
+        "region_distance_of_random": match.get("distance_of_random", np.nan),
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neurohorizon.files import replacing
 from neurohorizon.session import read_identity, read_unit_regions
-from neurohorizon.subsets import matched_subset, region_distance
+from neurohorizon.subsets import matched_subset, random_distance, region_distance
 
 
 def choose_matched(
@@ -16,8 +16,8 @@ def choose_matched(
     """Choose training sessions by :func:`neurohorizon.subsets.matched_subset` and write their names as JSON.
 
     Sessions that were left out cannot be chosen. The file has ``sessions``, how far the regions of their units are from
-    those of the held-out ones (``distance``), and how far those of all training sessions are
-    (``distance_of_all``); see :func:`neurohorizon.subsets.region_distance`.
+    those of the held-out ones (``distance``), and how far those of as many random sessions are on average
+    (``distance_of_random``); see :func:`neurohorizon.subsets.region_distance`.
 
     Args:
         training: Session files that could be trained on.
@@ -40,7 +40,7 @@ def choose_matched(
     found = {
         "sessions": list(chosen),
         "distance": region_distance([regions[session] for session in chosen], wanted),
-        "distance_of_all": region_distance(list(regions.values()), wanted),
+        "distance_of_random": random_distance(regions, wanted, size=size, seed=seed),
     }
     with replacing(output) as path:
         path.write_text(json.dumps(found, indent=1) + "\n")
