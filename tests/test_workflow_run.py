@@ -66,7 +66,7 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
             assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), script
             assert numpy == pinned, script
             ran += 1
-    assert ran == len(witnesses) == 47
+    assert ran == len(witnesses) == 65
     assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all but nwb, which has no session here"
 
 
@@ -174,11 +174,13 @@ def edited(source: str, function: str) -> str:
     return "".join(lines)
 
 
-TOLD = {"make_tables", "make_truths", "draw_main", "draw_paired", "draw_horizon", "notebook_cross_session", "all"}
+RETOLD = {"make_truths", "tell_results", "typeset_paper", "notebook_results", "all"}
+"""What all experiments say together stands on the tables of each."""
+TOLD = {"make_tables", "draw_main", "draw_paired", "draw_horizon", "notebook_cross_session", *RETOLD}
 MODELLED = {"tune_baselines", "train", "forecast", "forecast_baselines", "forecast_oracle", "score", "make_example"}
 MODELLED |= {"forecast_controls", "fit_within_session", "tune_regressions", "forecast_regressions", "make_tried"}
 SHOWN = {f"draw_multimodal_{name}" for name in ("main", "regions", "horizon", "conditions", "psth")}
-SHOWN |= {"make_multimodal_tables", "make_truths", "notebook_multimodal", "all"}
+SHOWN |= {"make_multimodal_tables", "notebook_multimodal", *RETOLD}
 LISTED = {"list_sessions", "measure_behaviour"}
 DEFINED = {"score_definitions", "make_definitions"}
 CALIBRATED = {"sample_paths", "make_calibration_tables", "draw_calibration_calibration", "draw_calibration_paths"}
@@ -187,19 +189,29 @@ CONDITIONS = {"forecast_conditions", "forecast_psth", "score_conditions"}
 DECODED = {"train_poyo", "decode_training", "extend_poyo", "probe_session", "make_decoding_tables", "draw_decoding"}
 PROBED = {"score_downstream", "make_downstream_tables", "notebook_downstream"}
 PROBED |= {f"draw_downstream_{name}" for name in ("scores", "sessions")}
+CURVES = {f"draw_cross_session_{name}" for name in ("elapsed", "matched_regions", "population", "reference_length")}
+CURVES |= {"make_cross_session_tables", "score_elapsed"}
+AHEAD = {f"draw_horizons_{name}" for name in ("calibration", "curves", "horizons", "main", "teacher_forced")}
+AHEAD |= {"make_horizons_tables", "notebook_horizons"}
+COMPARED = {f"draw_scaling_{name}" for name in ("curve", "horizon", "main")}
+COMPARED |= {f"draw_ablations_{name}" for name in ("forest", "horizons")}
+COMPARED |= {"make_scaling_tables", "make_ablations_tables", "notebook_scaling", "notebook_ablations"}
+POINTS = {"choose_sessions", "train_point", "score_point", *COMPARED}
 EVERYTHING_AFTER_INGESTION = {
     *("validate", "reference_features", "population_readout", "modality_readouts", "train_multimodal", "draw_example"),
+    *("score_curves", "score_teacher_forcing"),
     *(MODELLED | TOLD | SHOWN | LISTED | DEFINED | CONDITIONS | DECODED | PROBED | CALIBRATED),
+    *(CURVES | AHEAD | POINTS),
 }
 
 
 @pytest.mark.parametrize(
     ("file", "function", "changed", "downstream"),
     [
-        ("evaluation/scoring.py", "_score", {"score"}, TOLD),
+        ("evaluation/scoring.py", "_score", {"score", "score_point"}, TOLD | COMPARED),
         (
             *("evaluation/forecasts.py", "forecast_with_oracle", {"forecast_oracle"}),
-            TOLD | SHOWN | CONDITIONS | DEFINED | {"score"},
+            TOLD | SHOWN | CONDITIONS | DEFINED | CURVES | AHEAD | {"score", "score_teacher_forcing"},
         ),
         (
             *("evaluation/forecasts.py", "forecast_conditions", {"forecast_conditions"}),
@@ -213,7 +225,12 @@ EVERYTHING_AFTER_INGESTION = {
             "models/baselines.py",
             "gamma_poisson",
             {"tune_baselines"},
-            TOLD | CALIBRATED | DEFINED | {"forecast_baselines", "score", "make_tried"},
+            TOLD
+            | CALIBRATED
+            | DEFINED
+            | CURVES
+            | AHEAD
+            | {"forecast_baselines", "score", "make_tried", "score_curves"},
         ),
         ("session.py", "order_spikes", {"preprocess_ibl", "preprocess_allen"}, EVERYTHING_AFTER_INGESTION),
     ],
@@ -260,6 +277,11 @@ def test_other_settings_rerun_what_reads_them(finished):
         "make_multimodal_tables",
         "make_calibration_tables",
         "make_decoding_tables",
+        "make_cross_session_tables",
+        "make_scaling_tables",
+        "make_horizons_tables",
+        "make_downstream_tables",
+        "make_ablations_tables",
         "record_config",
     }
     assert "train" not in reasons
