@@ -23,7 +23,7 @@ TRUTHS = (
     "accuracy falls with the horizon",
     "accuracy rises with the reference window",
     "accuracy rises with training sessions",
-    "a network trained on shuffled identities loses",
+    "a trained network that is told other identities loses",
     "images help in visual regions",
     "images help nowhere else",
     "shuffled images do not help",
