@@ -273,7 +273,6 @@ def test_other_settings_rerun_what_reads_them(finished):
     assert changed == {
         "make_tables",
         "make_definitions",
-        "make_truths",
         "make_multimodal_tables",
         "make_calibration_tables",
         "make_decoding_tables",
