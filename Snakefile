@@ -35,7 +35,7 @@ rule figures:
 
 rule cross_session:
     input:
-        targets_of("CROSS_SESSION", "CROSS_SESSION_CURVES"),
+        targets_of("CROSS_SESSION"),
 
 
 rule scaling:
@@ -45,7 +45,7 @@ rule scaling:
 
 rule horizons:
     input:
-        targets_of("HORIZONS", "CALIBRATION"),
+        targets_of("HORIZONS"),
 
 
 rule multimodal:

@@ -1,8 +1,5 @@
 # Experiment 6, from scores to figures: the forecaster with one part taken away at a time (rules/variants.smk trains
 # and scores them).
-include: "ablation_files.smk"
-
-
 ABLATIONS_REPORTED = ("ablations", "summary")
 ABLATIONS_TABLES = (*ABLATIONS_REPORTED, "differences", "horizons", "sessions", "left_out")
 ABLATIONS_FIGURES = {  # figure: the tables that it is drawn from

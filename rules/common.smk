@@ -228,10 +228,15 @@ def of_source(wildcards) -> str:
     return found
 
 
+def is_simulated(source: str) -> bool:
+    """Whether the true rates of a source's sessions are known."""
+    simulated = {"ibl": CONFIG.sources.simulated, "allen": CONFIG.sources.simulated_allen}
+    return simulated.get(source) is not None
+
+
 def oracle_forecast(wildcards) -> list[str]:
     """The simulator's true rates of a held-out session, where it is a simulated one."""
-    simulated = {"ibl": CONFIG.sources.simulated, "allen": CONFIG.sources.simulated_allen}
-    if not simulated.get(of_source(wildcards)):
+    if not is_simulated(of_source(wildcards)):
         return []
     return [f"{RESULTS}/forecasts/{wildcards.fold}/{wildcards.session}/oracle.h5"]
 
@@ -278,8 +283,7 @@ def targets_of(*lists: str) -> Callable:
 
 
 every_experiment = targets_of(
-    *("CROSS_SESSION", "CROSS_SESSION_CURVES", "SCALING", "HORIZONS", "CALIBRATION", "MULTIMODAL"),
-    *("DOWNSTREAM", "POYO", "ABLATIONS", "TRUTHS", "PAPER"),
+    *("CROSS_SESSION", "SCALING", "HORIZONS", "MULTIMODAL", "DOWNSTREAM", "POYO", "ABLATIONS", "TRUTHS", "PAPER"),
 )
 
 

@@ -20,8 +20,7 @@ def fold_heldout_readouts(wildcards) -> list[str]:
 
 def fold_oracles(wildcards) -> list[str]:
     """The simulator's true rates of those that are simulated."""
-    simulated = {"ibl": CONFIG.sources.simulated, "allen": CONFIG.sources.simulated_allen}
-    rows = [one for one in heldout_sessions(cohort(), wildcards.fold) if simulated.get(one.source)]
+    rows = [one for one in heldout_sessions(cohort(), wildcards.fold) if is_simulated(one.source)]
     return _files(f"{RESULTS}/forecasts/{{fold}}/{{session}}/oracle.h5", rows, fold=wildcards.fold)
 
 

@@ -1,13 +1,12 @@
 # Files that the scaling experiment reads, beside those of its points.
 def scaling_training_files(wildcards) -> list[str]:
     """Session files that a point of the fold could train on."""
-    rows = [one for one in training_sessions(cohort(), wildcards.fold) if one.source == CONFIG.scaling.source]
-    return _files(f"{RESULTS}/sessions/{{source}}/{{session}}.h5", rows)
+    return _files(f"{RESULTS}/sessions/{{source}}/{{session}}.h5", _scaled_rows(wildcards.fold))
 
 
 def scaling_heldout_files(wildcards) -> list[str]:
     """Session files that every point of the fold forecasts."""
-    rows = [one for one in heldout_sessions(cohort(), wildcards.fold) if one.source == CONFIG.scaling.source]
+    rows = _of_scaling(heldout_sessions(cohort(), wildcards.fold))
     return _files(f"{RESULTS}/sessions/{{source}}/{{session}}.h5", rows)
 
 

@@ -26,9 +26,14 @@ def variant_settings(wildcards) -> str:
     return shlex.join(options)
 
 
+def _of_scaling(rows: Iterable[Row]) -> list[Row]:
+    """Those of the source that experiment 2 is about."""
+    return [one for one in rows if one.source == CONFIG.scaling.source]
+
+
 def _scaled_rows(fold: str) -> list[Row]:
     """Sessions that experiment 2 may train on."""
-    return [one for one in training_sessions(cohort(), fold) if one.source == CONFIG.scaling.source]
+    return _of_scaling(training_sessions(cohort(), fold))
 
 
 def _variant_rows(wildcards) -> Iterable[Row]:
@@ -70,7 +75,7 @@ def variant_choice(wildcards) -> list[str]:
 
 def _scored_rows(wildcards) -> list[Row]:
     rows = heldout_sessions(cohort(), wildcards.fold)
-    return [one for one in rows if wildcards.experiment != "scaling" or one.source == CONFIG.scaling.source]
+    return _of_scaling(rows) if wildcards.experiment == "scaling" else rows
 
 
 def scored_sessions(wildcards) -> list[str]:
@@ -110,6 +115,11 @@ def point_scores(experiment: str) -> list[str]:
     else:
         used = {fold: points(CONFIG.scaling) for fold in folds(cohort()) if _scaled_rows(fold)}
     return [f"{RESULTS}/{experiment}/{fold}/{name}/scores.parquet" for fold, names in used.items() for name in names]
+
+
+def ablations_scores(wildcards) -> list[str]:
+    """Tables of sums of all networks of the ablations."""
+    return point_scores("ablations")
 
 
 wildcard_constraints:
