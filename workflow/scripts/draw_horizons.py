@@ -1,10 +1,6 @@
 """Draw one figure of the experiment on horizons; the suffixes of the outputs decide the formats."""
 
-import argparse
-from pathlib import Path
-
-import pandas as pd
-
+from neurohorizon.evaluation.drawing import draw_from_command_line
 from neurohorizon.evaluation.horizons_figures import (
     draw_calibration,
     draw_curves,
@@ -12,7 +8,6 @@ from neurohorizon.evaluation.horizons_figures import (
     draw_main,
     draw_teacher_forced,
 )
-from neurohorizon.evaluation.style import save_figure
 
 FIGURES = {
     "main": draw_main,
@@ -22,11 +17,4 @@ FIGURES = {
     "calibration": draw_calibration,
 }
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("figure", choices=FIGURES)
-parser.add_argument("--tables", type=Path, nargs="+", required=True, help="Parquet tables, by their names")
-parser.add_argument("--output", type=Path, nargs="+", required=True, help=".svg, .pdf or .png")
-arguments = parser.parse_args()
-
-tables = {path.stem: pd.read_parquet(path) for path in arguments.tables}
-save_figure(FIGURES[arguments.figure](**tables), arguments.output)
+draw_from_command_line(__doc__, FIGURES)
