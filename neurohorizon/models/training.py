@@ -158,11 +158,10 @@ def _trained_on(paths: Sequence[SessionPaths]) -> dict[str, int | float | dict[s
         spikes += int((last - first).sum())
         duration_us += part.duration_us
     return {
-        "sessions": len(used),
         "animals": len({identities[one]["subject"] for one in used}),
         "labs": dict(sorted(labs.items())),
         "units": units,
-        "seconds": duration_us / 1e6,
+        "recorded_s": duration_us / 1e6,
         "spikes": spikes,
     }
 

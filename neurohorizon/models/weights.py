@@ -29,8 +29,8 @@ class Card:
         code: Fingerprint of the code that trained it.
         scores: Validation score, steps and seed, filled in by training.
         training: Settings of its training; None for one that was not trained by this package.
-        trained_on: How much it was trained on: sessions, animals, labs (of each, its sessions), units, and seconds and
-            spikes of the training parts.
+        trained_on: How much it was trained on: animals, labs (of each, its sessions), units, and recorded_s and spikes
+            of the training parts.
         modalities: Sizes of behaviour and images that it reads beside the spikes; None for spikes alone.
         encoder: Image encoder that it was trained with, "" for none.
         image_space: Identity of the image space that it was trained with, "" for none.
