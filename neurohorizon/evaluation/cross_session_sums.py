@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from neurohorizon.config import CrossSession
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
-from neurohorizon.evaluation.scoring import none_scored, require_the_same_task, write_sums
+from neurohorizon.evaluation.scoring import OF_METHOD, OF_SESSION, none_scored, require_the_same_task, write_sums
 from neurohorizon.scores import scored_units, sum_scores
 from neurohorizon.session import read_splits
 from neurohorizon.timeline import MICROSECONDS
@@ -21,17 +21,7 @@ from neurohorizon.timeline import MICROSECONDS
 LENGTH, UNITS = "reference_s", "units"
 """Curves: over the length of the reference part in seconds, and over the number of units."""
 
-_IDENTITY = [
-    pa.field("fold", pa.string()),
-    pa.field("session", pa.string()),
-    pa.field("subject", pa.string()),
-    pa.field("lab", pa.string()),
-    pa.field("source", pa.string()),
-    pa.field("method", pa.string()),
-    pa.field("class", pa.string()),
-    pa.field("seed", pa.int64()),  # null where the method draws nothing
-    pa.field("code", pa.string()),
-]
+_IDENTITY = [*OF_METHOD, pa.field("code", pa.string())]
 _SUMS = [
     pa.field("windows", pa.int64()),
     pa.field("spikes", pa.int64()),
@@ -167,7 +157,7 @@ def scored_or_why(forecast: Forecast, minimum_rate_hz: float) -> tuple[str | Non
 
 def named(forecast: Forecast) -> dict[str, object]:
     """Columns that say whose forecast it is."""
-    names = ("fold", "session", "subject", "lab", "source", "method", "seed", "code")
+    names = (*OF_SESSION, "method", "seed", "code")
     return {name: getattr(forecast, name) for name in names} | {"class": forecast.method_class}
 
 

@@ -13,7 +13,14 @@ import pyarrow as pa
 
 from neurohorizon.evaluation.definitions import DEFINITIONS, Definition, UnitSums, unit_sums
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
-from neurohorizon.evaluation.scoring import left_out_reason, none_scored, require_the_same_task, write_sums
+from neurohorizon.evaluation.scoring import (
+    OF_METHOD,
+    OF_SESSION,
+    left_out_reason,
+    none_scored,
+    require_the_same_task,
+    write_sums,
+)
 from neurohorizon.evaluation.statistics import bootstrap_mean
 from neurohorizon.evaluation.tables import (
     FORECASTER,
@@ -33,8 +40,7 @@ PARTS = tuple(dict.fromkeys(definition.first_ms for definition in DEFINITIONS))
 
 SCHEMA = pa.schema(
     [
-        *(pa.field(name, pa.string()) for name in ("fold", "session", "subject", "lab", "source", "method", "class")),
-        pa.field("seed", pa.int64()),  # null where the method draws nothing
+        *OF_METHOD,
         pa.field("first_ms", pa.int64()),  # part of the horizon; null for all of it
         pa.field("unit_id", pa.string()),
         pa.field("scored", pa.bool_()),  # fast enough in the reference window for the tables of scores
@@ -82,7 +88,7 @@ def _rows(forecast: Forecast, scored: np.ndarray, first_ms: int | None) -> pa.Ta
         reference_log_rate=forecast.reference_log_rate,
     )
     units = len(scored)
-    constants = {name: getattr(forecast, name) for name in ("fold", "session", "subject", "lab", "source", "method")}
+    constants = {name: getattr(forecast, name) for name in (*OF_SESSION, "method")}
     constants |= {"class": forecast.method_class, "seed": forecast.seed, "first_ms": first_ms}
     columns = {name: [value] * units for name, value in constants.items()}
     columns |= {"unit_id": forecast.unit_id.astype(object), "scored": scored}

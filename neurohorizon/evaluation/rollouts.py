@@ -46,7 +46,7 @@ from neurohorizon.evaluation.example import choose_window
 from neurohorizon.evaluation.forecast_file import Forecast, write_forecast
 from neurohorizon.evaluation.forecasts import empty_forecast, filled_forecast, heldout_windows
 from neurohorizon.evaluation.paths_example import EXAMPLE_LEVELS, PathsExample, write_paths_example
-from neurohorizon.evaluation.scoring import none_scored, write_sums
+from neurohorizon.evaluation.scoring import OF_METHOD, OF_SESSION, none_scored, write_sums
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, collate, cut_windows, session_block
 from neurohorizon.models.baselines import gamma_poisson_law, gamma_poisson_paths, read_tuned
@@ -63,8 +63,7 @@ _COUNTS_PER_BLOCK = 2**22  # counts of all paths of a block of windows: what mem
 
 SCHEMA = pa.schema(
     [
-        *(pa.field(name, pa.string()) for name in ("fold", "session", "subject", "lab", "source", "method", "class")),
-        pa.field("seed", pa.int64()),  # null where the method draws nothing
+        *OF_METHOD,
         pa.field("code", pa.string()),
         pa.field("target", pa.string()),
         pa.field("first_bin", pa.int32()),
@@ -202,70 +201,23 @@ def sample_session(
     write_paths_example(output.example, sampler.example(windows, begun(method)) if unfit is None else None)
 
 
-def forecast_by_paths(
-    *,
-    forecaster: Forecaster,
-    inputs: SessionInputs,
-    origin_us: np.ndarray,
-    shape: WindowShape,
-    decoding: str,
-    rollout: Rollout,
-    seed: int,
-) -> np.ndarray:
-    """Forecast windows of one session by the mean over sample paths of what each expects.
-
-    Args:
-        forecaster: A network that was trained with feedback.
-        inputs: What it may know of the session.
-        origin_us: Forecast origins, [window].
-        shape: Lengths in bins.
-        decoding: How paths are drawn; see :mod:`neurohorizon.models.rollout`.
-        rollout: Number of paths, length of a block and cap of the rates.
-        seed: Seed of the network; the draws of a block are named after it.
-
-    Returns:
-        Natural log of expected counts per bin, float32, [window, horizon bin, unit].
-    """
-    n_units = inputs.spikes.n_units
-    sampler = Sampler(
-        forecaster=forecaster,
-        inputs=inputs,
-        shape=shape,
-        method="",
-        seed=seed,
-        rollout=rollout,
-        gamma_poisson={},
-        scored=np.ones(n_units, dtype=bool),
-    )
-    parts = [np.zeros((0, shape.horizon_bins, n_units), np.float32)]
-    for first in range(0, origin_us.size, sampler.windows_per_block):
-        parts.append(sampler.drawn(sampler.cut(origin_us[first : first + sampler.windows_per_block]), decoding))
-    return np.concatenate(parts)
-
-
 @dataclass(frozen=True)
-class Sampler:
-    """Forecasts of blocks of windows of one session by every method.
+class PathDrawer:
+    """Sample paths of one session by a network, a block of windows at a time.
 
     Attributes:
         forecaster: The network.
         inputs: What it may know of the session.
         shape: Lengths in bins.
-        method: Name of the network in tables.
-        seed: Its seed.
-        rollout: Decodings and number of paths.
-        gamma_poisson: Settings of the gamma-Poisson filter.
-        scored: Whether a unit is judged, [unit].
+        seed: Its seed; the draws of a block are named after it.
+        rollout: Number of paths, length of a block of bins and cap of the rates.
     """
 
     forecaster: Forecaster
     inputs: SessionInputs
     shape: WindowShape
-    method: str
     seed: int
     rollout: Rollout
-    gamma_poisson: Mapping[str, float]
-    scored: np.ndarray
 
     @property
     def windows_per_block(self) -> int:
@@ -273,17 +225,70 @@ class Sampler:
         per_window = self.rollout.paths * self.shape.horizon_bins * self.inputs.spikes.n_units
         return max(1, _COUNTS_PER_BLOCK // per_window)
 
-    def blocks(self, origin_us: np.ndarray) -> Iterator[tuple[Windows, Iterator[Outlooks]]]:
-        """Yield the windows at some origins in blocks, each with what every method says of it."""
+    def forecast(self, origin_us: np.ndarray, decoding: str) -> np.ndarray:
+        """Forecast windows by the mean over sample paths of what each expects.
+
+        Args:
+            origin_us: Forecast origins, [window].
+            decoding: How paths are drawn; see :mod:`neurohorizon.models.rollout`.
+
+        Returns:
+            Natural log of expected counts per bin, float32, [window, horizon bin, unit].
+        """
+        parts = [np.zeros((0, self.shape.horizon_bins, self.inputs.spikes.n_units), np.float32)]
+        for block in self.cut_blocks(origin_us):
+            with torch.inference_mode():
+                parts.append(_of_session(self.draw(*self.on_device(block), block, decoding).log_mean()))
+        return np.concatenate(parts)
+
+    def cut_blocks(self, origin_us: np.ndarray) -> Iterator[Windows]:
+        """Cut windows at some origins, as many at once as are drawn at once."""
         for first in range(0, origin_us.size, self.windows_per_block):
-            some = origin_us[first : first + self.windows_per_block]
-            block = self.cut(some)
-            yield block, self.outlooks(block)
+            yield self.cut(origin_us[first : first + self.windows_per_block])
 
     def cut(self, origin_us: np.ndarray) -> Windows:
         """Cut windows at some origins, without the far history that the network takes from blocks of its own."""
         shape = replace(self.shape, history_edges_bins=(self.shape.context_bins,))
         return cut_windows(self.inputs.spikes, self.inputs.part, origin_us, shape)
+
+    def on_device(self, block: Windows) -> tuple[Forecaster, Tensors]:
+        """Return the network and a batch of the windows where they are computed."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        batch = collate([session_block(self.inputs, block.origin_us, self.shape)])
+        return self.forecaster.to(device).eval(), Tensors.of(batch, device)
+
+    def draw(self, forecaster: Forecaster, x: Tensors, block: Windows, decoding: str) -> Paths:
+        """Draw the paths of a block, given what :meth:`on_device` returned for it."""
+        generator = torch.Generator(device=x.log_rate.device)
+        # a torch generator takes 64 bits
+        generator.manual_seed(int(np.random.SeedSequence(self.words(decoding, block)).generate_state(1, np.uint64)[0]))
+        return sample_paths(
+            forecaster, x, decoding=decoding, rollout=self.rollout, bin_us=self.shape.bin_us, generator=generator
+        )
+
+    def words(self, name: str, block: Windows) -> list[int]:
+        """Seed of the draws of a method in a block of windows."""
+        return seed_words(self.seed, self.inputs.session_id, name, block.origin_us[0])
+
+
+@dataclass(frozen=True)
+class Sampler(PathDrawer):
+    """Forecasts of blocks of windows of one session by every method.
+
+    Attributes:
+        method: Name of the network in tables.
+        gamma_poisson: Settings of the gamma-Poisson filter.
+        scored: Whether a unit is judged, [unit].
+    """
+
+    method: str
+    gamma_poisson: Mapping[str, float]
+    scored: np.ndarray
+
+    def blocks(self, origin_us: np.ndarray) -> Iterator[tuple[Windows, Iterator[Outlooks]]]:
+        """Yield the windows at some origins in blocks, each with what every method says of it."""
+        for block in self.cut_blocks(origin_us):
+            yield block, self.outlooks(block)
 
     def outlooks(self, block: Windows) -> Iterator[Outlooks]:
         """Yield what every method says of a block of windows, one in memory at a time."""
@@ -303,18 +308,8 @@ class Sampler:
         law = NegativeBinomial((alpha / beta)[..., self.scored], alpha[..., self.scored])
         return Outlooks("gamma_poisson", np.log(alpha / beta).astype(np.float32), {UNIT: law}, paths)
 
-    def drawn(self, block: Windows, decoding: str) -> np.ndarray:
-        """Return the log of expected counts of a block by one decoding, [window, horizon bin, unit]."""
-        with torch.inference_mode():
-            return _of_session(self._drawn(*self._on_device(block), block, decoding).log_mean())
-
-    def _on_device(self, block: Windows) -> tuple[Forecaster, Tensors]:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        batch = collate([session_block(self.inputs, block.origin_us, self.shape)])
-        return self.forecaster.to(device).eval(), Tensors.of(batch, device)
-
     def _network(self, block: Windows) -> Iterator[Outlooks]:
-        forecaster, x = self._on_device(block)
+        forecaster, x = self.on_device(block)
         with torch.inference_mode():
             parallel = forecaster.decode(forecaster.encode(x), x)
         log_rate = parallel.log_rate[0].float().cpu().numpy()
@@ -327,25 +322,13 @@ class Sampler:
                 self.method,
                 log_rate,
                 {UNIT: law},
-                self._drawn(forecaster, x, block, "parallel").counts[0].cpu().numpy(),
+                self.draw(forecaster, x, block, "parallel").counts[0].cpu().numpy(),
             )
         for decoding in self.rollout.decodings:
-            drawn = self._drawn(forecaster, x, block, decoding)
+            drawn = self.draw(forecaster, x, block, decoding)
             halves = tuple(_of_session(drawn.log_mean(half)) for half in drawn.halves())
             counts = drawn.counts[0].cpu().numpy()
             yield Outlooks(f"{self.method}_{decoding}", _of_session(drawn.log_mean()), {}, counts, halves)
-
-    def _drawn(self, forecaster: Forecaster, x: Tensors, block: Windows, decoding: str) -> Paths:
-        generator = torch.Generator(device=x.log_rate.device)
-        # a torch generator takes 64 bits
-        generator.manual_seed(int(np.random.SeedSequence(self.words(decoding, block)).generate_state(1, np.uint64)[0]))
-        return sample_paths(
-            forecaster, x, decoding=decoding, rollout=self.rollout, bin_us=self.shape.bin_us, generator=generator
-        )
-
-    def words(self, name: str, block: Windows) -> list[int]:
-        """Seed of the draws of a method in a block of windows."""
-        return seed_words(self.seed, self.inputs.session_id, name, block.origin_us[0])
 
     def _poisson_sums(self, log_rate: np.ndarray) -> dict[str, Law]:
         """Laws of all targets, for Poisson counts that are drawn apart: their sums are Poisson."""
@@ -439,7 +422,7 @@ class Judge:
         """Return all sums, one row for each method, target and part of the horizon, of its law and of paths."""
         scored, rows = self._sampler.scored, []
         horizon_bins = self._sampler.shape.horizon_bins
-        identity = {name: getattr(forecast, name) for name in ("fold", "session", "subject", "lab", "source", "code")}
+        identity = {name: getattr(forecast, name) for name in (*OF_SESSION, "code")}
         for (method, target, paths), sums in self._sums.items():
             members = int(scored.sum()) if target in (UNIT, UNIT_TOTAL) else 1
             of_network = method.startswith(self._sampler.method)

@@ -15,16 +15,17 @@ from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
 from neurohorizon.files import replacing
 from neurohorizon.scores import scored_units, sum_scores
 
+OF_SESSION = ("fold", "session", "subject", "lab", "source")
+"""Columns of every file of sums that name a session, and attributes of a forecast."""
+OF_METHOD = (
+    *(pa.field(name, pa.string()) for name in (*OF_SESSION, "method", "class")),
+    pa.field("seed", pa.int64()),  # null where the method draws nothing
+)
+"""Columns of files of sums that say of whom and of what they are."""
+
 SCHEMA = pa.schema(
     [
-        pa.field("fold", pa.string()),
-        pa.field("session", pa.string()),
-        pa.field("subject", pa.string()),
-        pa.field("lab", pa.string()),
-        pa.field("source", pa.string()),
-        pa.field("method", pa.string()),
-        pa.field("class", pa.string()),
-        pa.field("seed", pa.int64()),  # null where the method draws nothing
+        *OF_METHOD,
         pa.field("code", pa.string()),
         pa.field("unit_id", pa.string()),
         pa.field("region", pa.string()),
@@ -101,13 +102,13 @@ def score_forecast(forecast: Forecast, *, minimum_rate_hz: float) -> tuple[pa.Ta
 def left_out_reason(path: str | Path) -> dict[str, str] | None:
     """Who was left out of a score table, and why under ``left_out``; None if the table has scores."""
     metadata = {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
-    names = ("fold", "session", "subject", "lab", "source", "left_out")
+    names = (*OF_SESSION, "left_out")
     return {name: metadata[name] for name in names} if "left_out" in metadata else None
 
 
 def write_sums(path: str | Path, table: pa.Table, forecast: Forecast, *, left_out: str | None) -> None:
     """Write sums of a session, whole or not at all, with its name and why it was left out as the file's metadata."""
-    identity = {name: getattr(forecast, name) for name in ("fold", "session", "subject", "lab", "source")}
+    identity = {name: getattr(forecast, name) for name in OF_SESSION}
     if left_out is not None:
         identity["left_out"] = left_out
     with replacing(path) as partial:

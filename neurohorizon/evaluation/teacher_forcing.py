@@ -18,7 +18,7 @@ import torch
 from neurohorizon.config import Timeline
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
 from neurohorizon.evaluation.forecasts import WINDOWS_PER_BATCH, heldout_windows
-from neurohorizon.evaluation.scoring import none_scored
+from neurohorizon.evaluation.scoring import OF_METHOD, none_scored
 from neurohorizon.files import replacing
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import SessionInputs, WindowShape, collate, session_block
@@ -32,8 +32,7 @@ NOT_A_FORECAST = "not a forecast"
 
 SCHEMA = pa.schema(
     [
-        *(pa.field(name, pa.string()) for name in ("fold", "session", "subject", "lab", "source", "method", "class")),
-        pa.field("seed", pa.int64()),  # null where the method draws nothing
+        *OF_METHOD,
         pa.field("code", pa.string()),
         pa.field("horizon_bin", pa.int32()),
         pa.field("bin_us", pa.int64()),

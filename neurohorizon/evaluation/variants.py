@@ -19,7 +19,7 @@ from tqdm import tqdm
 from neurohorizon.config import Features, LearnedEmbedding, Rollout, Splits, Timeline
 from neurohorizon.evaluation.forecast_file import Forecast
 from neurohorizon.evaluation.forecasts import empty_forecast, filled_forecast, forecast_windows, heldout_windows
-from neurohorizon.evaluation.rollouts import forecast_by_paths
+from neurohorizon.evaluation.rollouts import PathDrawer
 from neurohorizon.evaluation.scoring import SCHEMA, score_forecast
 from neurohorizon.files import replacing
 from neurohorizon.inputs.sessions import SessionPaths
@@ -125,7 +125,6 @@ def _description(point: Point, forecaster: Forecaster, card: Card) -> dict:
         "validation_bits_per_spike": card.scores["validation_bits_per_spike"],
         **card.trained_on,
         "sessions": sorted(card.sessions),
-        "recorded_s": card.trained_on.get("seconds"),
     }
 
 
@@ -215,13 +214,5 @@ class Asked:
         rollout = self.settings.rollout
         origin_us = self.windows.origin_us[:: rollout.every_windows]
         windows = cut_windows(self.inputs.spikes, self.inputs.part, origin_us, WindowShape.of(self.settings.timeline))
-        log_rate = forecast_by_paths(
-            forecaster=self.forecaster,
-            inputs=self.inputs,
-            origin_us=origin_us,
-            shape=self._shape,
-            decoding=AUTOREGRESSIVE,
-            rollout=rollout,
-            seed=self.seed,
-        )
-        return windows, log_rate
+        drawer = PathDrawer(self.forecaster, self.inputs, self._shape, self.seed, rollout)
+        return windows, drawer.forecast(origin_us, AUTOREGRESSIVE)
