@@ -29,7 +29,6 @@ from neurohorizon.evaluation.horizons_tables import (
     TEACHER_FORCED,
     _many_nats,
     comparison_table,
-    horizon_ends_ms,
     make_horizons_tables,
     mean_table,
     reach_table,
@@ -38,7 +37,7 @@ from neurohorizon.evaluation.horizons_tables import (
 )
 from neurohorizon.evaluation.rollouts import SCHEMA as CALIBRATION_SCHEMA
 from neurohorizon.evaluation.style import render_png
-from neurohorizon.evaluation.tables import DECODINGS, Resampling, TableError
+from neurohorizon.evaluation.tables import DECODINGS, Resampling, TableError, horizon_ends_ms
 from neurohorizon.evaluation.teacher_forcing import NOT_A_FORECAST, SCHEMA, score_teacher_forcing, tell_the_truth
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape, collate, evaluation_origins, session_block

@@ -28,6 +28,7 @@ from neurohorizon.evaluation.tables import (
     animal_names,
     counted,
     format_interval,
+    horizon_ends_ms,
     write_table,
 )
 from neurohorizon.files import replacing
@@ -228,7 +229,7 @@ def horizon_table(scores: pd.DataFrame, horizons_ms: Sequence[float], resampling
     """
     whole_ms = ((scores["horizon_bin"] + 1) * scores["bin_us"]).max() / 1000
     rows = []
-    for last_ms in [*(end for end in sorted(horizons_ms) if end < whole_ms), whole_ms]:
+    for last_ms in horizon_ends_ms(horizons_ms, whole_ms):
         differences = difference_table(session_table(scores, last_ms))
         declared = differences[differences["declared"]]
         key = ["variant", "method", "against", "class", "null"]
@@ -236,7 +237,7 @@ def horizon_table(scores: pd.DataFrame, horizons_ms: Sequence[float], resampling
             found = bootstrap_mean(
                 of["difference"].to_numpy(), animal_names(of), resampling.rng(), **resampling.options
             )
-            row = dict(zip(key, names, strict=True)) | {"last_ms": float(last_ms), "difference": found.value}
+            row = dict(zip(key, names, strict=True)) | {"last_ms": last_ms, "difference": found.value}
             row |= {"lower": found.lower, "upper": found.upper, "interval": resampling.interval}
             rows.append(row | {"sessions": found.sessions, "animals": found.animals})
     return pd.DataFrame(rows)

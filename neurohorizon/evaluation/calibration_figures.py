@@ -22,6 +22,7 @@ from neurohorizon.evaluation.style import (
     PURPLE,
     VERMILLION,
     house_style,
+    null_line,
 )
 from neurohorizon.evaluation.tables import DECODINGS, FORECASTER, counted
 
@@ -181,7 +182,7 @@ def _skill_panel(axes: Axes, horizon: pd.DataFrame, target: str) -> None:
         colour, dashes, _ = LOOKS[name]
         axes.plot(rows["horizon_ms"], rows["crps_skill"], color=colour, linestyle=dashes)
         axes.fill_between(rows["horizon_ms"], rows["lower"], rows["upper"], color=colour, alpha=0.1, linewidth=0)
-    _null_line(axes)
+    null_line(axes)
     axes.set_xlim(0, None)
     axes.set_xlabel("to end of bin (ms)")
     axes.set_title(TARGET_LABELS[target], fontsize=7)
@@ -200,14 +201,10 @@ def _totals_panel(axes: Axes, calibration: pd.DataFrame) -> None:
         )
         bar = {"linestyle": "none", "elinewidth": 1.0, "markersize": 3.5, "markeredgewidth": 0}
         axes.errorbar(place, rows["crps_skill"], np.maximum(around, 0), **bar, color=colour, marker=marker)
-    _null_line(axes)
+    null_line(axes)
     axes.set_xticks(range(len(targets)), ["a unit", "all units"])
     axes.set_xlim(-0.5, len(targets) - 0.5)
     axes.set_title("over the horizon", fontsize=7)
-
-
-def _null_line(axes: Axes) -> None:
-    axes.axhline(0, color=GREY, linewidth=0.8, linestyle=(0, (1, 1)), zorder=0)
 
 
 def _fan_panel(axes: Axes, example: PathsExample, method: str, series: int) -> None:

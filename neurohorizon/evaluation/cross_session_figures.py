@@ -18,6 +18,7 @@ from neurohorizon.evaluation.style import (
     house_style,
     method_label,
     method_line,
+    null_line,
 )
 from neurohorizon.evaluation.tables import CEILING_CLASS, FORECASTER, PRIMARY_NULL, UPPER_BOUND, counted
 
@@ -61,8 +62,8 @@ def draw_elapsed(*, elapsed: pd.DataFrame, elapsed_leads: pd.DataFrame) -> Figur
             _band(above, _middle(line, shown) / scale, line, method, label)
         for against, line in elapsed_leads.groupby("against", sort=False):
             _band(below, _middle(line, shown) / scale, line.rename(columns={"difference": "bits_per_spike"}), against)
-        _zero(above, "reference mean (null)")
-        _zero(below, "")
+        null_line(above, "reference mean (null)", at=0.92)
+        null_line(below)
         above.set_ylabel(_score_label())
         below.set_ylabel("NeuroHorizon's lead over\neach (bits/spike)")
         below.set_xlabel(f"time since the end of the reference part ({unit})")
@@ -138,8 +139,8 @@ def _curve(table: pd.DataFrame, sessions: pd.DataFrame, label: str, *, also: tup
         below.set_xticks(sorted(table.loc[~table["whole"], "size"].unique()))
         below.xaxis.set_major_formatter(FuncFormatter(_plain_number))
         below.xaxis.set_minor_locator(NullLocator())
-        _zero(above, "reference mean (null)")
-        _zero(below, "nothing taken away")
+        null_line(above, "reference mean (null)", at=0.92)
+        null_line(below, "nothing taken away", at=0.92)
         below.set_xlabel(label)
         above.set_ylabel(_score_label())
         below.set_ylabel("difference to\nall known (bits/spike)")
@@ -223,20 +224,6 @@ def _time_unit(longest_s: float) -> tuple[float, str]:
 
 def _plain_number(value: float, _position: int) -> str:
     return f"{value:g}"
-
-
-def _zero(axes: Axes, text: str) -> None:
-    axes.axhline(0, color=GREY, linewidth=0.8, linestyle=(0, (1, 1)), zorder=0)
-    axes.annotate(
-        text,
-        (0.92, 0),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 1.5),
-        textcoords="offset points",
-        ha="right",
-        fontsize=6,
-        color=GREY,
-    )
 
 
 def _score_label() -> str:

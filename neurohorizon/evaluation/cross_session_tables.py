@@ -31,6 +31,7 @@ from neurohorizon.evaluation.tables import (
     aligned,
     animal_names,
     format_interval,
+    horizon_ends_ms,
     write_table,
 )
 from neurohorizon.files import replacing
@@ -70,8 +71,10 @@ def curve_sessions(curves: pd.DataFrame, horizons_ms: Sequence[int]) -> pd.DataF
     taken away, by the same method), and within_bits_per_spike (of the network fitted on the whole reference part).
     """
     end_ms = (curves["horizon_bin"] + 1) * curves["bin_us"] / 1000
-    ends_ms = sorted({end_ms.max(), *(float(one) for one in horizons_ms if one < end_ms.max())})
-    parts = [_averaged(curves[end_ms <= last], ["curve", "size", "whole"]).assign(horizon_ms=last) for last in ends_ms]
+    parts = [
+        _averaged(curves[end_ms <= last_ms], ["curve", "size", "whole"]).assign(horizon_ms=last_ms)
+        for last_ms in horizon_ends_ms(horizons_ms, end_ms.max())
+    ]
     table = pd.concat(parts, ignore_index=True)
     key = [*SESSION, "curve", "horizon_ms"]
     whole = table[table["whole"]]

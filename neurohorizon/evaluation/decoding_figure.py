@@ -15,6 +15,7 @@ from neurohorizon.evaluation.style import (
     PAGE_WIDTH_INCHES,
     VERMILLION,
     house_style,
+    null_line,
 )
 from neurohorizon.evaluation.tables import counted
 
@@ -78,7 +79,7 @@ def _panel(axes: Axes, scored: pd.DataFrame, summary: pd.DataFrame, words: str) 
             elinewidth=1.0,
             label=f"{METHOD_WORDS[method]} ({row['class']})",
         )
-    axes.axhline(0, color=GREY, linewidth=0.8, linestyle=(0, (1, 1)), zorder=0)
+    null_line(axes)
     if not place:
         axes.set_xticks([])
         axes.set_title(f"{words}: none", fontsize=6.5, loc="right", color=GREY)

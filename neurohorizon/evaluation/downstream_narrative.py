@@ -18,7 +18,7 @@ from neurohorizon.evaluation.downstream_names import (
 )
 from neurohorizon.evaluation.downstream_tables import CHANCE
 from neurohorizon.evaluation.narrative import FEW_ANIMALS, SIGNIFICANT, interval_text
-from neurohorizon.evaluation.tables import counted
+from neurohorizon.evaluation.tables import counted, listed
 
 
 def describe_results(folder: Path) -> str:
@@ -59,10 +59,10 @@ def describe_latents(summary: pd.DataFrame) -> str:
         (above if row["above_chance_lower"] > 0 else not_above).append(words)
     parts = []
     if above:
-        parts.append(f"NeuroHorizon's frozen latents tell, **above chance** in the interval, {_listed(above)}.")
+        parts.append(f"NeuroHorizon's frozen latents tell, **above chance** in the interval, {listed(above)}.")
     if not_above:
         parts.append(
-            f"{'They do not' if above else 'Frozen latents **do not**'} tell {_listed(not_above, 'or')} above chance "
+            f"{'They do not' if above else 'Frozen latents **do not**'} tell {listed(not_above, 'or')} above chance "
             "in the interval."
         )
     return " ".join(parts)
@@ -81,9 +81,9 @@ def describe_counts(comparisons: pd.DataFrame) -> str:
         sure = int((rows["p_holm"] < SIGNIFICANT).sum())
         parts = []
         if better:
-            parts.append(f"more than {METHOD_WORDS[against]} of {_listed(better)}")
+            parts.append(f"more than {METHOD_WORDS[against]} of {listed(better)}")
         if worse:
-            parts.append(f"**{'less' if worse else ''}** than {METHOD_WORDS[against]} of {_listed(worse)}")
+            parts.append(f"**{'less' if worse else ''}** than {METHOD_WORDS[against]} of {listed(worse)}")
         count = "none" if not sure else str(sure)
         sentences.append(
             f"Latents tell {' and '.join(parts)} on average ({count} of {len(rows)} after Holm's adjustment)."
@@ -151,7 +151,7 @@ def describe_left_out(left_out: pd.DataFrame) -> str:
         if len(rows):
             reason = rows["left_out"].value_counts(sort=True).index[0]
             parts.append(f"{TARGET_WORDS[target]} of {counted(len(rows), 'session')} (such as: {reason})")
-    return f"Not decoded were {_listed(parts)}." if parts else ""
+    return f"Not decoded were {listed(parts)}." if parts else ""
 
 
 def _score(row: dict) -> str:
@@ -160,7 +160,3 @@ def _score(row: dict) -> str:
 
 def _chance(row: dict) -> str:
     return "0" if row["metric"] == "R2" else f"{row['chance']:.3f}"
-
-
-def _listed(words: list[str], last: str = "and") -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"

@@ -24,6 +24,7 @@ from neurohorizon.evaluation.style import (
     house_style,
     method_label,
     method_line,
+    null_line,
 )
 from neurohorizon.evaluation.tables import FORECASTER, PRIMARY_NULL, counted, over_all_sources
 
@@ -103,20 +104,6 @@ def _score_label(null: str) -> str:
 def _counts_label(sessions: int, animals: int, interval: float, *, bounds: bool) -> str:
     count = f"{counted(sessions, 'session')}, {counted(animals, 'animal')}"
     return f"{count}; {interval:.0%} interval by animal" if bounds else f"{count}; no interval"
-
-
-def _null_line(axes: Axes) -> None:
-    axes.axhline(0, color=GREY, linewidth=0.8, linestyle=method_line("reference_mean")[1], zorder=0)
-    axes.annotate(
-        "reference mean (null)",
-        (1, 0),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 1.5),
-        textcoords="offset points",
-        ha="right",
-        fontsize=6,
-        color=GREY,
-    )
 
 
 def _paired_means(summary: pd.DataFrame) -> pd.DataFrame:
@@ -263,7 +250,7 @@ def _horizon_panel(axes: Axes, horizon: pd.DataFrame) -> None:
             axes.fill_between(
                 line["horizon_ms"], line["lower"], line["upper"], color=colour, alpha=alpha, linewidth=0, zorder=1
             )
-    _null_line(axes)
+    null_line(axes, "reference mean (null)")
     axes.set_xlabel("time from forecast origin to end of bin (ms)")
     axes.set_ylabel(_score_label(PRIMARY_NULL))
     axes.set_xlim(0, None)

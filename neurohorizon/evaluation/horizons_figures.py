@@ -21,6 +21,7 @@ from neurohorizon.evaluation.style import (
     PAGE_WIDTH_INCHES,
     VERMILLION,
     house_style,
+    null_line,
 )
 from neurohorizon.evaluation.tables import CEILING_CLASS, DECODINGS, FORECASTER, PRIMARY_NULL, counted
 
@@ -134,7 +135,7 @@ def _curves_panel(axes: Axes, bins: pd.DataFrame, reach: pd.DataFrame) -> None:
         touches = over_null["touches_ms"].get(name, np.nan)
         if np.isfinite(touches):
             axes.plot(touches, 0, marker=marker, color=colour, markersize=4.5, markeredgecolor="white", clip_on=False)
-    _null_line(axes)
+    null_line(axes)
     axes.set_xlim(0, None)
     axes.set_xlabel(_BIN)
     axes.set_ylabel(_SCORE)
@@ -155,7 +156,7 @@ def _horizons_panel(axes: Axes, horizons: pd.DataFrame) -> None:
             color=colour,
             marker=marker,
         )
-    _null_line(axes)
+    null_line(axes)
     axes.set_xticks(range(len(ends)), [f"{end:g}" for end in ends])
     axes.set_xlim(-0.5, len(ends) - 0.5)
     axes.set_xlabel("all bins from the forecast origin to (ms)")
@@ -170,7 +171,7 @@ def _told_panel(axes: Axes, told: pd.DataFrame, bins: pd.DataFrame) -> None:
         colour, dashes, _ = _LOOKS[name]
         axes.plot(line["horizon_ms"], line["bits_per_spike"], color=colour, linestyle=dashes)
         axes.fill_between(line["horizon_ms"], line["lower"], line["upper"], color=colour, alpha=0.1, linewidth=0)
-    _null_line(axes)
+    null_line(axes)
     axes.set_title("dotted: told what came, not a forecast", fontsize=6.5, loc="right", color=VERMILLION)
     axes.set_xlim(0, None)
     axes.set_xlabel("to end of bin (ms)")
@@ -206,10 +207,6 @@ def _bar(name: str) -> dict[str, object]:
 def _around(rows: pd.DataFrame, value: str, lower: str, upper: str) -> np.ndarray:
     """Lengths of the bars below and above a value; none where there is no interval."""
     return np.maximum(np.nan_to_num([rows[value] - rows[lower], rows[upper] - rows[value]]), 0)
-
-
-def _null_line(axes: Axes) -> None:
-    axes.axhline(0, color=GREY, linewidth=0.8, linestyle=(0, (1, 1)), zorder=0)
 
 
 def _count(axes: Axes, table: pd.DataFrame, lower: str) -> None:

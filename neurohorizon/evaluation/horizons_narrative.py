@@ -8,7 +8,7 @@ import pandas as pd
 from neurohorizon.evaluation.calibration import POPULATION, UNIT
 from neurohorizon.evaluation.calibration_tables import GAMMA_POISSON, REFERENCE_MEAN
 from neurohorizon.evaluation.narrative import FEW_ANIMALS, interval_text
-from neurohorizon.evaluation.tables import CEILING_CLASS, DECODINGS, FORECASTER, counted
+from neurohorizon.evaluation.tables import CEILING_CLASS, DECODINGS, FORECASTER, counted, listed
 
 _NAMES = {
     FORECASTER: "the parallel forecast",
@@ -89,7 +89,7 @@ def describe_reach(reach: pd.DataFrame) -> str:
         touching, never = of[of["touches_ms"].notna()], of[of["touches_ms"].isna()]
         parts = []
         if len(never):
-            names = _listed([_name(name) for name in never["method"]])
+            names = listed([_name(name) for name in never["method"]])
             parts.append(f"that of {names} lies above zero **in every bin** up to {end:g} ms")
         parts += [
             f"that of {_name(row.method)} first touches zero at **{row.touches_ms:g} ms**"
@@ -126,7 +126,7 @@ def _describe_noise(comparisons: pd.DataFrame) -> str:
         f"{share:.0%} for {_name(name)} ({left:+.4f} would be left)"
         for name, share, left in zip(lost["method"], shares, lost["many_paths"], strict=True)
     ]
-    return f"Of what is lost, the noise of few sample paths is {_listed(parts)}."
+    return f"Of what is lost, the noise of few sample paths is {listed(parts)}."
 
 
 def describe_told(told: pd.DataFrame) -> str:
@@ -184,7 +184,3 @@ def _verdict(row: dict) -> str:
 
 def _name(method: str) -> str:
     return _NAMES.get(method, method.replace("_", " "))
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -41,6 +41,7 @@ from neurohorizon.evaluation.tables import (
     aligned,
     animal_names,
     format_interval,
+    horizon_ends_ms,
     left_out_table,
     write_table,
 )
@@ -57,11 +58,6 @@ nothing to compare. Holm's adjustment is over all that a run can make, horizons 
 _METHOD = ["method", "class"]
 _SUMS = ["windows", "spikes", "model_nats", "reference_nats"]
 _SAME_NATS = 1e-6  # sums of the same numbers in another order
-
-
-def horizon_ends_ms(horizons_ms: Sequence[float], whole_ms: float) -> list[float]:
-    """Ends of the horizons that a run can tell apart: those within its whole horizon, and that one itself."""
-    return [*(float(end) for end in sorted(horizons_ms) if end < whole_ms), float(whole_ms)]
 
 
 def read_sums(calibration: pd.DataFrame, told: Iterable[str | Path]) -> pd.DataFrame:

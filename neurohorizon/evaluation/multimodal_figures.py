@@ -22,6 +22,7 @@ from neurohorizon.evaluation.style import (
     SKY_BLUE,
     VERMILLION,
     house_style,
+    null_line,
 )
 from neurohorizon.evaluation.tables import CEILING_CLASS, counted
 
@@ -163,10 +164,6 @@ def _letters(panels: Sequence[Axes], far_left: Sequence[int] = ()) -> None:
         axes.set_title(letter, loc="left", fontweight="bold", fontsize=9, x=-0.7 if place in far_left else -0.04)
 
 
-def _null_line(axes: Axes) -> None:
-    axes.axhline(0, color=GREY, linewidth=0.8, linestyle=(0, (1, 1)), zorder=0)
-
-
 def _count(axes: Axes, rows: pd.DataFrame, what: str = "") -> None:
     """Say in the corner what the numbers stand on."""
     if rows.empty:
@@ -211,7 +208,7 @@ def _region_panel(axes: Axes, regions: pd.DataFrame) -> None:
     for number, condition in enumerate(conditions):
         rows = shown[shown["condition"] == condition].set_index("region").reindex(names)
         _points(axes, np.arange(len(names)) + 0.22 * (number - 1), rows, condition, CONDITION_LABELS[condition])
-    _null_line(axes)
+    null_line(axes)
     _count(axes, shown)
     axes.set_ylabel(_GAIN)
     if not names:
@@ -244,7 +241,7 @@ def _horizon_panel(axes: Axes, horizon: pd.DataFrame, region: str) -> None:
         colour, dashes, _ = _LOOKS[condition]
         axes.plot(line["last_ms"], line["gain"], color=colour, linestyle=dashes, label=CONDITION_LABELS[condition])
         axes.fill_between(line["last_ms"], line["lower"], line["upper"], color=colour, alpha=0.12, linewidth=0)
-    _null_line(axes)
+    null_line(axes)
     _count(axes, shown, f"{region} regions")
     axes.set_xlabel("time from forecast origin to end of bin (ms)")
     axes.set_ylabel(_GAIN)
@@ -300,7 +297,7 @@ def _encoder_panel(axes: Axes, gain: pd.DataFrame) -> None:
         look = _HOLLOW if stimulus == "movie_heldout" else _FILLED
         place = np.arange(len(names)) + 0.18 * (number - 1.5)
         axes.errorbar(*(place, rows["gain"], _around(rows)), **_BAR, **look, marker=marker, color=colour, label=label)
-    _null_line(axes)
+    null_line(axes)
     axes.set_title("movies, visual regions", fontsize=6.5, loc="right", color=GREY)
     axes.set_xticks(range(len(names)), [ENCODER_LABELS[name] for name in names], fontsize=6)
     axes.set_xlim(-0.6, max(len(names), 1) - 0.4)
@@ -322,7 +319,7 @@ def _behaviour_panel(axes: Axes, gain: pd.DataFrame, gain_sessions: pd.DataFrame
             axes.plot(at, here["gain"], linestyle="none", marker="o", markersize=2.2, color=LIGHT_GREY, zorder=2)
         rows = shown[shown["condition"] == condition].set_index("source").reindex(sources)
         _points(axes, np.arange(len(sources)) + offset, rows, condition, CONDITION_LABELS[condition])
-    _null_line(axes)
+    null_line(axes)
     counts = shown[shown["condition"] == "behaviour"].set_index("source")[["sessions", "animals"]]
     labels = [f"{name}\n{_in_words(row.sessions, row.animals)}" for name, row in counts.iterrows()]
     axes.set_xticks(range(len(counts)), labels, fontsize=6)

@@ -23,6 +23,7 @@ from neurohorizon.evaluation.style import (
     PURPLE,
     VERMILLION,
     house_style,
+    null_line,
 )
 from neurohorizon.evaluation.tables import counted
 
@@ -110,7 +111,7 @@ def draw_horizon(*, horizon: pd.DataFrame) -> Figure:
             rows = horizon[horizon["sessions_trained"] == size].sort_values("horizon_ms")
             axes.plot(rows["horizon_ms"], rows["bits_per_spike"], color=colour, label=f"{size:g}")
             axes.fill_between(rows["horizon_ms"], rows["lower"], rows["upper"], color=colour, alpha=0.08, linewidth=0)
-        _null_line(axes)
+        null_line(axes)
         axes.set_xlim(0, None)
         axes.set_xlabel("time from forecast origin to end of bin (ms)")
         axes.set_ylabel(_SCORE)
@@ -194,7 +195,7 @@ def _arms_panel(axes: Axes, arms: pd.DataFrame, comparisons: pd.DataFrame, own_l
             axes.plot([place] * 2, [row["draw_lowest"], row["draw_highest"]], color=LIGHT_GREY, linewidth=4, zorder=0)
         hollow = {"markerfacecolor": "white", "markeredgewidth": 0.8} if "heldout_lab" in row else {}
         _errorbar(axes, [place], row.to_frame().T, value="difference", color=BLACK, marker="o", **hollow)
-    _null_line(axes)
+    null_line(axes)
     axes.set_xticks(range(len(rows)), [label for label, _ in rows])
     axes.set_xlim(-0.5, len(rows) - 0.5)
     axes.set_ylabel("bits/spike over random ones")
@@ -248,10 +249,6 @@ def _parameter_ticks(parameters: Sequence[int]) -> tuple[list[int], list[str]]:
 
 def _rising_colours(number: int) -> list[tuple[float, ...]]:
     return [colormaps["viridis"](place) for place in np.linspace(0.85, 0.0, number)]
-
-
-def _null_line(axes: Axes) -> None:
-    axes.axhline(0, color=GREY, linewidth=0.8, linestyle=(0, (1, 1)), zorder=0)
 
 
 def _say(axes: Axes, text: str) -> None:

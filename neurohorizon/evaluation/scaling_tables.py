@@ -33,6 +33,7 @@ from neurohorizon.evaluation.tables import (
     animal_names,
     counted,
     format_interval,
+    horizon_ends_ms,
     write_table,
 )
 from neurohorizon.files import replacing
@@ -474,9 +475,8 @@ def _left_out(path: Path) -> dict[str, str]:
 
 def _by_part(sums: pd.DataFrame, horizons_ms: Sequence[float]) -> pd.DataFrame:
     end_ms = (sums["horizon_bin"] + 1) * sums["bin_us"] / 1000
-    horizon_ms = end_ms.max()
     parts = []
-    for last_ms in sorted({min(float(one), horizon_ms) for one in (*horizons_ms, horizon_ms)}) if len(sums) else []:
+    for last_ms in horizon_ends_ms(horizons_ms, end_ms.max()) if len(sums) else []:
         # rounded, as bins of 20 ms are no exact fractions of a second
         inside = sums[end_ms <= last_ms + 1e-6]
         parts.append(_pooled(inside, SESSION).assign(last_ms=last_ms))

@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurohorizon.files import replacing
@@ -142,6 +143,29 @@ def _settle(figure: Figure) -> None:
 def method_label(method: str) -> str:
     """The method's name for readers."""
     return METHOD_LABELS.get(method, method.replace("_", " "))
+
+
+def null_line(axes: Axes, text: str = "", *, at: float = 1.0) -> None:
+    """Draw the line of what scores zero.
+
+    Args:
+        axes: Where.
+        text: What it is; "" for a line that the caption explains.
+        at: Right end of the text, as a share of the width.
+    """
+    colour, dashes = METHOD_LINES["reference_mean"]
+    axes.axhline(0, color=colour, linewidth=0.8, linestyle=dashes, zorder=0)
+    if text:
+        axes.annotate(
+            text,
+            (at, 0),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 1.5),
+            textcoords="offset points",
+            ha="right",
+            fontsize=6,
+            color=colour,
+        )
 
 
 def method_line(method: str) -> tuple[str, object]:

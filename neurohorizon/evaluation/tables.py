@@ -446,6 +446,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """Words as a sentence lists them, such as ``a, b and c``."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def horizon_ends_ms(horizons_ms: Iterable[float], whole_ms: float) -> list[float]:
+    """Ends of the parts of the horizon that a run can tell apart: those within the whole of it, and that one itself."""
+    return [*(float(end) for end in sorted(horizons_ms) if end < whole_ms), float(whole_ms)]
+
+
 def format_interval(lower: float, upper: float) -> str:
     """Bounds as text; there are none with fewer than two animals or with a score of minus infinity."""
     return "none" if np.isnan(lower) or np.isnan(upper) else f"[{lower:+.4f}, {upper:+.4f}]"

@@ -16,6 +16,7 @@ from neurohorizon.evaluation.statistics import compare_paired
 from neurohorizon.evaluation.tables import (
     FORECASTER,
     PRIMARY_NULL,
+    SESSION,
     Resampling,
     aligned,
     animal_names,
@@ -228,8 +229,7 @@ def _of_row(truth: str, measure: str, row: dict, *, must_be: str = "above") -> T
 
 def _wide(sessions: pd.DataFrame, by: str, names: list) -> pd.DataFrame:
     """Scores of sessions that have all the names, in columns of these names."""
-    key = ["fold", "session", "subject", "lab", "source"]
-    wide = sessions[sessions[by].isin(names)].pivot(index=key, columns=by, values="bits_per_spike").reset_index()
+    wide = sessions[sessions[by].isin(names)].pivot(index=SESSION, columns=by, values="bits_per_spike").reset_index()
     return wide.dropna() if set(names) <= set(wide) else wide.iloc[:0]
 
 
