@@ -69,13 +69,14 @@ rule score_conditions:
     params:
         multimodal=section(CONFIG.multimodal),
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
+        horizons_ms=CONFIG.evaluation.horizons_ms,
         code=code("score_conditions.py"),
     shell:
         """
         python "$SCRIPTS/score_conditions.py" --session {input.session:q} --folders {input.folders:q} \
             --others {input.psth:q} {input.oracle:q} --multimodal-json {params.multimodal:q} \
-            --minimum-rate-hz {params.minimum_rate_hz} --scores {output.scores:q} --repeats {output.repeats:q} \
-            --example {output.example:q} >{log:q} 2>&1
+            --minimum-rate-hz {params.minimum_rate_hz} --horizons-ms {params.horizons_ms} \
+            --scores {output.scores:q} --repeats {output.repeats:q} --example {output.example:q} >{log:q} 2>&1
         """
 
 
@@ -132,6 +133,7 @@ rule make_multimodal_tables:
         multimodal=section(CONFIG.multimodal),
         primary=primary_encoder_name,
         weights=weights_card_option,
+        horizons_ms=CONFIG.evaluation.horizons_ms,
         draws=CONFIG.evaluation.bootstrap_draws,
         interval=CONFIG.evaluation.interval,
         seed=CONFIG.run.seed,
@@ -140,8 +142,8 @@ rule make_multimodal_tables:
         """
         python "$SCRIPTS/make_multimodal_tables.py" --scores {input.scores:q} --repeats {input.repeats:q} \
             --examples {input.examples:q} --autocorrelation {input.autocorrelation:q} --multimodal-json {params.multimodal:q} \
-            --primary-encoder {params.primary} {params.weights} --draws {params.draws} \
-            --interval {params.interval} --seed {params.seed} --output-folder {params.folder:q} >{log:q} 2>&1
+            --primary-encoder {params.primary} {params.weights} --horizons-ms {params.horizons_ms} \
+            --draws {params.draws} --interval {params.interval} --seed {params.seed} --output-folder {params.folder:q} >{log:q} 2>&1
         """
 
 

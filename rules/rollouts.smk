@@ -83,11 +83,12 @@ rule make_calibration_tables:
         draws=CONFIG.evaluation.bootstrap_draws,
         interval=CONFIG.evaluation.interval,
         seed=CONFIG.run.seed,
+        horizons_ms=CONFIG.evaluation.horizons_ms,
         code=code("make_calibration_tables.py"),
     shell:
         """
         python "$SCRIPTS/make_calibration_tables.py" --sums {input.sums:q} --examples {input.examples:q} \
-            --draws {params.draws} --interval {params.interval} --seed {params.seed} \
+            --horizons-ms {params.horizons_ms} --draws {params.draws} --interval {params.interval} --seed {params.seed} \
             --output-folder {params.folder:q} >{log:q} 2>&1
         """
 

@@ -44,6 +44,7 @@ MULTIMODAL = Multimodal.model_validate(
 )
 
 # condition: (class, share of behaviour, share of the image, its half-life in bins, share where held out)
+HORIZONS_MS = (100, 200, 500, 1000)
 CONDITIONS = {
     "spikes": ("Z", 0.0, 0.0, np.inf, 0.0),
     "behaviour": ("Z", 0.7, 0.0, np.inf, 0.0),
@@ -242,6 +243,7 @@ def write_conditions_run(
             others=others,
             multimodal=MULTIMODAL,
             minimum_rate_hz=0.1,
+            horizons_ms=HORIZONS_MS,
             output=files[-1],
         )
     return sessions, files

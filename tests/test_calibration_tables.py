@@ -26,11 +26,12 @@ from neurohorizon.evaluation.calibration_tables import (
 from neurohorizon.evaluation.paths_example import EXAMPLE_LEVELS, PathsExample, read_paths_example, write_paths_example
 from neurohorizon.evaluation.rollouts import SCHEMA
 from neurohorizon.evaluation.style import render_png, save_figure
-from neurohorizon.evaluation.tables import Resampling, TableError
+from neurohorizon.evaluation.tables import Resampling, TableError, horizon_parts
 
 BINS, BIN_US, WINDOWS, UNITS, PATHS = 10, 20_000, 60, 6, 16
 SHAPE = 1.0
 RESAMPLING = Resampling(draws=200, interval=0.95, seed=0)
+HORIZONS_MS = (100, 200)
 METHODS = {  # method: (law of all that is made, whether it is judged by its law too)
     "reference_mean": (lambda mean: Poisson(np.full_like(mean, 1.0)), True),
     "gamma_poisson": (lambda mean: NegativeBinomial(mean, np.full_like(mean, SHAPE)), True),
@@ -121,6 +122,7 @@ def folder(tmp_path_factory):
     make_calibration_tables(
         sums=sorted(folder.glob("s*/*.parquet")),
         examples=sorted(folder.glob("s*/*.h5")),
+        horizons_ms=HORIZONS_MS,
         folder=folder / "tables",
         resampling=RESAMPLING,
     )
@@ -246,6 +248,7 @@ def test_one_session_has_no_interval_and_is_drawn_all_the_same(folder, tmp_path)
     make_calibration_tables(
         sums=[folder / "s1" / "seed-0.parquet"],
         examples=[folder / "s1" / "seed-0.h5"],
+        horizons_ms=HORIZONS_MS,
         folder=tmp_path,
         resampling=RESAMPLING,
     )
@@ -258,7 +261,7 @@ def test_one_session_has_no_interval_and_is_drawn_all_the_same(folder, tmp_path)
 
 def test_parts_of_the_horizon_add_up_to_it(folder):
     sums = read_calibration([folder / "s0" / "seed-0.parquet"])
-    by_part = session_calibration(sums)
+    by_part = session_calibration(sums, horizon_parts(HORIZONS_MS, 200))
     of = by_part[(by_part["target"] == "unit") & (by_part["method"] == "gamma_poisson")]
     parts, total = of[of["last_ms"] - of["first_ms"] < 200], of[of["last_ms"] - of["first_ms"] == 200]
     assert parts["cases"].sum() == total["cases"].iloc[0] == WINDOWS * BINS * UNITS

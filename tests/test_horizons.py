@@ -37,7 +37,7 @@ from neurohorizon.evaluation.horizons_tables import (
 )
 from neurohorizon.evaluation.rollouts import SCHEMA as CALIBRATION_SCHEMA
 from neurohorizon.evaluation.style import render_png
-from neurohorizon.evaluation.tables import DECODINGS, Resampling, TableError, horizon_ends_ms
+from neurohorizon.evaluation.tables import DECODINGS, Resampling, TableError, horizon_ends_ms, horizon_parts
 from neurohorizon.evaluation.teacher_forcing import NOT_A_FORECAST, SCHEMA, score_teacher_forcing, tell_the_truth
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape, collate, evaluation_origins, session_block
@@ -266,6 +266,12 @@ def test_ends_beyond_what_was_forecast_are_the_whole_horizon():
     assert horizon_ends_ms((100, 200, 500, 1000), 1000) == [100, 200, 500, 1000]
     assert horizon_ends_ms((100, 500), 240) == [100, 240]
     assert horizon_ends_ms((100,), 60) == [60]
+
+
+def test_parts_of_the_horizon_follow_each_other_and_the_last_is_all_of_it():
+    assert horizon_parts((100, 200, 500, 1000), 1000) == [(0, 100), (100, 200), (200, 500), (500, 1000), (0, 1000)]
+    assert horizon_parts((100, 200, 500, 1000), 300) == [(0, 100), (100, 200), (200, 300), (0, 300)]
+    assert horizon_parts((100, 200), 100) == [(0, 100)]
 
 
 def test_curves_are_by_single_bin_and_shares_of_the_ceiling(folder):

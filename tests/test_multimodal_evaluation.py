@@ -15,6 +15,7 @@ pd = pytest.importorskip("pandas")
 
 from made_conditions import (  # noqa: E402
     HORIZON_BINS,
+    HORIZONS_MS,
     MULTIMODAL,
     condition_of,
     made_stimuli,
@@ -72,6 +73,7 @@ def _make_tables(folder: Path, sessions: list[Path], files: list[Written], **cha
         "multimodal": MULTIMODAL,
         "primary": "imagenet",
         "weights": None,
+        "horizons_ms": HORIZONS_MS,
         "resampling": RESAMPLING,
     }
     write_autocorrelation(sessions, MULTIMODAL, output=folder / "scores.parquet")
@@ -203,14 +205,15 @@ def test_units_too_slow_are_scored_by_no_condition(tmp_path):
     limit = float(np.sort(rate_hz)[4])
     output = Written(*(tmp_path / f"{name}.parquet" for name in ("scores", "repeats", "example")))
     settings = {"session": tmp_path / "session.h5", "folders": [tmp_path / "a"], "others": [], "output": output}
-    score_conditions(**settings, multimodal=MULTIMODAL, minimum_rate_hz=limit)
+    settings |= {"multimodal": MULTIMODAL, "horizons_ms": HORIZONS_MS}
+    score_conditions(**settings, minimum_rate_hz=limit)
     scores = pd.read_parquet(output.scores)
     assert (scores["unscored_units"] == 4).all()
     assert scores.groupby("region")["units"].first().sum() == 8
     fast = rate_hz >= limit
     forecast = condition_of(made, "spikes")
     assert scores["spikes"].sum() == forecast.observed[..., fast].sum()
-    score_conditions(**settings, multimodal=MULTIMODAL, minimum_rate_hz=1e6)
+    score_conditions(**settings, minimum_rate_hz=1e6)
     assert "reaches 1000000.0 Hz" in left_out_reason(output.scores)["left_out"]
     assert len(pd.read_parquet(output.repeats)) == 0
 
@@ -224,7 +227,8 @@ def test_the_example_is_a_visual_unit_even_where_others_follow_the_movie_better(
     write_forecast(tmp_path / "a" / "spikes.h5", replace(condition_of(made, "spikes"), region=region))
     output = Written(*(tmp_path / f"{name}.parquet" for name in ("scores", "repeats", "example")))
     settings = {"session": tmp_path / "session.h5", "folders": [tmp_path / "a"], "others": [], "output": output}
-    score_conditions(**settings, multimodal=MULTIMODAL, minimum_rate_hz=0.1)
+    settings |= {"multimodal": MULTIMODAL, "horizons_ms": HORIZONS_MS}
+    score_conditions(**settings, minimum_rate_hz=0.1)
     assert set(pd.read_parquet(output.example)["region"]) == {"VISp"}
 
 
@@ -233,6 +237,7 @@ def test_forecasts_of_other_tasks_or_given_twice_are_refused(tmp_path):
     write_session(tmp_path / "session.h5", made.session)
     output = Written(*(tmp_path / f"{name}.parquet" for name in ("scores", "repeats", "example")))
     settings = {"session": tmp_path / "session.h5", "multimodal": MULTIMODAL, "minimum_rate_hz": 0.1, "output": output}
+    settings["horizons_ms"] = HORIZONS_MS
     forecast = condition_of(made, "spikes")
     write_forecast(tmp_path / "a" / "spikes.h5", forecast)
     write_forecast(tmp_path / "b" / "image.h5", replace(forecast, method="image", start_us=forecast.start_us + 1))
@@ -257,6 +262,7 @@ def test_a_session_that_was_left_out_is_named_with_its_reason(run, tmp_path):
         others=[],
         multimodal=MULTIMODAL,
         minimum_rate_hz=0.1,
+        horizons_ms=HORIZONS_MS,
         output=output,
     )
     names = ("scores", "repeats", "example")
@@ -505,6 +511,7 @@ def test_the_command_line_makes_the_same_tables(run, tmp_path):
         MULTIMODAL.model_dump_json(),
     ]
     command += ["--primary-encoder", "imagenet", "--draws", "300", "--interval", "0.95", "--seed", "3"]
+    command += ["--horizons-ms", *map(str, HORIZONS_MS)]
     subprocess.run([*command, "--output-folder", tmp_path], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert (tmp_path / "summary.txt").read_text() == (run / "tables" / "summary.txt").read_text()
     assert (tmp_path / "gain.tsv").read_bytes() == (run / "tables" / "gain.tsv").read_bytes()

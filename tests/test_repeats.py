@@ -18,7 +18,6 @@ from neurohorizon.evaluation.repeats import (
     example_unit,
     find_repeats,
     forecast_psth,
-    horizon_parts,
     movie_counts,
     movie_targets,
     psth_rates,
@@ -28,6 +27,7 @@ from neurohorizon.inputs.signals import movie_intervals
 from neurohorizon.session import Session, write_session
 from neurohorizon.timeline import Intervals, Splits
 
+PARTS_MS = ((0, 100), (200, 500), (0, 1000))
 MOVIE_US = 180 * FRAME_US  # six seconds, less what frames are rounded by
 
 
@@ -241,12 +241,6 @@ def test_the_file_of_the_forecast_by_repeats_says_what_it_is(tmp_path):
 # PSTH R2
 
 
-def test_parts_of_the_horizon_end_where_they_are_reported():
-    assert horizon_parts(1000) == [(0, 100), (100, 200), (200, 500), (500, 1000), (0, 1000)]
-    assert horizon_parts(300) == [(0, 100), (100, 200), (200, 300), (0, 300)]
-    assert horizon_parts(100) == [(0, 100)]
-
-
 def _brute_force(made, forecast, *, part_ms, heldout, against) -> tuple[np.ndarray, np.ndarray]:
     """Residual and total by loops over target bins, steps of phase and spikes."""
     session, mean = made.session, np.exp(forecast.reference_log_rate.astype(float))
@@ -298,7 +292,7 @@ def test_psth_r2_is_that_of_its_definition_by_loops(against, part_ms, heldout):
     mask[::3, 2:13] = False
     forecast = replace(forecast, target_mask=mask, observed=np.where(mask[..., None], forecast.observed, 0))
     targets = movie_targets(session, forecast, movie_intervals(session.stimuli, ((2.0, 3.0),)))
-    sums = {(one.against, one.heldout, one.part_ms): one for one in repeat_sums(targets, forecast)}
+    sums = {(one.against, one.heldout, one.part_ms): one for one in repeat_sums(targets, forecast, PARTS_MS)}
     residual, total = _brute_force(made, forecast, part_ms=part_ms, heldout=heldout, against=against)
     found = sums[against, heldout, part_ms]
     # spikes inside a step of phase are spread evenly: a few on its edges fall on the other side
@@ -317,7 +311,11 @@ def test_true_rates_follow_the_psth_and_wrong_phases_do_not():
         "late": replace(condition_of(made, "oracle"), log_rate=np.roll(condition_of(made, "oracle").log_rate, 10, 1)),
     }.items():
         targets = movie_targets(made.session, forecast, heldout)
-        sums = [one for one in repeat_sums(targets, forecast) if one.against == "same" and one.part_ms == (0, 1000)]
+        sums = [
+            one
+            for one in repeat_sums(targets, forecast, PARTS_MS)
+            if one.against == "same" and one.part_ms == (0, 1000)
+        ]
         visual = np.isin(forecast.region, ["VISp", "LGd", "VISl"])
         scores[name] = 1 - sum(one.residual[visual].sum() for one in sums) / sum(
             one.total[visual].sum() for one in sums
@@ -339,6 +337,6 @@ def test_the_row_of_repeats_in_r2_has_not_seen_the_repeats_of_test_time():
     elsewhere = np.isin(forecast.region, ["CA1", "DG", "APN"])
     mean = np.exp(forecast.reference_log_rate[elsewhere])
     np.testing.assert_allclose(targets.expected[:, elsewhere].mean(axis=0), mean, rtol=0.15)
-    sums = repeat_sums(targets, replace(forecast, method="psth", method_class="F"))
+    sums = repeat_sums(targets, replace(forecast, method="psth", method_class="F"), PARTS_MS)
     assert {one.against for one in sums} == {"same"}, "it is made of the other repeats"
     assert movie_targets(replace(session, stimuli={}), forecast, heldout) is None

@@ -25,7 +25,6 @@ from neurohorizon.evaluation.calibration import (
     central_coverage,
 )
 from neurohorizon.evaluation.paths_example import read_paths_example, write_paths_example
-from neurohorizon.evaluation.repeats import horizon_parts
 from neurohorizon.evaluation.scoring import left_out_reason
 from neurohorizon.evaluation.statistics import bootstrap_mean, compare_paired, holm
 from neurohorizon.evaluation.tables import (
@@ -39,6 +38,7 @@ from neurohorizon.evaluation.tables import (
     aligned,
     animal_names,
     format_interval,
+    horizon_parts,
     left_out_table,
     write_table,
 )
@@ -83,13 +83,12 @@ def read_calibration(paths: Iterable[str | Path]) -> pd.DataFrame:
     return averaged.assign(seeds=seeds.size()).reset_index()
 
 
-def session_calibration(sums: pd.DataFrame, horizons: Sequence[tuple[float, float]] = ()) -> pd.DataFrame:
+def session_calibration(sums: pd.DataFrame, parts_ms: Sequence[tuple[float, float]]) -> pd.DataFrame:
     """Calibration of each session, method, target and part of the horizon.
 
     Args:
         sums: Sums of all sessions.
-        horizons: Parts of the horizon, from and to, milliseconds. None given: each from the end of the one before, and
-            all together.
+        parts_ms: Parts of the horizon, from and to.
 
     Returns:
         fold, session, subject, lab, source, method, class, target, null, first_ms, last_ms, paths, units, windows,
@@ -97,9 +96,8 @@ def session_calibration(sums: pd.DataFrame, horizons: Sequence[tuple[float, floa
         coverage_90 (by the PIT), the same with law_; plain_coverage_ and plain_width_ of both (of intervals of whole
         counts); bits_per_spike (target unit); and PIT histograms pit_00 to pit_19, as shares.
     """
-    horizon_ms = (sums["last_bin"] * sums["bin_us"]).max() / 1000
     parts = []
-    for first_ms, last_ms in horizons or horizon_parts(horizon_ms):
+    for first_ms, last_ms in parts_ms:
         end_ms = sums["last_bin"] * sums["bin_us"] / 1000
         begin_ms = sums["first_bin"] * sums["bin_us"] / 1000
         inside = sums[(begin_ms >= first_ms) & (end_ms <= last_ms)]
@@ -190,19 +188,26 @@ def comparison_table(by_session: pd.DataFrame, resampling: Resampling) -> pd.Dat
 
 
 def make_calibration_tables(
-    *, sums: Sequence[str | Path], examples: Sequence[str | Path], folder: str | Path, resampling: Resampling
+    *,
+    sums: Sequence[str | Path],
+    examples: Sequence[str | Path],
+    horizons_ms: Sequence[float],
+    folder: str | Path,
+    resampling: Resampling,
 ) -> None:
     """Write every table as Parquet and as TSV, the example that is shown, and ``summary.txt`` for the terminal.
 
     Args:
         sums: Files of calibration sums, one per fold, held-out session and seed.
         examples: Example of the same session and seed at each place; the first that has one is shown.
+        horizons_ms: Ends of the parts of the horizon.
         folder: Where the tables go.
         resampling: How intervals are made.
     """
     folder = Path(folder)
     found = read_calibration(sorted(Path(path) for path in sums))
-    by_session = session_calibration(found)
+    horizon_ms = (found["last_bin"] * found["bin_us"]).max() / 1000
+    by_session = session_calibration(found, horizon_parts(horizons_ms, horizon_ms))
     tables = {
         "calibration": calibration_table(by_session, resampling),
         "comparisons": comparison_table(by_session, resampling),

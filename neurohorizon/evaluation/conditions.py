@@ -30,6 +30,7 @@ from neurohorizon.config import Multimodal
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
 from neurohorizon.evaluation.repeats import MovieTargets, example_unit, movie_targets, phase_means, repeat_sums
 from neurohorizon.evaluation.scoring import ScoringError, none_scored, require_the_same_task, write_sums
+from neurohorizon.evaluation.tables import horizon_parts
 from neurohorizon.inputs.signals import GRAY, movie_intervals, presented_images
 from neurohorizon.scores import Sums, scored_units, sum_scores
 from neurohorizon.session import Session, read_session
@@ -151,6 +152,7 @@ def score_conditions(
     others: Sequence[Path],
     multimodal: Multimodal,
     minimum_rate_hz: float,
+    horizons_ms: Sequence[float],
     output: Written,
 ) -> None:
     """Score every forecast of one session: its sums by region and stimulus, those of its PSTH R2, and an example.
@@ -163,6 +165,7 @@ def score_conditions(
         others: Further forecast files of it, such as the ceiling's.
         multimodal: Says which image sets are known and which parts of movies are held out.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
+        horizons_ms: Ends of the parts of the horizon of the PSTH R2.
         output: Files to write.
 
     Raises:
@@ -183,7 +186,7 @@ def score_conditions(
         if task.reason is None:
             parts[SCORES].append(_score(forecast, task))
         if task.targets is not None:
-            parts[REPEATS].append(_compare(forecast, task))
+            parts[REPEATS].append(_compare(forecast, task, horizons_ms))
         if task.example is not None:
             parts[EXAMPLES].append(_respond(forecast, task))
     if task is None:
@@ -268,10 +271,11 @@ def _append_regions(columns: dict[str, list], forecast: Forecast, scored: np.nda
             columns[kind].extend(getattr(sums, kind)[:, inside].sum(axis=1).tolist())
 
 
-def _compare(forecast: Forecast, task: _Task) -> pa.Table:
+def _compare(forecast: Forecast, task: _Task, horizons_ms: Sequence[float]) -> pa.Table:
     scored = task.scored
     columns = {name: [] for name in REPEATS.names}
-    for sums in repeat_sums(task.targets, forecast):
+    parts_ms = horizon_parts(horizons_ms, forecast.log_rate.shape[1] * forecast.bin_us / 1000)
+    for sums in repeat_sums(task.targets, forecast, parts_ms):
         for one in np.unique(forecast.region[scored]).tolist():
             inside = scored & (forecast.region == one)
             stimulus = "movie_heldout" if sums.heldout else "movie"

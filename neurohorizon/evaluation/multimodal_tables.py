@@ -21,7 +21,7 @@ import pandas as pd
 from neurohorizon.conditions import CONDITIONS, NO_ENCODER
 from neurohorizon.config import Multimodal
 from neurohorizon.evaluation.conditions import region_group
-from neurohorizon.evaluation.repeats import PSTH, horizon_parts
+from neurohorizon.evaluation.repeats import PSTH
 from neurohorizon.evaluation.scoring import left_out_reason
 from neurohorizon.evaluation.statistics import Estimate, bootstrap_mean, bootstrap_ratio, compare_paired, holm
 from neurohorizon.evaluation.tables import (
@@ -34,6 +34,7 @@ from neurohorizon.evaluation.tables import (
     animal_names,
     counted,
     format_interval,
+    horizon_parts,
     left_out_table,
     write_table,
 )
@@ -438,6 +439,7 @@ def make_multimodal_tables(
     multimodal: Multimodal,
     primary: str,
     weights: str | Path | None,
+    horizons_ms: Sequence[float],
     resampling: Resampling,
     folder: str | Path,
 ) -> None:
@@ -451,6 +453,7 @@ def make_multimodal_tables(
         multimodal: The experiment's configuration.
         primary: First image encoder of the run.
         weights: JSON file on what became of DINOv2's weights; None where they had not to be found.
+        horizons_ms: Ends of the parts of the horizon.
         resampling: How intervals are made.
         folder: Where the tables go.
     """
@@ -470,7 +473,7 @@ def make_multimodal_tables(
         last_ms=(over_stimuli["horizon_bin"] + 1) * over_stimuli["bin_us"] / 1000,
     )
     horizon = session_gains(over_stimuli, ["region", "first_ms", "last_ms"], first)
-    parts = session_gains(_by_part(over_stimuli), ["region", "first_ms", "last_ms"], first)
+    parts = session_gains(_by_part(over_stimuli, horizons_ms), ["region", "first_ms", "last_ms"], first)
     ceiling = ["ceiling_gain", "ceiling_bits_per_spike"]  # shares are given where they are read
     r2 = session_r2(read_repeats(sorted(map(Path, repeats))))
     tables = {
@@ -527,10 +530,10 @@ def encoder_table(
     return used.assign(note=describe_encoders(multimodal, names, found)).reset_index(drop=True)
 
 
-def _by_part(sums: pd.DataFrame) -> pd.DataFrame:
+def _by_part(sums: pd.DataFrame, horizons_ms: Sequence[float]) -> pd.DataFrame:
     """Horizon bins summed to the parts of the horizon that are reported, the whole of it included."""
     parts = []
-    for first_ms, last_ms in horizon_parts(float(sums["last_ms"].max())):
+    for first_ms, last_ms in horizon_parts(horizons_ms, float(sums["last_ms"].max())):
         inside = (sums["first_ms"] >= first_ms - 1e-9) & (sums["last_ms"] <= last_ms + 1e-9)
         parts.append(sums[inside].assign(first_ms=first_ms, last_ms=last_ms))
     return pd.concat(parts, ignore_index=True)

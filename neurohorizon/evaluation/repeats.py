@@ -31,7 +31,6 @@ which it is made.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -50,19 +49,10 @@ R2_PHASE_US = 100_000
 """Width of the steps of phase over which PSTH R2 is taken."""
 STRENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 1e9)
 """Weights of the reference mean, in repeats; the last leaves nothing else."""
-HORIZON_EDGES_MS = (100.0, 200.0, 500.0, 1000.0)
-"""Ends of the parts of the horizon that are reported; none beyond the horizon."""
 AGAINST = ("same", "other")
 
 _MOVIE = "natural_movie"
 _LONGEST_PAUSE_US = 100_000  # between frames of one repeat
-
-
-def horizon_parts(horizon_ms: float) -> list[tuple[float, float]]:
-    """Parts of the horizon, each from the end of the one before, milliseconds; the last is all of it."""
-    edges = [0.0, *(edge for edge in HORIZON_EDGES_MS if edge < horizon_ms), float(horizon_ms)]
-    parts = list(pairwise(edges))
-    return parts if len(parts) == 1 else [*parts, (0.0, float(horizon_ms))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -404,16 +394,17 @@ class RepeatSums:
     total: np.ndarray
 
 
-def repeat_sums(targets: MovieTargets, forecast: Forecast) -> list[RepeatSums]:
+def repeat_sums(targets: MovieTargets, forecast: Forecast, parts_ms: Sequence[tuple[float, float]]) -> list[RepeatSums]:
     """Compare a forecast with what repeats of a movie share; for the definition see the module.
 
     Args:
         targets: Bins of the session that show a movie.
         forecast: A forecast of the session.
+        parts_ms: Parts of the horizon, from and to.
     """
     bin_ms, mean = forecast.bin_us / 1000, np.exp(forecast.reference_log_rate.astype(np.float64))
     sums = []
-    for part_ms in horizon_parts(forecast.log_rate.shape[1] * bin_ms):
+    for part_ms in parts_ms:
         inside = (targets.bin * bin_ms >= part_ms[0] - 1e-9) & ((targets.bin + 1) * bin_ms <= part_ms[1] + 1e-9)
         weight, forecasts, observed = phase_means(targets, forecast, inside)
         compared = {"same": (weight, observed)}

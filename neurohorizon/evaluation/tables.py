@@ -7,6 +7,7 @@ that a session counts once.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -454,6 +455,12 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 def horizon_ends_ms(horizons_ms: Iterable[float], whole_ms: float) -> list[float]:
     """Ends of the parts of the horizon that a run can tell apart: those within the whole of it, and that one itself."""
     return [*(float(end) for end in sorted(horizons_ms) if end < whole_ms), float(whole_ms)]
+
+
+def horizon_parts(horizons_ms: Iterable[float], whole_ms: float) -> list[tuple[float, float]]:
+    """Parts of the horizon, each from the end of the one before, milliseconds; the last is all of it."""
+    parts = list(pairwise([0.0, *horizon_ends_ms(horizons_ms, whole_ms)]))
+    return parts if len(parts) == 1 else [*parts, (0.0, float(whole_ms))]
 
 
 def format_interval(lower: float, upper: float) -> str:

@@ -15,6 +15,7 @@ parser.add_argument("--autocorrelation", type=Path, required=True, help="of beha
 parser.add_argument("--multimodal-json", required=True, help="section multimodal of the configuration")
 parser.add_argument("--primary-encoder", required=True, help="first image encoder of the run")
 parser.add_argument("--weights", type=Path, help="what became of DINOv2's weights, where they had to be found")
+parser.add_argument("--horizons-ms", type=int, nargs="+", required=True, help="ends of the parts of the horizon")
 parser.add_argument("--draws", type=int, required=True, help="bootstrap draws")
 parser.add_argument("--interval", type=float, required=True, help="coverage of the intervals, such as 0.95")
 parser.add_argument("--seed", type=int, required=True, help="seed of the draws")
@@ -29,6 +30,7 @@ make_multimodal_tables(
     multimodal=Multimodal.model_validate_json(arguments.multimodal_json),
     primary=arguments.primary_encoder,
     weights=arguments.weights,
+    horizons_ms=arguments.horizons_ms,
     resampling=Resampling(draws=arguments.draws, interval=arguments.interval, seed=arguments.seed),
     folder=arguments.output_folder,
 )
