@@ -10,6 +10,7 @@ from made_ablations import BINS, EFFECTS, SPIKES, UNITS, WINDOWS, score_of, trai
 from neurohorizon.config import Ablations
 from neurohorizon.evaluation.ablations_figures import LABELS, draw_forest, draw_horizons
 from neurohorizon.evaluation.ablations_narrative import (
+    describe_costliest,
     describe_identity,
     describe_parts,
     describe_results,
@@ -191,19 +192,23 @@ def test_one_animal_has_no_interval_and_no_verdict(tmp_path):
     table = {name: read(tmp_path / "tables", name) for name in NAMES}
     assert table["ablations"][["lower", "upper", "p", "p_holm"]].isna().all().all()
     text = describe_results(tmp_path / "tables")
-    assert "cannot be said" in text and "**worse**" not in text and "**better**" not in text
+    assert "cannot be said" in text and "**Worse**" not in text and "**Better**" not in text
     render_png(draw_forest(ablations=table["ablations"], differences=table["differences"]))
     assert "none" in (tmp_path / "tables" / "summary.txt").read_text()
 
 
 def test_sentences_follow_the_numbers(folder):
     table = read(folder, "ablations")
-    worse, rest = describe_parts(table).split("It **cannot be told apart**")
-    unclear, better = rest.split("It is **better**")
+    worse, rest = describe_parts(table).split("**Not to be told apart**")
+    unclear, better = rest.split("**Better** than it")
     assert "without the population (-0.100" in worse and "one identity for all units" in worse
     assert "not told how units go with others" in unclear
     assert "embeddings fitted to the session (+0.050" in better
+    most = table[table["declared"].astype(bool)].nsmallest(1, "difference")["difference"].iloc[0]
+    assert f"**{most:+.3f} bits/spike**" in describe_costliest(table)
+    assert describe_results(folder).startswith(describe_costliest(table))
     assert "**helps**" in describe_identity(table) and "**helps** the rollout" in describe_rollout(table)
     turned = table.assign(difference=-table["difference"], lower=-table["upper"], upper=-table["lower"])
-    assert "without the population (+0.100" in describe_parts(turned).split("It is **better**")[1]
+    assert "without the population (+0.100" in describe_parts(turned).split("**Better** than it")[1]
+    assert "No part is missed" in describe_costliest(turned.assign(difference=turned["difference"].abs()))
     assert "**not show**" in describe_identity(turned) and "**harms** the rollout" in describe_rollout(turned)

@@ -71,7 +71,8 @@ def test_the_score_that_is_told_is_that_of_the_table(told):
     score = summary.set_index("method").loc["neurohorizon", "bits_per_spike"]
     (section,) = json.loads(told.read_text())["sections"]
     assert f"{score:+.3f} bits/spike" in section["headline"]
-    assert section["text"].startswith(section["headline"])
+    lead, over_rival = section["headline"].split(". ", 1)
+    assert section["text"].startswith(lead) and over_rival in section["text"]
     scores = {row["method"]: row["bits_per_spike"] for row in json.loads(told.read_text())["scores"]}
     assert scores["NeuroHorizon"] == score
 
@@ -138,6 +139,7 @@ def test_the_headline_is_the_first_sentence_in_bold_and_no_decimal_point_ends_it
     text = "Five were asked. It gains **+0.154 bits/spike** (p = 0.2). It is **better**."
     assert headline(text) == "It gains **+0.154 bits/spike** (p = 0.2)."
     assert headline("Nothing is known. It is late.") == "Nothing is known."
+    assert headline(text, 2) == "It gains **+0.154 bits/spike** (p = 0.2). It is **better**."
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "report").glob("*figure_*.rst")), ids=lambda path: path.stem)

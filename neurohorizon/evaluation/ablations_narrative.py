@@ -9,7 +9,7 @@ from neurohorizon.evaluation.ablations_tables import FULL, TEACHER_FORCING
 from neurohorizon.evaluation.narrative import FEW_ANIMALS, interval_text
 from neurohorizon.evaluation.tables import counted
 
-_NAMES = {  # completes "the network ..."
+_NAMES = {  # completes "the one ..."
     "no_identity": "with one identity for all units",
     "shuffled_identity": "with the identities of units exchanged",
     "rate_only": "told of each unit its mean rate alone",
@@ -22,10 +22,10 @@ _NAMES = {  # completes "the network ..."
     "gaussian_loss": "trained with a Gaussian loss",
 }
 _OUTCOMES = {  # which side of zero the interval lies on: heading
-    "worse": "It is **worse**",
-    "unclear": "It **cannot be told apart** from the whole network",
-    "better": "It is **better**",
-    "unknown": "Of these it cannot be said whether they would hold for other animals; it differs",
+    "worse": "**Worse** than the whole network is the one",
+    "unclear": "**Not to be told apart** from it is the one",
+    "better": "**Better** than it is the one",
+    "unknown": "Of these it cannot be said whether they would hold for other animals: the one",
 }
 
 
@@ -34,7 +34,24 @@ def describe_results(folder: Path) -> str:
     table = {name: pd.read_parquet(Path(folder) / f"{name}.parquet") for name in ("ablations", "summary")}
     ablations = table["ablations"]
     second = f"{describe_identity(ablations)} {describe_rollout(ablations)}".strip()
-    return "\n\n".join(filter(None, [describe_run(table["summary"]), describe_parts(ablations), second]))
+    first = f"{describe_costliest(ablations)} {describe_run(table['summary'])}".strip()
+    return "\n\n".join(filter(None, [first, describe_parts(ablations), second]))
+
+
+def describe_costliest(ablations: pd.DataFrame) -> str:
+    """The part without which the network loses most; "" if nothing was declared."""
+    declared = ablations[ablations["declared"].astype(bool)]
+    if declared.empty:
+        return ""
+    row = declared.loc[declared["difference"].idxmin()]
+    most = (
+        "The most is lost by the network" if row["difference"] < 0 else "No part is missed: least is gained by the one"
+    )
+    verdict = {"unclear": ", which **cannot be told apart** from none", "unknown": ", from too few animals to say more"}
+    return (
+        f"{most} {_NAMES[row['variant']]}: **{row['difference']:+.3f} bits/spike** ({interval_text(row)})"
+        f"{verdict.get(_outcome(row), '')}."
+    )
 
 
 def describe_run(summary: pd.DataFrame) -> str:
@@ -42,7 +59,7 @@ def describe_run(summary: pd.DataFrame) -> str:
     row = summary[summary["method"] == FULL].iloc[0]
     seeds, animals = counted(int(row["seeds"]), "seed"), int(row["animals"])
     text = (
-        f"Trained for as many steps as each ablation, the whole network scores **{row['bits_per_spike']:+.3f}** "
+        f"Trained for as many steps as each ablation, the whole network scores {row['bits_per_spike']:+.3f} "
         f"bits/spike over the reference-window mean rate ({interval_text(row)}; "
         f"{counted(int(row['sessions']), 'held-out session')} of {counted(animals, 'animal')}, {seeds}"
     )

@@ -83,7 +83,7 @@ def describe_counts(comparisons: pd.DataFrame) -> str:
         if better:
             parts.append(f"more than {METHOD_WORDS[against]} of {listed(better)}")
         if worse:
-            parts.append(f"**{'less' if worse else ''}** than {METHOD_WORDS[against]} of {listed(worse)}")
+            parts.append(f"**less** than {METHOD_WORDS[against]} of {listed(worse)}")
         count = "none" if not sure else str(sure)
         sentences.append(
             f"Latents tell {' and '.join(parts)} on average ({count} of {len(rows)} after Holm's adjustment)."

@@ -96,7 +96,7 @@ def describe_result(summary: pd.DataFrame) -> str:
     share = row.get("share_of_oracle", np.nan)
     if np.isfinite(share):
         ceiling = shown.loc[shown["class"] == CEILING_CLASS, "bits_per_spike"].iloc[0]
-        text += f" That is {share:.0%} of what the true rates reach ({ceiling:+.3f})."
+        text += f" That is **{share:.0%}** of what the true rates reach ({ceiling:+.3f})."
     closed = row.get("gap_closed", np.nan)
     if np.isfinite(closed):
         text += (

@@ -35,12 +35,14 @@ class Experiment:
     Attributes:
         title: Its heading.
         question: What it asks, in a sentence for anybody.
-        describe: Its results, from the folder of its tables; the first sentence with something in bold is the headline.
+        describe: Its results, from the folder of its tables.
+        headline_sentences: So many of the sentences with something in bold, the first ones, are the headline.
     """
 
     title: str
     question: str
     describe: Callable[[Path], str]
+    headline_sentences: int = 1
 
 
 EXPERIMENTS = {
@@ -48,6 +50,7 @@ EXPERIMENTS = {
         "Unseen animals",
         "Are the next moments of a recording forecast whose animal was never seen?",
         describe_cross_session,
+        headline_sentences=3,  # the score, its share of what is possible where that is known, over the closest rival
     ),
     "cross_session_curves": Experiment(
         "What must be known of a recording",
@@ -58,6 +61,7 @@ EXPERIMENTS = {
         "Scaling",
         "Does it get better with more recordings, other recordings, larger networks?",
         describe_scaling,
+        headline_sentences=2,  # the change, and whether a law was identified
     ),
     "horizons": Experiment(
         "Horizons",
@@ -73,6 +77,7 @@ EXPERIMENTS = {
         "Decoding",
         "What do the frozen latents know of what the animal saw, chose and did?",
         describe_downstream,
+        headline_sentences=2,  # over chance, and over counts
     ),
     "ablations": Experiment(
         "Ablations",
@@ -111,8 +116,9 @@ def describe_run(
         told = EXPERIMENTS[name]
         text = told.describe(experiment_folder(run, name) / "tables")
         sections.append(
-            {"name": name, "title": told.title, "question": told.question, "headline": headline(text)}
-            | {"text": text, "figure": str(figures[name].resolve()), "width_pt": svg_width_pt(figures[name])}
+            {"name": name, "title": told.title, "question": told.question}
+            | {"headline": headline(text, told.headline_sentences), "text": text}
+            | {"figure": str(figures[name].resolve()), "width_pt": svg_width_pt(figures[name])}
             | {"caption": caption(captions[name].read_text(), config)}
         )
     summary = pd.read_parquet(run / "tables" / "summary.parquet")
@@ -154,10 +160,10 @@ def count_data(sessions: pd.DataFrame) -> dict:
     return found
 
 
-def headline(text: str) -> str:
-    """The first sentence of a text that has something in bold, or else its first."""
-    sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z*])", text.strip())
-    return next((sentence for sentence in sentences if "**" in sentence), sentences[0])
+def headline(text: str, sentences: int = 1) -> str:
+    """The first sentences of a text that have something in bold, or else its first one."""
+    found = re.split(r"(?<=[.!?])\s+(?=[A-Z*])", text.strip())
+    return " ".join([one for one in found if "**" in one][:sentences] or found[:1])
 
 
 def caption(rst: str, config: Mapping) -> str:
