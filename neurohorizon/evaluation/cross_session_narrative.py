@@ -39,9 +39,7 @@ def describe_results(folder: Path) -> str:
 
 def describe_reference_length(reference_length: pd.DataFrame) -> str:
     """How much of the score a shorter reference part leaves."""
-    return _describe_curve(
-        reference_length, "the last {:g} s of the reference part", "With all of it ({:.0f} s on average)"
-    )
+    return _describe_curve(reference_length, "its last {:g} s", "With all of the reference part ({:.0f} s on average)")
 
 
 def describe_population(population: pd.DataFrame) -> str:
