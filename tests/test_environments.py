@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -132,6 +133,7 @@ def conda(folder: Path, *arguments: object, path: str = "/usr/bin:/bin", **envir
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
 
 
@@ -152,6 +154,15 @@ def test_a_real_conda_wins(standin, tmp_path):
     real.chmod(0o755)
     done = conda(standin, "env", "create", "--file", "x y", path=f"/usr/bin:/bin:{real.parent}")
     assert done.stdout == "the real one: env create --file x y\n"
+
+
+def test_the_stand_in_of_another_clone_is_no_real_conda(standin, tmp_path):
+    other = tmp_path / "other clone"
+    shutil.copytree(tmp_path / "standin", other / "standin")
+    (other / "bin").mkdir()
+    (other / "bin" / "conda").symlink_to(other / "standin" / "bin" / "conda")
+    info = conda(standin, "info", "--json", path=f"{other / 'bin'}:/usr/bin:/bin", CONDA_CHANNEL_ALIAS=CLOSED)
+    assert json.loads(info.stdout)["conda_prefix"] == str(tmp_path / "standin")
 
 
 def test_without_a_channel_python_is_this_machines_and_one_line_says_so(standin, tmp_path):
