@@ -8,16 +8,28 @@ import difflib
 import json
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+T = TypeVar("T")
+
+
+def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
+    repeated = sorted({str(one) for one in values if values.count(one) > 1})
+    if repeated:
+        raise ValueError(f"{', '.join(repeated)} stands there more than once")
+    return values
+
+
+Choices = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_each_once)]
+"""One or more values, none of them twice: seeds, candidates of a tuning, what an experiment is made of."""
 
 
 class ConfigError(ValueError):
@@ -38,7 +50,7 @@ class Run(Section):
     """Folder of everything that the workflow makes for this run."""
     seed: NonNegative
     """Seed of every random choice that is not a wildcard of the workflow."""
-    seeds: tuple[NonNegative, ...]
+    seeds: Choices[NonNegative]
     """Seeds of the trained models; each is one training job and one row of forecasts."""
 
 
@@ -195,7 +207,7 @@ class Readout(Section):
     """Population modes read out; 0 switches the readout off."""
     span_edges_bins: tuple[Positive, ...]
     """Ends, in bins before the origin, of the spans over which the modes are averaged."""
-    ridge: tuple[PositiveFloat, ...]
+    ridge: Choices[PositiveFloat]
     """Candidate prior precisions of a log-gain weight; each session's reference window chooses."""
     horizon_edges_bins: tuple[Positive, ...]
     """Ends of the groups of horizon bins that share weights; the last is ``horizon_bins``."""
@@ -299,13 +311,13 @@ class LearnedEmbedding(Section):
 class Baselines(Section):
     """Candidates among which each baseline is tuned, on training sessions only."""
 
-    trailing_bins: tuple[Positive, ...]
+    trailing_bins: Choices[Positive]
     """Spans of the trailing mean, in bins before the origin; those longer than the context reach back over pauses."""
-    shrinkage: tuple[Share, ...]
+    shrinkage: Choices[Share]
     """Weights of the trailing mean against the reference mean."""
-    gamma_shape: tuple[PositiveFloat, ...]
+    gamma_shape: Choices[PositiveFloat]
     """Prior shapes of the gamma-Poisson filter."""
-    gamma_discount: tuple[Share, ...]
+    gamma_discount: Choices[Share]
     """Per-bin discounts of the gamma-Poisson filter."""
     networks: tuple[Literal["own_history", "own_history_readout"], ...]
     """Networks to train beside the forecaster: with ``population`` off, without and with the readout."""
@@ -326,13 +338,13 @@ class Regressions(Section):
     which must be among them, reach over pauses to what was recorded before; of other units the context is read."""
     horizon_edges_bins: tuple[Positive, ...]
     """Ends of the groups of horizon bins that share weights; the last is ``horizon_bins``."""
-    ridge: tuple[PositiveFloat, ...]
+    ridge: Choices[PositiveFloat]
     """Penalties of linear auto-regressions, in forecast origins."""
-    rank: tuple[Positive, ...]
+    rank: Choices[Positive]
     """Ranks of reduced-rank regression."""
-    floor: tuple[Fraction, ...]
+    floor: Choices[Fraction]
     """Lowest rates of a linear forecast, as shares of the unit's mean rate."""
-    precision: tuple[PositiveFloat, ...]
+    precision: Choices[PositiveFloat]
     """Prior precisions of a Poisson regression's weights."""
     modes: Positive
     """Population modes of the coupled Poisson regression."""
@@ -387,7 +399,7 @@ class Scaling(Section):
     """Numbers of training sessions, rising; all of them are one more, the top."""
     draws: Positive
     """Random nested subsets of the sessions, below the top."""
-    seeds: tuple[NonNegative, ...]
+    seeds: Choices[NonNegative]
     """Seeds of the networks of every point."""
     steps: Positive
     """Steps of each training."""
@@ -402,7 +414,7 @@ class Scaling(Section):
 class Ablations(Section):
     """Experiment 6: the forecaster with one part taken away at a time."""
 
-    variants: tuple[
+    variants: Choices[
         Literal[
             "no_identity",
             "shuffled_identity",
@@ -414,11 +426,10 @@ class Ablations(Section):
             "teacher_forcing_only",
             "noncausal_decoder",
             "gaussian_loss",
-        ],
-        ...,
+        ]
     ]
     """What is compared with the whole; see docs/architecture.md."""
-    seeds: tuple[NonNegative, ...]
+    seeds: Choices[NonNegative]
     """Seeds of the networks of every variant."""
     steps: Positive
     """Steps of each training."""
@@ -429,7 +440,7 @@ class Downstream(Section):
 
     source: Literal["ibl", "allen", "nwb"]
     """Source of the sessions that take part."""
-    targets: tuple[Literal["choice", "reward", "stimulus_side", "block", "wheel_velocity", "wheel_speed"], ...]
+    targets: Choices[Literal["choice", "reward", "stimulus_side", "block", "wheel_velocity", "wheel_speed"]]
     """What is decoded: of trials, where their table has the columns of the IBL, or of the wheel."""
     label_bins: Positive
     """Bins at the end of the context that a label of the wheel is the mean of."""
@@ -437,7 +448,7 @@ class Downstream(Section):
     """Ends, in bins before the end of the context, of the spans over which counts are summed and latents averaged."""
     blocks: Annotated[int, Field(ge=3)]
     """Blocks of time that are held out in turn; within the others a nested cross-validation chooses the penalty."""
-    penalties: tuple[PositiveFloat, ...]
+    penalties: Choices[PositiveFloat]
     """Candidates for the penalty of a probe."""
     training_sessions: NonNegative
     """Most sessions of training animals, evenly drawn from the cohort, that are decoded beside the held-out ones."""
@@ -538,7 +549,7 @@ class Poyo(Section):
     believed."""
     labelled_s: PositiveFloat
     """Seconds of labels of a held-out session, the last of its reference part, that every decoder is fitted on."""
-    ridge: tuple[PositiveFloat, ...]
+    ridge: Choices[PositiveFloat]
     """Penalties of the linear probes, per labelled window; time blocks of the labelled seconds choose."""
     width: Positive
     depth: Positive
