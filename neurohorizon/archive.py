@@ -71,7 +71,7 @@ def restore_archive(archive: str | Path, *, folder: str | Path, cohort: str | Pa
         Names of the restored files, sorted.
 
     Raises:
-        ArchiveError: A hash is wrong, a file is missing or too many, a name leads out of the folder, or configuration
+        ArchiveError: It is cut short or no tar file, a hash is wrong, a file is missing or too many, a name leads out of the folder, or configuration
             or cohort are another run's.
     """
     archive, folder, cohort = Path(archive), Path(folder), Path(cohort)
@@ -81,7 +81,10 @@ def restore_archive(archive: str | Path, *, folder: str | Path, cohort: str | Pa
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".part-") as scratch:
         unpacked = Path(scratch)
-        names = _unpack(archive, unpacked)
+        try:
+            names = _unpack(archive, unpacked)
+        except tarfile.TarError as error:
+            raise ArchiveError(f"{archive} is cut short, or no tar file ({error}): download it again") from error
         _check_config(archive, yaml.safe_load((unpacked / CONFIG).read_text()), config)
         if cohort.exists() and _hash(cohort) != _hash(unpacked / COHORT):
             raise ArchiveError(f"{cohort} is not the cohort of {archive}: move it away, and restore again")
@@ -99,7 +102,7 @@ def restore_archive(archive: str | Path, *, folder: str | Path, cohort: str | Pa
 
 def _unpack(archive: Path, folder: Path) -> list[str]:
     with tarfile.open(archive, "r:") as file:
-        first, *members = file.getmembers()
+        first, *members = file.getmembers() or [tarfile.TarInfo("nothing")]
         if first.name != SUMS:
             raise ArchiveError(f"{archive} is no score archive: it begins with {first.name} and not with {SUMS}")
         listed = dict(reversed(line.split("  ", 1)) for line in file.extractfile(first).read().decode().splitlines())

@@ -121,6 +121,16 @@ def test_a_wrong_archive_is_refused_and_nothing_is_written(run, tmp_path, change
     assert not (tmp_path / "stranger.json").exists()
 
 
+@pytest.mark.parametrize("length", [0, 300, 512, 900, 2300])
+def test_an_archive_that_is_cut_short_is_refused_and_nothing_is_written(run, tmp_path, length):
+    whole = archived(run).read_bytes()
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(whole[:length])
+    with pytest.raises(ArchiveError, match=r"cut.tar (is cut short|is no score archive)|not once in both"):
+        restored(cut, tmp_path / "new")
+    assert files_below(tmp_path / "new") == set()
+
+
 def test_another_file_than_the_one_that_was_published_is_refused(run, tmp_path):
     archive = archived(run)
     archive.write_bytes(archive.read_bytes() + bytes(512))
