@@ -71,8 +71,8 @@ def restore_archive(archive: str | Path, *, folder: str | Path, cohort: str | Pa
         Names of the restored files, sorted.
 
     Raises:
-        ArchiveError: It is cut short or no tar file, a hash is wrong, a file is missing or too many, a name leads out of the folder, or configuration
-            or cohort are another run's.
+        ArchiveError: It is cut short or no tar file, a hash is wrong, a file is missing or too many, a name leads out
+            of the folder, or configuration or cohort are another run's.
     """
     archive, folder, cohort = Path(archive), Path(folder), Path(cohort)
     beside = Path(f"{archive}.sha256")

@@ -182,6 +182,13 @@ def test_the_forest_marks_classes_and_shows_what_the_table_says(folder):
         marker = {"Z": "o", "control": "D", "F": "s"}[rows.loc[name, "class"]]
         assert markers[place] == (pytest.approx(rows.loc[name, "difference"]), marker), name
     assert len({marker for _, marker in markers.values()}) == 3
+    (beyond,) = [text.get_text() for text in axes.texts if "◂" in text.get_text()]
+    exchanged = rows.loc["shuffled_identity"]
+    assert (
+        beyond.startswith(f"◂ \N{MINUS SIGN}{-exchanged['difference']:.2f} [")
+        and exchanged["difference"] < axes.get_xlim()[0]
+    )
+    assert axes.get_xlim()[0] < rows.loc[rows["class"] != "control", "difference"].min()
     other = draw_horizons(horizons=table["horizons"])
     assert render_png(figure) != render_png(other)
 

@@ -15,6 +15,7 @@ from neurohorizon.evaluation.scaling_tables import (
     comparison_table,
     make_scaling_tables,
     read_points,
+    sessions_text,
     whole_horizon,
 )
 from neurohorizon.evaluation.statistics import holm
@@ -305,6 +306,11 @@ def test_a_prediction_that_fails_is_called_so(tables):
     wrong = tables["predictions"].assign(chosen=tables["predictions"]["law"] == "constant")
     assert "**fails**" in describe_prediction(wrong)
     assert "more than it says" in describe_prediction(wrong)
+
+
+@pytest.mark.parametrize(("number", "text"), [(2.0, "2"), (22 / 3, "7.3"), (459.0, "459")])
+def test_a_mean_of_sessions_over_folds_is_short(number, text):
+    assert sessions_text(number) == text
 
 
 def test_parts_of_the_horizon_are_named_with_their_change(tables):

@@ -49,6 +49,7 @@ def draw_forest(*, ablations: pd.DataFrame, differences: pd.DataFrame) -> Figure
         differences: Table ``differences``.
     """
     shown = _declared(ablations)
+    lowest = _left_end(shown, differences)
     with house_style():
         height = 1.25 + _ROW_INCHES * len(shown)
         figure = Figure(figsize=(COLUMN_WIDTH_INCHES, height), layout="constrained")
@@ -75,6 +76,15 @@ def draw_forest(*, ablations: pd.DataFrame, differences: pd.DataFrame) -> Figure
                 elinewidth=1.1,
                 zorder=3,
             )
+            if row["difference"] < lowest:
+                bounds = f" [{row['lower']:.2f}, {row['upper']:.2f}]" if np.isfinite(row["lower"]) else ""
+                axes.annotate(
+                    *(f"◂ {row['difference']:.2f}{bounds}".replace("-", "\N{MINUS SIGN}"), (0.01, place)),
+                    xycoords=("axes fraction", "data"),
+                    va="center",
+                    fontsize=5.5,
+                    color=colour,
+                )
             told = _verdict(row)
             axes.annotate(
                 *(told, (1.02, place)),
@@ -84,6 +94,7 @@ def draw_forest(*, ablations: pd.DataFrame, differences: pd.DataFrame) -> Figure
                 color=GREY,
             )
         _rows(axes, shown)
+        axes.set_xlim(left=lowest if (shown["difference"] < lowest).any() else None)
         axes.set_xlabel(f"{_DIFFERENCE};\nbelow 0: worse than it")
         axes.annotate(
             *("Holm p\nbetter in", (1.02, 1.0)),
@@ -169,6 +180,14 @@ def _classes_legend(figure: Figure, shown: pd.DataFrame) -> None:
             look = {"linestyle": "none", "marker": marker, "markersize": 4, "markerfacecolor": face}
             handles.append(Line2D([], [], color=colour, label=words, **look))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, columnspacing=1.0, handletextpad=0.3)
+
+
+def _left_end(shown: pd.DataFrame, differences: pd.DataFrame) -> float:
+    """Where the axis may end: what networks lose that were trained so; what a control loses can be many times that."""
+    trained = shown.loc[shown["class"] != "control", "method"]
+    points = differences[differences["method"].isin(trained) & differences["declared"].astype(bool)]
+    values = [*points["difference"], *shown.loc[shown["method"].isin(trained), "lower"].dropna(), 0.0]
+    return min(values) - 0.05 * np.ptp(values)
 
 
 def _around(row: dict) -> np.ndarray:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from neurohorizon.evaluation.scaling_fits import LAWS
-from neurohorizon.evaluation.scaling_tables import RANDOM, RUN, SAME_LAB, SAME_REGION, whole_horizon
+from neurohorizon.evaluation.scaling_tables import RANDOM, RUN, SAME_LAB, SAME_REGION, sessions_text, whole_horizon
 from neurohorizon.evaluation.style import (
     BLACK,
     BLUE,
@@ -109,7 +109,7 @@ def draw_horizon(*, horizon: pd.DataFrame) -> Figure:
         sizes = sorted(horizon["sessions_trained"].unique())
         for colour, size in zip(_rising_colours(len(sizes)), sizes, strict=True):
             rows = horizon[horizon["sessions_trained"] == size].sort_values("horizon_ms")
-            axes.plot(rows["horizon_ms"], rows["bits_per_spike"], color=colour, label=f"{size:g}")
+            axes.plot(rows["horizon_ms"], rows["bits_per_spike"], color=colour, label=sessions_text(size))
             axes.fill_between(rows["horizon_ms"], rows["lower"], rows["upper"], color=colour, alpha=0.08, linewidth=0)
         null_line(axes)
         axes.set_xlim(0, None)
@@ -153,7 +153,7 @@ def _parts_panel(axes: Axes, curve: pd.DataFrame) -> None:
         _errorbar(axes, rows["sessions_trained"], rows, color=colour, marker=marker, label=f"up to {last_ms:g} ms")
     _session_axis(axes, curve[curve["last_ms"] == parts[-1]])
     axes.set_ylabel("bits/spike")
-    axes.legend(loc="best", ncols=2 if len(parts) > 2 else 1)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=0.9, handlelength=1.7)
 
 
 def _prediction_panel(axes: Axes, curve: pd.DataFrame, lines: pd.DataFrame, predictions: pd.DataFrame) -> None:
@@ -199,7 +199,7 @@ def _arms_panel(axes: Axes, arms: pd.DataFrame, comparisons: pd.DataFrame, own_l
     axes.set_xticks(range(len(rows)), [label for label, _ in rows])
     axes.set_xlim(-0.5, len(rows) - 0.5)
     axes.set_ylabel("bits/spike over random ones")
-    axes.set_title(f"choice of {arms['sessions_trained'].iloc[0]:g} sessions", fontsize=7)
+    axes.set_title(f"choice of {sessions_text(arms['sessions_trained'].iloc[0])} sessions", fontsize=7)
 
 
 def _parameter_panel(axes: Axes, parameters: pd.DataFrame) -> None:
@@ -217,7 +217,7 @@ def _parameter_panel(axes: Axes, parameters: pd.DataFrame) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("parameters (million)")
     axes.margins(x=0.15)
-    axes.set_title(f"on {networks['sessions_trained'].iloc[0]:g} sessions", fontsize=7)
+    axes.set_title(f"on {sessions_text(networks['sessions_trained'].iloc[0])} sessions", fontsize=7)
     axes.margins(y=0.2)
     axes.legend(loc="upper left")
 
@@ -233,7 +233,7 @@ def _errorbar(
 def _session_axis(axes: Axes, curve: pd.DataFrame) -> None:
     sizes = sorted(curve["sessions_trained"].unique())
     axes.set_xscale("log")
-    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.set_xticks(sizes, [sessions_text(size) for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("training sessions")
 

@@ -13,6 +13,7 @@ from neurohorizon.evaluation.scaling_tables import (
     RUN,
     SAME_LAB,
     SAME_REGION,
+    sessions_text,
     whole_horizon,
 )
 from neurohorizon.evaluation.tables import counted, format_interval
@@ -56,12 +57,14 @@ def describe_results(folder: Path) -> str:
 def describe_run(curve: pd.DataFrame, left_out: pd.DataFrame) -> str:
     """What was trained and what it was tried on."""
     whole = whole_horizon(curve)
-    sizes = ", ".join(f"{size:g}" for size in whole["sessions_trained"])
+    sizes = ", ".join(sessions_text(size) for size in whole["sessions_trained"])
+    of_folds = "" if (whole["sessions_trained"] % 1 == 0).all() else " (a mean over the folds)"
     animals = int(whole["animals"].max())
     text = (
         f"Networks were trained on {sizes} sessions, with {counted(int(whole['draws'].max()), 'draw')} of each number "
-        f"but the last, which is all there are, and {counted(int(whole['seeds'].max()), 'seed')}. All forecast the "
-        f"same {counted(int(whole['sessions'].max()), 'held-out session')} of {counted(animals, 'animal')}."
+        f"but the last, which is all there are{of_folds}, and {counted(int(whole['seeds'].max()), 'seed')}. All "
+        f"forecast the same {counted(int(whole['sessions'].max()), 'held-out session')} of "
+        f"{counted(animals, 'animal')}."
     )
     if 1 < animals < FEW_ANIMALS:
         text += (
@@ -78,7 +81,8 @@ def describe_curve(curve: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     whole = whole_horizon(curve)
     first, last = whole.iloc[0], whole.iloc[-1]
     text = (
-        f"From {first['sessions_trained']:g} training sessions to {last['sessions_trained']:g} the score goes from "
+        f"From {sessions_text(first['sessions_trained'])} training sessions to "
+        f"{sessions_text(last['sessions_trained'])} the score goes from "
         f"{first['bits_per_spike']:+.3f} to **{last['bits_per_spike']:+.3f} bits/spike** over the reference-window "
         "mean rate"
     )
@@ -125,8 +129,8 @@ def describe_prediction(predictions: pd.DataFrame) -> str:
         return "There are too few sizes to predict the top one from the others."
     row = chosen.iloc[0]
     text = (
-        f"Fitted to at most {row['fitted_up_to']:g} sessions, {_LAWS[row['law']]} (the best by AICc there) predicts "
-        f"{row['predicted']:+.3f} for {row['top']:g}; {row['observed']:+.3f} came"
+        f"Fitted to at most {sessions_text(row['fitted_up_to'])} sessions, {_LAWS[row['law']]} (the best by AICc "
+        f"there) predicts {row['predicted']:+.3f} for {sessions_text(row['top'])}; {row['observed']:+.3f} came"
     )
     if pd.isna(row["holds"]):
         return f"{text}, and without an interval nothing can be said of it."
@@ -142,7 +146,7 @@ def describe_arms(comparisons: pd.DataFrame, own_lab: pd.DataFrame, arms: pd.Dat
     """Whether it matters which sessions are trained on; "" where no other choice was tried."""
     rows = comparisons.set_index("comparison")
     sentences = []
-    size = f"{arms['sessions_trained'].iloc[0]:g}" if len(arms) else ""
+    size = sessions_text(arms["sessions_trained"].iloc[0]) if len(arms) else ""
     if SAME_LAB in rows.index:
         row = rows.loc[SAME_LAB]
         labs = arms.loc[arms["arm"] == SAME_LAB, "labs_trained"].iloc[0]
@@ -184,9 +188,9 @@ def describe_parameters(parameters: pd.DataFrame, comparisons: pd.DataFrame) -> 
         f"{_network(name)}, {_millions(whole.loc[name, 'parameters'])}" for name in (row["what"], row["against"])
     )
     return (
-        f"On the same {whole['sessions_trained'].iloc[0]:g} sessions the network with the most parameters ({most}) "
-        f"differs from that with the fewest ({fewest}) by {_change(row)}. {_verdict(row)} The highest mean is that of "
-        f"{_network(best)}."
+        f"On the same {sessions_text(whole['sessions_trained'].iloc[0])} sessions the network with the most parameters "
+        f"({most}) differs from that with the fewest ({fewest}) by {_change(row)}. {_verdict(row)} The highest "
+        f"mean is that of {_network(best)}."
     )
 
 

@@ -369,12 +369,12 @@ def format_scaling(tables: Mapping[str, pd.DataFrame]) -> str:
         spread = "" if np.isnan(row["draw_sd"]) else f"{row['draw_sd']:.4f}"
         rows.append(
             (
-                f"{row['sessions_trained']:g}",
+                sessions_text(row["sessions_trained"]),
                 str(row["draws"]),
                 f"{row['bits_per_spike']:+.4f}",
                 format_interval(row["lower"], row["upper"]),
                 spread,
-                f"{row['animals_trained']:g}",
+                sessions_text(row["animals_trained"]),
             )
         )
     heldout = f"{counted(int(curve['sessions'].max()), 'held-out session')}"
@@ -427,6 +427,11 @@ def format_scaling(tables: Mapping[str, pd.DataFrame]) -> str:
     if len(tables["left_out"]):
         lines.append(f"Left out: {counted(len(tables['left_out']), 'session')}, listed in left_out.tsv.")
     return "\n".join(lines) + "\n"
+
+
+def sessions_text(number: float) -> str:
+    """A number of sessions or animals, which is a mean over the folds where these differ, as it is printed."""
+    return f"{round(number, 1):g}"
 
 
 def whole_horizon(table: pd.DataFrame) -> pd.DataFrame:
@@ -558,8 +563,8 @@ def _rising(points: Points) -> list[str]:
     equal = trained[trained.duplicated(keep=False)]
     if len(equal):
         raise TableError(
-            f"points of sizes {' and '.join(equal.index)} were trained on as many sessions ({equal.iloc[0]:g}): "
-            "leave sizes out of scaling.sessions that are all sessions there are"
+            f"points of sizes {' and '.join(equal.index)} were trained on as many sessions "
+            f"({sessions_text(equal.iloc[0])}): leave sizes out of scaling.sessions that are all sessions there are"
         )
     return trained.index.tolist()
 
