@@ -700,6 +700,22 @@ def test_figures_are_drawn_even_of_one_animal_and_no_region(tables):
     assert draw_matched_regions(matched_regions=read["matched_regions"])
 
 
+def test_of_more_regions_than_a_page_holds_those_of_most_animals_are_drawn():
+    regions = pd.DataFrame(
+        {
+            "region": [f"R{number}" for number in range(60)],
+            "animals": [1 + number % 5 for number in range(60)],
+            **dict.fromkeys(("sessions", "pairs"), 5),
+            **dict.fromkeys(("bits_per_spike", "control_bits_per_spike", "difference"), 0.1),
+            **{"lower": 0.0, "upper": 0.2, "interval": 0.95},
+        }
+    )
+    figure = draw_matched_regions(matched_regions=regions)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) == 36 and all(label.endswith((" 3)", " 4)", " 5)")) for label in labels)
+    assert "36 of 60 regions" in figure.get_suptitle()
+
+
 def test_sentences_follow_the_numbers(folder, tables):
     one = describe_results(tables)
     assert "of which one animal cannot say" in one

@@ -49,7 +49,7 @@ def draw_forest(*, ablations: pd.DataFrame, differences: pd.DataFrame) -> Figure
         differences: Table ``differences``.
     """
     shown = _declared(ablations)
-    lowest = _left_end(shown, differences)
+    lowest = _left_end(shown, differences[differences["declared"].astype(bool)])
     with house_style():
         height = 1.25 + _ROW_INCHES * len(shown)
         figure = Figure(figsize=(COLUMN_WIDTH_INCHES, height), layout="constrained")
@@ -78,13 +78,7 @@ def draw_forest(*, ablations: pd.DataFrame, differences: pd.DataFrame) -> Figure
             )
             if row["difference"] < lowest:
                 bounds = f" [{row['lower']:.2f}, {row['upper']:.2f}]" if np.isfinite(row["lower"]) else ""
-                axes.annotate(
-                    *(f"◂ {row['difference']:.2f}{bounds}".replace("-", "\N{MINUS SIGN}"), (0.01, place)),
-                    xycoords=("axes fraction", "data"),
-                    va="center",
-                    fontsize=5.5,
-                    color=colour,
-                )
+                _tell_beyond(axes, f"{row['difference']:.2f}{bounds}", place, colour)
             told = _verdict(row)
             axes.annotate(
                 *(told, (1.02, place)),
@@ -94,7 +88,8 @@ def draw_forest(*, ablations: pd.DataFrame, differences: pd.DataFrame) -> Figure
                 color=GREY,
             )
         _rows(axes, shown)
-        axes.set_xlim(left=lowest if (shown["difference"] < lowest).any() else None)
+        if (shown["difference"] < lowest).any():
+            axes.set_xlim(left=lowest)
         axes.set_xlabel(f"{_DIFFERENCE};\nbelow 0: worse than it")
         axes.annotate(
             *("Holm p\nbetter in", (1.02, 1.0)),
@@ -116,6 +111,7 @@ def draw_horizons(*, horizons: pd.DataFrame) -> Figure:
     """
     variants = _sorted(horizons.drop_duplicates("variant"))
     ends = sorted(horizons["last_ms"].unique())
+    lowest = _left_end(horizons, horizons)
     with house_style():
         height = 1.15 + 1.25 * _ROW_INCHES * len(variants)
         figure = Figure(figsize=(COLUMN_WIDTH_INCHES, height), layout="constrained")
@@ -137,8 +133,13 @@ def draw_horizons(*, horizons: pd.DataFrame) -> Figure:
                 elinewidth=0.9,
                 label=f"to {end:g} ms",
             )
+        beyond = horizons[horizons["difference"] < lowest].sort_values("last_ms")
+        for variant, rows in beyond.groupby("variant"):
+            _tell_beyond(axes, ", ".join(f"{value:.2f}" for value in rows["difference"]), place[variant], GREY)
+        if len(beyond):
+            axes.set_xlim(left=lowest)
         _rows(axes, variants)
-        axes.set_xlabel(_DIFFERENCE)
+        axes.set_xlabel(_DIFFERENCE.replace(" (", "\n("))
         _count(figure, variants)
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(ends), columnspacing=1.2)
@@ -182,12 +183,23 @@ def _classes_legend(figure: Figure, shown: pd.DataFrame) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=2, columnspacing=1.0, handletextpad=0.3)
 
 
-def _left_end(shown: pd.DataFrame, differences: pd.DataFrame) -> float:
+def _left_end(shown: pd.DataFrame, points: pd.DataFrame) -> float:
     """Where the axis may end: what networks lose that were trained so; what a control loses can be many times that."""
-    trained = shown.loc[shown["class"] != "control", "method"]
-    points = differences[differences["method"].isin(trained) & differences["declared"].astype(bool)]
-    values = [*points["difference"], *shown.loc[shown["method"].isin(trained), "lower"].dropna(), 0.0]
+    trained = shown.loc[shown["class"] != "control"]
+    drawn = points[points["method"].isin(trained["method"])]
+    values = [*drawn["difference"], *trained["lower"].dropna(), 0.0]
     return min(values) - 0.05 * np.ptp(values)
+
+
+def _tell_beyond(axes: Axes, numbers: str, place: float, colour: str) -> None:
+    """Write what lies left of the axis at its left end."""
+    axes.annotate(
+        *(f"◂ {numbers}".replace("-", "\N{MINUS SIGN}"), (0.01, place)),
+        xycoords=("axes fraction", "data"),
+        va="center",
+        fontsize=5.5,
+        color=colour,
+    )
 
 
 def _around(row: dict) -> np.ndarray:

@@ -32,6 +32,7 @@ _BELOW = {
     "handlelength": 3.2,
 }
 _MOST_LINES = 40  # more sessions are a grey smear
+_MOST_REGIONS = 36  # what a page holds
 
 
 def draw_reference_length(*, reference_length: pd.DataFrame, curves_sessions: pd.DataFrame) -> Figure:
@@ -77,8 +78,13 @@ def draw_elapsed(*, elapsed: pd.DataFrame, elapsed_leads: pd.DataFrame) -> Figur
 
 
 def draw_matched_regions(*, matched_regions: pd.DataFrame) -> Figure:
-    """Each region's forecast units, and units of the same rates elsewhere in the same sessions."""
-    shown = matched_regions[matched_regions["sessions"] > 0].sort_values("difference", kind="stable")
+    """Each region's forecast units, and units of the same rates elsewhere in the same sessions.
+
+    Of more regions than a page holds, those of most animals are drawn, and it is said of how many.
+    """
+    compared = matched_regions[matched_regions["sessions"] > 0]
+    most = compared.sort_values(["animals", "sessions", "pairs"], ascending=False, kind="stable")[:_MOST_REGIONS]
+    shown = most.sort_values("difference", kind="stable")
     rows = np.arange(len(shown))
     with house_style():
         height = max(1.8, 1.1 + _ROW_INCHES * len(shown))
@@ -108,9 +114,12 @@ def draw_matched_regions(*, matched_regions: pd.DataFrame) -> Figure:
         left.set_yticks(rows, names)
         left.set_ylim(-0.6, len(shown) - 0.4)
         left.set_xlabel(_score_label())
-        right.set_xlabel("region - rate-matched\n(bits/spike)")
-        left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handletextpad=0.1, columnspacing=0.8)
-        right.set_title(f"{shown['interval'].iloc[0]:.0%} interval by animal", fontsize=6.5, loc="right", color=GREY)
+        right.set_xlabel("difference\n(bits/spike)")
+        figure.legend(loc="outside lower center", ncols=2, handletextpad=0.1, columnspacing=0.8)
+        text = f"{shown['interval'].iloc[0]:.0%} interval by animal"
+        if len(shown) < len(compared):
+            text = f"{len(shown)} of {len(compared)} regions, those of most animals; {text}"
+        figure.suptitle(text, fontsize=6.5, color=GREY, x=0.99, ha="right")
     return figure
 
 
