@@ -29,10 +29,10 @@ import pyarrow as pa
 from neurohorizon.config import Multimodal
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
 from neurohorizon.evaluation.repeats import MovieTargets, example_unit, movie_targets, phase_means, repeat_sums
-from neurohorizon.evaluation.scoring import ScoringError, none_scored, require_the_same_task, write_sums
+from neurohorizon.evaluation.scoring import ScoringError, named, require_the_same_task, scored_or_why, write_sums
 from neurohorizon.evaluation.tables import horizon_parts
 from neurohorizon.inputs.signals import GRAY, movie_intervals, presented_images
-from neurohorizon.scores import Sums, scored_units, sum_scores
+from neurohorizon.scores import Sums, sum_scores
 from neurohorizon.session import Session, read_session
 from neurohorizon.timeline import Intervals
 
@@ -196,10 +196,7 @@ def score_conditions(
 
 
 def _task(session: Session, forecast: Forecast, multimodal: Multimodal, minimum_rate_hz: float) -> _Task:
-    scored = scored_units(np.exp(forecast.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=forecast.bin_us)
-    reason = forecast.left_out
-    if reason is None and not scored.any():
-        reason = none_scored(scored, minimum_rate_hz)
+    reason, scored = scored_or_why(forecast, minimum_rate_hz)
     if reason is not None:
         return _Task(reason, scored, np.zeros((0, 0), str), None, None)
     bins = np.arange(forecast.target_mask.shape[1])
@@ -314,9 +311,8 @@ def _respond(forecast: Forecast, task: _Task) -> pa.Table:
 
 
 def _identity(forecast: Forecast, region: str, stimulus: str, units: int) -> dict[str, object]:
-    names = ("fold", "session", "subject", "lab", "source", "encoder", "seed", "code")
-    identity = {name: getattr(forecast, name) for name in names}
-    kind = {"condition": forecast.method, "class": forecast.method_class}
+    identity = named(forecast)
+    kind = {"condition": identity.pop("method"), "encoder": forecast.encoder}
     return identity | kind | {"region": region, "stimulus": stimulus, "units": units}
 
 

@@ -16,10 +16,17 @@ import numpy as np
 import pyarrow as pa
 
 from neurohorizon.config import CrossSession, Features, Timeline
-from neurohorizon.evaluation.cross_session_sums import CURVES, LENGTH, UNITS, named, scored_or_why, table_of
+from neurohorizon.evaluation.cross_session_sums import CURVES, LENGTH, UNITS
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
 from neurohorizon.evaluation.forecasts import forecast_windows, heldout_windows
-from neurohorizon.evaluation.scoring import ScoringError, require_the_same_task, write_sums
+from neurohorizon.evaluation.scoring import (
+    ScoringError,
+    named,
+    require_the_same_task,
+    scored_or_why,
+    table_of,
+    write_sums,
+)
 from neurohorizon.inputs.reduced import begun_later, nested_units, with_units
 from neurohorizon.inputs.sessions import SessionPaths, known_by
 from neurohorizon.inputs.windows import WindowShape

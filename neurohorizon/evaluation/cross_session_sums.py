@@ -13,8 +13,15 @@ import pyarrow as pa
 
 from neurohorizon.config import CrossSession
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
-from neurohorizon.evaluation.scoring import OF_METHOD, OF_SESSION, none_scored, require_the_same_task, write_sums
-from neurohorizon.scores import scored_units, sum_scores
+from neurohorizon.evaluation.scoring import (
+    OF_METHOD,
+    named,
+    require_the_same_task,
+    scored_or_why,
+    table_of,
+    write_sums,
+)
+from neurohorizon.scores import sum_scores
 from neurohorizon.session import read_splits
 from neurohorizon.timeline import MICROSECONDS
 
@@ -145,24 +152,3 @@ def _unit_rows(forecast: Forecast, scored: np.ndarray) -> pa.Table:
             **{name: getattr(sums, name).sum(axis=0) for name in ("spikes", "model_nats", "reference_nats")},
         },
     )
-
-
-def scored_or_why(forecast: Forecast, minimum_rate_hz: float) -> tuple[str | None, np.ndarray]:
-    """Why a session has no score, or None; and whether each unit is scored, bool [unit]."""
-    scored = scored_units(np.exp(forecast.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=forecast.bin_us)
-    if forecast.left_out is not None:
-        return forecast.left_out, scored
-    return (None if scored.any() else none_scored(scored, minimum_rate_hz)), scored
-
-
-def named(forecast: Forecast) -> dict[str, object]:
-    """Columns that say whose forecast it is."""
-    names = (*OF_SESSION, "method", "seed", "code")
-    return {name: getattr(forecast, name) for name in names} | {"class": forecast.method_class}
-
-
-def table_of(schema: pa.Schema, constants: dict[str, object], columns: dict[str, Sequence]) -> pa.Table:
-    """Make a table of a schema from columns and from values that are the same in every row."""
-    rows = len(next(iter(columns.values())))
-    values = {name: [value] * rows for name, value in constants.items()} | columns
-    return pa.table([pa.array(values[field.name], field.type) for field in schema], schema=schema)

@@ -15,10 +15,11 @@ from neurohorizon.evaluation.definitions import DEFINITIONS, Definition, UnitSum
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
 from neurohorizon.evaluation.scoring import (
     OF_METHOD,
-    OF_SESSION,
     left_out_reason,
-    none_scored,
+    named,
     require_the_same_task,
+    scored_or_why,
+    table_of,
     write_sums,
 )
 from neurohorizon.evaluation.statistics import bootstrap_mean
@@ -31,7 +32,6 @@ from neurohorizon.evaluation.tables import (
     method_order,
     write_table,
 )
-from neurohorizon.scores import scored_units
 
 _SUMS = tuple(UnitSums.__dataclass_fields__)
 _COUNTS = ("bins", "spikes")
@@ -66,16 +66,9 @@ def score_definitions(*, forecasts: Sequence[str | Path], output: str | Path, mi
         forecast = read_forecast(path)
         first = first or forecast
         require_the_same_task(first, forecast, path)
-        if forecast.left_out is not None:
-            reason = forecast.left_out
-            continue
-        scored = scored_units(
-            np.exp(forecast.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=forecast.bin_us
-        )
-        if not scored.any():
-            reason = none_scored(scored, minimum_rate_hz)
-            continue
-        tables += [_rows(forecast, scored, part) for part in PARTS]
+        reason, scored = scored_or_why(forecast, minimum_rate_hz)
+        if not reason:
+            tables += [_rows(forecast, scored, part) for part in PARTS]
     write_sums(output, pa.concat_tables(tables) if tables else SCHEMA.empty_table(), first, left_out=reason)
 
 
@@ -87,13 +80,9 @@ def _rows(forecast: Forecast, scored: np.ndarray, first_ms: int | None) -> pa.Ta
         mask=forecast.target_mask[:, :bins],
         reference_log_rate=forecast.reference_log_rate,
     )
-    units = len(scored)
-    constants = {name: getattr(forecast, name) for name in (*OF_SESSION, "method")}
-    constants |= {"class": forecast.method_class, "seed": forecast.seed, "first_ms": first_ms}
-    columns = {name: [value] * units for name, value in constants.items()}
-    columns |= {"unit_id": forecast.unit_id.astype(object), "scored": scored}
+    columns = {"unit_id": forecast.unit_id.astype(object), "scored": scored}
     columns |= {name: getattr(sums, name) for name in _SUMS}
-    return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+    return table_of(SCHEMA, named(forecast) | {"first_ms": first_ms}, columns)
 
 
 def definition_table(scores: Sequence[str | Path], resampling: Resampling) -> pd.DataFrame:

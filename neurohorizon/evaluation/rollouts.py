@@ -46,7 +46,7 @@ from neurohorizon.evaluation.example import choose_window
 from neurohorizon.evaluation.forecast_file import Forecast, write_forecast
 from neurohorizon.evaluation.forecasts import empty_forecast, filled_forecast, heldout_windows
 from neurohorizon.evaluation.paths_example import EXAMPLE_LEVELS, PathsExample, write_paths_example
-from neurohorizon.evaluation.scoring import OF_METHOD, OF_SESSION, none_scored, write_sums
+from neurohorizon.evaluation.scoring import OF_METHOD, named, none_scored, write_sums
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import SessionInputs, Windows, WindowShape, collate, cut_windows, session_block
 from neurohorizon.models.baselines import gamma_poisson_law, gamma_poisson_paths, read_tuned
@@ -422,12 +422,11 @@ class Judge:
         """Return all sums, one row for each method, target and part of the horizon, of its law and of paths."""
         scored, rows = self._sampler.scored, []
         horizon_bins = self._sampler.shape.horizon_bins
-        identity = {name: getattr(forecast, name) for name in (*OF_SESSION, "code")}
         for (method, target, paths), sums in self._sums.items():
             members = int(scored.sum()) if target in (UNIT, UNIT_TOTAL) else 1
             of_network = method.startswith(self._sampler.method)
             of_method = {
-                **identity,
+                **named(forecast),
                 "method": method,
                 "class": "Z",
                 "seed": self._sampler.seed if of_network else None,

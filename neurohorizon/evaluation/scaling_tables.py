@@ -57,7 +57,7 @@ FORMULAS = {
     "constant": "C",
 }
 
-_COLUMNS = ["fold", "session", "subject", "lab", "source", "seed", "unit_id", "horizon_bin", "bin_us", "windows"]
+_COLUMNS = [*SESSION, "seed", "unit_id", "horizon_bin", "bin_us", "windows"]
 _COLUMNS += ["spikes", "model_nats", "reference_nats"]
 _TRAINED = {  # column of the tables: field of point.json
     "animals_trained": "animals",

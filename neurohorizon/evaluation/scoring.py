@@ -91,12 +91,29 @@ def score_session(*, forecasts: Sequence[str | Path], output: str | Path, minimu
 
 def score_forecast(forecast: Forecast, *, minimum_rate_hz: float) -> tuple[pa.Table, str | None]:
     """Return the table of sums of one forecast, and where it has no rows why."""
-    if forecast.left_out is not None:
-        return SCHEMA.empty_table(), forecast.left_out
+    reason, scored = scored_or_why(forecast, minimum_rate_hz)
+    return (SCHEMA.empty_table() if reason else _score(forecast, scored)), reason
+
+
+def scored_or_why(forecast: Forecast, minimum_rate_hz: float) -> tuple[str | None, np.ndarray]:
+    """Why a session has no score, or None; and whether each unit is scored, bool [unit]."""
     scored = scored_units(np.exp(forecast.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=forecast.bin_us)
-    if not scored.any():
-        return SCHEMA.empty_table(), none_scored(scored, minimum_rate_hz)
-    return _score(forecast, scored), None
+    if forecast.left_out is not None:
+        return forecast.left_out, scored
+    return (None if scored.any() else none_scored(scored, minimum_rate_hz)), scored
+
+
+def named(forecast: Forecast) -> dict[str, object]:
+    """Columns that say whose forecast it is."""
+    names = (*OF_SESSION, "method", "seed", "code")
+    return {name: getattr(forecast, name) for name in names} | {"class": forecast.method_class}
+
+
+def table_of(schema: pa.Schema, constants: dict[str, object], columns: dict[str, Sequence]) -> pa.Table:
+    """Make a table of a schema from columns and from values that are the same in every row."""
+    rows = len(next(iter(columns.values())))
+    values = {name: [value] * rows for name, value in constants.items()} | columns
+    return pa.table([pa.array(values[field.name], field.type) for field in schema], schema=schema)
 
 
 def left_out_reason(path: str | Path) -> dict[str, str] | None:
@@ -149,25 +166,13 @@ def _score(forecast: Forecast, scored: np.ndarray) -> pa.Table:
         train_log_rate=None if train is None else train[scored],
     )
     bins, units = sums.spikes.shape
-    rows = bins * units
-    constants = {
-        "fold": forecast.fold,
-        "session": forecast.session,
-        "subject": forecast.subject,
-        "lab": forecast.lab,
-        "source": forecast.source,
-        "method": forecast.method,
-        "class": forecast.method_class,
-        "seed": forecast.seed,
-        "code": forecast.code,
-        "bin_us": forecast.bin_us,
-        "unscored_units": int((~scored).sum()),
+    constants = named(forecast) | {"bin_us": forecast.bin_us, "unscored_units": int((~scored).sum())}
+    columns = {
+        "unit_id": np.tile(forecast.unit_id[scored].astype(object), bins),
+        "region": np.tile(forecast.region[scored].astype(object), bins),
+        "horizon_bin": np.repeat(np.arange(bins), units),
+        "windows": np.repeat(sums.windows, units),
     }
-    columns = {name: [value] * rows for name, value in constants.items()}
-    columns["unit_id"] = np.tile(forecast.unit_id[scored].astype(object), bins)
-    columns["region"] = np.tile(forecast.region[scored].astype(object), bins)
-    columns["horizon_bin"] = np.repeat(np.arange(bins), units)
-    columns["windows"] = np.repeat(sums.windows, units)
     for name in ("spikes", "model_nats", "reference_nats", "train_nats", "evaluation_nats", "saturated_nats"):
         columns[name] = getattr(sums, name).ravel()
-    return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+    return table_of(SCHEMA, constants, columns)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from neurohorizon.evaluation.scoring import left_out_reason
+from neurohorizon.evaluation.scoring import OF_SESSION, left_out_reason
 from neurohorizon.evaluation.statistics import bootstrap_mean, bootstrap_ratio, compare_paired, holm
 from neurohorizon.files import replacing
 from neurohorizon.scores import NULLS, bits_per_spike, poisson_d2
@@ -55,7 +55,7 @@ _CLASSES = {
     CEILING_CLASS: "knows the true rates",
 }
 
-SESSION = ["fold", "session", "subject", "lab", "source"]
+SESSION = list(OF_SESSION)
 """Columns that name a session."""
 
 _METHOD = ["method", "class"]

@@ -18,7 +18,7 @@ import torch
 from neurohorizon.config import Timeline
 from neurohorizon.evaluation.forecast_file import Forecast, read_forecast
 from neurohorizon.evaluation.forecasts import WINDOWS_PER_BATCH, heldout_windows
-from neurohorizon.evaluation.scoring import OF_METHOD, none_scored
+from neurohorizon.evaluation.scoring import OF_METHOD, none_scored, table_of
 from neurohorizon.files import replacing
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import SessionInputs, WindowShape, collate, session_block
@@ -165,8 +165,6 @@ def _identity(session: Session, scored: np.ndarray) -> Mapping[str, object]:
 
 
 def _rows(sums: Sums, constants: Mapping[str, object]) -> pa.Table:
-    bins = len(sums.windows)
-    columns = {name: [value] * bins for name, value in constants.items()}
-    columns |= {"horizon_bin": np.arange(bins), "windows": sums.windows}
+    columns = {"horizon_bin": np.arange(len(sums.windows)), "windows": sums.windows}
     columns |= {name: getattr(sums, name).sum(axis=1) for name in ("spikes", "model_nats", "reference_nats")}
-    return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+    return table_of(SCHEMA, constants, columns)
