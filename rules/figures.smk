@@ -28,9 +28,7 @@ rule draw_main:
         code=code("draw_figures.py"),
     shell:
         """
-        python "$SCRIPTS/draw_figures.py" main --example {input.example:q} --horizon {input.horizon:q} \
-            --sessions {input.sessions:q} --summary {input.summary:q} \
-            --output {output:q} >{log:q} 2>&1
+        python "$SCRIPTS/draw_figures.py" main --tables {input:q} --output {output:q} >{log:q} 2>&1
         """
 
 
@@ -58,8 +56,7 @@ rule draw_paired:
         code=code("draw_figures.py"),
     shell:
         """
-        python "$SCRIPTS/draw_figures.py" paired --sessions {input.sessions:q} --summary {input.summary:q} \
-            --output {output:q} >{log:q} 2>&1
+        python "$SCRIPTS/draw_figures.py" paired --tables {input:q} --output {output:q} >{log:q} 2>&1
         """
 
 
@@ -86,8 +83,7 @@ rule draw_horizon:
         code=code("draw_figures.py"),
     shell:
         """
-        python "$SCRIPTS/draw_figures.py" horizon --horizon {input.horizon:q} \
-            --output {output:q} >{log:q} 2>&1
+        python "$SCRIPTS/draw_figures.py" horizon --tables {input:q} --output {output:q} >{log:q} 2>&1
         """
 
 
@@ -114,8 +110,7 @@ rule draw_example:
         code=code("draw_figures.py"),
     shell:
         """
-        python "$SCRIPTS/draw_figures.py" example --example {input.example:q} \
-            --output {output:q} >{log:q} 2>&1
+        python "$SCRIPTS/draw_figures.py" example --tables {input:q} --output {output:q} >{log:q} 2>&1
         """
 
 

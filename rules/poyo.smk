@@ -180,5 +180,5 @@ rule draw_decoding:
         code=code("draw_decoding.py"),
     shell:
         """
-        python "$SCRIPTS/draw_decoding.py" --tables {input:q} --output {output:q} >{log:q} 2>&1
+        python "$SCRIPTS/draw_decoding.py" decoding --tables {input:q} --output {output:q} >{log:q} 2>&1
         """

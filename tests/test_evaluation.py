@@ -623,7 +623,7 @@ def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
     figures = pytest.importorskip("neurohorizon.evaluation.figures")
     style = pytest.importorskip("neurohorizon.evaluation.style")
     command = [sys.executable, ROOT / "workflow" / "scripts" / "draw_figures.py", "horizon"]
-    command += ["--horizon", run / "tables" / "horizon.parquet", "--output", tmp_path / "there.svg"]
+    command += ["--tables", run / "tables" / "horizon.parquet", "--output", tmp_path / "there.svg"]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     style.save_figure(figures.draw_horizon(_table(run, "horizon")), [tmp_path / "here.svg"])
     assert (tmp_path / "there.svg").read_bytes() == (tmp_path / "here.svg").read_bytes()
