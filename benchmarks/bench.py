@@ -29,7 +29,7 @@ from benchmarks.streams import waits
 from benchmarks.training_step import compare_steps, forecaster_of, stream_of, waiting_shares
 from neurohorizon.config import Config, read_config
 from neurohorizon.inputs.windows import WindowShape
-from neurohorizon.models.forecaster import Tensors
+from neurohorizon.models.batch import Tensors
 from neurohorizon.session import read_session
 
 mpl.use("Agg")

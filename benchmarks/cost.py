@@ -21,7 +21,8 @@ from benchmarks.side_by_side import median_seconds
 from benchmarks.training_step import forecaster_of, operations, optimiser_step, parameters, stream_of
 from neurohorizon.cohort import read_cohort
 from neurohorizon.config import Config, read_config
-from neurohorizon.models.forecaster import Tensors, count_loss
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.losses import count_loss
 
 EXPERIMENTS = ("scaling", "horizons", "calibration", "multimodal", "downstream", "poyo", "ablations")
 FORECAST_BYTES = 1.7

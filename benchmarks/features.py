@@ -6,9 +6,9 @@ import numpy as np
 
 from benchmarks.side_by_side import Pair, compare
 from neurohorizon.config import Features
-from neurohorizon.inputs.reference import FANO_WINDOW_BINS, ISI_EDGES_US, reference_features
-from neurohorizon.inputs.relational import RIDGE_PAIRS, SOFT_RATE_HZ, WINDOW_BINS
 from neurohorizon.timeline import Intervals
+from neurohorizon.units.reference import FANO_WINDOW_BINS, ISI_EDGES_US, reference_features
+from neurohorizon.units.relational import RIDGE_PAIRS, SOFT_RATE_HZ, WINDOW_BINS
 
 MARGINAL = ("rate", "isi", "autocorrelation", "fano")
 

@@ -18,11 +18,13 @@ from benchmarks.training_step import forecaster_of, optimiser_step, stream_of
 from neurohorizon.cohort import Row
 from neurohorizon.config import Config, NwbSource
 from neurohorizon.ingest.nwb import ingest_nwb
-from neurohorizon.inputs.reference import compute_reference_file, reference_features
-from neurohorizon.inputs.windows import SessionInputs, WindowShape
-from neurohorizon.models.forecaster import Tensors, count_loss
+from neurohorizon.inputs.batches import SessionInputs
+from neurohorizon.inputs.windows import WindowShape
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.losses import count_loss
 from neurohorizon.session import Session, read_session, write_session
 from neurohorizon.timeline import to_s
+from neurohorizon.units.reference import compute_reference_file, reference_features
 
 
 @dataclass(frozen=True)

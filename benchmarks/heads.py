@@ -10,8 +10,9 @@ from benchmarks.memory import peak_of
 from benchmarks.side_by_side import Pair, compare
 from benchmarks.training_step import stream_of
 from neurohorizon.config import Config
-from neurohorizon.inputs.windows import SessionInputs
-from neurohorizon.models.forecaster import Tensors, UnitHead, _history_inputs
+from neurohorizon.inputs.batches import SessionInputs
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.forecaster import UnitHead, _history_inputs
 
 
 class TogetherHead(nn.Module, ABC):

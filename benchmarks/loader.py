@@ -12,7 +12,8 @@ from torch_brain.samplers import RandomFixedWindowSampler
 from torch_brain.utils import bin_spikes
 
 from benchmarks.side_by_side import Pair, compare
-from neurohorizon.inputs.windows import Batch, SessionInputs, WindowShape, collate, cut_windows, session_block
+from neurohorizon.inputs.batches import Batch, SessionInputs, collate, session_block
+from neurohorizon.inputs.windows import WindowShape, cut_windows
 from neurohorizon.timeline import to_s, to_us
 
 

@@ -19,11 +19,12 @@ from benchmarks.loader import keep_freed_memory
 from benchmarks.recordings import inputs_of, write_recording
 from benchmarks.training_step import forecaster_of, optimiser_step, stream_of
 from neurohorizon.config import Config, read_config
-from neurohorizon.evaluation.forecasts import forecast_windows
-from neurohorizon.inputs.reference import reference_features
+from neurohorizon.forecasts.forecast import forecast_windows
 from neurohorizon.inputs.windows import WindowShape, evaluation_origins
-from neurohorizon.models.forecaster import Tensors, count_loss
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.losses import count_loss
 from neurohorizon.session import read_session
+from neurohorizon.units.reference import reference_features
 
 KINDS = {
     "attention": ("scaled_dot_product", "flash", "softmax"),

@@ -7,12 +7,12 @@ import numpy as np
 from made_sessions import made_session, made_spikes
 
 from neurohorizon.config import Config, Splits
-from neurohorizon.inputs.readout import compute_readout_file
-from neurohorizon.inputs.reference import compute_reference_file
+from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths, load_inputs
-from neurohorizon.inputs.windows import SessionInputs
 from neurohorizon.session import Session, write_session
 from neurohorizon.timeline import Intervals, split_domain, to_us
+from neurohorizon.units.population_readout import compute_readout_file
+from neurohorizon.units.reference import compute_reference_file
 
 CHUNK_S = 60.0
 KEPT = 1 / 3

@@ -7,7 +7,8 @@ from torch import nn
 
 from benchmarks.side_by_side import Pair, compare
 from neurohorizon.config import Rollout
-from neurohorizon.models.forecaster import Forecaster, Tensors
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.rollout import Paths, sample_paths
 
 AIMS = {"autoregressive": 5, "blockwise": None, "coarse_to_fine": None}

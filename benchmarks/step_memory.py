@@ -20,8 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from neurohorizon.config import Config, Model, read_config
-from neurohorizon.inputs.reference import feature_names
-from neurohorizon.models.forecaster import Forecaster, Tensors, checkpoint_layers, count_loss
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.forecaster import Forecaster, checkpoint_layers
+from neurohorizon.models.losses import count_loss
+from neurohorizon.units.reference import feature_names
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 SIZES = ("tiny", "small", "base", "large")

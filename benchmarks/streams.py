@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from benchmarks.side_by_side import seconds_of
-from neurohorizon.inputs.windows import SessionInputs, WindowShape
+from neurohorizon.inputs.batches import SessionInputs
+from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.timeline import to_s
 

@@ -17,8 +17,11 @@ from torch_brain.models import POYO
 
 from benchmarks.side_by_side import Pair, compare, median_seconds, seconds_of
 from neurohorizon.config import Config
-from neurohorizon.inputs.windows import Batch, SessionInputs, TrainingWindows, WindowShape
-from neurohorizon.models.forecaster import Forecaster, Tensors, count_loss
+from neurohorizon.inputs.batches import Batch, SessionInputs, TrainingWindows
+from neurohorizon.inputs.windows import WindowShape
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.losses import count_loss
 from neurohorizon.timeline import to_s
 
 LATENTS_AS_PUBLISHED = (0.125, 16)

@@ -2,7 +2,7 @@
 
 A table is a tab-separated file of one row a session (``config/cohorts/*.tsv``), read by the workflow
 before any environment exists: this module stands on the standard library alone. Making the tables
-from the public releases is :mod:`neurohorizon.ingest.cohorts`.
+from the public releases is :mod:`neurohorizon.ingest.paper_cohort`.
 
 Roles:
     train: trained on in every fold.

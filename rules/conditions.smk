@@ -1,5 +1,5 @@
 # What rules of the multimodal experiment ask for: encoders, conditions, and the files of a session.
-from neurohorizon.conditions import CONDITIONS, NO_ENCODER, OF_BEHAVIOUR, OF_ENCODERS
+from neurohorizon.modalities.conditions import CONDITIONS, NO_ENCODER, OF_BEHAVIOUR, OF_ENCODERS
 
 
 def encoders_in_use() -> tuple[str, ...]:

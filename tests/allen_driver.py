@@ -18,7 +18,7 @@ from neurohorizon.cohort import Row
 from neurohorizon.config import AllenSource, SimulatedAllen, Splits, Timeline
 from neurohorizon.ingest import allen, simulate_allen
 from neurohorizon.ingest.allen import download_session, export_images, ingest_allen
-from neurohorizon.ingest.simulate_allen import simulate_allen_release, simulated_allen_sessions
+from neurohorizon.ingest.simulated.allen import simulate_allen_release, simulated_allen_sessions
 from neurohorizon.session import write_session
 
 SIMULATED = SimulatedAllen(

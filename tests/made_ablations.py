@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from neurohorizon.evaluation.scoring import SCHEMA
+from neurohorizon.forecasts.scoring import SCHEMA
 
 BINS, BIN_US, WINDOWS, UNITS, SPIKES = 10, 20_000, 40, 3, 50
 NULL_NATS = -200.0

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from neurohorizon.conditions import OF_BEHAVIOUR, OF_ENCODERS
 from neurohorizon.config import Multimodal
-from neurohorizon.evaluation.conditions import Written, score_conditions
-from neurohorizon.evaluation.forecast_file import Forecast, write_forecast
-from neurohorizon.evaluation.repeats import forecast_psth
+from neurohorizon.experiments.multimodal.psth import forecast_psth
+from neurohorizon.experiments.multimodal.scores import Written, score_conditions
+from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
+from neurohorizon.modalities.conditions import OF_BEHAVIOUR, OF_ENCODERS
 from neurohorizon.session import Series, Session, write_session
 from neurohorizon.timeline import Intervals, Splits
 

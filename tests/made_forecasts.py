@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neurohorizon.evaluation.forecast_file import Forecast, left_out_forecast, write_forecast
-from neurohorizon.evaluation.scoring import score_session
+from neurohorizon.forecasts.forecast_file import Forecast, left_out_forecast, write_forecast
+from neurohorizon.forecasts.scoring import score_session
 from neurohorizon.session import Session, write_session
 from neurohorizon.timeline import Intervals, Splits
 

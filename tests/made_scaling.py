@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from neurohorizon.evaluation.scoring import SCHEMA
-from neurohorizon.subsets import Point, parse_point
+from neurohorizon.experiments.scaling.points import Point, parse_point
+from neurohorizon.forecasts.scoring import SCHEMA
 
 BINS, BIN_US, UNITS, SPIKES = 5, 200_000, 2, 400
 LABS = ("north", "south", "west")

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from neurohorizon.config import Config, Splits, parse_config, read_config
-from neurohorizon.inputs.readout import compute_readout_file
-from neurohorizon.inputs.reference import compute_reference_file
+from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths, load_inputs
-from neurohorizon.inputs.windows import SessionInputs
 from neurohorizon.session import Session, write_session
 from neurohorizon.timeline import Intervals, split_domain, to_us
+from neurohorizon.units.population_readout import compute_readout_file
+from neurohorizon.units.reference import compute_reference_file
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,9 +7,9 @@ import numpy as np
 from made_sessions import made_files, made_session, small_config
 
 from neurohorizon.config import Config
-from neurohorizon.inputs.embeddings import Embedding, ImageSpace, write_embedding
-from neurohorizon.inputs.modality_files import ModalitySettings, compute_modality_file, image_space
+from neurohorizon.inputs.session_modalities import ModalitySettings, compute_modality_file, image_space
 from neurohorizon.inputs.sessions import SessionPaths
+from neurohorizon.modalities.embeddings import Embedding, ImageSpace, write_embedding
 from neurohorizon.session import Series, Session
 from neurohorizon.timeline import to_us
 

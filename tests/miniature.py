@@ -10,7 +10,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from neurohorizon.cohort import Row, write_cohort
 from neurohorizon.config import Config, parse_config
-from neurohorizon.ingest.simulate import simulated_sessions
+from neurohorizon.ingest.simulated.ibl import simulated_sessions
 
 HELD_OUT = ("SIM-102", "SIM-202", "SIM-A03")
 GHOST = "ghost_1999-01-01"

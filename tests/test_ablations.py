@@ -7,16 +7,19 @@ import pyarrow.parquet as pq
 import pytest
 from made_ablations import BINS, EFFECTS, SPIKES, UNITS, WINDOWS, score_of, trained_networks, write_scores
 
+from neurohorizon.analysis.statistics import holm, sign_flip_p
+from neurohorizon.analysis.style import render_png
+from neurohorizon.analysis.tables import Resampling, TableError
 from neurohorizon.config import Ablations
-from neurohorizon.evaluation.ablations_figures import LABELS, draw_forest, draw_horizons
-from neurohorizon.evaluation.ablations_narrative import (
+from neurohorizon.experiments.ablations.figures import LABELS, draw_forest, draw_horizons
+from neurohorizon.experiments.ablations.narrative import (
     describe_costliest,
     describe_identity,
     describe_parts,
     describe_results,
     describe_rollout,
 )
-from neurohorizon.evaluation.ablations_tables import (
+from neurohorizon.experiments.ablations.tables import (
     COMPARISONS,
     VARIANTS,
     ablation_table,
@@ -25,9 +28,6 @@ from neurohorizon.evaluation.ablations_tables import (
     read_scores,
     session_table,
 )
-from neurohorizon.evaluation.statistics import holm, sign_flip_p
-from neurohorizon.evaluation.style import render_png
-from neurohorizon.evaluation.tables import Resampling, TableError
 
 SEEDS, SESSIONS = (0, 1), 6
 RESAMPLING = Resampling(draws=200, interval=0.95, seed=0)

@@ -16,10 +16,8 @@ from conftest import ROOT, copy_workflow
 
 from neurohorizon.cohort import heldout_sessions, read_cohort, training_sessions
 from neurohorizon.config import read_config
-from neurohorizon.images import read_images
 from neurohorizon.ingest.allen import GRAY, export_images, image_shown
-from neurohorizon.ingest.screen import ORIENTATIONS_DEG, PLACES, View, features, grating, gray_screen, look
-from neurohorizon.ingest.simulate_allen import (
+from neurohorizon.ingest.simulated.allen import (
     LATENCY_S,
     REGIONS,
     Shown,
@@ -28,6 +26,8 @@ from neurohorizon.ingest.simulate_allen import (
     show,
     simulated_allen_sessions,
 )
+from neurohorizon.ingest.simulated.screen import ORIENTATIONS_DEG, PLACES, View, features, grating, gray_screen, look
+from neurohorizon.modalities.images import read_images
 from neurohorizon.session import read_session
 
 SIMULATED = allen_driver.SIMULATED

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from neurohorizon.archive import SUMS, ArchiveError, restore_archive, write_archive
+from neurohorizon.report.archive import SUMS, ArchiveError, restore_archive, write_archive
 
 CONFIG = {
     "run": {"name": "toy", "results": "results/toy"},

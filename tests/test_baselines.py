@@ -6,9 +6,7 @@ import pytest
 from made_sessions import made_files, made_session, small_config
 from scipy.stats import nbinom
 
-from neurohorizon.inputs.sessions import load_inputs
-from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
-from neurohorizon.models.baselines import (
+from neurohorizon.baselines.closed_form import (
     RATES,
     baseline_shape,
     candidates,
@@ -21,6 +19,8 @@ from neurohorizon.models.baselines import (
     tune_baselines,
     tune_on_files,
 )
+from neurohorizon.inputs.sessions import load_inputs
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
 from neurohorizon.scores import poisson_log_likelihood
 
 CONFIG = small_config()

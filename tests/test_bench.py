@@ -29,10 +29,10 @@ from benchmarks.training_step import (
     stream_of,
 )
 from neurohorizon.config import read_config
-from neurohorizon.inputs.reference import reference_features
 from neurohorizon.inputs.windows import WindowShape
-from neurohorizon.models.forecaster import Tensors
+from neurohorizon.models.batch import Tensors
 from neurohorizon.session import read_session
+from neurohorizon.units.reference import reference_features
 
 CONFIG = read_config(ROOT / "config" / "demo.yaml")
 SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from made_forecasts import BIN_US, forecast_of, make_session
 
-from neurohorizon.evaluation.bwb import (
+from neurohorizon.agreement.brain_wide_bench import (
     TASK,
     BenchError,
     audit,
@@ -23,8 +23,8 @@ from neurohorizon.evaluation.bwb import (
     score_bwb,
     write_ground_truth,
 )
-from neurohorizon.evaluation.definitions import neural_latents_benchmark
-from neurohorizon.evaluation.forecast_file import left_out_forecast, write_forecast
+from neurohorizon.agreement.definitions import neural_latents_benchmark
+from neurohorizon.forecasts.forecast_file import left_out_forecast, write_forecast
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
@@ -75,7 +75,7 @@ def test_both_sides_score_the_same_forecasts_alike(tmp_path):
 
 
 def test_another_definition_does_not_pass_for_the_benchmarks(tmp_path, monkeypatch):
-    monkeypatch.setattr("neurohorizon.evaluation.bwb.brain_wide_bench", neural_latents_benchmark)
+    monkeypatch.setattr("neurohorizon.agreement.brain_wide_bench.brain_wide_bench", neural_latents_benchmark)
     forecast = forecast_of(make_session(0), "neurohorizon")
     forecast.log_rate[..., 0] = -2.0  # a unit that stays silent
     with pytest.raises(BenchError, match="2 of 2 scores differ"):

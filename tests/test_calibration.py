@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from neurohorizon.evaluation.calibration import (
+from neurohorizon.experiments.horizons.calibration import (
     INTERVALS,
     PIT_BINS,
     NegativeBinomial,

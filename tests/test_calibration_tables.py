@@ -6,7 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from neurohorizon.evaluation.calibration import (
+from neurohorizon.analysis.style import render_png, save_figure
+from neurohorizon.analysis.tables import Resampling, TableError, horizon_parts
+from neurohorizon.experiments.horizons.calibration import (
     PIT_BINS,
     TARGETS,
     NegativeBinomial,
@@ -15,18 +17,21 @@ from neurohorizon.evaluation.calibration import (
     judge_paths,
     sum_judged,
 )
-from neurohorizon.evaluation.calibration_figures import draw_calibration, draw_paths
-from neurohorizon.evaluation.calibration_tables import (
+from neurohorizon.experiments.horizons.calibration_figures import draw_calibration, draw_paths
+from neurohorizon.experiments.horizons.calibration_scores import SCHEMA
+from neurohorizon.experiments.horizons.calibration_tables import (
     DECLARED,
     NOMINAL,
     make_calibration_tables,
     read_calibration,
     session_calibration,
 )
-from neurohorizon.evaluation.paths_example import EXAMPLE_LEVELS, PathsExample, read_paths_example, write_paths_example
-from neurohorizon.evaluation.rollouts import SCHEMA
-from neurohorizon.evaluation.style import render_png, save_figure
-from neurohorizon.evaluation.tables import Resampling, TableError, horizon_parts
+from neurohorizon.experiments.horizons.example_paths import (
+    EXAMPLE_LEVELS,
+    PathsExample,
+    read_paths_example,
+    write_paths_example,
+)
 
 BINS, BIN_US, WINDOWS, UNITS, PATHS = 10, 20_000, 60, 6, 16
 SHAPE = 1.0

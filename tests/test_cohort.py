@@ -25,7 +25,7 @@ from neurohorizon.cohort import (
 )
 from neurohorizon.config import read_config
 from neurohorizon.ingest.allen_release import fetch_allen_release
-from neurohorizon.ingest.cohorts import (
+from neurohorizon.ingest.paper_cohort import (
     ALLEN_COLUMNS,
     IBL_COLUMNS,
     allen_rows,

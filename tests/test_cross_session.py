@@ -10,17 +10,17 @@ import pytest
 import torch
 from made_sessions import made_files, made_session, small_config
 
+from neurohorizon.analysis.tables import Resampling, TableError
 from neurohorizon.config import CrossSession
-from neurohorizon.evaluation.cross_session_curves import score_curves
-from neurohorizon.evaluation.cross_session_figures import (
+from neurohorizon.experiments.cross_session.curve_figures import (
     draw_elapsed,
     draw_matched_regions,
     draw_population,
     draw_reference_length,
 )
-from neurohorizon.evaluation.cross_session_narrative import describe_results
-from neurohorizon.evaluation.cross_session_sums import score_elapsed
-from neurohorizon.evaluation.cross_session_tables import (
+from neurohorizon.experiments.cross_session.curve_narrative import describe_results
+from neurohorizon.experiments.cross_session.curve_scores import score_curves
+from neurohorizon.experiments.cross_session.curve_tables import (
     FEWEST_PAIRS,
     curve_sessions,
     curve_table,
@@ -34,11 +34,11 @@ from neurohorizon.evaluation.cross_session_tables import (
     region_sessions,
     region_table,
 )
-from neurohorizon.evaluation.forecast_file import read_forecast, write_forecast
-from neurohorizon.evaluation.forecasts import forecast_windows, forecast_with_network
-from neurohorizon.evaluation.scoring import left_out_reason, score_session
-from neurohorizon.evaluation.tables import Resampling, TableError
-from neurohorizon.inputs.reduced import begun_later, nested_units, with_units
+from neurohorizon.experiments.cross_session.elapsed_scores import score_elapsed
+from neurohorizon.experiments.cross_session.reduced_session import begun_later, nested_units, with_units
+from neurohorizon.forecasts.forecast import forecast_windows, forecast_with_network
+from neurohorizon.forecasts.forecast_file import read_forecast, write_forecast
+from neurohorizon.forecasts.scoring import left_out_reason, score_session
 from neurohorizon.inputs.sessions import feature_columns, known_by, load_inputs
 from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.weights import Card, load_forecaster, save_forecaster

@@ -12,16 +12,11 @@ from made_sessions import MadeFiles, made_files, made_session, small_config
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 
+from neurohorizon.analysis.style import render_png
+from neurohorizon.analysis.tables import Resampling
 from neurohorizon.config import Config, Poyo
-from neurohorizon.evaluation.contexts import read_contexts
-from neurohorizon.evaluation.decoding import Decoding, r2, read_decodings, write_decodings
-from neurohorizon.evaluation.decoding_figure import draw_decoding
-from neurohorizon.evaluation.decoding_tables import format_summary, session_table, summary_table
-from neurohorizon.evaluation.poyo_decoding import decode_new_session, decode_training_sessions
-from neurohorizon.evaluation.probes import block_errors, probe_session, ridge_probe
-from neurohorizon.evaluation.style import render_png
-from neurohorizon.evaluation.tables import Resampling
-from neurohorizon.inputs.labels import (
+from neurohorizon.experiments.downstream.decoding_file import Decoding, r2, read_decodings, write_decodings
+from neurohorizon.experiments.downstream.labels import (
     LabelledSession,
     LabelSeries,
     labelled_origins,
@@ -29,10 +24,7 @@ from neurohorizon.inputs.labels import (
     read_labelled,
     scored_origins,
 )
-from neurohorizon.inputs.sessions import load_inputs
-from neurohorizon.inputs.windows import WindowShape
-from neurohorizon.models.latents import frozen_features
-from neurohorizon.models.poyo import (
+from neurohorizon.experiments.downstream.poyo import (
     Samples,
     collated,
     decode_trained,
@@ -45,6 +37,14 @@ from neurohorizon.models.poyo import (
     to_learn,
     train_poyo,
 )
+from neurohorizon.experiments.downstream.poyo_decoding import decode_new_session, decode_training_sessions
+from neurohorizon.experiments.downstream.poyo_figures import draw_decoding
+from neurohorizon.experiments.downstream.poyo_latents import read_contexts
+from neurohorizon.experiments.downstream.poyo_tables import format_summary, session_table, summary_table
+from neurohorizon.experiments.downstream.ridge_probes import block_errors, probe_session, ridge_probe
+from neurohorizon.inputs.sessions import load_inputs
+from neurohorizon.inputs.windows import WindowShape
+from neurohorizon.models.latents import frozen_features
 from neurohorizon.models.weights import Card, load_forecaster, save_forecaster
 from neurohorizon.session import Series, write_session
 from neurohorizon.timeline import Intervals, to_us
@@ -659,7 +659,7 @@ def test_the_configuration_decides_what_is_fitted_and_all_labels_are_used_in_the
         if judge:
             judge(steps)
 
-    monkeypatch.setattr("neurohorizon.models.poyo.fit", pretend)
+    monkeypatch.setattr("neurohorizon.experiments.downstream.poyo.fit", pretend)
     found = fit_extended(network, card, session, learned, seed=0)
     rows = {"unit_emb.weight", "session_emb.weight"}
     everything = {name for name, _ in network.named_parameters()}

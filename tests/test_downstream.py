@@ -12,10 +12,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from neurohorizon.config import Config
-from neurohorizon.evaluation.contexts import read_contexts, write_contexts
-from neurohorizon.evaluation.decoding import write_decodings
-from neurohorizon.evaluation.downstream import PoyoFiles, representations, score_downstream
-from neurohorizon.evaluation.nested_probes import (
+from neurohorizon.experiments.downstream.decoding_file import write_decodings
+from neurohorizon.experiments.downstream.labels import decoding_shape
+from neurohorizon.experiments.downstream.nested_probes import (
     OneClassError,
     auc_within,
     balanced_accuracy,
@@ -27,10 +26,11 @@ from neurohorizon.evaluation.nested_probes import (
     probe_values,
     shifted_scores,
 )
-from neurohorizon.evaluation.probes import read_frozen
-from neurohorizon.inputs.labels import decoding_shape
-from neurohorizon.inputs.spans import normalised, span_counts, span_means
-from neurohorizon.inputs.targets import TRIAL_TARGETS, read_labels, trial_labels, wheel_labels
+from neurohorizon.experiments.downstream.poyo_latents import read_contexts, write_contexts
+from neurohorizon.experiments.downstream.ridge_probes import read_frozen
+from neurohorizon.experiments.downstream.scores import PoyoFiles, representations, score_downstream
+from neurohorizon.experiments.downstream.spans import normalised, span_counts, span_means
+from neurohorizon.experiments.downstream.targets import TRIAL_TARGETS, read_labels, trial_labels, wheel_labels
 from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.weights import Card, save_forecaster
 from neurohorizon.session import Series, left_out_session, write_session
@@ -227,7 +227,7 @@ def _far(row: int, block: np.ndarray, origin_us: np.ndarray) -> bool:
 
 def test_what_is_fitted_on_ends_a_gap_from_what_is_predicted_in_both_rounds(monkeypatch):
     _, value, origin_us = made_problem()
-    module, rounds = "neurohorizon.evaluation.nested_probes", []
+    module, rounds = "neurohorizon.experiments.downstream.nested_probes", []
 
     def spy(known: np.ndarray, label: np.ndarray, asked: np.ndarray, penalties: tuple) -> np.ndarray:
         rounds.append((known[:, 0].astype(int), asked[:, 0].astype(int)))

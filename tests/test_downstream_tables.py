@@ -8,15 +8,18 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
 
-from neurohorizon.evaluation.downstream_figures import draw_scores, draw_sessions
-from neurohorizon.evaluation.downstream_narrative import (
+from neurohorizon.analysis.statistics import holm
+from neurohorizon.analysis.style import render_png
+from neurohorizon.analysis.tables import Resampling
+from neurohorizon.experiments.downstream.figures import draw_scores, draw_sessions
+from neurohorizon.experiments.downstream.narrative import (
     describe_counts,
     describe_declared,
     describe_latents,
     describe_left_out,
     describe_results,
 )
-from neurohorizon.evaluation.downstream_tables import (
+from neurohorizon.experiments.downstream.tables import (
     comparison_table,
     format_summary,
     left_out_table,
@@ -24,9 +27,6 @@ from neurohorizon.evaluation.downstream_tables import (
     session_table,
     summary_table,
 )
-from neurohorizon.evaluation.statistics import holm
-from neurohorizon.evaluation.style import render_png
-from neurohorizon.evaluation.tables import Resampling
 
 RESAMPLING = Resampling(draws=300, interval=0.9, seed=0)
 METHODS = ("latents", "raw_counts", "normalised_counts", "poyo_latents")

@@ -6,8 +6,8 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from neurohorizon.images import ImageError, ImageSet, read_images, write_images
-from neurohorizon.inputs.embeddings import Embedding, fit_image_space, read_embedding, write_embedding
+from neurohorizon.modalities.embeddings import Embedding, fit_image_space, read_embedding, write_embedding
+from neurohorizon.modalities.images import ImageError, ImageSet, read_images, write_images
 
 
 def made_embedding(image_set, n_images, *, seed, summary_columns=5, pooled_columns=3, **changes):

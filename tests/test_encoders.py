@@ -20,8 +20,8 @@ from sklearn.datasets import load_sample_images
 from transformers import Dinov2Config, Dinov2Model
 
 from neurohorizon.config import read_config
-from neurohorizon.images import ImageError, ImageSet, read_images, write_images
-from neurohorizon.inputs.embeddings import fit_image_space, read_embedding
+from neurohorizon.modalities.embeddings import fit_image_space, read_embedding
+from neurohorizon.modalities.images import ImageError, ImageSet, read_images, write_images
 from neurohorizon.models import dinov2_weights as weights_module
 from neurohorizon.models.dinov2_weights import (
     WeightsUnavailable,
@@ -30,7 +30,7 @@ from neurohorizon.models.dinov2_weights import (
     read_network,
     write_dinov2_folder,
 )
-from neurohorizon.models.encoders import embed, embed_images, open_encoder
+from neurohorizon.models.image_encoders import embed, embed_images, open_encoder
 
 IMAGES = read_config(ROOT / "config/demo.yaml").multimodal.images.model_copy(
     update={"side_px": 28, "pixels_px": 4, "batch_images": 4, "dinov2": "a folder"}

@@ -29,10 +29,10 @@ from made_forecasts import (  # noqa: E402
     write_run,
 )
 
+from neurohorizon.analysis.session_list import write_session_list  # noqa: E402
+from neurohorizon.analysis.tables import Resampling, TableError, left_out_table  # noqa: E402
 from neurohorizon.cohort import Row, write_cohort  # noqa: E402
-from neurohorizon.evaluation.example import choose_window, make_example, read_example  # noqa: E402
-from neurohorizon.evaluation.forecast_file import ForecastFileError, read_forecast, write_forecast  # noqa: E402
-from neurohorizon.evaluation.narrative import (  # noqa: E402
+from neurohorizon.experiments.cross_session.narrative import (  # noqa: E402
     describe_comparison,
     describe_data,
     describe_horizon,
@@ -40,20 +40,18 @@ from neurohorizon.evaluation.narrative import (  # noqa: E402
     describe_result,
     describe_sources,
 )
-from neurohorizon.evaluation.scoring import ScoringError, left_out_reason, score_session  # noqa: E402
-from neurohorizon.evaluation.session_list import write_session_list  # noqa: E402
-from neurohorizon.evaluation.tables import (  # noqa: E402
-    METHOD_ORDER,
-    Resampling,
-    TableError,
+from neurohorizon.experiments.cross_session.tables import (  # noqa: E402
     comparison_table,
     format_summary,
-    left_out_table,
     make_tables,
     pool_scores,
     session_table,
     summary_table,
 )
+from neurohorizon.forecasts.example import choose_window, make_example, read_example  # noqa: E402
+from neurohorizon.forecasts.forecast_file import ForecastFileError, read_forecast, write_forecast  # noqa: E402
+from neurohorizon.forecasts.scoring import ScoringError, left_out_reason, score_session  # noqa: E402
+from neurohorizon.methods import METHOD_ORDER  # noqa: E402
 from neurohorizon.scores import bits_per_spike, poisson_d2, sum_scores  # noqa: E402
 from neurohorizon.session import left_out_session, write_session  # noqa: E402
 
@@ -325,7 +323,7 @@ def test_sources_are_told_apart_where_there_are_several(run):
     )
     assert describe_result(summary) == describe_result(whole)
     assert describe_data(summary, left_out) == describe_data(whole, left_out)
-    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    figures = pytest.importorskip("neurohorizon.experiments.cross_session.figures")
     (bars,) = figures.draw_paired(sessions, summary).axes[0].containers
     assert len(bars.lines[0].get_xdata()) == len(KNOWLEDGE) - 1
 
@@ -602,8 +600,8 @@ TABLES_OF = {
 
 @pytest.mark.parametrize("name", TABLES_OF)
 def test_every_figure_is_drawn_in_three_formats_the_same_bytes_each_time(run, tmp_path, name):
-    figures = pytest.importorskip("neurohorizon.evaluation.figures")
-    style = pytest.importorskip("neurohorizon.evaluation.style")
+    figures = pytest.importorskip("neurohorizon.experiments.cross_session.figures")
+    style = pytest.importorskip("neurohorizon.analysis.style")
     example = read_example(run / "tables" / "example.h5")
     tables = {table: example if table == "example" else _table(run, table) for table in TABLES_OF[name]}
     signatures = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
@@ -620,8 +618,8 @@ def test_every_figure_is_drawn_in_three_formats_the_same_bytes_each_time(run, tm
 
 
 def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
-    figures = pytest.importorskip("neurohorizon.evaluation.figures")
-    style = pytest.importorskip("neurohorizon.evaluation.style")
+    figures = pytest.importorskip("neurohorizon.experiments.cross_session.figures")
+    style = pytest.importorskip("neurohorizon.analysis.style")
     command = [sys.executable, ROOT / "workflow" / "scripts" / "draw_figures.py", "horizon"]
     command += ["--tables", run / "tables" / "horizon.parquet", "--output", tmp_path / "there.svg"]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
@@ -638,7 +636,7 @@ def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
     ],
 )
 def test_figures_stand_one_session_thirty_and_missing_methods(tmp_path, sessions, methods):
-    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    figures = pytest.importorskip("neurohorizon.experiments.cross_session.figures")
     scores = write_run(tmp_path, sessions=min(sessions, 3), methods=methods)
     make_tables(scores=scores, folder=tmp_path / "tables", resampling=RESAMPLING)
     table, summary, horizon = (_table(tmp_path, name) for name in ("sessions", "summary", "horizon"))
@@ -656,7 +654,7 @@ def test_figures_stand_one_session_thirty_and_missing_methods(tmp_path, sessions
 
 
 def test_the_paired_figure_shows_the_numbers_of_its_tables(run):
-    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    figures = pytest.importorskip("neurohorizon.experiments.cross_session.figures")
     sessions, summary = _table(run, "sessions"), _table(run, "summary").query("null == 'reference'")
     axes = figures.draw_paired(sessions, _table(run, "summary")).axes[0]
     (bars,) = axes.containers
@@ -671,14 +669,14 @@ def test_the_paired_figure_shows_the_numbers_of_its_tables(run):
 
 
 def test_every_method_has_its_label_and_a_line_of_its_own():
-    style = pytest.importorskip("neurohorizon.evaluation.style")
+    style = pytest.importorskip("neurohorizon.analysis.style")
     assert {*METHOD_ORDER, "oracle"} == set(EVERY_METHOD) == set(style.METHOD_LABELS) == set(style.METHOD_LINES)
     assert len({str(line) for line in style.METHOD_LINES.values()}) == len(EVERY_METHOD)
     assert len(set(style.METHOD_LABELS.values())) == len(EVERY_METHOD)
 
 
 def test_of_many_methods_few_are_drawn_by_horizon_and_all_by_session(every):
-    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    figures = pytest.importorskip("neurohorizon.experiments.cross_session.figures")
     sessions, summary = _table(every, "sessions"), _table(every, "summary")
     axes = figures.draw_horizon(_table(every, "horizon")).axes[0]
     lines = axes.get_legend_handles_labels()[1]
@@ -696,7 +694,7 @@ def test_of_many_methods_few_are_drawn_by_horizon_and_all_by_session(every):
 
 
 def test_a_score_that_cannot_be_drawn_is_counted_in_the_figure(run):
-    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    figures = pytest.importorskip("neurohorizon.experiments.cross_session.figures")
     sessions = _table(run, "sessions")
     hit = (sessions["method"] == "shrinkage") & (sessions["null"] == "reference") & (sessions["subject"] == "animal-2")
     sessions.loc[hit, "bits_per_spike"] = -np.inf
@@ -706,7 +704,7 @@ def test_a_score_that_cannot_be_drawn_is_counted_in_the_figure(run):
 
 
 def test_a_baseline_far_below_the_null_is_named_and_does_not_flatten_the_rest(run):
-    figures = pytest.importorskip("neurohorizon.evaluation.figures")
+    figures = pytest.importorskip("neurohorizon.experiments.cross_session.figures")
     horizon = _table(run, "horizon")
     far = horizon["method"] == "trailing_mean"
     horizon.loc[far, ["bits_per_spike", "lower", "upper"]] -= 5
@@ -719,7 +717,7 @@ def test_a_baseline_far_below_the_null_is_named_and_does_not_flatten_the_rest(ru
 
 
 def test_a_figure_is_not_saved_in_a_format_with_dates(tmp_path):
-    style = pytest.importorskip("neurohorizon.evaluation.style")
+    style = pytest.importorskip("neurohorizon.analysis.style")
     figures = pytest.importorskip("matplotlib.figure")
     with pytest.raises(ValueError, match=r"\.svg, \.pdf, \.png"):
         style.save_figure(figures.Figure(), [tmp_path / "figure.tiff"])

@@ -151,6 +151,28 @@ def test_moving_definitions_about_changes_nothing(toy):
     assert fingerprints(toy) == before
 
 
+def test_moving_definitions_to_another_module_changes_nothing(toy):
+    before = fingerprints(toy)
+    path = toy / "toy/deep/rates.py"
+    head, helper = path.read_text().split("def helper(model):")
+    path.write_text(head.replace("from toy.shapes", "from toy.deep.helping import helper\nfrom toy.forms"))
+    (toy / "toy/deep/helping.py").write_text(f"def helper(model):{helper}")
+    (toy / "toy/shapes.py").rename(toy / "toy/forms.py")
+    path.rename(toy / "toy/deep/frequencies.py")
+    for name in SCRIPTS:
+        edit(toy / f"{name}.py", "toy.deep.rates", "toy.deep.frequencies")
+    assert fingerprints(toy) == before
+
+
+def test_importing_another_definition_under_the_same_name_counts(toy):
+    script, other = toy / "rates_script.py", toy / "toy/late.py"
+    script.write_text("from toy.late import late, other\nprint(late(1), other(2))\n")
+    before = fingerprints(toy)
+    script.write_text("from toy.late import late as other, other as late\nprint(late(1), other(2))\n")
+    assert fingerprints(toy)["rates_script"] != before["rates_script"]
+    assert other.exists()
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -6,19 +6,12 @@ import torch
 from made_sessions import made_inputs, small_config
 from scipy.stats import norm
 
-from neurohorizon.inputs.windows import Spikes, WindowShape, collate, evaluation_origins, session_block
-from neurohorizon.models.forecaster import (
-    QUIET_COUNTS,
-    TRAINING_RANGE,
-    Attention,
-    Forecaster,
-    HorizonDecoder,
-    IDEncoder,
-    Tensors,
-    count_loss,
-    gained_nats,
-    squared_loss,
-)
+from neurohorizon.inputs.batches import collate, session_block
+from neurohorizon.inputs.windows import Spikes, WindowShape, evaluation_origins
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.forecaster import TRAINING_RANGE, Forecaster, HorizonDecoder, IDEncoder
+from neurohorizon.models.layers import Attention
+from neurohorizon.models.losses import QUIET_COUNTS, count_loss, gained_nats, squared_loss
 from neurohorizon.scores import poisson_log_likelihood
 from neurohorizon.timeline import to_s, to_us
 

@@ -21,7 +21,8 @@ from neurohorizon.cohort import (
     write_cohort,
 )
 from neurohorizon.config import read_config
-from neurohorizon.ingest.cohorts import (
+from neurohorizon.experiments.scaling.points import matched_subset, nested_subset, parse_point, points, same_lab_subset
+from neurohorizon.ingest.paper_cohort import (
     ALLEN_COLUMNS,
     IBL_COLUMNS,
     allen_rows,
@@ -29,7 +30,6 @@ from neurohorizon.ingest.cohorts import (
     read_release,
     read_reserved,
 )
-from neurohorizon.subsets import matched_subset, nested_subset, parse_point, points, same_lab_subset
 
 RESERVED = read_reserved(ROOT / "config" / "cohorts" / "bwb_heldout.txt")
 CONFIGS = sorted(path for path in (ROOT / "config").glob("*.yaml"))

@@ -13,19 +13,20 @@ import torch
 from made_sessions import made_files, made_session, small_config
 from test_rollouts import network, run
 
-from neurohorizon.evaluation.calibration import PIT_BINS, POPULATION, UNIT
-from neurohorizon.evaluation.calibration_tables import read_calibration
-from neurohorizon.evaluation.forecast_file import ForecastFileError, left_out_forecast, read_forecast, write_forecast
-from neurohorizon.evaluation.forecasts import forecast_with_baselines
-from neurohorizon.evaluation.horizons_figures import (
+from neurohorizon.analysis.style import render_png
+from neurohorizon.analysis.tables import Resampling, TableError, horizon_ends_ms, horizon_parts
+from neurohorizon.experiments.horizons.calibration import PIT_BINS, POPULATION, UNIT
+from neurohorizon.experiments.horizons.calibration_scores import SCHEMA as CALIBRATION_SCHEMA
+from neurohorizon.experiments.horizons.calibration_tables import read_calibration
+from neurohorizon.experiments.horizons.figures import (
     draw_calibration,
     draw_curves,
     draw_horizons,
     draw_main,
     draw_teacher_forced,
 )
-from neurohorizon.evaluation.horizons_narrative import describe_reach, describe_results
-from neurohorizon.evaluation.horizons_tables import (
+from neurohorizon.experiments.horizons.narrative import describe_reach, describe_results
+from neurohorizon.experiments.horizons.tables import (
     TEACHER_FORCED,
     _many_nats,
     comparison_table,
@@ -35,13 +36,20 @@ from neurohorizon.evaluation.horizons_tables import (
     read_sums,
     session_table,
 )
-from neurohorizon.evaluation.rollouts import SCHEMA as CALIBRATION_SCHEMA
-from neurohorizon.evaluation.style import render_png
-from neurohorizon.evaluation.tables import DECODINGS, Resampling, TableError, horizon_ends_ms, horizon_parts
-from neurohorizon.evaluation.teacher_forcing import NOT_A_FORECAST, SCHEMA, score_teacher_forcing, tell_the_truth
+from neurohorizon.experiments.horizons.teacher_forcing import (
+    NOT_A_FORECAST,
+    SCHEMA,
+    score_teacher_forcing,
+    tell_the_truth,
+)
+from neurohorizon.forecasts.forecast import forecast_with_baselines
+from neurohorizon.forecasts.forecast_file import ForecastFileError, left_out_forecast, read_forecast, write_forecast
+from neurohorizon.inputs.batches import collate, session_block
 from neurohorizon.inputs.sessions import load_inputs
-from neurohorizon.inputs.windows import WindowShape, collate, evaluation_origins, session_block
-from neurohorizon.models.forecaster import Fed, Tensors
+from neurohorizon.inputs.windows import WindowShape, evaluation_origins
+from neurohorizon.methods import DECODINGS
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.count_feedback import Fed
 from neurohorizon.models.weights import save_forecaster
 
 CONFIG = small_config()

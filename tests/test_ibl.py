@@ -17,7 +17,6 @@ from scipy.signal import iirfilter, sosfiltfilt, sosfreqz
 from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource, SimulatedSource, Splits, Timeline
 from neurohorizon.ingest import ibl
-from neurohorizon.ingest.fatal import SourceUnavailable
 from neurohorizon.ingest.ibl import (
     acronyms_by_structure,
     download_session,
@@ -26,7 +25,8 @@ from neurohorizon.ingest.ibl import (
     open_one,
     wheel_velocity,
 )
-from neurohorizon.ingest.simulate import simulate_release, simulated_sessions
+from neurohorizon.ingest.leave_out import SourceUnavailable
+from neurohorizon.ingest.simulated.ibl import simulate_release, simulated_sessions
 from neurohorizon.session import SessionError, read_session, write_session
 
 SPLITS = Splits(reference_fraction=0.5, reference_maximum_s=None, validation_fraction=0.2, gap_s=2.0)

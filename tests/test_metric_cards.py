@@ -10,7 +10,13 @@ from made_forecasts import forecast_of, make_session, write_run
 from scipy.special import gammaln
 from scipy.stats import poisson
 
-from neurohorizon.evaluation.definitions import (
+from neurohorizon.agreement.definition_tables import (
+    definition_table,
+    describe_definitions,
+    make_definitions,
+    score_definitions,
+)
+from neurohorizon.agreement.definitions import (
     DEFINITIONS,
     UnitSums,
     brain_wide_bench,
@@ -23,14 +29,9 @@ from neurohorizon.evaluation.definitions import (
     single_spike_information,
     unit_sums,
 )
-from neurohorizon.evaluation.forecast_file import write_forecast
-from neurohorizon.evaluation.metric_cards import (
-    definition_table,
-    describe_definitions,
-    make_definitions,
-    score_definitions,
-)
-from neurohorizon.evaluation.tables import Resampling, comparison_table, pool_scores, session_table, summary_table
+from neurohorizon.analysis.tables import Resampling
+from neurohorizon.experiments.cross_session.tables import comparison_table, pool_scores, session_table, summary_table
+from neurohorizon.forecasts.forecast_file import write_forecast
 
 WINDOWS, BINS, UNITS = 150, 10, 6
 SILENT, ZERO_RATE, SURPRISED = 1, 3, 5
@@ -168,7 +169,7 @@ def test_a_masked_bin_and_the_order_of_units_change_no_score(definition):
 
 def test_sums_of_chunks_are_the_sums_of_all_windows(monkeypatch):
     whole = unit_sums(**example())
-    monkeypatch.setattr("neurohorizon.evaluation.definitions._CHUNK_WINDOWS", 7)
+    monkeypatch.setattr("neurohorizon.agreement.definitions._CHUNK_WINDOWS", 7)
     chunked = unit_sums(**example())
     for name in UnitSums.__dataclass_fields__:
         np.testing.assert_allclose(getattr(chunked, name), getattr(whole, name), rtol=1e-9)

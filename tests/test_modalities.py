@@ -7,20 +7,23 @@ from made_sessions import made_session
 from made_stimuli import COMPONENTS, multimodal_config, seen_files, seen_session
 from sklearn.linear_model import Ridge
 
-from neurohorizon.conditions import CONDITIONS, Condition
-from neurohorizon.evaluation.forecast_file import read_forecast
-from neurohorizon.evaluation.forecasts import forecast_conditions, forecast_windows, forecast_with_network
-from neurohorizon.inputs.gains import cumulative
-from neurohorizon.inputs.modality_files import heldout_movie, load_images, load_modalities, with_modalities
+from neurohorizon.experiments.multimodal.training import train_multimodal_on_files
+from neurohorizon.forecasts.forecast import forecast_conditions, forecast_windows, forecast_with_network
+from neurohorizon.forecasts.forecast_file import read_forecast
+from neurohorizon.inputs.batches import collate, drawn_condition, session_block
+from neurohorizon.inputs.session_modalities import heldout_movie, load_images, load_modalities, with_modalities
 from neurohorizon.inputs.sessions import load_inputs
-from neurohorizon.inputs.signal_readout import fit_signal_readout, spans_before
-from neurohorizon.inputs.signals import Signal
-from neurohorizon.inputs.windows import WindowShape, collate, drawn_condition, evaluation_origins, session_block
-from neurohorizon.models.forecaster import Forecaster, Tensors
-from neurohorizon.models.training import train_multimodal_on_files, train_on_files
+from neurohorizon.inputs.windows import WindowShape, evaluation_origins
+from neurohorizon.modalities.conditions import CONDITIONS, Condition
+from neurohorizon.modalities.signal_readout import fit_signal_readout, spans_before
+from neurohorizon.modalities.signals import Signal
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.session import Series
 from neurohorizon.timeline import Intervals
+from neurohorizon.units.gains import cumulative
 
 CONFIG = multimodal_config()
 SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)
@@ -331,7 +334,7 @@ def test_nothing_is_fitted_on_held_out_movie_seconds(seen, tmp_path):
     kept = ~held_out.contains(session.spike_times_us)
     assert not kept.all()
     fewer = replace(session, spike_times_us=session.spike_times_us[kept], spike_unit=session.spike_unit[kept])
-    from neurohorizon.inputs.modality_files import compute_modality_file
+    from neurohorizon.inputs.session_modalities import compute_modality_file
 
     out = tmp_path / "modalities.h5"
     compute_modality_file(

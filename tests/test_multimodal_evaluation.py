@@ -23,14 +23,9 @@ from made_conditions import (  # noqa: E402
     write_conditions_run,
 )
 
-from neurohorizon.evaluation.conditions import (  # noqa: E402
-    Written,
-    region_group,
-    score_conditions,
-    stimulus_at,
-)
-from neurohorizon.evaluation.forecast_file import left_out_forecast, write_forecast  # noqa: E402
-from neurohorizon.evaluation.multimodal_narrative import (  # noqa: E402
+from neurohorizon.analysis.statistics import holm  # noqa: E402
+from neurohorizon.analysis.tables import Resampling, TableError  # noqa: E402
+from neurohorizon.experiments.multimodal.narrative import (  # noqa: E402
     describe_behaviour,
     describe_ceiling,
     describe_control,
@@ -39,7 +34,8 @@ from neurohorizon.evaluation.multimodal_narrative import (  # noqa: E402
     describe_regions,
     describe_run,
 )
-from neurohorizon.evaluation.multimodal_tables import (  # noqa: E402
+from neurohorizon.experiments.multimodal.scores import Written, region_group, score_conditions, stimulus_at  # noqa: E402
+from neurohorizon.experiments.multimodal.tables import (  # noqa: E402
     DECLARED,
     PRIMARY,
     autocorrelation_table,
@@ -50,10 +46,9 @@ from neurohorizon.evaluation.multimodal_tables import (  # noqa: E402
     with_groups,
     write_autocorrelation,
 )
-from neurohorizon.evaluation.scoring import ScoringError, left_out_reason  # noqa: E402
-from neurohorizon.evaluation.statistics import holm  # noqa: E402
-from neurohorizon.evaluation.tables import Resampling, TableError  # noqa: E402
-from neurohorizon.inputs.signals import movie_intervals  # noqa: E402
+from neurohorizon.forecasts.forecast_file import left_out_forecast, write_forecast  # noqa: E402
+from neurohorizon.forecasts.scoring import ScoringError, left_out_reason  # noqa: E402
+from neurohorizon.modalities.signals import movie_intervals  # noqa: E402
 from neurohorizon.scores import sum_scores  # noqa: E402
 from neurohorizon.session import Series, left_out_session, read_session, write_session  # noqa: E402
 from neurohorizon.timeline import Intervals  # noqa: E402
@@ -576,7 +571,7 @@ def test_a_run_of_behaviour_alone_has_all_tables_figures_and_sentences(run, tmp_
     assert "No images" in describe_run(gain, _table(tmp_path, "encoders"))
     assert describe_images(gain) == "No session of this run shows images that an encoder knows."
     assert "Source ibl" in describe_behaviour(gain)
-    figures = pytest.importorskip("neurohorizon.evaluation.multimodal_figures")
+    figures = pytest.importorskip("neurohorizon.experiments.multimodal.figures")
     for name, tables in FIGURES.items():
         getattr(figures, f"draw_{name}")(**{table: _table(tmp_path, table) for table in tables})
 
@@ -658,8 +653,8 @@ FIGURES = {
 
 
 def test_the_main_figure_is_the_same_bytes_each_time(run, tmp_path):
-    figures = pytest.importorskip("neurohorizon.evaluation.multimodal_figures")
-    style = pytest.importorskip("neurohorizon.evaluation.style")
+    figures = pytest.importorskip("neurohorizon.experiments.multimodal.figures")
+    style = pytest.importorskip("neurohorizon.analysis.style")
     tables = {table: _table(run, table) for table in FIGURES["main"]}
     suffixes = ("svg", "png")
     for time in ("first", "again"):
@@ -671,8 +666,8 @@ def test_the_main_figure_is_the_same_bytes_each_time(run, tmp_path):
 
 
 def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
-    figures = pytest.importorskip("neurohorizon.evaluation.multimodal_figures")
-    style = pytest.importorskip("neurohorizon.evaluation.style")
+    figures = pytest.importorskip("neurohorizon.experiments.multimodal.figures")
+    style = pytest.importorskip("neurohorizon.analysis.style")
     command = [sys.executable, ROOT / "workflow" / "scripts" / "draw_multimodal.py", "conditions", "--tables"]
     command += [run / "tables" / f"{name}.parquet" for name in FIGURES["conditions"]]
     command += ["--output", tmp_path / "there.svg"]
@@ -683,7 +678,7 @@ def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
 
 
 def test_figures_show_the_numbers_of_their_tables(run):
-    figures = pytest.importorskip("neurohorizon.evaluation.multimodal_figures")
+    figures = pytest.importorskip("neurohorizon.experiments.multimodal.figures")
     regions = _table(run, "regions")
     axes = figures.draw_regions(regions=regions).axes[0]
     names = [label.get_text().split("\n")[0] for label in axes.get_xticklabels()]

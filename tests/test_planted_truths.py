@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from neurohorizon.evaluation.tables import Resampling
-from neurohorizon.evaluation.truths import NO, NOT_RUN, YES, Truth, describe_truths, make_truths, planted_truths
+from neurohorizon.agreement.planted_truths import NO, NOT_RUN, YES, Truth, describe_truths, make_truths, planted_truths
+from neurohorizon.analysis.tables import Resampling
 
 RESAMPLING = Resampling(draws=2000, interval=0.95, seed=0)
 RESULTS = Path(os.environ.get("NEUROHORIZON_RESULTS") or ROOT / "results" / "demo")

@@ -5,9 +5,9 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
 from neurohorizon.inputs import readout as module
-from neurohorizon.inputs.counts import reference_counts
-from neurohorizon.inputs.readout import fit_readout, silent_readout
 from neurohorizon.timeline import Intervals, to_us
+from neurohorizon.units.counts import reference_counts
+from neurohorizon.units.population_readout import fit_readout, silent_readout
 
 SETTINGS = small_config().model.readout
 DOMAIN = Intervals(to_us(np.array([0.0, 70.0])), to_us(np.array([60.0, 120.0])))

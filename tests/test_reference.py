@@ -10,8 +10,10 @@ from sklearn.linear_model import Ridge
 from neurohorizon.config import Features, Splits, Timeline
 from neurohorizon.inputs import reference as reference_module
 from neurohorizon.inputs import relational as relational_module
-from neurohorizon.inputs.counts import lagged_products, reference_counts, sort_spikes, sparse_counts
-from neurohorizon.inputs.reference import (
+from neurohorizon.session import Session, SessionError, left_out_session, read_session, write_session
+from neurohorizon.timeline import Intervals, split_domain
+from neurohorizon.units.counts import lagged_products, reference_counts, sort_spikes, sparse_counts
+from neurohorizon.units.reference import (
     FANO_WINDOW_BINS,
     ISI_EDGES_US,
     MARGINAL_FEATURES,
@@ -25,15 +27,7 @@ from neurohorizon.inputs.reference import (
     reference_features,
     reference_windows,
 )
-from neurohorizon.inputs.relational import (
-    RIDGE_PAIRS,
-    SOFT_RATE_HZ,
-    WINDOW_BINS,
-    relational_features,
-    relational_names,
-)
-from neurohorizon.session import Session, SessionError, left_out_session, read_session, write_session
-from neurohorizon.timeline import Intervals, split_domain
+from neurohorizon.units.relational import RIDGE_PAIRS, SOFT_RATE_HZ, WINDOW_BINS, relational_features, relational_names
 
 BIN_US = 20_000
 LAGS = (1, 2, 5, 10, 25)

@@ -8,21 +8,8 @@ from made_sessions import made_files, made_session, small_config
 from scipy.optimize import minimize
 from sklearn.linear_model import Ridge
 
-from neurohorizon.evaluation.forecast_file import read_forecast
-from neurohorizon.evaluation.regressions import CLASSES, forecast_with_regressions
-from neurohorizon.evaluation.scoring import score_session
-from neurohorizon.evaluation.tried import make_tried
-from neurohorizon.inputs.reference import MARGINAL_GROUPS
-from neurohorizon.inputs.sessions import load_inputs
-from neurohorizon.inputs.windows import Windows, cut_windows, evaluation_origins
-from neurohorizon.models.glm import (
-    PooledGlm,
-    fit_poisson,
-    fit_pooled_glms,
-    fit_unit_glms,
-    surprises,
-)
-from neurohorizon.models.linear import (
+from neurohorizon.baselines.glm import PooledGlm, fit_poisson, fit_pooled_glms, fit_unit_glms, surprises
+from neurohorizon.baselines.linear import (
     OWN_PENALTY,
     SOFT_COUNTS,
     Reference,
@@ -32,8 +19,15 @@ from neurohorizon.models.linear import (
     reference_windows,
     regression_shape,
 )
-from neurohorizon.models.regression_tuning import MOST_WINDOWS, tune_regressions_on_files, unit_rows
+from neurohorizon.baselines.tuning import MOST_WINDOWS, tune_regressions_on_files, unit_rows
+from neurohorizon.experiments.cross_session.tuning_table import make_tried
+from neurohorizon.forecasts.forecast_file import read_forecast
+from neurohorizon.forecasts.regressions import CLASSES, forecast_with_regressions
+from neurohorizon.forecasts.scoring import score_session
+from neurohorizon.inputs.sessions import load_inputs
+from neurohorizon.inputs.windows import Windows, cut_windows, evaluation_origins
 from neurohorizon.scores import poisson_log_likelihood
+from neurohorizon.units.reference import MARGINAL_GROUPS
 
 CONFIG = small_config()
 SETTINGS = CONFIG.regressions.model_copy(update={"history_edges_bins": (1, 3, 10, 40)})

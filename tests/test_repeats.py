@@ -9,8 +9,7 @@ pytest.importorskip("pyarrow")
 
 from made_conditions import BIN_US, FRAME_US, condition_of, made_stimuli, make_conditions
 
-from neurohorizon.evaluation.forecast_file import read_forecast, write_forecast
-from neurohorizon.evaluation.repeats import (
+from neurohorizon.experiments.multimodal.psth import (
     R2_PHASE_US,
     STRENGTHS,
     Repeat,
@@ -23,7 +22,8 @@ from neurohorizon.evaluation.repeats import (
     psth_rates,
     repeat_sums,
 )
-from neurohorizon.inputs.signals import movie_intervals
+from neurohorizon.forecasts.forecast_file import read_forecast, write_forecast
+from neurohorizon.modalities.signals import movie_intervals
 from neurohorizon.session import Session, write_session
 from neurohorizon.timeline import Intervals, Splits
 

@@ -13,7 +13,10 @@ typst = pytest.importorskip("typst")
 from made_forecasts import write_run  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from neurohorizon.evaluation.results import (  # noqa: E402
+from neurohorizon.analysis.style import save_figure  # noqa: E402
+from neurohorizon.analysis.tables import Resampling  # noqa: E402
+from neurohorizon.experiments.cross_session.tables import make_tables  # noqa: E402
+from neurohorizon.report.results import (  # noqa: E402
     EXPERIMENTS,
     caption,
     count_data,
@@ -22,9 +25,7 @@ from neurohorizon.evaluation.results import (  # noqa: E402
     svg_width_pt,
     write_results,
 )
-from neurohorizon.evaluation.style import save_figure  # noqa: E402
-from neurohorizon.evaluation.tables import Resampling, make_tables  # noqa: E402
-from neurohorizon.evaluation.typesetting import to_typst, typeset  # noqa: E402
+from neurohorizon.report.typesetting import to_typst, typeset  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())

@@ -9,23 +9,23 @@ import pytest
 import torch
 from made_sessions import made_files, made_session, small_config
 
-from neurohorizon.evaluation.calibration import PIT_BINS, TARGETS, NegativeBinomial, Poisson
-from neurohorizon.evaluation.forecast_file import left_out_forecast, read_forecast
-from neurohorizon.evaluation.forecasts import forecast_with_baselines, forecast_with_network
-from neurohorizon.evaluation.paths_example import EXAMPLE_LEVELS, read_paths_example
-from neurohorizon.evaluation.rollouts import (
+from neurohorizon.baselines.closed_form import gamma_poisson_law
+from neurohorizon.experiments.horizons.calibration import PIT_BINS, TARGETS, NegativeBinomial, Poisson
+from neurohorizon.experiments.horizons.calibration_scores import (
     Judge,
     Sampler,
     Written,
     sample_session,
-    seed_words,
     summed,
     summed_mask,
 )
-from neurohorizon.evaluation.scoring import left_out_reason, score_session
+from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, read_paths_example
+from neurohorizon.forecasts.forecast import forecast_with_baselines, forecast_with_network
+from neurohorizon.forecasts.forecast_file import left_out_forecast, read_forecast
+from neurohorizon.forecasts.sample_paths import seed_words
+from neurohorizon.forecasts.scoring import left_out_reason, score_session
 from neurohorizon.inputs.sessions import feature_columns, load_inputs
 from neurohorizon.inputs.windows import WindowShape, cut_windows, evaluation_origins
-from neurohorizon.models.baselines import gamma_poisson_law
 from neurohorizon.models.weights import Card, save_forecaster
 from neurohorizon.session import write_session
 

@@ -8,17 +8,15 @@ from made_sessions import made_inputs, small_config
 from scipy.stats import binom, chisquare, nbinom, poisson
 
 from neurohorizon.config import Feedback
-from neurohorizon.inputs.windows import WindowShape, collate, evaluation_origins, session_block
-from neurohorizon.models.feedback import decode_fed, draw_counts, fed_prefix, fed_windows, sampled_share
-from neurohorizon.models.forecaster import (
-    Fed,
-    Forecaster,
-    Outlook,
-    Tensors,
-    count_loss,
-    gained_nats,
-)
+from neurohorizon.inputs.batches import collate, session_block
+from neurohorizon.inputs.windows import WindowShape, evaluation_origins
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.count_feedback import Fed
+from neurohorizon.models.distributions import Outlook
+from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.losses import count_loss, gained_nats
 from neurohorizon.models.rollout import DECODINGS, Paths, sample_paths, split_totals
+from neurohorizon.models.scheduled_sampling import decode_fed, draw_counts, fed_prefix, fed_windows, sampled_share
 
 CONFIG = small_config()
 SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from neurohorizon.evaluation.scaling_fits import (
+from neurohorizon.experiments.scaling.laws import (
     ALPHA_RANGE,
     LAWS,
     PARAMETERS,

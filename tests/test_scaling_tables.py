@@ -8,9 +8,12 @@ import pandas as pd
 import pytest
 from made_scaling import BIN_US, BINS, FADE, LABS, TOP, MadeScaling, write_scaling
 
-from neurohorizon.evaluation.scaling_figures import draw_curve, draw_horizon, draw_main
-from neurohorizon.evaluation.scaling_narrative import describe_parts, describe_prediction, describe_results
-from neurohorizon.evaluation.scaling_tables import (
+from neurohorizon.analysis.statistics import holm
+from neurohorizon.analysis.style import render_png, save_figure
+from neurohorizon.analysis.tables import Resampling, TableError
+from neurohorizon.experiments.scaling.figures import draw_curve, draw_horizon, draw_main
+from neurohorizon.experiments.scaling.narrative import describe_parts, describe_prediction, describe_results
+from neurohorizon.experiments.scaling.tables import (
     DECLARED,
     comparison_table,
     make_scaling_tables,
@@ -18,9 +21,6 @@ from neurohorizon.evaluation.scaling_tables import (
     sessions_text,
     whole_horizon,
 )
-from neurohorizon.evaluation.statistics import holm
-from neurohorizon.evaluation.style import render_png, save_figure
-from neurohorizon.evaluation.tables import Resampling, TableError
 
 RESAMPLING = Resampling(draws=500, interval=0.95, seed=0)
 HORIZONS_MS = (200, 600, 5000)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from made_stimuli import FRAME_S, MOVIE_FRAMES, made_stimuli
 
-from neurohorizon.inputs.signals import (
+from neurohorizon.modalities.signals import (
     Signal,
     behaviour_signal,
     movie_intervals,

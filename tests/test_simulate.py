@@ -9,8 +9,8 @@ from scipy.stats import gamma, kstest
 
 from neurohorizon.cohort import heldout_sessions, read_cohort, training_sessions
 from neurohorizon.config import SimulatedSource, Timeline, read_config
-from neurohorizon.ingest.simulate import DUPLICATED_SPIKES, SILENT_SHARE, simulate_release, simulated_sessions
-from neurohorizon.ingest.spiking import CELL_TYPES, IntervalLaw, interval_law
+from neurohorizon.ingest.simulated.ibl import DUPLICATED_SPIKES, SILENT_SHARE, simulate_release, simulated_sessions
+from neurohorizon.ingest.simulated.spiking import CELL_TYPES, IntervalLaw, interval_law
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMELINE = Timeline(bin_ms=20, context_bins=50, horizon_bins=50, evaluation_stride_bins=25)

@@ -9,11 +9,14 @@ import yaml
 from made_sessions import ROOT, made_files, made_session, small_config
 
 from neurohorizon.config import Config, parse_config, read_config
-from neurohorizon.inputs.reference import feature_names
+from neurohorizon.inputs.batches import collate, session_block
 from neurohorizon.inputs.sessions import load_inputs
-from neurohorizon.inputs.windows import WindowShape, collate, evaluation_origins, session_block
-from neurohorizon.models.forecaster import Forecaster, Tensors, checkpoint_layers, count_loss, gained_nats
+from neurohorizon.inputs.windows import WindowShape, evaluation_origins
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.forecaster import Forecaster, checkpoint_layers
+from neurohorizon.models.losses import count_loss, gained_nats
 from neurohorizon.models.training import TrainingModule
+from neurohorizon.units.reference import feature_names
 
 SIZES = {"tiny": 0.25e6, "small": 5e6, "base": 30e6, "large": 100e6}
 RUNS = ("demo", "steinmetz", "hippocampus", "config")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from neurohorizon.evaluation.statistics import (
+from neurohorizon.analysis.statistics import (
     bootstrap_draws_and_animals,
     bootstrap_mean,
     bootstrap_ratio,
@@ -167,7 +167,7 @@ def test_the_sign_flip_test_agrees_with_the_scipy_permutation_test():
 def test_drawn_sign_flips_agree_with_enumerated_ones(monkeypatch):
     differences = np.random.default_rng(15).normal(0.4, 1.0, 12)
     exact = sign_flip_p(differences, np.arange(12), np.random.default_rng(0), draws=10)
-    monkeypatch.setattr("neurohorizon.evaluation.statistics._EXACT_ANIMALS", 0)
+    monkeypatch.setattr("neurohorizon.analysis.statistics._EXACT_ANIMALS", 0)
     drawn = sign_flip_p(differences, np.arange(12), np.random.default_rng(0), draws=40000)
     assert drawn == pytest.approx(exact, abs=0.01)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from made_sessions import made_files, made_session, small_config
 
-from neurohorizon.evaluation.forecasts import forecast_windows
+from neurohorizon.forecasts.forecast import forecast_windows
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.forecaster import Forecaster

@@ -11,9 +11,7 @@ import pytest
 
 from neurohorizon.cohort import Row, heldout_sessions, read_cohort, training_sessions
 from neurohorizon.config import read_config
-from neurohorizon.inputs.region_match import choose_matched
-from neurohorizon.session import Session, left_out_session, write_session
-from neurohorizon.subsets import (
+from neurohorizon.experiments.scaling.points import (
     Point,
     SubsetError,
     matched_subset,
@@ -24,6 +22,8 @@ from neurohorizon.subsets import (
     region_distance,
     same_lab_subset,
 )
+from neurohorizon.experiments.scaling.region_match import choose_matched
+from neurohorizon.session import Session, left_out_session, write_session
 from neurohorizon.timeline import Intervals, Splits
 
 ROOT = Path(__file__).resolve().parents[1]

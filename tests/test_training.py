@@ -14,11 +14,12 @@ import pytest
 from made_sessions import ROOT, made_files, made_session, small_config
 from safetensors.numpy import load_file
 
+from neurohorizon.baselines.closed_form import tune_on_files
 from neurohorizon.config import Timeline
-from neurohorizon.evaluation.forecast_file import read_forecast
-from neurohorizon.evaluation.forecasts import forecast_with_baselines, forecast_with_network, forecast_with_oracle
-from neurohorizon.models.baselines import tune_on_files
-from neurohorizon.models.training import batch_numbers, train_on_files
+from neurohorizon.forecasts.forecast import forecast_with_baselines, forecast_with_network, forecast_with_oracle
+from neurohorizon.forecasts.forecast_file import read_forecast
+from neurohorizon.models.loaders import batch_numbers
+from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.session import left_out_session
 

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from made_sessions import made_files, made_session, small_config
 
-from neurohorizon.evaluation.forecasts import forecast_with_controls, forecast_with_network
-from neurohorizon.evaluation.scoring import score_session
-from neurohorizon.evaluation.variants import Point, PointSettings, score_point
+from neurohorizon.experiments.ablations.variants import FULL, ablation, scaled, trained_ablations
+from neurohorizon.forecasts.forecast import forecast_with_controls, forecast_with_network
+from neurohorizon.forecasts.points import Point, PointSettings, score_point
+from neurohorizon.forecasts.scoring import score_session
 from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.session import left_out_session, write_session
-from neurohorizon.variants import FULL, ablation, scaled, trained_ablations
 
 CONFIG = small_config()
 ROOT = Path(__file__).parents[1]

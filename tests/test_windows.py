@@ -4,22 +4,19 @@ import numpy as np
 import pytest
 from made_sessions import made_files, made_session, made_spikes, small_config
 
-from neurohorizon.inputs.reference import read_reference
+from neurohorizon.inputs.batches import Batch, TrainingWindows, collate, session_block
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import (
-    Batch,
     Spikes,
-    TrainingWindows,
     WindowShape,
-    collate,
     cut_windows,
     evaluation_origins,
     history_sums,
     past_sums,
     sample_origins,
-    session_block,
 )
 from neurohorizon.timeline import Intervals, to_s, to_us
+from neurohorizon.units.reference import read_reference
 
 SHAPE = WindowShape(bin_us=20_000, context_bins=10, horizon_bins=6, history_edges_bins=(1, 3, 10), heard_bins=10)
 DOMAIN = Intervals(to_us(np.array([0.0, 3.0])), to_us(np.array([2.5, 9.0])))

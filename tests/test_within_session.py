@@ -9,12 +9,12 @@ import torch
 from made_sessions import made_files, made_session, made_spikes, small_config
 
 from neurohorizon.config import LearnedEmbedding
-from neurohorizon.evaluation.forecast_file import read_forecast
-from neurohorizon.evaluation.forecasts import (
+from neurohorizon.forecasts.forecast import (
     forecast_with_controls,
     forecast_with_learned_embedding,
     forecast_with_network,
 )
+from neurohorizon.forecasts.forecast_file import read_forecast
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.models.identity import (
     CONTROLS,

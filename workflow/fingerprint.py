@@ -2,13 +2,15 @@
 
 Snakemake watches a rule's parameters, not the modules that its script imports. A fingerprint in the
 parameters makes code a dependency, definition by definition: of each module of the package, only what a
-script reaches from the names that it imports counts.
+script reaches from the names that it imports counts. A definition counts by its content, not by the module
+that it is in.
 """
 
 import ast
+import copy
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -56,11 +58,14 @@ class Code:
         self._module = cache(self._read_module)
         # scripts share most of what they reach
         self._package_imports = cache(self._find_package_imports)
+        self._definition = cache(self._hash_definition)
+        self._dump = cache(self._dump_statement)
 
     def fingerprint(self, script: str | Path) -> str:
         """Hash a script or a notebook and all that it reaches in the package.
 
-        Comments, docstrings and layout do not count: improving them reruns nothing.
+        Comments, docstrings, layout and the module that a definition is in do not count: to improve or to move them
+        reruns nothing.
 
         Returns:
             Twelve hexadecimal digits.
@@ -68,39 +73,64 @@ class Code:
         Raises:
             ImportError: The package is imported in a form that cannot be followed, or has no such name.
         """
-        counted = sorted(f"{place} {_dump(statement)}" for place, statement in self._reached(Path(script)))
-        return hashlib.sha256("\n".join(counted).encode()).hexdigest()[:12]
+        return _hash(sorted(self._reached(Path(script))))
 
-    def _reached(self, script: Path) -> Iterator[tuple[str, ast.stmt]]:
+    def _reached(self, script: Path) -> Iterator[str]:
+        """Yield each statement that the script reaches, with the definitions that its names refer to."""
         tree = _without_docstrings(ast.parse(_source(script)))
-        pending = []
+        pending: list[tuple[str, str | None]] = []
         for statement in tree.body:
-            yield "script", statement
-            pending += self._package_imports(statement, script.name)
+            names = self._package_imports(statement, script.name)
+            pending += names.values()
+            yield self._counted(statement, names)
         seen: set[tuple[str, str | None]] = set()
         while pending:
-            key = pending.pop()
-            if key in seen or key[0] in self._in_parameters:
+            key = self._defined(pending.pop())
+            module = key[0]
+            if key in seen or module in self._in_parameters:
                 continue
             seen.add(key)
-            module, name = key
-            found = self._module(module)
-            if name is None:
-                statements = found.effects
-            elif name in found.imported:
-                pending.append(found.imported[name])
-                continue
-            elif name in found.definitions:
-                statements = found.definitions[name]
-            else:
-                raise ImportError(f"{module} does not define {name}")
             # a module runs with its effects, and so do the packages that it lies in
             parts = module.split(".")
             pending += [(".".join(parts[: last + 1]), None) for last in range(len(parts))]
-            for statement in statements:
-                yield f"{module}.{name}", statement
-                pending += self._package_imports(statement, module)
-                pending += [(module, used) for used in _names(statement) if used in found.names]
+            found = self._module(module)
+            for statement in self._statements(key):
+                names = {used: (module, used) for used in _names(statement) if used in found.names}
+                names |= self._package_imports(statement, module)
+                pending += names.values()
+                yield self._counted(statement, names)
+
+    def _counted(self, statement: ast.stmt, names: dict[str, tuple[str, str]]) -> str:
+        """Write a statement and, for each name of the package in it, a hash of what that name is defined as."""
+        meant = []
+        for used, key in names.items():
+            key = self._defined(key)
+            if key[0] not in self._in_parameters:
+                meant.append(f"{used}={self._definition(key)}")
+        return f"{self._dump(statement)} {' '.join(sorted(meant))}"
+
+    def _defined(self, key: tuple[str, str | None]) -> tuple[str, str | None]:
+        """Follow imports to the module that defines a name."""
+        module, name = key
+        while module not in self._in_parameters and name in (imported := self._module(module).imported):
+            module, name = imported[name]
+        return module, name
+
+    def _statements(self, key: tuple[str, str | None]) -> list[ast.stmt]:
+        module, name = key
+        found = self._module(module)
+        if name is None:
+            return found.effects
+        if name not in found.definitions:
+            raise ImportError(f"{module} does not define {name}")
+        return found.definitions[name]
+
+    def _hash_definition(self, key: tuple[str, str | None]) -> str:
+        return _hash(self._dump(statement) for statement in self._statements(key))
+
+    def _dump_statement(self, statement: ast.stmt) -> str:
+        """Write a statement without its imports of the package, since these name the module of a definition."""
+        return ast.dump(_WithoutImports(self._package).visit(copy.deepcopy(statement)))
 
     def _read_module(self, name: str) -> Module:
         path = self._root.joinpath(*name.split("."))
@@ -108,9 +138,9 @@ class Code:
         tree = _without_docstrings(ast.parse(path.read_text()))
         module = Module(definitions={}, imported={}, effects=[])
         for statement in tree.body:
-            if self._package_imports(statement, name) and isinstance(statement, ast.ImportFrom):
-                for alias in statement.names:
-                    module.imported[alias.asname or alias.name] = (statement.module, alias.name)
+            imports = self._package_imports(statement, name)
+            if imports and isinstance(statement, ast.ImportFrom):
+                module.imported.update(imports)
             elif bound := _bound_names(statement):
                 for each in bound:
                     module.definitions.setdefault(each, []).append(_only(statement, each))
@@ -118,8 +148,9 @@ class Code:
                 module.effects.append(statement)
         return module
 
-    def _find_package_imports(self, statement: ast.stmt, place: str) -> list[tuple[str, str]]:
-        found = []
+    def _find_package_imports(self, statement: ast.stmt, place: str) -> dict[str, tuple[str, str]]:
+        """Return the names that a statement imports from the package, each with its module and its name there."""
+        found = {}
         for node in ast.walk(statement):
             if isinstance(node, ast.ImportFrom):
                 inside = node.level or (node.module or "").split(".")[0] == self._package
@@ -127,7 +158,7 @@ class Code:
                 if inside and (not followed or any(alias.name == "*" for alias in node.names)):
                     raise self._cannot_follow(node, place)
                 if inside:
-                    found += [(node.module, alias.name) for alias in node.names]
+                    found |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
             elif isinstance(node, ast.Import) and self._package in _roots(node):
                 raise self._cannot_follow(node, place)
         return found
@@ -176,9 +207,18 @@ def _only(statement: ast.stmt, name: str) -> ast.stmt:
     return ast.ImportFrom(module=statement.module, names=names, level=statement.level)
 
 
-@cache
-def _dump(statement: ast.stmt) -> str:
-    return ast.dump(statement)
+def _hash(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+class _WithoutImports(ast.NodeTransformer):
+    """Replace imports of one package, which the fingerprint follows, by nothing."""
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt:
+        return ast.Pass() if (node.module or "").split(".")[0] == self._package else node
 
 
 @cache

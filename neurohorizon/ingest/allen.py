@@ -33,8 +33,8 @@ from neurohorizon.cohort import Row
 from neurohorizon.config import AllenSource
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.files import replacing
-from neurohorizon.images import ImageSet, write_images
-from neurohorizon.ingest.fatal import SourceUnavailable
+from neurohorizon.ingest.leave_out import SourceUnavailable
+from neurohorizon.modalities.images import ImageSet, write_images
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain, to_us
 
@@ -464,7 +464,7 @@ def export_images(image_set: str, *, source: AllenSource, output: Path) -> None:
 
     Args:
         image_set: ``gray``, a movie of :data:`MOVIES`, or ``natural_scenes``.
-        output: File of :func:`neurohorizon.images.write_images`.
+        output: File of :func:`neurohorizon.modalities.images.write_images`.
 
     Raises:
         SessionError: There is no such set.

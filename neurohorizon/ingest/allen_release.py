@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from neurohorizon.ingest.cohorts import ALLEN_COLUMNS, write_release
+from neurohorizon.ingest.paper_cohort import ALLEN_COLUMNS, write_release
 
 
 def fetch_allen_release(output: Path, *, manifest: Path) -> None:
-    """Write the release's sessions as a table with :data:`neurohorizon.ingest.cohorts.ALLEN_COLUMNS`.
+    """Write the release's sessions as a table with :data:`neurohorizon.ingest.paper_cohort.ALLEN_COLUMNS`.
 
     Args:
         output: The table.

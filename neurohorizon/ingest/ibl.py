@@ -36,7 +36,7 @@ from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.files import replacing
-from neurohorizon.ingest.fatal import SourceUnavailable
+from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain
 

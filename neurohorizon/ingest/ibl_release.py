@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from neurohorizon.config import IblSource
-from neurohorizon.ingest.cohorts import IBL_COLUMNS, write_release
 from neurohorizon.ingest.ibl import open_one
+from neurohorizon.ingest.paper_cohort import IBL_COLUMNS, write_release
 
 RELEASE_TAGS = ("2022_Q4_IBL_et_al_BWM", "2023_Q4_IBL_et_al_BWM_2")
 """The release of December 2023: the first Brain-Wide Map release and the insertions added by the second."""
 
 
 def fetch_ibl_release(output: Path, *, source: IblSource) -> None:
-    """Write the release's insertions as a table with :data:`neurohorizon.ingest.cohorts.IBL_COLUMNS`.
+    """Write the release's insertions as a table with :data:`neurohorizon.ingest.paper_cohort.IBL_COLUMNS`.
 
     The query is the one that ONE documents for a release (``OneAlyx.search_insertions``): the insertions
     that have datasets with its tag.

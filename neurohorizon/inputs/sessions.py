@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 
 from neurohorizon.config import Features, Readout, Timeline
-from neurohorizon.inputs.counts import reference_counts
-from neurohorizon.inputs.readout import PopulationReadout, fit_readout, read_readout, silent_readout
-from neurohorizon.inputs.reference import read_reference, reference_features
-from neurohorizon.inputs.windows import SessionInputs, Spikes
+from neurohorizon.inputs.batches import SessionInputs
+from neurohorizon.inputs.windows import Spikes
 from neurohorizon.session import Session, SpikeReader, read_identity, read_splits
 from neurohorizon.timeline import Intervals, to_s
+from neurohorizon.units.counts import reference_counts
+from neurohorizon.units.population_readout import PopulationReadout, fit_readout, read_readout, silent_readout
+from neurohorizon.units.reference import read_reference, reference_features
 
 Use = Literal["early", "late", "validation", "test"]
 

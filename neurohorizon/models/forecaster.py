@@ -9,8 +9,7 @@ counts of earlier bins, observed or drawn. Fed nothing, it is the parallel forec
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,81 +20,27 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from neurohorizon.config import Model
-from neurohorizon.inputs.modalities import IMAGE_TOKEN, MODALITIES, ModalityLayout
-from neurohorizon.inputs.windows import Batch, SessionInputs, WindowShape
+from neurohorizon.inputs.batches import SessionInputs
+from neurohorizon.inputs.windows import WindowShape
+from neurohorizon.modalities.tokens import IMAGE_TOKEN, MODALITIES, ModalityLayout
 
 if TYPE_CHECKING:
     from neurohorizon.models.stream import Stream
+
+
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.count_feedback import FED_SPANS_BINS, Fed, PopulationFeedback, log_surprise, own_surprise
+from neurohorizon.models.distributions import Outlook
+from neurohorizon.models.layers import Attention, FeedForward, SelfLayer
 
 FULL_EVIDENCE_NATS = 0.05
 """Cross-validated gain of a readout, per expected spike, from which on a unit counts as following a modality."""
 TRAINING_RANGE = (0.01, 0.99)
 """Quantiles of a reference feature over the units of training, within which the network is told it."""
-FED_SPANS_BINS = (1, 4, 16)
-"""Spans before a bin of the horizon over which a unit's own fed-back counts are summed for the head."""
-QUIET_COUNTS = 0.1
-"""Counts per bin added to a unit's variance when its fed-back counts are pooled, so that a rare spike does not drown
-all others."""
 FIRST_SHAPE = 10.0
 """Shape of the negative binomial of an untrained network."""
 LOG_SHAPE_RANGE = (-4.0, 7.0)
 """Shapes are kept where the negative binomial is neither all zeros nor numerically a Poisson distribution."""
-
-
-@dataclass(frozen=True)
-class Tensors:
-    """A batch on a device; fields and axes as in ``inputs.windows.Batch``."""
-
-    features: Tensor
-    spike_unit: Tensor
-    spike_age_bins: Tensor
-    spike_mask: Tensor
-    head_unit: Tensor
-    head_mask: Tensor
-    log_rate: Tensor
-    history: Tensor
-    history_bins: Tensor
-    readout: Tensor
-    readout_trust: Tensor
-    target: Tensor
-    target_mask: Tensor
-    token_value: Tensor
-    token_type: Tensor
-    token_age_bins: Tensor
-    token_mask: Tensor
-    ahead_value: Tensor
-    ahead_age_bins: Tensor
-    ahead_mask: Tensor
-    modality_gain: Tensor
-    modality_group_gain: Tensor
-    modality_trust: Tensor
-
-    @classmethod
-    def of(cls, batch: Batch, device: torch.device | str = "cpu") -> "Tensors":
-        """Move a batch to a device."""
-        return cls(**{f.name: torch.from_numpy(getattr(batch, f.name)).to(device) for f in fields(cls)})
-
-    def first_windows(self, n: int) -> "Tensors":
-        """Return the same sessions with the first windows of each alone."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Tensors(**{name: one if name in OF_SESSION else one[:, :n] for name, one in values.items()})
-
-
-OF_SESSION = ("features", "head_unit", "head_mask", "log_rate", "readout_trust", "modality_trust")
-"""Fields of a batch that all windows of a session share."""
-
-
-@dataclass(frozen=True)
-class Fed:
-    """Counts of the horizon's bins that are fed back to the decoder; each bin hears those before it.
-
-    Attributes:
-        counts: Counts of the forecast units; where a bin is not known they do not matter, [S, W, H, O].
-        known: Whether a bin's counts are fed back, [S, W, H].
-    """
-
-    counts: Tensor
-    known: Tensor
 
 
 @dataclass(frozen=True)
@@ -122,23 +67,6 @@ class Encoded:
             raise ValueError("windows of a network that hears behaviour or images are not taken apart")
         latents = None if self.latents is None else self.latents[:, :n]
         return replace(self, state=self.state[:, :n], latents=latents)
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """Distribution of the counts of each bin: Poisson, or negative binomial where there is a shape.
-
-    Attributes:
-        log_rate: Natural log of expected counts per bin, [S, W, H, O].
-        log_shape: Natural log of the negative binomial's shape; None for Poisson, [S, W, H, O].
-    """
-
-    log_rate: Tensor
-    log_shape: Tensor | None = None
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> "Outlook":
-        """Return the same distributions laid out anew."""
-        return Outlook(change(self.log_rate), None if self.log_shape is None else change(self.log_shape))
 
 
 class Forecaster(nn.Module):
@@ -250,57 +178,6 @@ class Forecaster(nn.Module):
         from neurohorizon.models.stream import Stream  # which stands on this module
 
         return Stream(self, inputs, shape, start_s=start_s)
-
-
-class PopulationFeedback(nn.Module):
-    """Pool the counts of a bin over units, each through its embedding; starts at zero."""
-
-    def __init__(self, *, width: int) -> None:
-        super().__init__()
-        self.value = nn.Linear(width, width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
-        self.fed = nn.Parameter(torch.zeros(width))  # that counts are known, whatever they are
-        nn.init.zeros_(self.out.weight)
-
-    def forward(self, unit: Tensor, counts: Tensor, log_rate: Tensor, mask: Tensor, known: Tensor) -> Tensor:
-        """Return what each bin feeds back; exactly zero where it is not known.
-
-        Args:
-            unit: Embeddings of the forecast units, [S, O, D].
-            counts: Their counts in each bin, [S, W, R, O], of any rows R.
-            log_rate: Their reference log rate, [S, O].
-            mask: False for padded units, [S, O].
-            known: Whether the counts of a row are fed back, [S, W, R].
-
-        Returns:
-            [S, W, R, D].
-        """
-        expected = log_rate.exp()[:, None, None]
-        surplus = (counts - expected) / torch.sqrt(expected + QUIET_COUNTS) * mask[:, None, None]
-        surplus = surplus / mask.sum(-1).clamp_min(1).sqrt()[:, None, None, None]
-        pooled = surplus.to(unit.dtype) @ self.value(unit)[:, None]  # [S, W, R, D]
-        return (self.out(pooled) + self.fed) * known[..., None]
-
-
-def own_surprise(fed: Fed, log_rate: Tensor) -> list[Tensor]:
-    """Return each unit's :func:`log_surprise` over the known bins of the spans before each bin, K of [S, W, H, O]."""
-    known = fed.known[..., None].to(fed.counts.dtype)
-    counts = nnf.pad((fed.counts * known).cumsum(2), (0, 0, 1, 0))  # [S, W, H + 1, O]
-    bins = nnf.pad(known.cumsum(2), (0, 0, 1, 0))
-    rate = log_rate.exp()[:, None, None]
-    n_bins = fed.known.shape[2]
-    until = torch.arange(n_bins, device=counts.device)
-    found = []
-    for span in FED_SPANS_BINS:
-        since = (until - span).clamp_min(0)
-        expected = rate * (bins[:, :, until] - bins[:, :, since])
-        found.append(log_surprise(counts[:, :, until] - counts[:, :, since], expected))
-    return found
-
-
-def log_surprise(counts: Tensor, expected: Tensor) -> Tensor:
-    """Return log counts against those expected, half a spike added to both; 0 where no bin is known."""
-    return torch.log((counts + 0.5) / (expected + 0.5))
 
 
 class IDEncoder(nn.Module):
@@ -642,75 +519,6 @@ def _history_inputs(x: Tensors, *, own: bool = True) -> Tensor:
     return torch.cat([history if own else torch.zeros_like(history), x.readout], dim=-1)
 
 
-class SelfLayer(nn.Module):
-    """Pre-norm self-attention and feed-forward, each added to its input."""
-
-    def __init__(self, *, width: int, heads: int, longest_bins: int, dropout: float, causal: bool = False) -> None:
-        super().__init__()
-        self.attention = Attention(width=width, heads=heads, longest_bins=longest_bins, causal=causal)
-        self.feed = FeedForward(width=width, dropout=dropout)
-
-    def forward(self, tokens: Tensor, time_bins: Tensor) -> Tensor:
-        """Return tokens of the same shape, [batch, token, D]."""
-        tokens = tokens + self.attention(tokens, tokens, time_bins, time_bins)
-        return tokens + self.feed(tokens)
-
-
-class Attention(nn.Module):
-    """Multi-head attention with rotary time (Su et al. 2021, RoFormer), normalising its inputs.
-
-    Wavelengths run from two bins to ``longest_bins``.
-    """
-
-    def __init__(self, *, width: int, heads: int, longest_bins: int, causal: bool = False) -> None:
-        super().__init__()
-        self.heads, self.causal = heads, causal
-        self.query_norm, self.token_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query = nn.Linear(width, width, bias=False)
-        self.key_value = nn.Linear(width, 2 * width, bias=False)
-        self.out = nn.Linear(width, width)
-        wavelength = torch.logspace(math.log10(2), math.log10(max(longest_bins, 3)), width // heads // 2)
-        self.register_buffer("frequency", 2 * math.pi / wavelength, persistent=False)
-
-    def forward(self, queries: Tensor, tokens: Tensor, query_time: Tensor, token_time: Tensor) -> Tensor:
-        """Attend from queries to tokens; see :meth:`attend`."""
-        return self.attend(queries, self.key_value_of(tokens), query_time, token_time, None)
-
-    def key_value_of(self, tokens: Tensor) -> Tensor:
-        """Return keys, not yet turned by time, and values, [..., 2D]."""
-        return self.key_value(self.token_norm(tokens))
-
-    def attend(
-        self, queries: Tensor, key_value: Tensor, query_time: Tensor, token_time: Tensor, mask: Tensor | None
-    ) -> Tensor:
-        """Attend to tokens whose keys and values are known.
-
-        Args:
-            queries: [batch, query, D].
-            key_value: [batch, token, 2D].
-            query_time: Bins, [query] or [batch, query].
-            token_time: Bins, [token] or [batch, token].
-            mask: True where attended to, broadcast to [batch, head, query, token]; None: everywhere.
-        """
-        query = self._split(self.query(self.query_norm(queries)))
-        key, value = (self._split(part) for part in key_value.chunk(2, dim=-1))
-        query, key = self._rotate(query, query_time), self._rotate(key, token_time)
-        causal = self.causal and mask is None
-        mixed = nnf.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
-        return self.out(mixed.transpose(1, 2).flatten(2))
-
-    def _split(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-    def _rotate(self, tokens: Tensor, time_bins: Tensor) -> Tensor:
-        angle = time_bins[..., None] * self.frequency  # [(batch,) token, D / heads / 2]
-        if angle.ndim == 3:
-            angle = angle[:, None]
-        cosine, sine = angle.cos().to(tokens.dtype), angle.sin().to(tokens.dtype)
-        left, right = tokens.chunk(2, dim=-1)
-        return torch.cat([left * cosine - right * sine, left * sine + right * cosine], dim=-1)
-
-
 def checkpoint_layers(forecaster: Forecaster) -> None:
     """Let the layers of a network keep their inputs alone, and compute the rest again when its gradient is due.
 
@@ -738,67 +546,3 @@ def _heard(attention: Attention, queries: Tensor, query_time: Tensor, tokens: To
     key_value = attention.key_value_of(tokens.value)
     mask = tokens.mask[:, None, None]
     return tokens.present * attention.attend(queries, key_value, query_time, tokens.time_bins, mask)
-
-
-class FeedForward(nn.Sequential):
-    """Pre-norm two-layer network of four times the width."""
-
-    def __init__(self, *, width: int, dropout: float) -> None:
-        super().__init__(
-            nn.LayerNorm(width),
-            nn.Linear(width, 4 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(4 * width, width),
-        )
-
-
-def count_loss(log_rate: Tensor, x: Tensors, log_shape: Tensor | None = None) -> Tensor:
-    """Return nats lost per spike that the reference mean expects; a Poisson forecast of that mean loses nothing.
-
-    Args:
-        log_rate: Natural log of expected counts per bin, [S, W, H, O].
-        x: The batch.
-        log_shape: Natural log of the shape of a negative binomial; None for Poisson.
-    """
-    gained, expected, _ = gained_nats(log_rate, x, log_shape)
-    return -gained / expected
-
-
-def squared_loss(log_rate: Tensor, x: Tensors) -> Tensor:
-    """Return what :func:`count_loss` is for counts that are normal around the forecast.
-
-    The variance is not learned: it is that of a Poisson count at the unit's reference mean, and a little more, so that
-    a rare spike does not drown all others.
-
-    Args:
-        log_rate: Natural log of expected counts per bin, [S, W, H, O].
-        x: The batch.
-    """
-    mask = x.target_mask[..., None] & x.head_mask[:, None, None]
-    null = x.log_rate.exp()[:, None, None]
-    lost = ((x.target - log_rate.exp()) ** 2 - (x.target - null) ** 2) / (2 * (null + QUIET_COUNTS))
-    return (lost * mask).sum() / (null * mask).sum()
-
-
-def gained_nats(log_rate: Tensor, x: Tensors, log_shape: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the log-likelihood above the reference mean, and the expected and the observed spikes.
-
-    The same log-likelihoods as ``scores.poisson_log_likelihood`` and ``scipy.stats.nbinom``, less the factorial of
-    the counts, which both they and the null have.
-
-    Args:
-        log_rate: Natural log of expected counts per bin, [S, W, H, O].
-        x: The batch.
-        log_shape: Natural log of the shape of a negative binomial; None for Poisson.
-    """
-    mask = x.target_mask[..., None] & x.head_mask[:, None, None]
-    null = x.log_rate[:, None, None]
-    if log_shape is None:
-        gained = x.target * (log_rate - null) - (log_rate.exp() - null.exp())
-    else:
-        shape = log_shape.exp()
-        log_total = torch.logaddexp(log_shape, log_rate)
-        gained = torch.lgamma(x.target + shape) - torch.lgamma(shape) + shape * (log_shape - log_total)
-        gained = gained + x.target * (log_rate - log_total) - (x.target * null - null.exp())
-    return (gained * mask).sum(), (null.exp() * mask).sum(), (x.target * mask).sum()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurohorizon.inputs.windows import SessionInputs
+from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.models.forecaster import Forecaster
 
 CONTROLS = ("shuffled_identity", "mean_identity")

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from neurohorizon.inputs.windows import SessionInputs, WindowShape, collate, session_block
-from neurohorizon.models.forecaster import Forecaster, Tensors
+from neurohorizon.inputs.batches import SessionInputs, collate, session_block
+from neurohorizon.inputs.windows import WindowShape
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.timeline import Intervals
 
 WINDOWS_PER_BATCH = 64

@@ -19,8 +19,11 @@ import torch
 from torch import Tensor
 
 from neurohorizon.config import Rollout
-from neurohorizon.models.feedback import draw_counts
-from neurohorizon.models.forecaster import FED_SPANS_BINS, Encoded, Fed, Forecaster, Outlook, Tensors, log_surprise
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.count_feedback import FED_SPANS_BINS, Fed, log_surprise
+from neurohorizon.models.distributions import Outlook
+from neurohorizon.models.forecaster import Encoded, Forecaster
+from neurohorizon.models.scheduled_sampling import draw_counts
 
 DECODINGS = ("parallel", "autoregressive", "blockwise", "coarse_to_fine")
 LARGEST_COUNT = 255

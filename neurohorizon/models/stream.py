@@ -1,7 +1,7 @@
 """Forecasts while a recording runs: spikes in as they arrive, the whole horizon out after every bin.
 
 What does not change from bin to bin, such as unit embeddings, is computed once; what is kept of the recording is its
-last context. The numbers are those of :func:`neurohorizon.evaluation.forecasts.forecast_windows`.
+last context. The numbers are those of :func:`neurohorizon.forecasts.forecast.forecast_windows`.
 """
 
 from dataclasses import replace
@@ -9,9 +9,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from neurohorizon.inputs.modalities import absent_block
-from neurohorizon.inputs.windows import SessionInputs, WindowShape, collate, history_sums
-from neurohorizon.models.forecaster import Forecaster, Tensors
+from neurohorizon.inputs.batches import SessionInputs, collate
+from neurohorizon.inputs.windows import WindowShape, history_sums
+from neurohorizon.modalities.tokens import absent_block
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.timeline import to_us
 
 

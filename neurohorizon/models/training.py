@@ -14,7 +14,6 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import lightning
@@ -26,48 +25,33 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
-from neurohorizon.conditions import CONDITIONS, NO_ENCODER
 from neurohorizon.config import Features, Model, Timeline, Training
 from neurohorizon.files import replacing
-from neurohorizon.inputs.modality_files import (
-    ModalitySettings,
-    image_space,
-    load_images,
-    load_modalities,
-    with_modalities,
-)
-from neurohorizon.inputs.reference import MARGINAL_GROUPS
+from neurohorizon.inputs.batches import Batch, SessionInputs, TrainingWindows, collate, session_block
 from neurohorizon.inputs.sessions import SessionPaths, feature_columns, load_inputs
-from neurohorizon.inputs.windows import (
-    Batch,
-    SessionInputs,
-    TrainingWindows,
-    WindowShape,
-    collate,
-    session_block,
-    spread_origins,
+from neurohorizon.inputs.windows import WindowShape, spread_origins
+from neurohorizon.modalities.conditions import CONDITIONS, LEARNED_CONDITIONS
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.distributions import Outlook
+from neurohorizon.models.forecaster import Forecaster, checkpoint_layers
+from neurohorizon.models.loaders import (
+    EpochBatches,
+    ListDataset,
+    NumberedDataset,
+    ShareOfBatches,
+    batch_loader,
+    process_place,
 )
-from neurohorizon.models.feedback import decode_fed, fed_windows, sampled_share
-from neurohorizon.models.forecaster import (
-    Forecaster,
-    Outlook,
-    Tensors,
-    checkpoint_layers,
-    count_loss,
-    gained_nats,
-    squared_loss,
-)
-from neurohorizon.models.weights import Card, load_forecaster, save_forecaster
+from neurohorizon.models.losses import count_loss, gained_nats, squared_loss
+from neurohorizon.models.scheduled_sampling import decode_fed, fed_windows, sampled_share
+from neurohorizon.models.weights import Card, save_forecaster
 from neurohorizon.session import SpikeReader, read_identity, read_splits
 from neurohorizon.timeline import to_s
+from neurohorizon.units.reference import MARGINAL_GROUPS
 
 LN2 = float(np.log(2))
 SCORE = "validation_bits_per_spike"
-
-
-READS = tuple(CONDITIONS[name] for name in ("behaviour", "image", "image_ahead", "both"))
 
 
 def train_on_files(
@@ -140,7 +124,7 @@ def train_on_files(
         sessions=sessions,
         validation=validation,
         seed=seed,
-        checkpoints=_begun(checkpoints, code, seed, repr(card)),
+        checkpoints=resume_folder(checkpoints, code, seed, repr(card)),
         output=output,
         log=log,
     )
@@ -166,90 +150,7 @@ def _trained_on(paths: Sequence[SessionPaths]) -> dict[str, int | float | dict[s
     }
 
 
-def train_multimodal_on_files(
-    *,
-    base: Path,
-    paths: Sequence[SessionPaths],
-    readouts: Sequence[Path],
-    embeddings: Sequence[Path],
-    settings: ModalitySettings,
-    training: Training,
-    fold: str,
-    seed: int,
-    code: str,
-    checkpoints: Path,
-    output: Path,
-    log: Path,
-) -> None:
-    """Teach a trained forecaster to read behaviour and images beside the spikes.
-
-    Its weights stay as they are, and only what reads the modalities is trained: without them, the network goes on
-    forecasting exactly as it did. Movie seconds that are held out take no part.
-
-    Args:
-        base: Weights of the forecaster that reads spikes alone.
-        paths: Files of the training sessions; those of sessions that were left out are passed over.
-        readouts: Their closed-form readouts of behaviour and images, in the same order.
-        embeddings: Embeddings of the image sets by one encoder; empty for behaviour alone.
-        settings: What decides how modalities are read.
-        training: Optimisation settings, of which steps and learning rate are replaced by those of the experiment.
-        fold: Fold whose held-out sessions are not among the files.
-        seed: Seed of weights and batches.
-        code: Fingerprint of the code, for the card and for resuming only what the same code began.
-        checkpoints: Folder for resuming.
-        output: File of the weights.
-        log: CSV of the loss and the validation scores.
-
-    Raises:
-        ValueError: No training session has a modality, or one was not there when the base was trained.
-    """
-    base_forecaster, base_card = load_forecaster(base)
-    space = image_space(embeddings, settings.multimodal)
-    multimodal = settings.multimodal
-    training = training.model_copy(update={"steps": multimodal.steps, "learning_rate": multimodal.learning_rate})
-    inputs: dict[str, list[SessionInputs]] = {"early": [], "late": [], "validation": []}
-    encoder = space.encoder if space else NO_ENCODER
-    for one, readout in zip(paths, readouts, strict=True):
-        images = load_images(one.session, space, settings)
-        for use, found in inputs.items():
-            loaded = load_inputs(one, use, groups=base_card.feature_groups, readout=base_card.model.readout)
-            if loaded is None:
-                continue
-            modalities = load_modalities(one, use, readouts=readout, images=images, encoder=encoder, settings=settings)
-            if modalities.behaviour or modalities.images:
-                found.append(with_modalities(loaded, one, modalities, settings))
-    validation = inputs["validation"]
-    if not validation:
-        raise ValueError(f"fold {fold}: none of the {len(paths)} training sessions has behaviour or known images")
-    strangers = {one.session_id for one in validation} - set(base_card.sessions)
-    if strangers:
-        raise ValueError(f"{base} was not trained on {sorted(strangers)}; train both on the same sessions")
-    card = replace(
-        base_card,
-        method="multimodal",
-        code=code,
-        scores={},
-        training=training,
-        modalities=settings.layout,
-        encoder=encoder,
-        image_space=space.identity if space else "",
-    )
-    train_forecaster(
-        card=card,
-        training=training,
-        shape=WindowShape.of(settings.timeline, card.model),
-        sessions=[*inputs["early"], *inputs["late"]],
-        validation=validation,
-        seed=seed,
-        checkpoints=_begun(checkpoints, code, seed, repr(card), multimodal.model_dump(mode="json")),
-        output=output,
-        log=log,
-        base=base_forecaster,
-        modality_dropout=multimodal.modality_dropout,
-    )
-
-
-def _begun(checkpoints: Path, *decided_by: object) -> Path:
+def resume_folder(checkpoints: Path, *decided_by: object) -> Path:
     """Folder of a training that goes on only from what the same code and settings began."""
     return checkpoints / hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:12]
 
@@ -337,10 +238,12 @@ def train_forecaster(
     resumed_from = last if last.exists() else None
     trainer.fit(
         module,
-        train_dataloaders=_loader(
-            _NumberedDataset(stream), _EpochBatches(training, resumed_from), workers=training.workers
+        train_dataloaders=batch_loader(
+            NumberedDataset(stream), EpochBatches(training, resumed_from), workers=training.workers
         ),
-        val_dataloaders=_loader(_ListDataset(validation_batches), _ShareOfBatches(len(validation_batches)), workers=0),
+        val_dataloaders=batch_loader(
+            ListDataset(validation_batches), ShareOfBatches(len(validation_batches)), workers=0
+        ),
         ckpt_path=resumed_from,
         weights_only=False,  # our own checkpoint of a moment ago; what leaves the run is safetensors
     )
@@ -437,7 +340,7 @@ def _validation_batches(sessions: Sequence[SessionInputs], shape: WindowShape, t
     for session in sessions:
         origins = spread_origins(session.part, shape, training.validation_windows)
         # what reads modalities is chosen by its score with each of them in turn
-        turns = itertools.cycle(READS) if session.modalities else itertools.repeat(CONDITIONS["spikes"])
+        turns = itertools.cycle(LEARNED_CONDITIONS) if session.modalities else itertools.repeat(CONDITIONS["spikes"])
         for first, condition in zip(range(0, origins.size, 32), turns, strict=False):
             yield collate([session_block(session, origins[first : first + 32], shape, condition=condition)])
 
@@ -465,82 +368,6 @@ def _join_logs(parts: Sequence[Path], log: Path) -> None:
         writer.writerows(rows[key] for key in sorted(rows))
 
 
-class _NumberedDataset(Dataset):
-    def __init__(self, stream: TrainingWindows) -> None:
-        self.stream = stream
-
-    def __getitem__(self, number: int) -> Batch:
-        return self.stream.batch(number)
-
-
-class _ListDataset(Dataset):
-    def __init__(self, batches: list[Batch]) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.batches[index]
-
-
-def process_place() -> tuple[int, int]:
-    """Return which of the training's processes this is, and how many there are."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
-def batch_numbers(epoch: int, *, steps: int, accumulated: int, rank: int, ranks: int) -> range:
-    """Number the training batches of one process in one epoch; no two processes or epochs share any.
-
-    Args:
-        epoch: Epoch, from 0.
-        steps: Steps of the optimiser in an epoch.
-        accumulated: Batches of each process in a step.
-        rank: The process.
-        ranks: Number of processes.
-    """
-    per_epoch = steps * accumulated * ranks
-    return range(epoch * per_epoch + rank, (epoch + 1) * per_epoch, ranks)
-
-
-class _EpochBatches(Sampler[int]):
-    """Batches of the current epoch; Lightning sets it, but for the first one after a resumption."""
-
-    def __init__(self, training: Training, resumed_from: Path | None) -> None:
-        done = torch.load(resumed_from, map_location="cpu", weights_only=False)["global_step"] if resumed_from else 0
-        self.steps, self.accumulated = training.validate_every_steps, training.accumulate_batches
-        self.epoch = done // self.steps
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.steps * self.accumulated
-
-    def __iter__(self) -> Iterator[int]:
-        rank, ranks = process_place()
-        return iter(batch_numbers(self.epoch, steps=self.steps, accumulated=self.accumulated, rank=rank, ranks=ranks))
-
-
-class _ShareOfBatches(Sampler[int]):
-    """Every so many-th batch, so that processes share a validation."""
-
-    def __init__(self, batches: int) -> None:
-        self.batches = batches
-
-    def _share(self) -> range:
-        rank, ranks = process_place()
-        return range(rank, self.batches, ranks)
-
-    def __len__(self) -> int:
-        return len(self._share())
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._share())
-
-
 def _side_by_side(devices: int) -> dict:
     """Return what several devices of this machine ask of a trainer: a process for each, whoever began the job."""
     if devices == 1:
@@ -548,14 +375,3 @@ def _side_by_side(devices: int) -> dict:
     # parameters of what a batch lacks, such as a modality, have no gradient; buffers are constant
     strategy = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
     return {"strategy": strategy, "plugins": [LightningEnvironment()]}
-
-
-def _loader(dataset: Dataset, sampler: Sampler, *, workers: int) -> DataLoader:
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=sampler,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        multiprocessing_context="spawn" if workers else None,
-    )

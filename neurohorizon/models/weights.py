@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from neurohorizon.config import Model, Training
 from neurohorizon.files import replacing
-from neurohorizon.inputs.modalities import ModalityLayout
+from neurohorizon.modalities.tokens import ModalityLayout
 from neurohorizon.models.forecaster import Forecaster
 
 

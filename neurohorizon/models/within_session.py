@@ -15,21 +15,17 @@ import torch
 from torch import Tensor
 
 from neurohorizon.config import Features, LearnedEmbedding, Readout, Splits, Timeline, Training
-from neurohorizon.inputs.reference import reference_windows
+from neurohorizon.inputs.batches import SessionInputs, TrainingWindows, collate, session_block
 from neurohorizon.inputs.sessions import known_by
-from neurohorizon.inputs.windows import (
-    SessionInputs,
-    TrainingWindows,
-    WindowShape,
-    collate,
-    session_block,
-    spread_origins,
-)
-from neurohorizon.models.forecaster import Forecaster, Tensors, gained_nats
+from neurohorizon.inputs.windows import WindowShape, spread_origins
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.identity import with_learned_identity
+from neurohorizon.models.losses import gained_nats
 from neurohorizon.models.weights import Card
 from neurohorizon.session import Session, SessionError
 from neurohorizon.timeline import split_domain, to_us
+from neurohorizon.units.reference import reference_windows
 
 WINDOWS_PER_BATCH = 32
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.archive import write_archive
+from neurohorizon.report.archive import write_archive
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--scores", type=Path, nargs="+", required=True, help="files of sums, below the folder")

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from neurohorizon.evaluation.bwb import audit
+from neurohorizon.agreement.brain_wide_bench import audit
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--forecasts", type=Path, nargs="+", required=True, help="forecast files of the run")

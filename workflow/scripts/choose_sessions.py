@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.inputs.region_match import choose_matched
+from neurohorizon.experiments.scaling.region_match import choose_matched
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--training", type=Path, nargs="+", required=True, help="session files to choose from")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.poyo_decoding import decode_training_sessions
+from neurohorizon.experiments.downstream.poyo_decoding import decode_training_sessions
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--weights", type=Path, required=True, help="a trained POYO; its card lies beside it")

@@ -8,7 +8,7 @@ from pathlib import Path
 from neurohorizon.cohort import Row
 from neurohorizon.config import AllenSource
 from neurohorizon.ingest.allen import download_session
-from neurohorizon.ingest.fatal import SourceUnavailable, download_or_note
+from neurohorizon.ingest.leave_out import SourceUnavailable, download_or_note
 from neurohorizon.session import SessionError
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource
-from neurohorizon.ingest.fatal import SourceUnavailable, download_or_note
 from neurohorizon.ingest.ibl import download_session
+from neurohorizon.ingest.leave_out import SourceUnavailable, download_or_note
 from neurohorizon.session import SessionError
 
 parser = argparse.ArgumentParser(description=__doc__)

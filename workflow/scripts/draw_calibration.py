@@ -1,8 +1,8 @@
 """Draw one figure of calibration; the suffixes of the outputs decide the formats."""
 
-from neurohorizon.evaluation.calibration_figures import draw_calibration, draw_paths
-from neurohorizon.evaluation.drawing import draw_from_command_line
-from neurohorizon.evaluation.paths_example import read_paths_example
+from neurohorizon.analysis.drawing import draw_from_command_line
+from neurohorizon.experiments.horizons.calibration_figures import draw_calibration, draw_paths
+from neurohorizon.experiments.horizons.example_paths import read_paths_example
 
 FIGURES = {"calibration": draw_calibration, "paths": draw_paths}
 

@@ -1,12 +1,12 @@
 """Draw one figure of the curves of experiment 1; the suffixes of the outputs decide the formats."""
 
-from neurohorizon.evaluation.cross_session_figures import (
+from neurohorizon.analysis.drawing import draw_from_command_line
+from neurohorizon.experiments.cross_session.curve_figures import (
     draw_elapsed,
     draw_matched_regions,
     draw_population,
     draw_reference_length,
 )
-from neurohorizon.evaluation.drawing import draw_from_command_line
 
 FIGURES = {
     "reference_length": draw_reference_length,

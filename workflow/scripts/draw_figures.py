@@ -1,8 +1,8 @@
 """Draw one figure of experiment 1; the suffixes of the outputs decide the formats."""
 
-from neurohorizon.evaluation.drawing import draw_from_command_line
-from neurohorizon.evaluation.example import read_example
-from neurohorizon.evaluation.figures import draw_example, draw_horizon, draw_main, draw_paired
+from neurohorizon.analysis.drawing import draw_from_command_line
+from neurohorizon.experiments.cross_session.figures import draw_example, draw_horizon, draw_main, draw_paired
+from neurohorizon.forecasts.example import read_example
 
 FIGURES = {"paired": draw_paired, "horizon": draw_horizon, "example": draw_example, "main": draw_main}
 

@@ -1,7 +1,7 @@
 """Draw one figure of the experiment on horizons; the suffixes of the outputs decide the formats."""
 
-from neurohorizon.evaluation.drawing import draw_from_command_line
-from neurohorizon.evaluation.horizons_figures import (
+from neurohorizon.analysis.drawing import draw_from_command_line
+from neurohorizon.experiments.horizons.figures import (
     draw_calibration,
     draw_curves,
     draw_horizons,

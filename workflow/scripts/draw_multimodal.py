@@ -1,7 +1,7 @@
 """Draw one figure of the multimodal experiment; the suffixes of the outputs decide the formats."""
 
-from neurohorizon.evaluation.drawing import draw_from_command_line
-from neurohorizon.evaluation.multimodal_figures import (
+from neurohorizon.analysis.drawing import draw_from_command_line
+from neurohorizon.experiments.multimodal.figures import (
     draw_conditions,
     draw_horizon,
     draw_main,

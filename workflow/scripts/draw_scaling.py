@@ -1,7 +1,7 @@
 """Draw one figure of the scaling experiment; the suffixes of the outputs decide the formats."""
 
-from neurohorizon.evaluation.drawing import draw_from_command_line
-from neurohorizon.evaluation.scaling_figures import draw_curve, draw_horizon, draw_main
+from neurohorizon.analysis.drawing import draw_from_command_line
+from neurohorizon.experiments.scaling.figures import draw_curve, draw_horizon, draw_main
 
 FIGURES = {"main": draw_main, "curve": draw_curve, "horizon": draw_horizon}
 

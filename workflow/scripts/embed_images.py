@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Images
-from neurohorizon.images import ImageError
-from neurohorizon.models.encoders import embed_images
+from neurohorizon.modalities.images import ImageError
+from neurohorizon.models.image_encoders import embed_images
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--encoder", choices=("dinov2", "imagenet", "pixels"), required=True)

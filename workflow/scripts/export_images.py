@@ -5,7 +5,7 @@ from pathlib import Path
 
 from neurohorizon.config import AllenSource
 from neurohorizon.ingest.allen import export_images
-from neurohorizon.ingest.fatal import SourceUnavailable
+from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.session import SessionError
 
 parser = argparse.ArgumentParser(description=__doc__)

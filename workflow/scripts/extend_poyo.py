@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Downstream
-from neurohorizon.evaluation.poyo_decoding import decode_new_session
+from neurohorizon.experiments.downstream.poyo_decoding import decode_new_session
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--weights", type=Path, required=True, help="a trained POYO; its card lies beside it")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Multimodal, Readout, Timeline
-from neurohorizon.inputs.modality_files import ModalitySettings, by_encoder, compute_modality_file
+from neurohorizon.inputs.session_modalities import ModalitySettings, by_encoder, compute_modality_file
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--session", type=Path, required=True)

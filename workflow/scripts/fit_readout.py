@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Readout, Timeline
-from neurohorizon.inputs.readout import compute_readout_file
+from neurohorizon.units.population_readout import compute_readout_file
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--session", type=Path, required=True, help="session file")

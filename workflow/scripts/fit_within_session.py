@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from neurohorizon.config import Features, LearnedEmbedding, Splits, Timeline, Training
-from neurohorizon.evaluation.forecasts import forecast_with_learned_embedding
+from neurohorizon.forecasts.forecast import forecast_with_learned_embedding
 from neurohorizon.inputs.sessions import SessionPaths
 
 parser = argparse.ArgumentParser(description=__doc__)

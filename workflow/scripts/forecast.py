@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Timeline
-from neurohorizon.evaluation.forecasts import forecast_with_network
+from neurohorizon.forecasts.forecast import forecast_with_network
 from neurohorizon.inputs.sessions import SessionPaths
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Multimodal, Readout, Timeline
-from neurohorizon.evaluation.forecasts import forecast_conditions
-from neurohorizon.inputs.modality_files import ModalitySettings
+from neurohorizon.forecasts.forecast import forecast_conditions
+from neurohorizon.inputs.session_modalities import ModalitySettings
 from neurohorizon.inputs.sessions import SessionPaths
 
 parser = argparse.ArgumentParser(description=__doc__)

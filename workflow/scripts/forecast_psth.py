@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.repeats import forecast_psth
+from neurohorizon.experiments.multimodal.psth import forecast_psth
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--session", type=Path, required=True, help="session file")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Regressions, Timeline
-from neurohorizon.evaluation.regressions import forecast_with_regressions
+from neurohorizon.forecasts.regressions import forecast_with_regressions
 from neurohorizon.inputs.sessions import SessionPaths
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.session_list import write_session_list
+from neurohorizon.analysis.session_list import write_session_list
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--sessions", type=Path, nargs="+", required=True, help="session files")

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.ablations_tables import make_ablations_tables
-from neurohorizon.evaluation.tables import Resampling
+from neurohorizon.analysis.tables import Resampling
+from neurohorizon.experiments.ablations.tables import make_ablations_tables
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--scores", type=Path, nargs="+", required=True, help="one file per fold, variant and seed")

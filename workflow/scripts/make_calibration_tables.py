@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.calibration_tables import make_calibration_tables
-from neurohorizon.evaluation.tables import Resampling
+from neurohorizon.analysis.tables import Resampling
+from neurohorizon.experiments.horizons.calibration_tables import make_calibration_tables
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--sums", type=Path, nargs="+", required=True, help="one file per fold, session and seed")

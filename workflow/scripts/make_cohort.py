@@ -5,7 +5,7 @@ from pathlib import Path
 
 from neurohorizon.cohort import CohortError
 from neurohorizon.config import Cohort
-from neurohorizon.ingest.cohorts import make_cohort
+from neurohorizon.ingest.paper_cohort import make_cohort
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--ibl-table", type=Path, required=True)

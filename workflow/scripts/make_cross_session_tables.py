@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.cross_session_tables import make_cross_session_tables
-from neurohorizon.evaluation.tables import Resampling
+from neurohorizon.analysis.tables import Resampling
+from neurohorizon.experiments.cross_session.curve_tables import make_cross_session_tables
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--curves", type=Path, nargs="+", required=True, help="one file per fold, session and seed")

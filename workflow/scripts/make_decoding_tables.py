@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.decoding_tables import make_decoding_tables
-from neurohorizon.evaluation.tables import Resampling
+from neurohorizon.analysis.tables import Resampling
+from neurohorizon.experiments.downstream.poyo_tables import make_decoding_tables
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--decodings", type=Path, nargs="+", required=True)

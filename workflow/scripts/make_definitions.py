@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.metric_cards import make_definitions
-from neurohorizon.evaluation.tables import Resampling
+from neurohorizon.agreement.definition_tables import make_definitions
+from neurohorizon.analysis.tables import Resampling
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--scores", type=Path, nargs="+", required=True, help="one file per fold and session")

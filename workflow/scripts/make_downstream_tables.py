@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.downstream_tables import make_downstream_tables
-from neurohorizon.evaluation.tables import Resampling
+from neurohorizon.analysis.tables import Resampling
+from neurohorizon.experiments.downstream.tables import make_downstream_tables
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--scores", type=Path, nargs="+", required=True)

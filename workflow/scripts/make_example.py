@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.example import make_example
+from neurohorizon.forecasts.example import make_example
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--sessions", type=Path, nargs="+", required=True, help="held-out session files, in cohort order")

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.horizons_tables import make_horizons_tables
-from neurohorizon.evaluation.tables import Resampling
+from neurohorizon.analysis.tables import Resampling
+from neurohorizon.experiments.horizons.tables import make_horizons_tables
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--calibration", type=Path, nargs="+", required=True, help="sums, a file per session and seed")

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from neurohorizon.analysis.tables import Resampling
 from neurohorizon.config import Multimodal
-from neurohorizon.evaluation.multimodal_tables import make_multimodal_tables
-from neurohorizon.evaluation.tables import Resampling
+from neurohorizon.experiments.multimodal.tables import make_multimodal_tables
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--scores", type=Path, nargs="+", required=True, help="one file per fold and session")

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.scaling_tables import make_scaling_tables
-from neurohorizon.evaluation.tables import Resampling
+from neurohorizon.analysis.tables import Resampling
+from neurohorizon.experiments.scaling.tables import make_scaling_tables
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--scores", type=Path, nargs="+", required=True, help="one file a point, point.json beside it")

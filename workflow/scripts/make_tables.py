@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.tables import Resampling, make_tables
+from neurohorizon.analysis.tables import Resampling
+from neurohorizon.experiments.cross_session.tables import make_tables
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--scores", type=Path, nargs="+", required=True, help="one file per fold and session")

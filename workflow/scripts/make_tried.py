@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.tried import make_tried
+from neurohorizon.experiments.cross_session.tuning_table import make_tried
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--tuned", type=Path, nargs="+", required=True, help="files of settings, in folders of folds")

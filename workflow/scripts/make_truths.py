@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.tables import Resampling
-from neurohorizon.evaluation.truths import make_truths
+from neurohorizon.agreement.planted_truths import make_truths
+from neurohorizon.analysis.tables import Resampling
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--results", type=Path, required=True, help="folder of the run")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Multimodal
-from neurohorizon.evaluation.multimodal_tables import write_autocorrelation
+from neurohorizon.experiments.multimodal.tables import write_autocorrelation
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--sessions", type=Path, nargs="+", required=True, help="files of the held-out sessions")

@@ -8,7 +8,7 @@ from pathlib import Path
 from neurohorizon.cohort import Row
 from neurohorizon.config import AllenSource, Splits, Timeline
 from neurohorizon.ingest.allen import ingest_allen
-from neurohorizon.ingest.fatal import write_ingested
+from neurohorizon.ingest.leave_out import write_ingested
 from neurohorizon.session import SessionError
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import NwbSource, Splits, Timeline
-from neurohorizon.ingest.fatal import write_ingested
+from neurohorizon.ingest.leave_out import write_ingested
 from neurohorizon.ingest.nwb import ingest_nwb
 from neurohorizon.session import SessionError
 

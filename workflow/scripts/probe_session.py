@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Poyo, Timeline
-from neurohorizon.evaluation.probes import probe_session
+from neurohorizon.experiments.downstream.ridge_probes import probe_session
 from neurohorizon.inputs.sessions import SessionPaths
 
 parser = argparse.ArgumentParser(description=__doc__)

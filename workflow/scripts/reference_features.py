@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Features, Splits, Timeline
-from neurohorizon.inputs.reference import compute_reference_file
 from neurohorizon.session import SessionError
+from neurohorizon.units.reference import compute_reference_file
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--session", type=Path, required=True, help="session file")

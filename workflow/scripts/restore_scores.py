@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from neurohorizon.archive import ArchiveError, restore_archive
+from neurohorizon.report.archive import ArchiveError, restore_archive
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--archive", type=Path, required=True)

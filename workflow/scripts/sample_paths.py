@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Rollout, Timeline
-from neurohorizon.evaluation.rollouts import Written, sample_session
+from neurohorizon.experiments.horizons.calibration_scores import Written, sample_session
 from neurohorizon.inputs.sessions import SessionPaths
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.scoring import score_session
+from neurohorizon.forecasts.scoring import score_session
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--forecasts", type=Path, nargs="+", required=True, help="one file per method and seed")

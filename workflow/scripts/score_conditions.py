@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Multimodal
-from neurohorizon.evaluation.conditions import Written, score_conditions
+from neurohorizon.experiments.multimodal.scores import Written, score_conditions
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--session", type=Path, required=True, help="session file")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import CrossSession, Features, Timeline
-from neurohorizon.evaluation.cross_session_curves import score_curves
+from neurohorizon.experiments.cross_session.curve_scores import score_curves
 from neurohorizon.inputs.sessions import SessionPaths
 
 parser = argparse.ArgumentParser(description=__doc__)

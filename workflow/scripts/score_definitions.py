@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.metric_cards import score_definitions
+from neurohorizon.agreement.definition_tables import score_definitions
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--forecasts", type=Path, nargs="+", required=True, help="one file per method and seed")

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Downstream, Timeline
-from neurohorizon.evaluation.downstream import PoyoFiles, score_downstream
-from neurohorizon.evaluation.downstream_names import ROLES
+from neurohorizon.experiments.downstream.names import ROLES
+from neurohorizon.experiments.downstream.scores import PoyoFiles, score_downstream
 from neurohorizon.inputs.sessions import SessionPaths
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import CrossSession
-from neurohorizon.evaluation.cross_session_sums import score_elapsed
+from neurohorizon.experiments.cross_session.elapsed_scores import score_elapsed
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--session", type=Path, required=True)

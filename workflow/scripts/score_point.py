@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from neurohorizon.config import Features, LearnedEmbedding, Rollout, Splits, Timeline
-from neurohorizon.evaluation.variants import Point, PointSettings, score_point
+from neurohorizon.forecasts.points import Point, PointSettings, score_point
 from neurohorizon.inputs.sessions import pair_paths
 
 parser = argparse.ArgumentParser(description=__doc__)

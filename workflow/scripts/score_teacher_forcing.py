@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Rollout, Timeline
-from neurohorizon.evaluation.teacher_forcing import score_teacher_forcing
+from neurohorizon.experiments.horizons.teacher_forcing import score_teacher_forcing
 from neurohorizon.inputs.sessions import pair_paths
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import SimulatedAllen, Timeline
-from neurohorizon.ingest.simulate_allen import simulate_allen_release
+from neurohorizon.ingest.simulated.allen import simulate_allen_release
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--simulated-json", type=SimulatedAllen.model_validate_json, required=True)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import SimulatedSource, Timeline
-from neurohorizon.ingest.simulate import simulate_release
+from neurohorizon.ingest.simulated.ibl import simulate_release
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--simulated-json", type=SimulatedSource.model_validate_json, required=True)

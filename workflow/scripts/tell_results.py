@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.results import write_overview, write_results
+from neurohorizon.report.results import write_overview, write_results
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--run", type=Path, required=True, help="folder of the run")

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Multimodal, Readout, Timeline, Training
-from neurohorizon.inputs.modality_files import ModalitySettings
+from neurohorizon.experiments.multimodal.training import train_multimodal_on_files
+from neurohorizon.inputs.session_modalities import ModalitySettings
 from neurohorizon.inputs.sessions import pair_paths
-from neurohorizon.models.training import train_multimodal_on_files
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--base", type=Path, required=True, help="weights of the forecaster that reads spikes alone")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from neurohorizon.config import Poyo, Timeline
-from neurohorizon.models.poyo import train_poyo
+from neurohorizon.experiments.downstream.poyo import train_poyo
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--sessions", type=Path, nargs="+", required=True, help="training sessions")

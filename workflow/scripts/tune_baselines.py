@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from neurohorizon.baselines.closed_form import tune_on_files
 from neurohorizon.config import Baselines, Timeline
 from neurohorizon.inputs.sessions import pair_paths
-from neurohorizon.models.baselines import tune_on_files
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--sessions", type=Path, nargs="+", required=True, help="training sessions")

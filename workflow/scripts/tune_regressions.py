@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from neurohorizon.baselines.tuning import tune_regressions_on_files
 from neurohorizon.config import Regressions, Timeline
 from neurohorizon.inputs.sessions import pair_paths
-from neurohorizon.models.regression_tuning import tune_regressions_on_files
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--sessions", type=Path, nargs="+", required=True, help="training sessions")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from neurohorizon.evaluation.typesetting import typeset
+from neurohorizon.report.typesetting import typeset
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--paper", type=Path, required=True, help="Typst")

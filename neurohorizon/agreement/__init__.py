@@ -1,0 +1,1 @@
+"""Checks of our scores against other definitions, another package and planted effects."""

@@ -1,0 +1,1 @@
+"""Statistics, tables, wording and figure style that all experiments share."""

@@ -1,0 +1,255 @@
+"""Baselines in closed form, all of class Z: they use the reference window and the context, nothing else.
+
+Their few settings are chosen on training sessions only. Each turns windows into natural log rates like
+the forecaster does, so one evaluation serves all.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from neurohorizon.config import Baselines, Timeline
+from neurohorizon.files import replacing
+from neurohorizon.inputs.batches import SessionInputs
+from neurohorizon.inputs.sessions import SessionPaths, load_inputs
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins, thinned
+from neurohorizon.scores import poisson_log_likelihood, scored_units
+
+MOST_WINDOWS = 200
+"""Windows of a training session that baselines are tuned on, evenly spaced."""
+
+Rate = Callable[..., np.ndarray]
+
+
+def reference_mean(windows: Windows, reference: np.ndarray) -> np.ndarray:
+    """Return the mean counts of the reference window for every bin: the null of the primary score.
+
+    Args:
+        windows: Windows of one session.
+        reference: Expected counts per bin in the reference window, [unit].
+
+    Returns:
+        Expected counts, [window, horizon bin, unit]; as for all functions here.
+    """
+    return np.broadcast_to(reference, windows.target.shape)
+
+
+def trailing_mean(windows: Windows, reference: np.ndarray, *, bins: int) -> np.ndarray:
+    """Return the mean of the last bins, ``(n + 1/2) / bins``: half a spike keeps silence from meaning never.
+
+    Bins that reach beyond the context are those of the part's valid time before it, as for a unit's own history.
+    """
+    spikes, valid = _recent(windows, bins)
+    rate = (spikes + 0.5) / np.maximum(valid, 1)[:, None]
+    return np.broadcast_to(rate[:, None], windows.target.shape)
+
+
+def shrinkage(windows: Windows, reference: np.ndarray, *, bins: int, weight: float) -> np.ndarray:
+    """Return the mean of the last bins, shrunk towards the reference mean."""
+    spikes, valid = _recent(windows, bins)
+    trailing = spikes / np.maximum(valid, 1)[:, None]
+    rate = weight * trailing + (1 - weight) * reference
+    return np.broadcast_to(rate[:, None], windows.target.shape)
+
+
+def gamma_poisson(windows: Windows, reference: np.ndarray, *, shape: float, discount: float) -> np.ndarray:
+    """Return the mean of a discounted gamma-Poisson filter that reverts to the reference mean.
+
+    The rate has a gamma prior of the given shape and the reference mean. Each bin, shape and rate parameter move
+    a share ``1 - discount`` of the way back to the prior, then take in the count: the power steady model of Smith
+    (1979, J. R. Stat. Soc. B 41) with a proper prior to return to. Over the horizon they go on moving back.
+    """
+    alpha, beta = gamma_poisson_law(windows, reference, shape=shape, discount=discount)
+    return alpha / beta
+
+
+def gamma_poisson_law(
+    windows: Windows, reference: np.ndarray, *, shape: float, discount: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return shape and rate of the gamma law of each bin's expected count, [window, horizon bin, unit] both.
+
+    Counts are then negative binomial, with this shape and the mean of :func:`gamma_poisson`.
+    """
+    alpha, beta = _filtered(windows, reference, shape=shape, discount=discount)
+    # bin h of the horizon is h steps of reversion ahead
+    kept = discount ** np.arange(windows.target.shape[1])[:, None]
+    prior_rate = shape / reference
+    alpha, beta = alpha[:, None] * kept + shape * (1 - kept), beta[:, None] * kept + prior_rate * (1 - kept)
+    return alpha, beta
+
+
+def gamma_poisson_paths(
+    windows: Windows, reference: np.ndarray, *, shape: float, discount: float, paths: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw counts of the horizon bin by bin, the filter taking in each count as if it had been observed.
+
+    So a unit that starts to fire goes on firing within a path, and sums over bins vary as the filter says.
+
+    Args:
+        windows: Windows of one session.
+        reference: Expected counts per bin in the reference window, [unit].
+        shape: Shape of the prior.
+        discount: Discount of each bin.
+        paths: Paths of each window.
+        rng: Source of the draws.
+
+    Returns:
+        Counts, int64, [window, path, horizon bin, unit].
+    """
+    alpha, beta = _filtered(windows, reference, shape=shape, discount=discount)
+    n_windows, n_bins, n_units = windows.target.shape
+    counts = np.empty((n_windows, paths, n_bins, n_units), np.int64)
+    alpha, beta = (np.repeat(value[:, None], paths, axis=1) for value in (alpha, beta))
+    for step in range(n_bins):
+        counts[:, :, step] = rng.poisson(rng.standard_gamma(alpha) / beta)
+        alpha = discount * alpha + (1 - discount) * shape + counts[:, :, step]
+        beta = discount * beta + (1 - discount) * shape / reference + 1
+    return counts
+
+
+def _filtered(windows: Windows, reference: np.ndarray, *, shape: float, discount: float) -> tuple[np.ndarray, ...]:
+    """Return shape and rate of the gamma law of the expected count at the origin, [window, unit] both."""
+    prior_rate = shape / reference
+    alpha = np.full(windows.context.shape[::2], float(shape))
+    beta = np.broadcast_to(prior_rate, alpha.shape).astype(float)
+    for counts, valid in zip(windows.context.swapaxes(0, 1), windows.context_mask.T, strict=True):
+        alpha = discount * alpha + (1 - discount) * shape + counts
+        beta = discount * beta + (1 - discount) * prior_rate + valid[:, None]
+    return alpha, beta
+
+
+RATES: dict[str, Rate] = {
+    "reference_mean": reference_mean,
+    "trailing_mean": trailing_mean,
+    "shrinkage": shrinkage,
+    "gamma_poisson": gamma_poisson,
+}
+"""Baselines by their name in tables."""
+
+
+def candidates(baselines: Baselines) -> dict[str, list[dict[str, float]]]:
+    """List the settings that each baseline is tuned over."""
+    return {
+        "reference_mean": [{}],
+        "trailing_mean": [{"bins": bins} for bins in baselines.trailing_bins],
+        "shrinkage": [
+            {"bins": bins, "weight": weight} for bins, weight in product(baselines.trailing_bins, baselines.shrinkage)
+        ],
+        "gamma_poisson": [
+            {"shape": shape, "discount": discount}
+            for shape, discount in product(baselines.gamma_shape, baselines.gamma_discount)
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A baseline with its chosen settings.
+
+    Attributes:
+        settings: Arguments of its rate function.
+        score: Bits per spike over the reference mean on training sessions, pooled.
+        tried: Score of every candidate, in the order of :func:`candidates`.
+    """
+
+    settings: dict[str, float]
+    score: float
+    tried: tuple[float, ...]
+
+
+def tune_on_files(
+    paths: Sequence[SessionPaths],
+    *,
+    timeline: Timeline,
+    baselines: Baselines,
+    output: Path,
+    minimum_rate_hz: float = 0.0,
+) -> None:
+    """Choose the settings on the training sessions of a fold, and write them with every score that was tried."""
+    shape = baseline_shape(timeline, baselines.trailing_bins)
+    loaded = (load_inputs(one, "validation", groups=(), readout=None) for one in paths)
+    tuned = tune_baselines(
+        (one for one in loaded if one is not None), shape=shape, baselines=baselines, minimum_rate_hz=minimum_rate_hz
+    )
+    values = {
+        name: {
+            "settings": one.settings,
+            "bits_per_spike": one.score,
+            "tried": [
+                {**settings, "bits_per_spike": score}
+                for settings, score in zip(candidates(baselines)[name], one.tried, strict=True)
+            ],
+        }
+        for name, one in tuned.items()
+    }
+    with replacing(output) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def tune_baselines(
+    sessions: Iterable[SessionInputs], *, shape: WindowShape, baselines: Baselines, minimum_rate_hz: float = 0.0
+) -> dict[str, Tuned]:
+    """Choose each baseline's settings by pooled bits per spike on training sessions.
+
+    Args:
+        sessions: Training sessions with their validation time as targets; read once, one at a time.
+        shape: Lengths in bins.
+        baselines: Candidates.
+        minimum_rate_hz: Mean rate in the reference window from which on a unit counts, as it does in the scores.
+    """
+    options = candidates(baselines)
+    gained = {name: np.zeros(len(settings)) for name, settings in options.items()}
+    spikes = 0
+    for session in sessions:
+        origins = evaluation_origins(session.part, shape, shape.horizon_bins)
+        origins = thinned(origins, MOST_WINDOWS)
+        windows = cut_windows(session.spikes, session.part, origins, shape)
+        reference = np.exp(session.log_rate.astype(float))
+        scored = scored_units(reference, minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)
+        spikes += windows.target[..., scored].sum()
+        for name, settings in options.items():
+            for index, chosen in enumerate(settings):
+                gained[name][index] += _gained_nats(
+                    windows, reference, RATES[name](windows, reference, **chosen), scored
+                )
+    scores = {name: nats / max(spikes, 1) / np.log(2) for name, nats in gained.items()}
+    return {
+        name: Tuned(
+            settings=options[name][int(np.argmax(score))],
+            score=float(score.max()),
+            tried=tuple(float(one) for one in score),
+        )
+        for name, score in scores.items()
+    }
+
+
+def read_tuned(path: Path) -> dict[str, dict[str, float]]:
+    """Read the chosen settings of each baseline."""
+    return {name: one["settings"] for name, one in json.loads(path.read_text()).items()}
+
+
+def _recent(windows: Windows, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spikes [window, unit] and the valid bins [window] of the last bins, back over pauses."""
+    if bins <= windows.context.shape[1]:
+        return windows.context[:, -bins:].sum(1), windows.context_mask[:, -bins:].sum(1)
+    spans = windows.history_edges_bins.index(bins) + 1
+    return windows.history[..., :spans].sum(2), windows.history_bins[:, :spans].sum(1)
+
+
+def baseline_shape(timeline: Timeline, trailing_bins: Iterable[int]) -> WindowShape:
+    """Return the windows of baselines: those of all methods, with history as far back as trailing means reach."""
+    edges = {timeline.context_bins, *(bins for bins in trailing_bins if bins > timeline.context_bins)}
+    return replace(WindowShape.of(timeline), history_edges_bins=tuple(sorted(edges)))
+
+
+def _gained_nats(windows: Windows, reference: np.ndarray, rate: np.ndarray, scored: np.ndarray) -> float:
+    with np.errstate(divide="ignore"):  # a rate of zero is a forecast too
+        log_rate = np.log(rate)
+    gained = poisson_log_likelihood(windows.target, log_rate) - poisson_log_likelihood(
+        windows.target, np.log(reference)
+    )
+    return float((gained * windows.target_mask[..., None])[..., scored].sum())

@@ -1,0 +1,332 @@
+"""Linear auto-regressions of a population on itself, class Z: fitted in closed form on a session's reference window.
+
+``ridge_ar`` regresses every unit's counts after a forecast origin on all units' counts over several spans of the
+context; ``reduced_rank`` lets the units share few directions of it. Nothing is learned from other sessions but the
+settings: penalty, rank, the lowest rate, and whether each unit is first regressed on its own history, which reaches as
+far back as the network's.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.sparse.linalg import eigsh
+
+from neurohorizon.config import Regressions, Timeline
+from neurohorizon.inputs.sessions import SessionPaths, Use, load_inputs
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, history_sums, thinned
+from neurohorizon.timeline import bin_domain
+from neurohorizon.units.reference import read_reference
+
+SOFT_COUNTS = 0.01
+"""Counts per bin added to a unit's mean before its square root scales it: rare spikes are no outliers."""
+OWN_PENALTY = 30.0
+"""Penalty on a unit's own past where that is regressed out first, in origins, as the population readout has it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Windows of a session's reference window, on which a regression may be fitted.
+
+    Attributes:
+        windows: Context and target of forecasts inside it, their own history too.
+        mean_counts: Expected counts per bin, half a spike in the reference window for a silent unit, [unit].
+    """
+
+    windows: Windows
+    mean_counts: np.ndarray
+
+
+def regression_shape(timeline: Timeline, regressions: Regressions) -> WindowShape:
+    """Return the windows of regressions: those of all methods, with the spans of history that regressions read."""
+    return replace(WindowShape.of(timeline), history_edges_bins=regressions.history_edges_bins)
+
+
+def reference_windows(paths: SessionPaths, use: Use, *, shape: WindowShape, most: int) -> Reference:
+    """Cut windows out of the reference window that belongs to one use of a session's time.
+
+    Origins have at least half a context of valid time before them and a valid bin after them, as the network's training
+    windows do, and are evenly spaced.
+
+    Args:
+        paths: Files of the session.
+        use: The use.
+        shape: Lengths in bins.
+        most: Most windows.
+    """
+    inputs, window = load_inputs(paths, use, groups=(), readout=None), read_reference(paths.features, use)
+    bins = bin_domain(window.intervals, shape.bin_us)
+    place = np.arange(len(bins)) - np.searchsorted(bins.segment, bins.segment)
+    origins = bins.start_us[place >= shape.context_bins // 2]
+    windows = cut_windows(inputs.spikes, window.intervals, thinned(origins, most), shape)
+    return Reference(windows, np.exp(inputs.log_rate.astype(float)))
+
+
+def context_means(windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
+    """Return counts less their mean, averaged over the valid bins of spans of the context, 0 where none is.
+
+    Args:
+        windows: Windows of a session.
+        mean_counts: Expected counts per bin, [unit].
+        edges_bins: Rising ends of the spans, in bins before the origin, all within the context.
+
+    Returns:
+        float32, [window, span, unit].
+    """
+    last = edges_bins[-1]
+    sums, valid = history_sums(windows.context[:, -last:], windows.context_mask[:, -last:], tuple(edges_bins))
+    return _less_mean(sums, valid, mean_counts).transpose(0, 2, 1)
+
+
+def history_means(windows: Windows, mean_counts: np.ndarray) -> np.ndarray:
+    """Return the same of each unit's own history, beyond the context too, [window, span, unit]."""
+    return _less_mean(windows.history, windows.history_bins, mean_counts).transpose(0, 2, 1)
+
+
+def _less_mean(sums: np.ndarray, valid: np.ndarray, mean_counts: np.ndarray) -> np.ndarray:
+    valid = valid[:, None]
+    return ((sums - valid * mean_counts[:, None]) / np.maximum(valid, 1)).astype(np.float32)
+
+
+def group_sums(windows: Windows, edges_bins: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Sum the target over each group of horizon bins.
+
+    Returns:
+        Counts, [window, group, unit], and valid bins, float64, [window, group].
+    """
+    starts = [0, *edges_bins[:-1]]
+    sums = np.add.reduceat(windows.target, starts, axis=1)
+    return sums, np.add.reduceat(windows.target_mask.astype(float), starts, axis=1)
+
+
+def outcomes(windows: Windows, edges_bins: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Average the target over each group of horizon bins.
+
+    Returns:
+        For each group: the windows that have a valid bin in it, indices [some]; the number of these bins, [some]; and
+        counts averaged over them, [some, unit].
+    """
+    sums, n_bins = group_sums(windows, edges_bins)
+    groups = []
+    for group in range(len(edges_bins)):
+        some = np.flatnonzero(n_bins[:, group])
+        groups.append((some, n_bins[some, group], sums[some, group] / n_bins[some, group, None]))
+    return groups
+
+
+@dataclass(frozen=True, eq=False)
+class GroupFit:
+    """Ridge regressions of one group of horizon bins for every penalty, by the singular values of the past.
+
+    Attributes:
+        state_mean: Mean past, [state].
+        basis: Right singular vectors of the past about its mean, [state, component].
+        strength: Its singular values, [component].
+        response: Left singular vectors times the outcome, [component, unit].
+        outcome_mean: Mean outcome, [unit].
+        own: Slope on a unit's own history; zero where it is not regressed out first, [span, unit].
+    """
+
+    state_mean: np.ndarray
+    basis: np.ndarray
+    strength: np.ndarray
+    response: np.ndarray
+    outcome_mean: np.ndarray
+    own: np.ndarray
+
+    def surprises(
+        self, past: np.ndarray, own: np.ndarray, penalties: Sequence[float], ranks: Sequence[int | None]
+    ) -> Iterator[tuple[float, int | None, np.ndarray]]:
+        """Forecast the group's mean counts less their reference mean, for every penalty and rank.
+
+        Args:
+            past: Standardised past of all units, [window, span, unit].
+            own: Standardised history of each unit, [window, span, unit].
+            penalties: Of the ridge regression, in origins.
+            ranks: Directions of the past that all units share; None: no limit.
+
+        Yields:
+            Penalty, rank and standardised surprise, [window, unit].
+        """
+        components = (past.reshape(len(past), -1) - self.state_mean) @ self.basis
+        base = self.outcome_mean + np.einsum("wsu,su->wu", own, self.own)
+        most = max((rank for rank in ranks if rank), default=0)
+        for penalty in penalties:
+            weights = (self.strength / (self.strength**2 + penalty))[:, None] * self.response
+            shared = components @ weights
+            # the fitted outcome's right singular vectors: its left factor is orthonormal
+            directions = leading_right_vectors(self.strength[:, None] * weights, most) if most else None
+            for rank in ranks:
+                if rank is None:
+                    yield penalty, rank, base + shared
+                else:
+                    yield penalty, rank, base + (shared @ directions[:, :rank]) @ directions[:, :rank].T
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFit:
+    """A session's regressions, for every penalty and rank.
+
+    Attributes:
+        mean_counts: Expected counts per bin in the reference window, [unit].
+        history_edges_bins: Spans of a unit's own history; those within the context are those of all units' past.
+        horizon_edges_bins: Ends of the groups of horizon bins.
+        groups: One fit for each group.
+    """
+
+    mean_counts: np.ndarray
+    history_edges_bins: tuple[int, ...]
+    horizon_edges_bins: tuple[int, ...]
+    groups: tuple[GroupFit, ...]
+
+    def rates(self, windows: Windows, *, penalty: float, floor: float, rank: int | None = None) -> np.ndarray:
+        """Forecast windows of the session.
+
+        Args:
+            windows: The windows.
+            penalty: Of the ridge regression, in origins.
+            floor: Lowest rate, as a share of the unit's mean: a line can fall below zero.
+            rank: Directions of the past that all units share; None: no limit.
+
+        Returns:
+            Expected counts, [window, horizon bin, unit].
+        """
+        ((_, _, lines),) = self.lines(windows, [penalty], [rank])
+        return self.floored(lines, floor)[:, bins_to_groups(self.horizon_edges_bins)]
+
+    def lines(
+        self, windows: Windows, penalties: Sequence[float], ranks: Sequence[int | None]
+    ) -> Iterator[tuple[float, int | None, np.ndarray]]:
+        """Forecast as :meth:`rates`, with every penalty and rank, before rates have a floor, [window, group, unit]."""
+        past, own = _standardised(windows, self.mean_counts, self.history_edges_bins)
+        scale = unit_scale(self.mean_counts)
+        for parts in zip(*(group.surprises(past, own, penalties, ranks) for group in self.groups), strict=True):
+            penalty, rank, _ = parts[0]
+            yield penalty, rank, self.mean_counts + scale * np.stack([part for _, _, part in parts], axis=1)
+
+    def floored(self, lines: np.ndarray, floor: float) -> np.ndarray:
+        """Make rates of lines, [window, group, unit]."""
+        return np.maximum(lines, floor * self.mean_counts)
+
+
+def fit_linear(reference: Reference, settings: Regressions) -> dict[bool, LinearFit]:
+    """Fit the regressions on a reference window.
+
+    Counts are divided by the square root of their mean, so that a penalty means the same for all units.
+
+    Args:
+        reference: Windows of the reference window.
+        settings: Spans of history and groups of horizon bins.
+
+    Returns:
+        Two fits: that of all units on the recent past of all, and, where ``True``, that of each unit on its own history
+        first, which reaches further back, and of all units on what that leaves.
+    """
+    scale = unit_scale(reference.mean_counts)
+    past, own = _standardised(reference.windows, reference.mean_counts, settings.history_edges_bins)
+    groups: dict[bool, list[GroupFit]] = {False: [], True: []}
+    for some, n_bins, outcome in outcomes(reference.windows, settings.horizon_edges_bins):
+        surprise = ((outcome - reference.mean_counts) / scale).astype(np.float32)
+        share = (n_bins / n_bins.max()).astype(np.float32)
+        for own_first, fit in zip((False, True), _fit_group(past[some], own[some], surprise, share), strict=True):
+            groups[own_first].append(fit)
+    return {
+        own_first: LinearFit(
+            mean_counts=reference.mean_counts,
+            history_edges_bins=settings.history_edges_bins,
+            horizon_edges_bins=settings.horizon_edges_bins,
+            groups=tuple(fits),
+        )
+        for own_first, fits in groups.items()
+    }
+
+
+def _standardised(
+    windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Past of all units and history of each, by the root of their mean counts, [window, span, unit] both."""
+    context_bins = windows.context.shape[1]
+    within = [edge for edge in edges_bins if edge <= context_bins]
+    scale = unit_scale(mean_counts)
+    past = context_means(windows, mean_counts, within) * _root_lengths(within, context_bins) / scale
+    own = history_means(windows, mean_counts) * _root_lengths(edges_bins, context_bins) / scale
+    own *= span_ease(edges_bins, context_bins)[:, None]
+    return past.astype(np.float32), own.astype(np.float32)
+
+
+def _fit_group(past: np.ndarray, own: np.ndarray, outcome: np.ndarray, share: np.ndarray) -> tuple[GroupFit, GroupFit]:
+    state = past.reshape(len(past), -1)
+    state_mean = share @ state / share.sum()
+    root = np.sqrt(share)[:, None]
+    left, strength, basis = _thin_svd((state - state_mean) * root)
+    nothing = np.zeros(own.shape[1:], np.float32)
+    slopes_of_own = _own_slopes(own, outcome, share)
+    fits = []
+    for slopes, left_over in (
+        (nothing, outcome),
+        (slopes_of_own, outcome - np.einsum("tsu,su->tu", own, slopes_of_own)),
+    ):
+        outcome_mean = share @ left_over / share.sum()
+        response = left.T @ ((left_over - outcome_mean) * root)
+        fits.append(GroupFit(state_mean, basis, strength, response, outcome_mean, slopes))
+    return tuple(fits)
+
+
+def _own_slopes(own: np.ndarray, outcome: np.ndarray, share: np.ndarray) -> np.ndarray:
+    weighted = own * share[:, None, None]
+    gram = np.einsum("tsu,tru->usr", weighted, own) + OWN_PENALTY * np.eye(own.shape[1])
+    cross = np.einsum("tsu,tu->us", weighted, outcome)
+    return np.linalg.solve(gram, cross[..., None])[..., 0].T.astype(np.float32)
+
+
+def _thin_svd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Left vectors [row, component], singular values and right vectors [column, component], by the smaller Gram."""
+    wide = values.shape[0] < values.shape[1]
+    gram = np.asarray(values @ values.T if wide else values.T @ values, np.float64)
+    squares, vectors = np.linalg.eigh(gram)
+    # what is below float32's precision is rounding
+    kept = squares > 1e-6 * squares[-1]
+    strength = np.sqrt(squares[kept])
+    vectors = vectors[:, kept].astype(np.float32)
+    strength = strength.astype(np.float32)
+    others = ((values.T if wide else values) @ vectors) / strength
+    return (vectors, strength, others) if wide else (others, strength, vectors)
+
+
+def leading_right_vectors(values: np.ndarray, rank: int) -> np.ndarray:
+    """Leading right singular vectors, the largest first, float32, [column, rank]."""
+    rank = min(rank, *values.shape)
+    wide = values.shape[0] < values.shape[1]
+    gram = np.asarray(values @ values.T if wide else values.T @ values, np.float64)
+    if 4 * rank > len(gram):
+        squares, vectors = np.linalg.eigh(gram)
+        squares, vectors = squares[-rank:], vectors[:, -rank:]
+    else:  # a fixed start makes the iteration repeatable
+        squares, vectors = eigsh(gram, k=rank, v0=np.ones(len(gram)))
+    squares, vectors = squares[::-1], vectors[:, ::-1]
+    if wide:
+        vectors = (values.T @ vectors) / np.sqrt(np.maximum(squares, 1e-12))
+    return vectors.astype(np.float32)
+
+
+def unit_scale(mean_counts: np.ndarray) -> np.ndarray:
+    """Root of a unit's softened mean count, about the standard deviation of its counts, [unit]."""
+    return np.sqrt(mean_counts + SOFT_COUNTS)
+
+
+def bins_to_groups(edges_bins: Sequence[int]) -> np.ndarray:
+    """Name the group of each horizon bin, [horizon bin]."""
+    return np.repeat(np.arange(len(edges_bins)), np.diff([0, *edges_bins]))
+
+
+def span_ease(edges_bins: Sequence[int], context_bins: int) -> np.ndarray:
+    """What the history of each span is scaled by, so that one penalty is tighter for spans beyond the context, [span].
+
+    A reference window holds fewer independent values of a longer span: its penalty rises by its length.
+    """
+    return np.sqrt(np.minimum(1, context_bins / np.diff([0, *edges_bins])))
+
+
+def _root_lengths(edges_bins: Sequence[int], context_bins: int) -> np.ndarray:
+    """Root of each span's length, as its mean count varies that much less; slow drift is not scaled up, [span, 1]."""
+    return np.sqrt(np.minimum(np.diff([0, *edges_bins]), context_bins))[:, None]

@@ -1,0 +1,217 @@
+"""Settings of the regressions, chosen on the training sessions of a fold, and every score that was tried.
+
+Each choice imitates a held-out session. What is fitted to a session is fitted on the first half of a training session's
+training part and scored on the second; the pooled regression is fitted on both halves and scored on the validation
+part, as the network is. A few sessions, windows and units, evenly spaced, choose for all.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neurohorizon.baselines.glm import STATISTICS, PooledGlm, UnitRows, fit_pooled_glms, fit_unit_glms
+from neurohorizon.baselines.linear import Reference, fit_linear, group_sums, reference_windows, regression_shape
+from neurohorizon.config import Regressions, Timeline
+from neurohorizon.files import replacing
+from neurohorizon.inputs.batches import SessionInputs
+from neurohorizon.inputs.sessions import SessionPaths, Use, feature_columns, load_inputs
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins, thinned
+from neurohorizon.scores import scored_units
+from neurohorizon.session import read_identity
+from neurohorizon.units.reference import MARGINAL_GROUPS
+
+MOST_SESSIONS = 4
+"""Training sessions that choose the settings of what is fitted to a session, evenly spaced over the list."""
+MOST_WINDOWS = 100
+"""Windows of each that score a candidate, evenly spaced."""
+MOST_UNITS = 8
+"""Units of each that choose the settings of the regressions of single units, evenly spaced."""
+
+Tried = list[dict[str, float | int | bool | None]]
+
+
+@dataclass(frozen=True, eq=False)
+class Imitation:
+    """A training session that imitates a held-out one.
+
+    Attributes:
+        reference: Windows of its reference window.
+        windows: Windows after it.
+        scored: Units that count, [unit].
+    """
+
+    reference: Reference
+    windows: Windows
+    scored: np.ndarray
+
+
+def tune_regressions_on_files(
+    paths: Sequence[SessionPaths],
+    *,
+    timeline: Timeline,
+    regressions: Regressions,
+    minimum_rate_hz: float,
+    output: Path,
+    pooled_output: Path,
+) -> None:
+    """Choose all settings of a fold, and write them, and the pooled regression.
+
+    Args:
+        paths: Files of the training sessions; those that were left out are passed over.
+        timeline: Its section of the configuration.
+        regressions: Its section of the configuration.
+        minimum_rate_hz: Mean rate in the reference window from which on a unit counts, as it does in the scores.
+        output: JSON file: for each method its settings, their score, and every candidate with its score.
+        pooled_output: JSON file of the pooled regression.
+    """
+    shape = regression_shape(timeline, regressions)
+    used = [one for one in paths if not read_identity(one.session)["left_out"]]
+    few = thinned(used, MOST_SESSIONS)
+    sessions = [_imitation(one, shape, regressions.windows, minimum_rate_hz) for one in few]
+    linear = _try_linear(sessions, regressions)
+    tried = {
+        "ridge_ar": [one for one in linear if "rank" not in one],
+        "reduced_rank": [one for one in linear if "rank" in one],
+    }
+    tried["history_glm"] = _try_unit_glms(sessions, regressions, None)
+    tried["coupled_glm"] = _try_unit_glms(sessions, regressions, _best(tried["history_glm"])["precision"])
+    pooled, tried["ar_glm"] = _try_pooled(used, shape, regressions, minimum_rate_hz)
+    values = {
+        name: {
+            "settings": {key: value for key, value in _best(options).items() if key != "bits_per_spike"},
+            "bits_per_spike": _best(options)["bits_per_spike"],
+            "tried": options,
+        }
+        for name, options in tried.items()
+    }
+    pooled.write(pooled_output)
+    with replacing(output) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def unit_rows(paths: SessionPaths, use: Use, inputs: SessionInputs, windows: Windows) -> UnitRows:
+    """Put together what the pooled regression reads of a session's windows.
+
+    Args:
+        paths: Files of the session.
+        use: Use of its time.
+        inputs: Its inputs with the feature groups of ``MARGINAL_GROUPS``.
+        windows: The windows.
+    """
+    names = feature_columns(paths.features, MARGINAL_GROUPS)
+    known = tuple(name for name in STATISTICS if name in names)
+    return UnitRows(
+        windows=windows,
+        mean_counts=np.exp(inputs.log_rate.astype(float)),
+        statistics=inputs.features[:, [names.index(name) for name in known]].astype(float),
+        names=known,
+    )
+
+
+def _imitation(paths: SessionPaths, shape: WindowShape, most: int, minimum_rate_hz: float) -> Imitation:
+    inputs = load_inputs(paths, "early", groups=(), readout=None)
+    reference = reference_windows(paths, "early", shape=shape, most=most)
+    scored = scored_units(reference.mean_counts, minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)
+    return Imitation(reference, _windows(inputs, shape, MOST_WINDOWS), scored)
+
+
+def _windows(inputs: SessionInputs, shape: WindowShape, most: int | None = None) -> Windows:
+    origins = evaluation_origins(inputs.part, shape, shape.horizon_bins)
+    return cut_windows(inputs.spikes, inputs.part, thinned(origins, most) if most else origins, shape)
+
+
+def _try_linear(sessions: Sequence[Imitation], regressions: Regressions) -> Tried:
+    gains = Gains(regressions.horizon_edges_bins)
+    for session in sessions:
+        gains.begin(session.windows, session.reference.mean_counts, session.scored)
+        for own_first, fit in fit_linear(session.reference, regressions).items():
+            for penalty, rank, lines in fit.lines(session.windows, regressions.ridge, (None, *regressions.rank)):
+                for floor in regressions.floor:
+                    settings = {"own_first": own_first, "penalty": penalty, "floor": floor}
+                    settings |= {} if rank is None else {"rank": rank}
+                    gains.add(settings, fit.floored(lines, floor))
+    return gains.tried()
+
+
+def _try_unit_glms(sessions: Sequence[Imitation], regressions: Regressions, own_precision: float | None) -> Tried:
+    gains = Gains(regressions.horizon_edges_bins)
+    for session in sessions:
+        units = thinned(np.flatnonzero(session.scored), MOST_UNITS)
+        gains.begin(session.windows, session.reference.mean_counts, np.isin(np.arange(session.scored.size), units))
+        for precision in regressions.precision:
+            if own_precision is None:
+                settings = {"precision": precision}
+            else:
+                settings = {"precision": own_precision, "mode_precision": precision}
+            fit = fit_unit_glms(session.reference, regressions, units=units, **settings)
+            gains.add(settings, fit.group_rates(session.windows))
+    return gains.tried()
+
+
+def _try_pooled(
+    paths: Sequence[SessionPaths], shape: WindowShape, regressions: Regressions, minimum_rate_hz: float
+) -> tuple[PooledGlm, Tried]:
+    rows = [row for use in ("early", "late") for row in _rows(paths, use, shape)]
+    fits = list(fit_pooled_glms(rows, regressions, regressions.precision))
+    gains = Gains(regressions.horizon_edges_bins)
+    for row in _rows(paths, "validation", shape, MOST_WINDOWS):
+        scored = scored_units(row.mean_counts, minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)
+        gains.begin(row.windows, row.mean_counts, scored)
+        for precision, fit in zip(regressions.precision, fits, strict=True):
+            gains.add({"precision": precision}, fit.group_rates(row))
+    tried = gains.tried()
+    return fits[regressions.precision.index(_best(tried)["precision"])], tried
+
+
+def _rows(paths: Sequence[SessionPaths], use: Use, shape: WindowShape, most: int | None = None) -> Iterator[UnitRows]:
+    for one in paths:
+        inputs = load_inputs(one, use, groups=MARGINAL_GROUPS, readout=None)
+        yield unit_rows(one, use, inputs, _windows(inputs, shape, most))
+
+
+class Gains:
+    """Sums of nats over the reference mean, for each candidate, over sessions.
+
+    Rates are the same for all bins of a group, and so are told by the sums of its bins.
+
+    Args:
+        horizon_edges_bins: Ends of the groups of horizon bins.
+    """
+
+    def __init__(self, horizon_edges_bins: Sequence[int]) -> None:
+        self._edges_bins = horizon_edges_bins
+        self._nats: dict[tuple, float] = {}
+        self._spikes = 0
+
+    def begin(self, windows: Windows, mean_counts: np.ndarray, scored: np.ndarray) -> None:
+        """Go on to the next session, of which some units count."""
+        self._scored = scored
+        counts, bins = group_sums(windows, self._edges_bins)
+        self._counts, self._bins = counts[..., scored].astype(float), bins[..., None]
+        self._reference = self._log_likelihood(mean_counts[scored])
+        self._spikes += int(self._counts.sum())
+
+    def add(self, settings: dict[str, float], rate: np.ndarray) -> None:
+        """Add what a candidate gains on the session: expected counts per bin, [window, group, unit]."""
+        key = tuple(settings.items())
+        gained = self._log_likelihood(rate[..., self._scored]) - self._reference
+        self._nats[key] = self._nats.get(key, 0.0) + gained
+
+    def tried(self) -> Tried:
+        """List every candidate with its pooled bits per spike."""
+        spikes = max(self._spikes, 1) * np.log(2)
+        return [{**dict(key), "bits_per_spike": nats / spikes} for key, nats in self._nats.items()]
+
+    def _log_likelihood(self, rate: np.ndarray) -> float:
+        return float((self._counts * np.log(rate) - self._bins * rate).sum())
+
+
+def _best(tried: Tried) -> dict[str, float]:
+    return max(tried, key=_bits)
+
+
+def _bits(candidate: dict[str, float]) -> float:
+    return candidate["bits_per_spike"]

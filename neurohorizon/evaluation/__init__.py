@@ -1,1 +1,0 @@
-"""From forecasts to scores, tables and figures."""

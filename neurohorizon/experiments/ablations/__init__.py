@@ -1,0 +1,1 @@
+"""Experiment 6: the network without one part at a time."""

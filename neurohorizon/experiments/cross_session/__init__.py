@@ -1,0 +1,1 @@
+"""Experiment 1: zero-shot forecasts of unseen animals."""

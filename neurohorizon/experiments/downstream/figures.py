@@ -1,0 +1,159 @@
+"""Figures of downstream decoding, each drawn from one table."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from neurohorizon.analysis.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    LIGHT_GREY,
+    ORANGE,
+    PAGE_WIDTH_INCHES,
+    PURPLE,
+    VERMILLION,
+    house_style,
+)
+from neurohorizon.analysis.tables import counted
+from neurohorizon.experiments.downstream.names import (
+    HELDOUT,
+    LATENTS,
+    METHOD_ORDER,
+    METHOD_WORDS,
+    NORMALISED,
+    POYO,
+    POYO_LATENTS,
+    RAW,
+    TARGET_WORDS,
+    TRAIN,
+)
+from neurohorizon.experiments.downstream.tables import scored
+
+LOOKS = {  # colour and marker: told apart in grey print too
+    LATENTS: (VERMILLION, "o"),
+    NORMALISED: (GREEN, "^"),
+    RAW: (ORANGE, "s"),
+    POYO_LATENTS: (BLUE, "D"),
+    POYO: (PURPLE, "v"),
+}
+_GROUPS = ((HELDOUT, "unseen animals"), (TRAIN, "training animals"))
+
+
+def draw_scores(*, summary: pd.DataFrame) -> Figure:
+    """Mean score of every representation for every target, in animals never seen in training and in training animals.
+
+    Args:
+        summary: Table ``summary``.
+    """
+    targets = [name for name in TARGET_WORDS if name in set(summary["target"])]
+    methods = [name for name in METHOD_ORDER if name in set(summary["method"])]
+    with house_style():
+        columns = min(max(len(targets), 1), 3)
+        rows = -(-max(len(targets), 1) // columns)
+        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 0.5 + 1.75 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in panels[len(targets) :]:
+            axes.set_axis_off()
+        if not targets:
+            panels[0].set_title("nothing could be decoded", color=GREY)
+            return figure
+        for axes, target in zip(panels, targets, strict=False):
+            _panel(axes, summary[summary["target"] == target], target, methods)
+        handles = [
+            panels[0].plot([], [], linestyle="none", marker=LOOKS[name][1], color=LOOKS[name][0], markersize=4.5)[0]
+            for name in methods
+        ]
+        chance = panels[0].plot([], [], linestyle="none", marker="_", color=BLACK, markersize=7)[0]
+        figure.legend(
+            [*handles, chance],
+            [*(f"{METHOD_WORDS[name]} (F)" for name in methods), "chance"],
+            loc="outside upper center",
+            ncols=min(len(handles) + 1, 6),
+            columnspacing=1.2,
+            handletextpad=0.3,
+        )
+    return figure
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, target: str, methods: list[str]) -> None:
+    metric = rows["metric"].iloc[0]
+    groups = [(role, words) for role, words in _GROUPS if role in set(rows["role"])]
+    named = []
+    for group, (role, words) in enumerate(groups):
+        of_role = rows[rows["role"] == role].set_index("method")
+        for number, method in enumerate(methods):
+            if method not in of_role.index:
+                continue
+            row = of_role.loc[method]
+            at = group + 0.15 * (number - (len(methods) - 1) / 2)
+            colour, marker = LOOKS[method]
+            bounds = np.nan_to_num([[row["score"] - row["lower"]], [row["upper"] - row["score"]]])
+            axes.errorbar(
+                [at], [row["score"]], yerr=bounds, marker=marker, color=colour, markersize=4.5, elinewidth=1.0, zorder=3
+            )
+            axes.plot([at], [row["chance"]], marker="_", color=BLACK, markersize=7, zorder=2)
+        sessions, animals = int(of_role["sessions"].max()), int(of_role["animals"].max())
+        named.append(f"{words}\n({counted(sessions, 'session')}, {animals})")
+    axes.axhline(0.0 if metric == "R2" else 0.5, color=GREY, linewidth=0.8, linestyle=(0, (1, 1)), zorder=0)
+    for edge in range(1, len(groups)):
+        axes.axvline(edge - 0.5, color=LIGHT_GREY, linewidth=0.8)
+    axes.set_xticks(range(len(groups)), named, fontsize=6)
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlim(-0.5, len(groups) - 0.5)
+    axes.set_ylabel("R$^2$" if metric == "R2" else "balanced accuracy")
+    axes.set_title(TARGET_WORDS[target])
+
+
+def draw_sessions(*, sessions: pd.DataFrame) -> Figure:
+    """Score of each session: latents against each other representation, for trials and for the wheel.
+
+    Args:
+        sessions: Table ``sessions``.
+    """
+    found = scored(sessions)
+    wide = found.pivot_table(index=["role", "fold", "session", "target", "metric"], columns="method", values="score")
+    wide = wide.reset_index()
+    others = [name for name in METHOD_ORDER if name != LATENTS and name in wide and LATENTS in wide]
+    with house_style():
+        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 2.9), layout="constrained")
+        panels = figure.subplots(1, 2)
+        for axes, metric, words in (
+            (panels[0], "balanced accuracy", "trials: balanced accuracy"),
+            (panels[1], "R2", "wheel: R$^2$"),
+        ):
+            rows = wide[wide["metric"] == metric]
+            for method in others:
+                for role, filled in ((HELDOUT, True), (TRAIN, False)):
+                    one = rows[rows["role"] == role].dropna(subset=[LATENTS, method])
+                    colour, marker = LOOKS[method]
+                    face = colour if filled else "none"
+                    axes.plot(
+                        one[method],
+                        one[LATENTS],
+                        linestyle="none",
+                        marker=marker,
+                        markersize=3.5,
+                        markeredgewidth=0.7,
+                        markeredgecolor=colour,
+                        markerfacecolor=face,
+                    )
+            values = rows[[LATENTS, *others]].to_numpy(dtype=float) if others and len(rows) else np.array([[0.0, 1.0]])
+            low, high = np.nanmin(values), np.nanmax(values)
+            room = 0.06 * (high - low)
+            axes.plot([low - room, high + room], [low - room, high + room], color=GREY, linewidth=0.8, zorder=0)
+            axes.set_xlim(low - room, high + room)
+            axes.set_ylim(low - room, high + room)
+            axes.set_aspect("equal")
+            axes.set_xlabel(f"{words}, from another representation")
+            axes.set_ylabel("from NeuroHorizon's latents")
+        handles = [
+            panels[1].plot([], [], linestyle="none", marker=LOOKS[name][1], color=LOOKS[name][0], markersize=3.5)[0]
+            for name in others
+        ]
+        figure.legend(
+            handles, [METHOD_WORDS[name] for name in others], loc="outside upper center", ncols=len(others) or 1
+        )
+    return figure

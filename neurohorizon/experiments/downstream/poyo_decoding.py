@@ -1,0 +1,176 @@
+"""What a trained POYO decodes: held-out time of its own sessions, and new sessions that it is extended to."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from neurohorizon.config import Downstream
+from neurohorizon.experiments.downstream.decoding_file import blank, filled, unscored, write_decodings
+from neurohorizon.experiments.downstream.labels import (
+    decoding_shape,
+    label_span_us,
+    labelled_origins,
+    learned_origins,
+    read_labelled,
+    scored_origins,
+)
+from neurohorizon.experiments.downstream.poyo import Extended, decode_trained, fit_extended, load_poyo
+from neurohorizon.experiments.downstream.poyo_latents import write_contexts
+from neurohorizon.experiments.downstream.spans import span_means
+from neurohorizon.experiments.downstream.targets import read_labels
+
+
+def decode_training_sessions(
+    *,
+    weights: Path,
+    paths: Sequence[Path],
+    fold: str,
+    seed: int,
+    code: str,
+    accelerator: str,
+    threads: int,
+    output: Path,
+) -> None:
+    """Decode the validation part of the sessions that a POYO was trained on, which decided nothing in its training.
+
+    Args:
+        weights: Its weights.
+        paths: Files of the training sessions.
+        fold: Its fold.
+        seed: Its seed.
+        code: Fingerprint of the code, for the file.
+        accelerator: ``auto``, ``cpu`` or ``gpu``.
+        threads: Threads on a CPU.
+        output: File of the decodings, one for each session.
+    """
+    torch.set_num_threads(threads)
+    network, card = load_poyo(weights, accelerator=accelerator)
+    poyo, timeline = card.poyo, card.timeline
+    found = []
+    for path in paths:
+        session = read_labelled(path, target=poyo.target, still_s=poyo.still_s)
+        decoding = blank(
+            session,
+            poyo=poyo,
+            fold=fold,
+            method="poyo",
+            seed=seed,
+            part="validation",
+            code=code,
+            saw="spikes and labels of other sessions",
+        )
+        learned = learned_origins(session, "train", poyo, timeline)
+        scored = scored_origins(session, "validation", poyo, timeline)
+        if reason := unscored(session, learned, scored):
+            found.append(replace(decoding, left_out=reason))
+            continue
+        found.append(
+            filled(
+                decoding,
+                session,
+                learned=learned,
+                scored=scored,
+                predicted=decode_trained(network, card, session, scored),
+                span_us=label_span_us(poyo, timeline),
+            )
+        )
+    write_decodings(output, found)
+
+
+def decode_new_session(
+    *,
+    weights: Path,
+    path: Path,
+    fold: str,
+    seed: int,
+    code: str,
+    accelerator: str,
+    threads: int,
+    output: Path,
+    downstream: Downstream | None = None,
+    contexts: Path | None = None,
+) -> None:
+    """Extend a POYO to a held-out session by labelled seconds of its reference part, and decode its test part.
+
+    Where something else is to be read from it, also write what the extended network, frozen, makes of other contexts.
+
+    Args:
+        weights: Weights of a POYO that was not trained on the session.
+        path: File of the session.
+        fold: Fold in which it is held out.
+        seed: Seed of the network, and of its new rows.
+        code: Fingerprint of the code, for the file.
+        accelerator: ``auto``, ``cpu`` or ``gpu``.
+        threads: Threads on a CPU.
+        output: File of the decoding.
+        downstream: What else is decoded; None: nothing.
+        contexts: File of the latents at the ends of these contexts.
+
+    Raises:
+        ValueError: The network was trained on the session.
+    """
+    torch.set_num_threads(threads)
+    network, card = load_poyo(weights, accelerator=accelerator)
+    poyo, timeline = card.poyo, card.timeline
+    session = read_labelled(path, target=poyo.target, still_s=poyo.still_s)
+    if session.session_id in card.sessions:
+        raise ValueError(f"{weights} was trained on {session.session_id}: it would not be new to it")
+    decoding = blank(
+        session,
+        poyo=poyo,
+        fold=fold,
+        method="poyo",
+        seed=seed,
+        part="test",
+        code=code,
+        saw="spikes and labels of other sessions",
+    )
+    learned, scored = labelled_origins(session, poyo, timeline), scored_origins(session, "test", poyo, timeline)
+    reason = unscored(session, learned, scored)
+    if not reason and session.labels.n_channels != card.channels:
+        reason = f"{session.labels.n_channels} channels of {poyo.target}, and the network decodes {card.channels}"
+    if reason:
+        if downstream:
+            write_contexts(contexts, f"POYO could not be extended: {reason}")
+        write_decodings(output, [replace(decoding, left_out=reason)])
+        return
+    extended = fit_extended(network, card, session, learned, seed=seed)
+    if downstream:
+        write_contexts(contexts, _contexts(extended, path, downstream))
+    decoding = filled(
+        decoding,
+        session,
+        learned=learned,
+        scored=scored,
+        predicted=extended.decode(scored),
+        span_us=label_span_us(poyo, timeline),
+        chosen=f"{extended.steps} steps",
+    )
+    write_decodings(output, [decoding])
+
+
+def _contexts(extended: Extended, path: Path, downstream: Downstream) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Latents at the contexts of each target that can be decoded, averaged over the spans that all decoders read."""
+    timeline = extended.card.timeline
+    labels = read_labels(
+        path,
+        targets=downstream.targets,
+        part=extended.known.session.splits.test,
+        shape=decoding_shape(timeline),
+        stride_bins=timeline.evaluation_stride_bins,
+        label_bins=downstream.label_bins,
+    )
+    found, made = {}, {}
+    for one in labels:
+        if one.left_out:
+            continue
+        key = one.origin_us.tobytes()  # both targets of the wheel are read from the same contexts
+        if key not in made:
+            latents, age_bins = extended.latents(one.origin_us)
+            spans = span_means(latents, age_bins, downstream.span_edges_bins)
+            made[key] = spans.reshape(len(spans), -1)
+        found[one.target] = one.origin_us, made[key]
+    return found

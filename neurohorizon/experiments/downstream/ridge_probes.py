@@ -1,0 +1,224 @@
+"""Linear probes: ridge regression from what is known of a context to behaviour, on labelled seconds of a session."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import Ridge
+
+from neurohorizon.config import Poyo, Timeline
+from neurohorizon.experiments.downstream.decoding_file import blank, filled, unscored, write_decodings
+from neurohorizon.experiments.downstream.labels import (
+    LabelledSession,
+    decoding_shape,
+    label_span_us,
+    labelled_origins,
+    read_labelled,
+    scored_origins,
+)
+from neurohorizon.inputs.batches import SessionInputs
+from neurohorizon.inputs.sessions import SessionPaths, load_inputs
+from neurohorizon.inputs.windows import WindowShape, cut_windows
+from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.latents import frozen_features
+from neurohorizon.models.weights import Card, load_forecaster
+from neurohorizon.session import read_splits
+from neurohorizon.timeline import Intervals
+
+BLOCKS = 5
+"""Blocks of time among which a penalty is chosen."""
+LARGEST = 5.0
+"""Standardised inputs are cut here: what never came in the labelled seconds is not extrapolated from."""
+
+
+def probe_session(
+    *,
+    weights: Path,
+    paths: SessionPaths,
+    poyo: Poyo,
+    timeline: Timeline,
+    fold: str,
+    seed: int,
+    code: str,
+    output: Path,
+) -> None:
+    """Decode the test part of a held-out session by ridge: on a forecaster's latents, on its forecasts, and on counts.
+
+    All are fitted on the same labelled seconds of the reference part; the forecaster stays as it is, and never saw
+    the session.
+
+    Args:
+        weights: Weights of the zero-shot forecaster.
+        paths: Files of the session.
+        poyo: What is decoded, and the candidate penalties.
+        timeline: Bins, and the context that is decoded from; forecasts may have a longer one for a unit's own history.
+        fold: Fold in which the session is held out.
+        seed: Seed of the forecaster.
+        code: Fingerprint of the code, for the file.
+        output: File of the three decodings.
+
+    Raises:
+        ValueError: The forecaster was trained on the session.
+    """
+    session = read_labelled(paths.session, target=poyo.target, still_s=poyo.still_s)
+    decodings = [
+        blank(session, poyo=poyo, fold=fold, method=method, seed=seed, part="test", code=code, saw=saw)
+        for method, saw in (
+            ("latent_probe", "spikes of its reference window; spikes of other sessions"),
+            ("forecast_probe", "spikes of its reference window; spikes of other sessions"),
+            ("count_ridge", ""),
+        )
+    ]
+    learned, scored = labelled_origins(session, poyo, timeline), scored_origins(session, "test", poyo, timeline)
+    if reason := unscored(session, learned, scored):
+        write_decodings(output, [replace(one, left_out=reason) for one in decodings])
+        return
+    span_us = label_span_us(poyo, timeline)
+    label = session.labels.at(learned, span_us)[0]
+    parts = ((session.splits.reference, learned), (session.splits.test, scored))
+    latents, forecasts = _frozen(weights, paths, parts, session)
+    counts = [binned_counts(session, part, origins, poyo, timeline) for part, origins in parts]
+    found = []
+    for decoding, (known, asked) in zip(decodings, (latents, forecasts, counts), strict=True):
+        predicted, penalty = ridge_probe(
+            known, label, asked, learned, penalties=poyo.ridge, gap_us=timeline.context_bins * timeline.bin_ms * 1000
+        )
+        found.append(
+            filled(
+                decoding,
+                session,
+                learned=learned,
+                scored=scored,
+                predicted=predicted,
+                span_us=span_us,
+                chosen=f"penalty {penalty:g}",
+            )
+        )
+    write_decodings(output, found)
+
+
+def ridge_probe(
+    known: np.ndarray,
+    label: np.ndarray,
+    asked: np.ndarray,
+    origin_us: np.ndarray,
+    *,
+    penalties: Sequence[float],
+    gap_us: int,
+) -> tuple[np.ndarray, float]:
+    """Fit a ridge regression whose penalty is chosen by blocks of time, and predict.
+
+    Args:
+        known: Inputs of the labelled windows, [window, input].
+        label: Their labels, [window, channel].
+        asked: Inputs of the windows that are decoded, [asked window, input].
+        origin_us: Ends of the labelled windows, int64 [window], rising.
+        penalties: Candidates, per labelled window.
+        gap_us: Windows that end less than this before or after a block are not fitted on while the block is predicted,
+            since they share spikes with it.
+
+    Returns:
+        What is decoded, float32 [asked window, channel], and the penalty.
+    """
+    errors = block_errors(known, label, origin_us, penalties=penalties, gap_us=gap_us)
+    best = float(penalties[int(np.argmin(errors))])
+    return _ridge(known, label, asked, [best])[0].astype(np.float32), best
+
+
+def block_errors(
+    known: np.ndarray, label: np.ndarray, origin_us: np.ndarray, *, penalties: Sequence[float], gap_us: int
+) -> np.ndarray:
+    """Sum the squared errors of each penalty over blocks of time, each predicted from the others, [penalty].
+
+    Arguments as in :func:`ridge_probe`.
+    """
+    errors = np.zeros(len(penalties))
+    for block in np.array_split(np.arange(len(origin_us)), BLOCKS):
+        others = (origin_us <= origin_us[block[0]] - gap_us) | (origin_us >= origin_us[block[-1]] + gap_us)
+        if others.sum() < 2:
+            continue
+        guesses = _ridge(known[others], label[others], known[block], penalties)
+        errors += ((guesses - label[block]) ** 2).sum(axis=(1, 2))
+    return errors
+
+
+def _ridge(known: np.ndarray, label: np.ndarray, asked: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
+    """Predict with each penalty, on inputs standardised by what is fitted on, [penalty, asked window, channel]."""
+    mean, deviation = known.mean(axis=0), known.std(axis=0)
+    scale = np.where(deviation > 1e-6, deviation, 1.0)
+    known, asked = (np.clip((values - mean) / scale, -LARGEST, LARGEST) for values in (known, asked))
+    channels = label.shape[1]
+    # a penalty for each column: one Gram matrix serves all candidates
+    ridge = Ridge(alpha=np.repeat(np.asarray(penalties) * len(known), channels), solver="cholesky")
+    ridge.fit(known, np.tile(label, (1, len(penalties))).astype(known.dtype))
+    guesses = ridge.predict(asked).reshape(len(asked), len(penalties), channels)
+    return guesses.transpose(1, 0, 2)
+
+
+def binned_counts(
+    session: LabelledSession, part: Intervals, origin_us: np.ndarray, poyo: Poyo, timeline: Timeline
+) -> np.ndarray:
+    """Count the spikes of each unit in bins as long as a label over the context, float32 [window, bin * unit]."""
+    counts = cut_windows(session.spikes, part, origin_us, decoding_shape(timeline)).context[:, ::-1]
+    starts = np.arange(0, timeline.context_bins, poyo.target_bins)
+    return np.add.reduceat(counts, starts, axis=1).reshape(len(origin_us), -1).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Frozen:
+    """A trained forecaster and what it may know of a session: its reference part.
+
+    Attributes:
+        forecaster: The network.
+        card: Its card.
+        inputs: The session, known by its reference part.
+        shape: Lengths of windows that the network was trained with.
+        heard: Whether a unit fires in the reference part, [unit]. Others are not heard: no label says what their first
+            spike means.
+    """
+
+    forecaster: Forecaster
+    card: Card
+    inputs: SessionInputs
+    shape: WindowShape
+    heard: np.ndarray
+
+
+def read_frozen(weights: Path, paths: SessionPaths) -> Frozen:
+    """Read a forecaster, and a session that was not left out."""
+    forecaster, card = load_forecaster(weights)
+    inputs = load_inputs(paths, "test", groups=card.feature_groups, readout=card.model.readout)
+    timeline = Timeline(
+        bin_ms=card.bin_ms,
+        context_bins=card.context_bins,
+        horizon_bins=card.horizon_bins,
+        evaluation_stride_bins=1,
+    )
+    heard = np.zeros(inputs.spikes.n_units, bool)
+    for start_us, stop_us in read_splits(paths.session).reference:
+        heard[inputs.spikes.between(start_us, stop_us)[1]] = True
+    return Frozen(forecaster, card, inputs, WindowShape.of(timeline, card.model), heard)
+
+
+def _frozen(
+    weights: Path,
+    paths: SessionPaths,
+    parts: Sequence[tuple[Intervals, np.ndarray]],
+    session: LabelledSession,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Latents of the last quarter of the context, and forecasts at the first bin of each group of the readout."""
+    frozen = read_frozen(weights, paths)
+    card = frozen.card
+    if session.session_id in card.sessions:
+        raise ValueError(f"{weights} was trained on {session.session_id}: its latents would not be zero-shot")
+    bins = (0, *card.model.readout.horizon_edges_bins[:-1])
+    features = [
+        frozen_features(frozen.forecaster, frozen.inputs, part, origins, frozen.shape, bins=bins, heard=frozen.heard)
+        for part, origins in parts
+    ]
+    last = -(-card.model.latents_per_window // 4)
+    return (
+        [one.latents[:, -last:].reshape(len(one.latents), -1) for one in features],
+        [one.log_rate.reshape(len(one.log_rate), -1) for one in features],
+    )

@@ -1,0 +1,1 @@
+"""Experiment 3: scores and calibration against the forecast horizon."""

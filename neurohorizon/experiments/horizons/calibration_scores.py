@@ -1,0 +1,420 @@
+"""Sample paths of one held-out session: how well each decoding forecasts, and whether its spread is right.
+
+Judged are the units that are scored, in four targets: the counts of a ``unit`` in a bin, of all units together in a bin
+(``population``), and both over the whole horizon (``unit_total``, ``population_total``). Every method is judged by as
+many paths; where a target has a law (such as sums of Poisson counts that are drawn apart) by that too:
+
+* ``reference_mean``: Poisson, the mean of the reference window in every bin.
+* ``gamma_poisson``: negative binomial in a bin; its sums by paths on which the filter goes on from its own draws.
+* the network's parallel forecast: bins and units apart.
+* its other decodings (:mod:`neurohorizon.models.rollout`): by paths. Their forecast of a bin is the mean over paths of
+  the counts expected on each.
+
+No draw depends on how many windows are drawn before it or after it: windows come in blocks of a size that the session
+and the configuration decide, and each block's generators are seeded by the network's seed, the session, the method and
+the block's first window. The randomised PIT of a target uses the same draws for every method. Paths are not stored.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from tqdm import tqdm
+
+from neurohorizon.baselines.closed_form import gamma_poisson_law, gamma_poisson_paths, read_tuned
+from neurohorizon.config import Rollout, Timeline
+from neurohorizon.experiments.horizons.calibration import (
+    INTERVALS,
+    PIT_BINS,
+    POPULATION,
+    POPULATION_TOTAL,
+    TARGETS,
+    UNIT,
+    UNIT_TOTAL,
+    CalibrationSums,
+    Law,
+    NegativeBinomial,
+    Poisson,
+    judge_law,
+    judge_paths,
+    sum_judged,
+)
+from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, write_paths_example
+from neurohorizon.forecasts.example import choose_window
+from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast, heldout_windows
+from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
+from neurohorizon.forecasts.sample_paths import PathDrawer, single_session
+from neurohorizon.forecasts.scoring import OF_METHOD, named, none_scored, write_sums
+from neurohorizon.inputs.sessions import SessionPaths
+from neurohorizon.inputs.windows import Windows, WindowShape
+from neurohorizon.models.weights import load_forecaster
+from neurohorizon.scores import Sums, scored_units, sum_scores
+
+EXAMPLE_PATHS = 256
+"""Paths of the one window of each session that is kept to be shown."""
+_PATHS_SHOWN = 4
+
+SCHEMA = pa.schema(
+    [
+        *OF_METHOD,
+        pa.field("code", pa.string()),
+        pa.field("target", pa.string()),
+        pa.field("first_bin", pa.int32()),
+        pa.field("last_bin", pa.int32()),  # not included
+        pa.field("bin_us", pa.int64()),
+        pa.field("paths", pa.int64()),  # 0 where the law itself is judged
+        pa.field("units", pa.int64()),
+        pa.field("unscored_units", pa.int64()),
+        pa.field("windows", pa.int64()),
+        pa.field("cases", pa.int64()),
+        pa.field("spikes", pa.int64()),
+        pa.field("crps", pa.float64()),
+        *(pa.field(f"covered_{interval * 100:.0f}", pa.int64()) for interval in INTERVALS),
+        *(pa.field(f"width_{interval * 100:.0f}", pa.float64()) for interval in INTERVALS),
+        *(pa.field(f"pit_{index:02d}", pa.int64()) for index in range(PIT_BINS)),
+        pa.field("model_nats", pa.float64()),  # of the expected counts; NaN but for the target unit
+        pa.field("reference_nats", pa.float64()),
+        pa.field(
+            "half_nats", pa.float64()
+        ),  # by half of the paths alone, mean of both halves; NaN where a law forecasts
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Files that the sample paths of one session become.
+
+    Attributes:
+        sums: Parquet table of calibration sums.
+        example: HDF5 file of one window, to be shown.
+        forecasts: Forecast file of each decoding; empty where not all windows are sampled, since methods are only
+            compared on the same windows.
+    """
+
+    sums: Path
+    example: Path
+    forecasts: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Outlooks:
+    """What one method says of a block of windows.
+
+    Attributes:
+        method: Its name in tables.
+        log_rate: Natural log of expected counts, float32, [window, horizon bin, unit].
+        laws: Law of each target that has one, of the scored units, [window, part, member].
+        paths: Sampled counts, [window, path, horizon bin, unit]; None where every target has a law.
+        halves: As ``log_rate``, of either half of the paths; empty where the forecast is not a mean over paths.
+    """
+
+    method: str
+    log_rate: np.ndarray
+    laws: Mapping[str, Law]
+    paths: np.ndarray | None
+    halves: tuple[np.ndarray, ...] = ()
+
+
+def sample_session(
+    *,
+    weights: Path,
+    baselines: Path,
+    paths: SessionPaths,
+    fold: str,
+    method: str,
+    seed: int,
+    timeline: Timeline,
+    rollout: Rollout,
+    minimum_rate_hz: float,
+    code: str,
+    output: Written,
+) -> None:
+    """Draw the sample paths of a held-out session, judge them, and write what is kept.
+
+    Args:
+        weights: The network; its card lies beside it.
+        baselines: Settings of the baselines in the same fold.
+        paths: Files of the session.
+        fold: Fold in which it is held out.
+        method: Name of the network in tables; decodings are named after it.
+        seed: Seed of the network.
+        timeline: Lengths of windows.
+        rollout: Decodings, paths and which windows.
+        minimum_rate_hz: Mean rate in the reference window from which on a unit is judged.
+        code: Fingerprint of the code.
+        output: Files to write, whole or not at all.
+
+    Raises:
+        ValueError: The session is one that the network was trained on, or its features are not the network's.
+    """
+    forecaster, card = load_forecaster(weights)
+    session, inputs, windows = heldout_windows(weights, card, paths, timeline)
+
+    def begun(name: str) -> Forecast:
+        return empty_forecast(
+            session, fold=fold, method=name, method_class="Z", timeline=timeline, seed=seed, code=code
+        )
+
+    if inputs is None:
+        for decoding, path in output.forecasts.items():
+            write_forecast(path, begun(f"{method}_{decoding}"))
+        write_sums(output.sums, SCHEMA.empty_table(), begun(method), left_out=session.left_out)
+        write_paths_example(output.example, None)
+        return
+    shape = WindowShape.of(timeline, card.model)
+    sampler = Sampler(
+        forecaster=forecaster,
+        inputs=inputs,
+        shape=shape,
+        method=method,
+        seed=seed,
+        rollout=rollout,
+        gamma_poisson=read_tuned(baselines)["gamma_poisson"],
+        scored=scored_units(np.exp(inputs.log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us),
+    )
+    unfit = _unfit(sampler.scored, windows, minimum_rate_hz)
+    judge = Judge(sampler)
+    # a session without a unit to judge is forecast all the same, as by every other method
+    none_yet = np.zeros((0, shape.horizon_bins, sampler.scored.size), np.float32)
+    log_rates = {f"{method}_{decoding}": [none_yet] for decoding in output.forecasts}
+    origin_us = windows.origin_us[:: rollout.every_windows]
+    with tqdm(total=origin_us.size, desc=f"paths of {session.session_id}", unit="window") as bar:
+        for block, outlooks in sampler.blocks(origin_us):
+            for one in outlooks:
+                if unfit is None:
+                    judge.add(one, block)
+                if one.method in log_rates:
+                    log_rates[one.method].append(one.log_rate)
+            bar.update(block.origin_us.size)
+    for decoding, path in output.forecasts.items():
+        name = f"{method}_{decoding}"
+        write_forecast(path, filled_forecast(begun(name), session, inputs, windows, np.concatenate(log_rates[name])))
+    write_sums(output.sums, judge.table(begun(method)), begun(method), left_out=unfit)
+    write_paths_example(output.example, sampler.example(windows, begun(method)) if unfit is None else None)
+
+
+@dataclass(frozen=True)
+class Sampler(PathDrawer):
+    """Forecasts of blocks of windows of one session by every method.
+
+    Attributes:
+        method: Name of the network in tables.
+        gamma_poisson: Settings of the gamma-Poisson filter.
+        scored: Whether a unit is judged, [unit].
+    """
+
+    method: str
+    gamma_poisson: Mapping[str, float]
+    scored: np.ndarray
+
+    def blocks(self, origin_us: np.ndarray) -> Iterator[tuple[Windows, Iterator[Outlooks]]]:
+        """Yield the windows at some origins in blocks, each with what every method says of it."""
+        for block in self.cut_blocks(origin_us):
+            yield block, self.outlooks(block)
+
+    def outlooks(self, block: Windows) -> Iterator[Outlooks]:
+        """Yield what every method says of a block of windows, one in memory at a time."""
+        yield self._reference(block)
+        yield self._gamma_poisson(block)
+        yield from self._network(block)
+
+    def _reference(self, block: Windows) -> Outlooks:
+        log_rate = np.broadcast_to(self.inputs.log_rate.astype(np.float32), block.target.shape)
+        return Outlooks("reference_mean", log_rate, self._poisson_sums(log_rate), None)
+
+    def _gamma_poisson(self, block: Windows) -> Outlooks:
+        reference, settings = np.exp(self.inputs.log_rate.astype(float)), self.gamma_poisson
+        alpha, beta = gamma_poisson_law(block, reference, **settings)
+        rng = np.random.default_rng(self.words("gamma_poisson", block))
+        paths = gamma_poisson_paths(block, reference, **settings, paths=self.rollout.paths, rng=rng)
+        law = NegativeBinomial((alpha / beta)[..., self.scored], alpha[..., self.scored])
+        return Outlooks("gamma_poisson", np.log(alpha / beta).astype(np.float32), {UNIT: law}, paths)
+
+    def _network(self, block: Windows) -> Iterator[Outlooks]:
+        forecaster, x = self.on_device(block)
+        with torch.inference_mode():
+            parallel = forecaster.decode(forecaster.encode(x), x)
+        log_rate = parallel.log_rate[0].float().cpu().numpy()
+        if parallel.log_shape is None:
+            yield Outlooks(self.method, log_rate, self._poisson_sums(log_rate), None)
+        else:
+            shape = np.exp(parallel.log_shape[0].double().cpu().numpy())[..., self.scored]
+            law = NegativeBinomial(np.exp(log_rate.astype(float))[..., self.scored], shape)
+            yield Outlooks(
+                self.method,
+                log_rate,
+                {UNIT: law},
+                self.draw(forecaster, x, block, "parallel").counts[0].cpu().numpy(),
+            )
+        for decoding in self.rollout.decodings:
+            drawn = self.draw(forecaster, x, block, decoding)
+            halves = tuple(single_session(drawn.log_mean(half)) for half in drawn.halves())
+            counts = drawn.counts[0].cpu().numpy()
+            yield Outlooks(f"{self.method}_{decoding}", single_session(drawn.log_mean()), {}, counts, halves)
+
+    def _poisson_sums(self, log_rate: np.ndarray) -> dict[str, Law]:
+        """Laws of all targets, for Poisson counts that are drawn apart: their sums are Poisson."""
+        mean = np.exp(log_rate[..., self.scored].astype(float))
+        return {target: Poisson(summed(mean, target)) for target in TARGETS}
+
+    def example(self, windows: Windows, forecast: Forecast) -> PathsExample:
+        """Draw many paths of the window with the median spike count, for a picture."""
+        window = choose_window(
+            observed=windows.target, target_mask=windows.target_mask, context_valid=windows.context_mask.all(axis=1)
+        )
+        many = replace(self, rollout=self.rollout.model_copy(update={"paths": EXAMPLE_PATHS}))
+        block = self.cut(windows.origin_us[window : window + 1])
+
+        def by_block(counts: np.ndarray) -> np.ndarray:
+            """Population spikes in blocks of bins, what is left over at the start dropped, [..., block]."""
+            population, length = counts[..., self.scored].sum(-1, dtype=np.float64), self.rollout.block_bins
+            kept = population[..., population.shape[-1] % length :]
+            return kept.reshape(*kept.shape[:-1], -1, length).sum(-1)
+
+        methods, quantiles, drawn = [], [], []
+        for one in many.outlooks(block):
+            paths = one.paths
+            if paths is None:
+                rng = np.random.default_rng(self.words(one.method, block))
+                mean = np.exp(one.log_rate.astype(float))[:, None]
+                paths = rng.poisson(mean, (1, EXAMPLE_PATHS, *mean.shape[2:]))
+            of_window = _with_running_total(by_block(paths[0]))
+            methods.append(one.method)
+            quantiles.append(np.quantile(of_window, EXAMPLE_LEVELS, axis=0))
+            drawn.append(of_window[:_PATHS_SHOWN])
+        return PathsExample(
+            session=forecast.session,
+            subject=forecast.subject,
+            block_ms=forecast.bin_us / 1000 * self.rollout.block_bins,
+            origin_s=int(block.origin_us[0]) / 1e6,
+            methods=np.array(methods),
+            units=int(self.scored.sum()),
+            reference=float(np.exp(self.inputs.log_rate[self.scored].astype(float)).sum() * self.rollout.block_bins),
+            context=by_block(block.context[0]),
+            observed=_with_running_total(by_block(block.target[0])),
+            quantiles=np.stack(quantiles),
+            paths=np.stack(drawn),
+        )
+
+
+class Judge:
+    """Adds up what the counts that came say of each method."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self._sums: dict[tuple[str, str, int], CalibrationSums] = {}
+        self._scores: dict[str, Sums] = {}
+        self._half_nats: dict[str, np.ndarray] = {}
+
+    def add(self, one: Outlooks, block: Windows) -> None:
+        """Judge what a method says of a block of windows."""
+        scored, n_paths = self._sampler.scored, self._sampler.rollout.paths
+        for target in TARGETS:
+            counts, mask = summed(block.target[..., scored], target), summed_mask(block.target_mask, target)
+            # the PIT's draws are the same for every method, so that methods differ by what they say alone
+            words = self._sampler.words(target, block)
+            if target in one.laws:
+                law = one.laws[target]
+                judged = judge_law(law, counts, np.random.default_rng(words))
+                self._add((one.method, target, 0), sum_judged(judged, counts, mask))
+                drawn = law.draw(n_paths, np.random.default_rng(self._sampler.words(f"{one.method} {target}", block)))
+            else:
+                drawn = np.moveaxis(summed(one.paths[..., scored], target), 1, -1)
+            judged = judge_paths(np.ascontiguousarray(drawn), counts, np.random.default_rng(words))
+            self._add((one.method, target, n_paths), sum_judged(judged, counts, mask))
+        scores = self._score(one.log_rate, block)
+        self._scores[one.method] = self._scores[one.method] + scores if one.method in self._scores else scores
+        if one.halves:
+            by_half = [self._score(log_rate, block).model_nats.sum(axis=1) for log_rate in one.halves]
+            self._half_nats[one.method] = self._half_nats.get(one.method, 0.0) + np.mean(by_half, axis=0)
+
+    def _score(self, log_rate: np.ndarray, block: Windows) -> Sums:
+        scored = self._sampler.scored
+        return sum_scores(
+            counts=block.target[..., scored],
+            log_rate=log_rate[..., scored],
+            mask=block.target_mask,
+            reference_log_rate=self._sampler.inputs.log_rate[scored],
+        )
+
+    def _add(self, key: tuple[str, str, int], sums: CalibrationSums) -> None:
+        self._sums[key] = self._sums[key] + sums if key in self._sums else sums
+
+    def table(self, forecast: Forecast) -> pa.Table:
+        """Return all sums, one row for each method, target and part of the horizon, of its law and of paths."""
+        scored, rows = self._sampler.scored, []
+        horizon_bins = self._sampler.shape.horizon_bins
+        for (method, target, paths), sums in self._sums.items():
+            members = int(scored.sum()) if target in (UNIT, UNIT_TOTAL) else 1
+            of_network = method.startswith(self._sampler.method)
+            of_method = {
+                **named(forecast),
+                "method": method,
+                "class": "Z",
+                "seed": self._sampler.seed if of_network else None,
+                "target": target,
+                "bin_us": self._sampler.shape.bin_us,
+                "paths": paths,
+                "units": int(scored.sum()),
+                "unscored_units": int((~scored).sum()),
+            }
+            parts = len(sums.cases)
+            length = horizon_bins // parts
+            for part in range(parts):
+                nats = self._scores[method] if target == UNIT else None
+                half = self._half_nats.get(method) if target == UNIT else None
+                rows.append(
+                    {
+                        **of_method,
+                        "first_bin": part * length,
+                        "last_bin": (part + 1) * length,
+                        "windows": int(sums.cases[part]) // members,
+                        "cases": int(sums.cases[part]),
+                        "spikes": int(sums.spikes[part]),
+                        "crps": float(sums.crps[part]),
+                        **{
+                            f"{name}_{interval * 100:.0f}": getattr(sums, name)[part, index].item()
+                            for name in ("covered", "width")
+                            for index, interval in enumerate(INTERVALS)
+                        },
+                        **{f"pit_{index:02d}": int(cases) for index, cases in enumerate(sums.pit[part])},
+                        "model_nats": float(nats.model_nats[part].sum()) if nats else float("nan"),
+                        "reference_nats": float(nats.reference_nats[part].sum()) if nats else float("nan"),
+                        "half_nats": float("nan") if half is None else float(half[part]),
+                    }
+                )
+        return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _with_running_total(blocks: np.ndarray) -> np.ndarray:
+    return np.stack([blocks, blocks.cumsum(-1)], axis=-1)
+
+
+def summed(counts: np.ndarray, target: str) -> np.ndarray:
+    """Sum counts to a target, [..., part, member], from [..., horizon bin, unit].
+
+    Bins stay for targets of a bin, units for those of a unit; else there is one part, one member. A total over a
+    horizon that is not wholly valid is masked by :func:`summed_mask`.
+    """
+    axes = {UNIT: (), UNIT_TOTAL: (-2,), POPULATION: (-1,), POPULATION_TOTAL: (-2, -1)}[target]
+    if not axes:
+        return counts
+    return counts.sum(axis=axes, keepdims=True, dtype=np.int64 if counts.dtype.kind in "ui" else None)
+
+
+def summed_mask(mask: np.ndarray, target: str) -> np.ndarray:
+    """Whether each part of a target is valid time, [window, part], from [window, horizon bin]."""
+    return mask.all(axis=1, keepdims=True) if target in (UNIT_TOTAL, POPULATION_TOTAL) else mask
+
+
+def _unfit(scored: np.ndarray, windows: Windows, minimum_rate_hz: float) -> str | None:
+    """Say why a session that was not left out cannot be judged all the same."""
+    if not windows.origin_us.size:
+        return "no window fits into the test time"
+    if not scored.any():
+        return none_scored(scored, minimum_rate_hz)
+    return None

@@ -1,0 +1,173 @@
+"""Teacher-forced scores: the decoder is told the counts that came, so this is not a forecast.
+
+Each bin of the horizon is decoded with the true counts of all bins before it. It is thus one bin ahead of what is
+known, whatever its distance from the origin: the score says what the decoder would make of a rollout that never errs.
+It stands apart from every table of forecasts, in a class of its own, and is scored in exactly the windows that sample
+paths are drawn for, beside the true rates where they are known.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from neurohorizon.config import Timeline
+from neurohorizon.files import replacing
+from neurohorizon.forecasts.forecast import WINDOWS_PER_BATCH, heldout_windows
+from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
+from neurohorizon.forecasts.scoring import OF_METHOD, none_scored, table_of
+from neurohorizon.inputs.batches import SessionInputs, collate, session_block
+from neurohorizon.inputs.sessions import SessionPaths
+from neurohorizon.inputs.windows import WindowShape
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.count_feedback import Fed
+from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.weights import load_forecaster
+from neurohorizon.scores import Sums, scored_units, sum_scores
+from neurohorizon.session import Session
+
+NOT_A_FORECAST = "not a forecast"
+"""Class of teacher-forced scores. Forecast files refuse it."""
+
+SCHEMA = pa.schema(
+    [
+        *OF_METHOD,
+        pa.field("code", pa.string()),
+        pa.field("horizon_bin", pa.int32()),
+        pa.field("bin_us", pa.int64()),
+        pa.field("units", pa.int64()),  # scored ones, over which the sums go
+        pa.field("unscored_units", pa.int64()),
+        pa.field("windows", pa.int64()),
+        pa.field("spikes", pa.int64()),
+        pa.field("model_nats", pa.float64()),
+        pa.field("reference_nats", pa.float64()),
+    ]
+)
+
+
+def score_teacher_forcing(
+    *,
+    weights: Path,
+    paths: Sequence[SessionPaths],
+    oracles: Sequence[Path],
+    fold: str,
+    method: str,
+    seed: int,
+    timeline: Timeline,
+    every_windows: int,
+    minimum_rate_hz: float,
+    code: str,
+    output: Path,
+) -> None:
+    """Score a network that is told the truth in the sampled windows of held-out sessions, and write the sums.
+
+    The file has a row for each session, method and horizon bin, summed over scored units. Sessions that have no score
+    are named, with the reason, in its metadata under ``left_out``, as JSON.
+
+    Args:
+        weights: A network that was trained with feedback; its card lies beside it.
+        paths: Files of each held-out session.
+        oracles: Forecast files of the true rates, of those sessions that have them.
+        fold: Fold in which they are held out.
+        method: Name of the network; the rows are named after it.
+        seed: Its seed.
+        timeline: Lengths of windows.
+        every_windows: One in so many test windows is scored, as sample paths are drawn.
+        minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
+        code: Fingerprint of the code.
+        output: Parquet file to write, whole or not at all.
+
+    Raises:
+        ValueError: A session is one that the network was trained on, its features are not the network's, or its true
+            rates are of other windows.
+    """
+    forecaster, card = load_forecaster(weights)
+    shape = WindowShape.of(timeline, card.model)
+    of_session = {one.session: one for one in map(read_forecast, oracles)}
+    tables, left_out = [SCHEMA.empty_table()], {}
+    for files in paths:
+        session, inputs, windows = heldout_windows(weights, card, files, timeline)
+        name = session.session_id
+        if inputs is None:
+            left_out[name] = session.left_out
+            continue
+        scored = scored_units(np.exp(inputs.log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)
+        kept = slice(None, None, every_windows)
+        origin_us = windows.origin_us[kept]
+        if not origin_us.size or not scored.any():
+            left_out[name] = none_scored(scored, minimum_rate_hz) if origin_us.size else "no window fits"
+            continue
+
+        def sums(log_rate: np.ndarray, windows=windows, inputs=inputs, scored=scored, kept=kept) -> Sums:
+            return sum_scores(
+                counts=windows.target[kept][..., scored],
+                log_rate=log_rate[..., scored],
+                mask=windows.target_mask[kept],
+                reference_log_rate=inputs.log_rate[scored],
+            )
+
+        told = tell_the_truth(forecaster, inputs, origin_us, shape)
+        identity = _identity(session, scored) | {"fold": fold, "code": code, "bin_us": shape.bin_us}
+        own = {"method": f"{method}_teacher_forced", "class": NOT_A_FORECAST, "seed": seed}
+        tables.append(_rows(sums(told), identity | own))
+        if name in of_session:
+            oracle = of_session[name]
+            own = {"method": oracle.method, "class": oracle.method_class, "seed": None}
+            tables.append(_rows(sums(_at(oracle, origin_us)), identity | own))
+    with replacing(output) as partial:
+        table = pa.concat_tables(tables).replace_schema_metadata({"left_out": json.dumps(left_out)})
+        pq.write_table(table, partial, compression="zstd")
+
+
+def tell_the_truth(
+    forecaster: Forecaster, inputs: SessionInputs, origin_us: np.ndarray, shape: WindowShape
+) -> np.ndarray:
+    """Decode windows of one session, each bin told the counts that came in all bins before it.
+
+    Returns:
+        Natural log of expected counts per bin, float32, [window, horizon bin, unit].
+
+    Raises:
+        ValueError: The network was trained without feedback.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    forecaster = forecaster.to(device).eval()
+    parts = [np.zeros((0, shape.horizon_bins, inputs.spikes.n_units), np.float32)]
+    with torch.inference_mode():
+        for first in range(0, origin_us.size, WINDOWS_PER_BATCH):
+            some = origin_us[first : first + WINDOWS_PER_BATCH]
+            x = Tensors.of(collate([session_block(inputs, some, shape)]), device)
+            parts.append(forecaster(x, Fed(x.target, x.target_mask))[0].float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _at(oracle: Forecast, origin_us: np.ndarray) -> np.ndarray:
+    """Take the forecasts at some origins, [window, horizon bin, unit]."""
+    place = np.searchsorted(oracle.start_us, origin_us)
+    if not np.array_equal(oracle.start_us[np.minimum(place, len(oracle.start_us) - 1)], origin_us):
+        raise ValueError(
+            f"the true rates of session {oracle.session} are not of the windows that are scored; make its forecast "
+            f"{oracle.method!r} anew"
+        )
+    return oracle.log_rate[place]
+
+
+def _identity(session: Session, scored: np.ndarray) -> Mapping[str, object]:
+    return {
+        "session": session.session_id,
+        "subject": session.subject,
+        "lab": session.lab,
+        "source": session.source,
+        "units": int(scored.sum()),
+        "unscored_units": int((~scored).sum()),
+    }
+
+
+def _rows(sums: Sums, constants: Mapping[str, object]) -> pa.Table:
+    columns = {"horizon_bin": np.arange(len(sums.windows)), "windows": sums.windows}
+    columns |= {name: getattr(sums, name).sum(axis=1) for name in ("spikes", "model_nats", "reference_nats")}
+    return table_of(SCHEMA, constants, columns)

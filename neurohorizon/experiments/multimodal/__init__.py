@@ -1,0 +1,1 @@
+"""Experiment 4: behaviour and images next to the spikes."""

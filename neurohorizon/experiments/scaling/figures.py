@@ -1,0 +1,264 @@
+"""Figures of the scaling experiment, drawn from its tables: nothing is computed here but positions on the page."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from neurohorizon.analysis.style import (
+    BLACK,
+    BLUE,
+    COLUMN_WIDTH_INCHES,
+    GREEN,
+    GREY,
+    LIGHT_GREY,
+    ORANGE,
+    PAGE_WIDTH_INCHES,
+    PURPLE,
+    VERMILLION,
+    house_style,
+    null_line,
+)
+from neurohorizon.analysis.tables import counted
+from neurohorizon.experiments.scaling.laws import LAWS
+from neurohorizon.experiments.scaling.tables import RANDOM, RUN, SAME_LAB, SAME_REGION, sessions_text, whole_horizon
+
+LAW_LABELS = {"power": "power law", "saturating": "exponential", "log_linear": "logarithm", "constant": "constant"}
+ARM_LABELS = {RANDOM: "random", SAME_LAB: "one\nlab", SAME_REGION: "same\nregions"}
+_OWN_LAB = {"own": "held out\nin it", "other": "in other\nlabs"}
+_LAW_LINES = {
+    "power": (VERMILLION, "solid"),
+    "saturating": (BLUE, (0, (4, 1))),
+    "log_linear": (GREEN, (0, (4, 1, 1, 1))),
+    "constant": (GREY, (0, (1, 1))),
+}
+_PART_LOOKS = ((BLUE, "o"), (GREEN, "s"), (ORANGE, "^"), (PURPLE, "D"), (VERMILLION, "v"), (BLACK, "P"))
+_SCORE = "bits/spike over the\nreference-window mean rate"
+_DOTS = {"linestyle": "none", "elinewidth": 0.9, "markersize": 4, "markeredgewidth": 0}
+
+
+def draw_main(
+    *,
+    curve: pd.DataFrame,
+    points: pd.DataFrame,
+    fits: pd.DataFrame,
+    lines: pd.DataFrame,
+    predictions: pd.DataFrame,
+    arms: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    own_lab: pd.DataFrame,
+    parameters: pd.DataFrame,
+) -> Figure:
+    """The curve with its laws, by horizon, what smaller sizes predict, other choices of sessions, and parameters.
+
+    Args:
+        curve: Table ``curve``.
+        points: Table ``points``.
+        fits: Table ``fits``.
+        lines: Table ``lines``.
+        predictions: Table ``predictions``.
+        arms: Table ``arms``.
+        comparisons: Table ``comparisons``.
+        own_lab: Table ``own_lab``.
+        parameters: Table ``parameters``.
+    """
+    with house_style():
+        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 4.6), layout="constrained")
+        above, below = figure.add_gridspec(2, 1, height_ratios=[1.15, 1.0])
+        grid = above.subgridspec(1, 2, width_ratios=[1.35, 1.0])
+        first, second = (figure.add_subplot(grid[column]) for column in range(2))
+        grid = below.subgridspec(1, 3)
+        third, fourth, fifth = (figure.add_subplot(grid[column]) for column in range(3))
+        _curve_panel(first, whole_horizon(curve), whole_horizon(points), whole_horizon(lines), whole_horizon(fits))
+        _parts_panel(second, curve)
+        _prediction_panel(third, whole_horizon(curve), whole_horizon(lines), whole_horizon(predictions))
+        _arms_panel(fourth, arms, comparisons, own_lab)
+        _parameter_panel(fifth, whole_horizon(parameters))
+        for axes in (first, third):
+            axes.set_ylabel(_SCORE)
+        for letter, axes in zip("abcde", (first, second, third, fourth, fifth), strict=True):
+            axes.set_title(letter, loc="left", fontweight="bold", fontsize=9, x=-0.12)
+        figure.suptitle(_counts(whole_horizon(curve)), fontsize=6.5, color=GREY, x=0.99, ha="right")
+    return figure
+
+
+def draw_curve(*, curve: pd.DataFrame, points: pd.DataFrame, fits: pd.DataFrame, lines: pd.DataFrame) -> Figure:
+    """The curve with its laws alone, as wide as a column; arguments as in :func:`draw_main`."""
+    with house_style():
+        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 2.9), layout="constrained")
+        axes = figure.add_subplot()
+        _curve_panel(axes, whole_horizon(curve), whole_horizon(points), whole_horizon(lines), whole_horizon(fits))
+        axes.set_ylabel(_SCORE)
+        figure.suptitle(_counts(whole_horizon(curve)), fontsize=6, color=GREY, x=0.99, ha="right")
+    return figure
+
+
+def draw_horizon(*, horizon: pd.DataFrame) -> Figure:
+    """Score by horizon bin, a curve for each number of training sessions.
+
+    Args:
+        horizon: Table ``horizon``.
+    """
+    with house_style():
+        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 2.5), layout="constrained")
+        axes = figure.add_subplot()
+        sizes = sorted(horizon["sessions_trained"].unique())
+        for colour, size in zip(_rising_colours(len(sizes)), sizes, strict=True):
+            rows = horizon[horizon["sessions_trained"] == size].sort_values("horizon_ms")
+            axes.plot(rows["horizon_ms"], rows["bits_per_spike"], color=colour, label=sessions_text(size))
+            axes.fill_between(rows["horizon_ms"], rows["lower"], rows["upper"], color=colour, alpha=0.08, linewidth=0)
+        null_line(axes)
+        axes.set_xlim(0, None)
+        axes.set_xlabel("time from forecast origin to end of bin (ms)")
+        axes.set_ylabel(_SCORE)
+        axes.legend(title="training sessions", ncols=2, title_fontsize=6.5)
+        axes.set_title(_counts(horizon), fontsize=6, color=GREY, loc="right")
+    return figure
+
+
+def _curve_panel(
+    axes: Axes, curve: pd.DataFrame, points: pd.DataFrame, lines: pd.DataFrame, fits: pd.DataFrame
+) -> None:
+    best = fits.loc[fits["best"], "law"].tolist()
+    for law in LAWS:
+        line = lines[(lines["law"] == law) & (lines["fitted_to"] == "all")].sort_values("sessions_trained")
+        if line.empty:
+            continue
+        colour, dashes = _LAW_LINES[law]
+        label = LAW_LABELS[law] + (", best AICc" if law in best else "")
+        axes.plot(line["sessions_trained"], line["bits_per_spike"], color=colour, linestyle=dashes, label=label)
+        if law in best:
+            axes.fill_between(
+                line["sessions_trained"], line["lower"], line["upper"], color=colour, alpha=0.1, linewidth=0
+            )
+    drawn = points[points["kind"] == "sessions"]
+    # beside the means, which would hide them
+    places = drawn["sessions_trained"] * 0.94
+    axes.plot(places, drawn["bits_per_spike"], "o", color=GREY, markersize=2.2, markeredgewidth=0, label="a draw")
+    _errorbar(axes, curve["sessions_trained"], curve, color=BLACK, marker="o", label="mean of draws")
+    _session_axis(axes, curve)
+    # above, for curves may fill the panel
+    axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, columnspacing=0.9, handlelength=1.7)
+
+
+def _parts_panel(axes: Axes, curve: pd.DataFrame) -> None:
+    parts = sorted(curve["last_ms"].unique())
+    for (colour, marker), last_ms in zip(_PART_LOOKS * len(parts), parts, strict=False):
+        rows = curve[curve["last_ms"] == last_ms]
+        axes.plot(rows["sessions_trained"], rows["bits_per_spike"], color=colour, linewidth=0.9)
+        _errorbar(axes, rows["sessions_trained"], rows, color=colour, marker=marker, label=f"up to {last_ms:g} ms")
+    _session_axis(axes, curve[curve["last_ms"] == parts[-1]])
+    axes.set_ylabel("bits/spike")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=0.9, handlelength=1.7)
+
+
+def _prediction_panel(axes: Axes, curve: pd.DataFrame, lines: pd.DataFrame, predictions: pd.DataFrame) -> None:
+    if predictions.empty:
+        _say(axes, "too few sizes to predict\nthe top from the others")
+        return
+    fitted_up_to, top = predictions[["fitted_up_to", "top"]].iloc[0]
+    below = curve[curve["sessions_trained"] < top]
+    _errorbar(axes, below["sessions_trained"], below, color=BLACK, marker="o")
+    ratio = top / fitted_up_to
+    for place, row in enumerate(predictions.to_dict("records")):
+        colour, dashes = _LAW_LINES[row["law"]]
+        line = lines[(lines["law"] == row["law"]) & (lines["fitted_to"] == "smaller")]
+        axes.plot(line["sessions_trained"], line["bits_per_spike"], color=colour, linestyle=dashes, linewidth=0.8)
+        at = top * ratio ** (0.12 * (place + 1))
+        _errorbar(axes, [at], pd.DataFrame([row]), value="predicted", color=colour, marker="s")
+    axes.plot(
+        [top], predictions["observed"].iloc[:1], "*", color=BLACK, markersize=8, markeredgewidth=0, label="observed"
+    )
+    axes.axvspan(fitted_up_to * ratio**0.5, top * ratio**0.62, color=LIGHT_GREY, alpha=0.25, linewidth=0, zorder=0)
+    _session_axis(axes, curve)
+    axes.set_xlim(curve["sessions_trained"].min() * 0.8, top * ratio**0.62)
+    axes.set_title("predicted from smaller sizes", fontsize=7)
+    axes.legend(loc="upper left")
+
+
+def _arms_panel(axes: Axes, arms: pd.DataFrame, comparisons: pd.DataFrame, own_lab: pd.DataFrame) -> None:
+    over_random = comparisons[comparisons["against"] == RANDOM].set_index("comparison")
+    rows = []
+    for arm in over_random.index:
+        rows.append((ARM_LABELS[arm], over_random.loc[arm]))
+        if arm == SAME_LAB:
+            rows += [(_OWN_LAB[row["heldout_lab"]], row) for _, row in own_lab.iterrows()]
+    if not rows:
+        _say(axes, "no other choice\nof sessions in this run")
+        return
+    for place, (_, row) in enumerate(rows):
+        if "draw_lowest" in row:
+            axes.plot([place] * 2, [row["draw_lowest"], row["draw_highest"]], color=LIGHT_GREY, linewidth=4, zorder=0)
+        hollow = {"markerfacecolor": "white", "markeredgewidth": 0.8} if "heldout_lab" in row else {}
+        _errorbar(axes, [place], row.to_frame().T, value="difference", color=BLACK, marker="o", **hollow)
+    null_line(axes)
+    axes.set_xticks(range(len(rows)), [label for label, _ in rows])
+    axes.set_xlim(-0.5, len(rows) - 0.5)
+    axes.set_ylabel("bits/spike over random ones")
+    axes.set_title(f"choice of {sessions_text(arms['sessions_trained'].iloc[0])} sessions", fontsize=7)
+
+
+def _parameter_panel(axes: Axes, parameters: pd.DataFrame) -> None:
+    networks = parameters[parameters["name"] != RUN]
+    if networks.empty:
+        _say(axes, "no other size\nof the network in this run")
+        return
+    line = parameters.drop_duplicates("parameters").sort_values("parameters")
+    axes.plot(line["parameters"], line["bits_per_spike"], color=BLACK, linewidth=0.8)
+    _errorbar(axes, networks["parameters"], networks, color=BLACK, marker="o")
+    of_run = parameters[parameters["name"] == RUN]
+    _errorbar(axes, of_run["parameters"], of_run, color=VERMILLION, marker="D", label="network of the run")
+    axes.set_xscale("log")
+    axes.set_xticks(*_parameter_ticks(line["parameters"].tolist()))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("parameters (million)")
+    axes.margins(x=0.15)
+    axes.set_title(f"on {sessions_text(networks['sessions_trained'].iloc[0])} sessions", fontsize=7)
+    axes.margins(y=0.2)
+    axes.legend(loc="upper left")
+
+
+def _errorbar(
+    axes: Axes, places: Sequence[float], rows: pd.DataFrame, *, value: str = "bits_per_spike", **look: object
+) -> None:
+    values = rows[value].to_numpy(dtype=float)
+    around = np.nan_to_num([values - rows["lower"].to_numpy(dtype=float), rows["upper"].to_numpy(dtype=float) - values])
+    axes.errorbar(places, values, np.maximum(around, 0), **(_DOTS | look))
+
+
+def _session_axis(axes: Axes, curve: pd.DataFrame) -> None:
+    sizes = sorted(curve["sessions_trained"].unique())
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [sessions_text(size) for size in sizes])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("training sessions")
+
+
+def _parameter_ticks(parameters: Sequence[int]) -> tuple[list[int], list[str]]:
+    """Ticks at the networks, less those that would write over another."""
+    places: list[int] = []
+    for number in parameters:
+        if not places or number > 1.5 * places[-1]:
+            places.append(number)
+    return places, [f"{number / 1e6:.2g}" for number in places]
+
+
+def _rising_colours(number: int) -> list[tuple[float, ...]]:
+    return [colormaps["viridis"](place) for place in np.linspace(0.85, 0.0, number)]
+
+
+def _say(axes: Axes, text: str) -> None:
+    axes.set_axis_off()
+    axes.annotate(text, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", color=GREY)
+
+
+def _counts(curve: pd.DataFrame) -> str:
+    row = curve.iloc[0]
+    count = f"{counted(int(row['sessions']), 'held-out session')} of {counted(int(row['animals']), 'animal')}"
+    if curve["lower"].notna().any():
+        return f"{count}; {row['interval']:.0%} intervals by animal and draw"
+    return f"{count}; no intervals"

@@ -1,0 +1,357 @@
+"""Forecasts of a held-out session's test time, by a trained network, the baselines or the oracle."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from neurohorizon.baselines.closed_form import RATES, baseline_shape, read_tuned
+from neurohorizon.config import Features, LearnedEmbedding, Splits, Timeline, Training
+from neurohorizon.forecasts.forecast_file import Forecast, left_out_forecast, write_forecast
+from neurohorizon.inputs.batches import SessionInputs, collate, session_block
+from neurohorizon.inputs.session_modalities import ModalitySettings, image_space, load_images, load_modalities
+from neurohorizon.inputs.sessions import SessionPaths, feature_columns, load_inputs
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
+from neurohorizon.modalities.conditions import CONDITIONS, Condition
+from neurohorizon.modalities.tokens import SessionModalities
+from neurohorizon.models.batch import Tensors
+from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.identity import with_control
+from neurohorizon.models.weights import Card, load_forecaster
+from neurohorizon.models.within_session import fit_within_session
+from neurohorizon.session import Session, read_session
+
+WINDOWS_PER_BATCH = 32
+
+
+def forecast_with_network(
+    *,
+    weights: Path,
+    paths: SessionPaths,
+    fold: str,
+    method: str,
+    seed: int,
+    timeline: Timeline,
+    code: str,
+    output: Path,
+) -> None:
+    """Write a network's forecasts of one held-out session.
+
+    Raises:
+        ValueError: The session is one that the network was trained on, or its features are not the network's.
+    """
+    forecaster, card = load_forecaster(weights)
+    session, inputs, windows = heldout_windows(weights, card, paths, timeline)
+    forecast = empty_forecast(
+        session, fold=fold, method=method, method_class="Z", timeline=timeline, seed=seed, code=code
+    )
+    if inputs is not None:
+        shape = WindowShape.of(timeline, card.model)
+        log_rate = forecast_windows(forecaster, inputs, windows.origin_us, shape)
+        forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
+    write_forecast(output, forecast)
+
+
+def forecast_windows(
+    forecaster: Forecaster,
+    inputs: SessionInputs,
+    origin_us: np.ndarray,
+    shape: WindowShape,
+    *,
+    condition: Condition = CONDITIONS["spikes"],
+) -> np.ndarray:
+    """Forecast windows of one session, reading what the condition allows.
+
+    Returns:
+        Natural log of expected counts per bin, float32, [window, horizon bin, unit].
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    forecaster = forecaster.to(device).eval()
+    parts = [np.zeros((0, shape.horizon_bins, inputs.spikes.n_units), np.float32)]
+    with torch.inference_mode():
+        for first in range(0, origin_us.size, WINDOWS_PER_BATCH):
+            some = origin_us[first : first + WINDOWS_PER_BATCH]
+            batch = collate([session_block(inputs, some, shape, condition=condition)])
+            parts.append(forecaster(Tensors.of(batch, device))[0].float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def forecast_with_controls(
+    *,
+    weights: Path,
+    paths: SessionPaths,
+    controls: Sequence[str],
+    fold: str,
+    seed: int,
+    timeline: Timeline,
+    code: str,
+    output_folder: Path,
+) -> None:
+    """Write a network's forecasts of one held-out session under controls: with tampered identities, one file each.
+
+    Raises:
+        ValueError: The session is one that the network was trained on, or its features are not the network's.
+    """
+    forecaster, card = load_forecaster(weights)
+    session, inputs, windows = heldout_windows(weights, card, paths, timeline)
+    for control in controls:
+        forecast = empty_forecast(
+            session, fold=fold, method=control, method_class="control", timeline=timeline, seed=seed, code=code
+        )
+        if inputs is not None:
+            tampered = with_control(forecaster, inputs, control, seed=seed)
+            shape = WindowShape.of(timeline, card.model)
+            log_rate = forecast_windows(tampered, inputs, windows.origin_us, shape)
+            forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
+        write_forecast(output_folder / f"{control}_seed-{seed}.h5", forecast)
+
+
+def forecast_with_learned_embedding(
+    *,
+    weights: Path,
+    paths: SessionPaths,
+    fold: str,
+    seed: int,
+    timeline: Timeline,
+    splits: Splits,
+    features: Features,
+    training: Training,
+    settings: LearnedEmbedding,
+    code: str,
+    output: Path,
+) -> str:
+    """Fit a network on the reference part of one held-out session, and write its forecasts of the test part.
+
+    Returns:
+        What was fitted, for the log. Where the reference part is too short to be split, the forecasts are those of the
+        network as it was.
+
+    Raises:
+        ValueError: The session is one that the network was trained on, or its features are not the network's.
+    """
+    forecaster, card = load_forecaster(weights)
+    session, inputs, windows = heldout_windows(weights, card, paths, timeline)
+    forecast = empty_forecast(
+        session, fold=fold, method="learned_embedding", method_class="F", timeline=timeline, seed=seed, code=code
+    )
+    told = "nothing was fitted: the session was left out"
+    if inputs is not None:
+        fit = fit_within_session(
+            forecaster=forecaster,
+            card=card,
+            session=session,
+            timeline=timeline,
+            splits=splits,
+            features=features,
+            training=training,
+            settings=settings,
+            seed=seed,
+        )
+        told = f"bits per spike where it was decided when to stop: {fit.scores}"
+        if fit.too_short:
+            told = f"nothing was fitted, the network stays as it was: {fit.too_short}"
+        shape = WindowShape.of(timeline, card.model)
+        log_rate = forecast_windows(fit.forecaster, inputs, windows.origin_us, shape)
+        forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
+    write_forecast(output, forecast)
+    return told
+
+
+def forecast_conditions(
+    *,
+    weights: Path,
+    paths: SessionPaths,
+    readouts: Path,
+    embeddings: Sequence[Path],
+    conditions: Sequence[str],
+    fold: str,
+    seed: int,
+    settings: ModalitySettings,
+    code: str,
+    output_folder: Path,
+) -> None:
+    """Write a multimodal network's forecasts of one held-out session, one file for each condition.
+
+    Args:
+        weights: The network; its card lies beside it.
+        paths: Files of the session.
+        readouts: Its closed-form readouts of behaviour and images.
+        embeddings: Embeddings of the image sets by the network's encoder; empty for behaviour alone.
+        conditions: Names of conditions; one whose modality the session lacks forecasts as from spikes alone.
+        fold: Fold in which the session is held out.
+        seed: Seed of the network.
+        settings: What decides how modalities are read.
+        code: Fingerprint of the code.
+        output_folder: Folder of the files.
+
+    Raises:
+        ValueError: The session is one that the network was trained on, or features or images are not the network's.
+    """
+    forecaster, card = load_forecaster(weights)
+    space = image_space(embeddings, settings.multimodal)
+    if (space.identity if space else "") != card.image_space:
+        raise ValueError(f"the image embeddings are not those that {weights} was trained on; make both anew")
+    session, inputs, windows = heldout_windows(weights, card, paths, settings.timeline)
+    shape = WindowShape.of(settings.timeline, card.model)
+    loaded: dict[str, SessionModalities] = {}
+    for name in conditions:
+        condition = CONDITIONS[name]
+        forecast = empty_forecast(
+            session,
+            fold=fold,
+            method=name,
+            method_class="control" if condition.control else "Z",
+            timeline=settings.timeline,
+            seed=seed,
+            code=code,
+        )
+        if inputs is not None:
+            control = condition.control
+            if control not in loaded:
+                loaded[control] = load_modalities(
+                    paths,
+                    "test",
+                    readouts=readouts,
+                    images=load_images(paths.session, space, settings, shuffled=control == "shuffled"),
+                    encoder=card.encoder,
+                    settings=settings,
+                    control=control,
+                )
+            beside = replace(inputs, modalities=loaded[control])
+            log_rate = forecast_windows(forecaster, beside, windows.origin_us, shape, condition=condition)
+            forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
+        write_forecast(output_folder / f"{name}.h5", replace(forecast, encoder=card.encoder))
+
+
+def heldout_windows(
+    weights: Path, card: Card, paths: SessionPaths, timeline: Timeline
+) -> tuple[Session, SessionInputs | None, Windows | None]:
+    """Load a session that a network may forecast, and its test windows; nothing but the session where it was left out.
+
+    Raises:
+        ValueError: The session is one that the network was trained on, or its features are not the network's.
+    """
+    session = read_session(paths.session)
+    if session.session_id in card.sessions:
+        raise ValueError(f"{weights} was trained on {session.session_id}: its forecast would not be held out")
+    inputs = load_inputs(paths, "test", groups=card.feature_groups, readout=card.model.readout)
+    if inputs is None:
+        return session, None, None
+    if feature_columns(paths.features, card.feature_groups) != card.features:
+        raise ValueError(f"{paths.features} does not hold the features that {weights} was trained on; make both anew")
+    shape = WindowShape.of(timeline)  # what a network reads beyond the context it takes from blocks of its own
+    origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
+    return session, inputs, cut_windows(inputs.spikes, inputs.part, origins, shape)
+
+
+def forecast_with_baselines(
+    *, baselines: Path, paths: SessionPaths, fold: str, timeline: Timeline, code: str, output_folder: Path
+) -> None:
+    """Write the forecasts of every closed-form baseline, one file each."""
+    settings = read_tuned(baselines)
+    session = read_session(paths.session)
+    trailing_bins = [one["bins"] for one in settings.values() if "bins" in one]
+    loaded = _test_windows(paths, timeline, baseline_shape(timeline, trailing_bins))
+    for name, rate in RATES.items():
+        forecast = empty_forecast(
+            session, fold=fold, method=name, method_class="Z", timeline=timeline, seed=None, code=code
+        )
+        if loaded is not None:
+            inputs, windows = loaded
+            with np.errstate(divide="ignore"):  # a rate of zero is a forecast too
+                log_rate = np.log(rate(windows, np.exp(inputs.log_rate.astype(float)), **settings[name]))
+            forecast = filled_forecast(forecast, session, inputs, windows, log_rate.astype(np.float32))
+        write_forecast(output_folder / f"{name}.h5", forecast)
+
+
+def forecast_with_oracle(
+    *, truth: Path, paths: SessionPaths, fold: str, timeline: Timeline, code: str, output: Path
+) -> None:
+    """Write the simulator's true expected counts: a ceiling that knows the drive of the future too.
+
+    Raises:
+        ValueError: The truth is of other units than the session.
+    """
+    session = read_session(paths.session)
+    forecast = empty_forecast(
+        session, fold=fold, method="oracle", method_class="ceiling", timeline=timeline, seed=None, code=code
+    )
+    loaded = _test_windows(paths, timeline, WindowShape.of(timeline))
+    if loaded is not None:
+        inputs, windows = loaded
+        with h5py.File(truth, "r") as file:
+            expected, bin_us = file["expected_counts"][:], int(file.attrs["bin_us"])
+            units = file["unit_id"].asstr()[:]
+        if list(units) != list(session.units["id"]):
+            raise ValueError(f"{truth} and {paths.session} differ in their units or their order")
+        with np.errstate(divide="ignore"):
+            log_rate = np.log(_expected_counts(expected, bin_us, windows.origin_us, timeline))
+        forecast = filled_forecast(forecast, session, inputs, windows, log_rate.astype(np.float32))
+    write_forecast(output, forecast)
+
+
+def _expected_counts(expected: np.ndarray, truth_bin_us: int, origin_us: np.ndarray, timeline: Timeline) -> np.ndarray:
+    """Integrate the true rate over bins that need not be the truth's own, [window, horizon bin, unit]."""
+    total = np.concatenate([np.zeros((1, expected.shape[1])), np.cumsum(expected, axis=0, dtype=np.float64)])
+    edge_us = origin_us[:, None] + np.arange(timeline.horizon_bins + 1) * timeline.bin_ms * 1000
+    place = np.clip(edge_us / truth_bin_us, 0, len(expected))
+    low = np.minimum(place.astype(np.int64), len(expected) - 1)
+    share = (place - low)[..., None]
+    at_edge = total[low] * (1 - share) + total[low + 1] * share
+    return np.maximum(np.diff(at_edge, axis=1), 0)
+
+
+def _test_windows(paths: SessionPaths, timeline: Timeline, shape: WindowShape) -> tuple[SessionInputs, Windows] | None:
+    inputs = load_inputs(paths, "test", groups=(), readout=None)
+    if inputs is None:
+        return None
+    origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
+    return inputs, cut_windows(inputs.spikes, inputs.part, origins, shape)
+
+
+def empty_forecast(
+    session: Session,
+    *,
+    fold: str,
+    method: str,
+    method_class: str,
+    timeline: Timeline,
+    seed: int | None,
+    code: str,
+) -> Forecast:
+    """Begin a forecast of a session: all but what was forecast, and why where the session was left out."""
+    return left_out_forecast(
+        session=session.session_id,
+        subject=session.subject,
+        lab=session.lab,
+        source=session.source,
+        fold=fold,
+        method=method,
+        method_class=method_class,
+        bin_us=timeline.bin_ms * 1000,
+        reason=session.left_out or "",
+        seed=seed,
+        code=code,
+    )
+
+
+def filled_forecast(
+    empty: Forecast, session: Session, inputs: SessionInputs, windows: Windows, log_rate: np.ndarray
+) -> Forecast:
+    """Complete a forecast with its windows and its log rates, float32, [window, horizon bin, unit]."""
+    units = session.units
+    return replace(
+        empty,
+        unit_id=units["id"],
+        # the coarser of two parcellations, where a source gives both: cortical layers are too few units each
+        region=units.get("beryl", units["region"]),
+        start_us=windows.origin_us,
+        target_mask=windows.target_mask,
+        observed=windows.target.astype(np.uint16),
+        log_rate=log_rate,
+        reference_log_rate=inputs.log_rate,
+        left_out=None,
+    )

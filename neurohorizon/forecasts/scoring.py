@@ -1,0 +1,178 @@
+"""From the forecasts of a session to its table of score sums.
+
+The table has one row per method, seed, unit and horizon bin, and holds sums alone (see
+:mod:`neurohorizon.scores`), so that any pooling of it is exact.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from neurohorizon.files import replacing
+from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
+from neurohorizon.scores import scored_units, sum_scores
+
+OF_SESSION = ("fold", "session", "subject", "lab", "source")
+"""Columns of every file of sums that name a session, and attributes of a forecast."""
+OF_METHOD = (
+    *(pa.field(name, pa.string()) for name in (*OF_SESSION, "method", "class")),
+    pa.field("seed", pa.int64()),  # null where the method draws nothing
+)
+"""Columns of files of sums that say of whom and of what they are."""
+
+SCHEMA = pa.schema(
+    [
+        *OF_METHOD,
+        pa.field("code", pa.string()),
+        pa.field("unit_id", pa.string()),
+        pa.field("region", pa.string()),
+        pa.field("horizon_bin", pa.int32()),
+        pa.field("bin_us", pa.int64()),
+        pa.field("unscored_units", pa.int64()),  # of the session, the same in every row
+        pa.field("windows", pa.int64()),
+        pa.field("spikes", pa.int64()),
+        pa.field("model_nats", pa.float64()),
+        pa.field("reference_nats", pa.float64()),
+        pa.field("train_nats", pa.float64()),  # NaN where the method gives no train null
+        pa.field("evaluation_nats", pa.float64()),
+        pa.field("saturated_nats", pa.float64()),
+    ]
+)
+
+
+class ScoringError(ValueError):
+    """Forecasts that cannot be compared: says which differ, and in what."""
+
+
+def none_scored(scored: np.ndarray, minimum_rate_hz: float) -> str:
+    """Say why a session without a scored unit has no score."""
+    return f"none of {scored.size} units reaches {minimum_rate_hz} Hz in the reference window"
+
+
+def score_session(*, forecasts: Sequence[str | Path], output: str | Path, minimum_rate_hz: float = 0.0) -> None:
+    """Score every forecast of one session and write the table of sums.
+
+    Units below ``minimum_rate_hz`` in the reference window are not scored, by any method. The choice looks at the
+    reference window alone, never at test spikes.
+
+    A session that was left out gives a table without rows, whose file metadata names the session
+    and the reason (read it with :func:`left_out_reason`).
+
+    Args:
+        forecasts: Forecast files of one session in one fold, one per method and seed.
+        output: Parquet file to write, under a temporary name first.
+        minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
+
+    Raises:
+        ScoringError: The files are of different sessions, repeat a method, or differ in what they
+            were asked to forecast (windows, masks, counts, units or the reference null).
+    """
+    if not forecasts:
+        raise ScoringError("no forecast files were given; a session needs at least one to be scored")
+    tables, first, seen, reasons = [], None, set(), []
+    for path in forecasts:
+        forecast = read_forecast(path)
+        first = first or forecast
+        require_the_same_task(first, forecast, path)
+        if (forecast.method, forecast.seed) in seen:
+            raise ScoringError(f"{path} repeats method {forecast.method!r} with seed {forecast.seed}")
+        seen.add((forecast.method, forecast.seed))
+        table, reason = score_forecast(forecast, minimum_rate_hz=minimum_rate_hz)
+        if reason is None:
+            tables.append(table)
+        else:
+            reasons.append(reason)
+    table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+    write_sums(output, table, first, left_out=reasons[0] if reasons else None)
+
+
+def score_forecast(forecast: Forecast, *, minimum_rate_hz: float) -> tuple[pa.Table, str | None]:
+    """Return the table of sums of one forecast, and where it has no rows why."""
+    reason, scored = scored_or_why(forecast, minimum_rate_hz)
+    return (SCHEMA.empty_table() if reason else _score(forecast, scored)), reason
+
+
+def scored_or_why(forecast: Forecast, minimum_rate_hz: float) -> tuple[str | None, np.ndarray]:
+    """Why a session has no score, or None; and whether each unit is scored, bool [unit]."""
+    scored = scored_units(np.exp(forecast.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=forecast.bin_us)
+    if forecast.left_out is not None:
+        return forecast.left_out, scored
+    return (None if scored.any() else none_scored(scored, minimum_rate_hz)), scored
+
+
+def named(forecast: Forecast) -> dict[str, object]:
+    """Columns that say whose forecast it is."""
+    names = (*OF_SESSION, "method", "seed", "code")
+    return {name: getattr(forecast, name) for name in names} | {"class": forecast.method_class}
+
+
+def table_of(schema: pa.Schema, constants: dict[str, object], columns: dict[str, Sequence]) -> pa.Table:
+    """Make a table of a schema from columns and from values that are the same in every row."""
+    rows = len(next(iter(columns.values())))
+    values = {name: [value] * rows for name, value in constants.items()} | columns
+    return pa.table([pa.array(values[field.name], field.type) for field in schema], schema=schema)
+
+
+def left_out_reason(path: str | Path) -> dict[str, str] | None:
+    """Who was left out of a score table, and why under ``left_out``; None if the table has scores."""
+    metadata = {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
+    names = (*OF_SESSION, "left_out")
+    return {name: metadata[name] for name in names} if "left_out" in metadata else None
+
+
+def write_sums(path: str | Path, table: pa.Table, forecast: Forecast, *, left_out: str | None) -> None:
+    """Write sums of a session, whole or not at all, with its name and why it was left out as the file's metadata."""
+    identity = {name: getattr(forecast, name) for name in OF_SESSION}
+    if left_out is not None:
+        identity["left_out"] = left_out
+    with replacing(path) as partial:
+        pq.write_table(table.replace_schema_metadata(identity), partial, compression="zstd")
+
+
+def require_the_same_task(first: Forecast, other: Forecast, path: str | Path) -> None:
+    """Check that two forecasts of a session were asked the same.
+
+    Raises:
+        ScoringError: Says in what they differ, and which file to make anew.
+    """
+    for name in ("session", "fold", "subject", "lab", "bin_us"):
+        found, expected = getattr(other, name), getattr(first, name)
+        if found != expected:
+            raise ScoringError(f"{path} has {name} {found!r}, but the first forecast has {expected!r}")
+    if (other.left_out is None) != (first.left_out is None):
+        raise ScoringError(
+            f"{path}: some methods left session {first.session} out ({first.left_out or other.left_out}) "
+            "and some did not; remake its forecasts"
+        )
+    for name in ("unit_id", "start_us", "target_mask", "observed", "reference_log_rate"):
+        found, expected = getattr(other, name), getattr(first, name)
+        if found.shape != expected.shape or not np.array_equal(found, expected):
+            raise ScoringError(
+                f"{path}: {name} differs from that of {first.method!r}; methods are only compared on the same "
+                f"windows, masks, counts, units and null. Remake the forecasts of session {first.session}"
+            )
+
+
+def _score(forecast: Forecast, scored: np.ndarray) -> pa.Table:
+    train = forecast.train_log_rate
+    sums = sum_scores(
+        counts=forecast.observed[..., scored],
+        log_rate=forecast.log_rate[..., scored],
+        mask=forecast.target_mask,
+        reference_log_rate=forecast.reference_log_rate[scored],
+        train_log_rate=None if train is None else train[scored],
+    )
+    bins, units = sums.spikes.shape
+    constants = named(forecast) | {"bin_us": forecast.bin_us, "unscored_units": int((~scored).sum())}
+    columns = {
+        "unit_id": np.tile(forecast.unit_id[scored].astype(object), bins),
+        "region": np.tile(forecast.region[scored].astype(object), bins),
+        "horizon_bin": np.repeat(np.arange(bins), units),
+        "windows": np.repeat(sums.windows, units),
+    }
+    for name in ("spikes", "model_nats", "reference_nats", "train_nats", "evaluation_nats", "saturated_nats"):
+        columns[name] = getattr(sums, name).ravel()
+    return table_of(SCHEMA, constants, columns)

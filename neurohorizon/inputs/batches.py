@@ -1,0 +1,230 @@
+"""Windows of a session as one padded batch: what a network receives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurohorizon.inputs.windows import Spikes, WindowShape, cut_windows, sample_origins
+from neurohorizon.modalities.conditions import CONDITIONS, Condition
+from neurohorizon.modalities.tokens import SessionModalities, absent_block
+from neurohorizon.session import SpikeReader
+from neurohorizon.timeline import Intervals, concatenated_ranges
+from neurohorizon.units.population_readout import PopulationReadout
+
+
+@dataclass(frozen=True)
+class SessionInputs:
+    """What a model may know of one session, for forecasts in one part of its time.
+
+    Attributes:
+        session_id: Name of the session.
+        spikes: Its spikes.
+        part: The valid time in which windows lie; what is outside of it is masked.
+        features: Reference features, [unit, feature].
+        log_rate: Natural log of the expected spikes per bin in the reference window, float32, [unit].
+        readout: Closed-form readout fitted on the same reference window; None for what reads none.
+        modalities: Behaviour and images; None for a network that reads spikes alone.
+    """
+
+    session_id: str
+    spikes: Spikes | SpikeReader
+    part: Intervals
+    features: np.ndarray
+    log_rate: np.ndarray
+    readout: PopulationReadout | None
+    modalities: SessionModalities | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of several sessions, padded to common numbers of units and spikes.
+
+    Axes: ``session`` blocks of ``window`` windows each. ``unit`` counts all units of a session, which the
+    encoder hears; ``head`` those that are forecast.
+
+    Attributes:
+        features: Reference features, float32, [session, unit, feature].
+        spike_unit: Unit of each context spike that an encoder hears, int64, 0 where padded, [session, window, spike].
+        spike_age_bins: Age of each context spike at the origin in bins, float32, [session, window, spike].
+        spike_mask: False where padded, [session, window, spike].
+        head_unit: Index into ``unit`` of each unit that is forecast, int64, [session, head].
+        head_mask: False where padded, [session, head].
+        log_rate: Reference log rate of the forecast units, float32, [session, head].
+        history: Counts in spans of recent history, float32, [session, window, head, span].
+        history_bins: Valid bins in each span, float32, [session, window, span].
+        readout: Log gain that the closed-form readout gives, float32, [session, window, head, group].
+        readout_trust: How it did on held-out blocks of the reference window, float32, [session, unit, 2 * group].
+        target: Observed counts, float32, [session, window, horizon bin, head].
+        target_mask: False where not valid time or padded, [session, window, horizon bin].
+        origin_us: Forecast origins, int64, [session, window].
+        token_value: Behaviour and images up to the origin, float32, [session, window, token, channel]; no tokens
+            where a modality is absent, and no channels for a network that reads spikes alone.
+        token_type: Image, or which behaviour series, int64, [session, window, token].
+        token_age_bins: Age at the origin in bins, float32, [session, window, token].
+        token_mask: False where padded or not known, [session, window, token].
+        ahead_value: Images of the horizon, where they are known ahead, float32, [session, window, ahead, channel].
+        ahead_age_bins: Their age at the origin, not above 0, float32, [session, window, ahead].
+        ahead_mask: False where padded, [session, window, ahead].
+        modality_gain: Log gain that each modality's readout gives, float32, [session, window, modality, horizon bin,
+            head].
+        modality_group_gain: Its mean over groups of horizon bins, float32, [session, window, head, modality * group].
+        modality_trust: How the readouts did on held-out blocks of the reference window, and for each modality
+            whether it is known ahead, float32, [session, head, modality * (2 * group + 1)].
+    """
+
+    features: np.ndarray
+    spike_unit: np.ndarray
+    spike_age_bins: np.ndarray
+    spike_mask: np.ndarray
+    head_unit: np.ndarray
+    head_mask: np.ndarray
+    log_rate: np.ndarray
+    history: np.ndarray
+    history_bins: np.ndarray
+    readout: np.ndarray
+    readout_trust: np.ndarray
+    target: np.ndarray
+    target_mask: np.ndarray
+    origin_us: np.ndarray
+    token_value: np.ndarray
+    token_type: np.ndarray
+    token_age_bins: np.ndarray
+    token_mask: np.ndarray
+    ahead_value: np.ndarray
+    ahead_age_bins: np.ndarray
+    ahead_mask: np.ndarray
+    modality_gain: np.ndarray
+    modality_group_gain: np.ndarray
+    modality_trust: np.ndarray
+
+
+def session_block(
+    session: SessionInputs,
+    origin_us: np.ndarray,
+    shape: WindowShape,
+    *,
+    heard: np.ndarray | None = None,
+    head: np.ndarray | None = None,
+    condition: Condition = CONDITIONS["spikes"],
+) -> dict[str, np.ndarray]:
+    """Make one session's share of a batch, unpadded and without the session axis.
+
+    Args:
+        session: Inputs of the session.
+        origin_us: Forecast origins, [window].
+        shape: Lengths in bins.
+        heard: Whether the encoder hears a unit, [unit]; None: all.
+        head: Indices of the units to forecast, [head]; None: all.
+        condition: What is read beside the spikes, where the session has it.
+    """
+    windows = cut_windows(session.spikes, session.part, origin_us, shape)
+    head = np.arange(session.spikes.n_units) if head is None else head
+
+    recent = windows.spike_age_bins <= shape.heard_bins
+    spike = np.flatnonzero(recent if heard is None else recent & heard[windows.spike_unit])
+    spike_window = windows.spike_window[spike]
+    per_window = np.bincount(spike_window, minlength=origin_us.size)
+    # spikes are sorted by window, so a spike's place is its rank within the window
+    place, _ = concatenated_ranges(np.zeros_like(per_window), per_window)
+    size = (origin_us.size, int(per_window.max(initial=0)))
+    unit, age, mask = np.zeros(size, np.int64), np.ones(size, np.float32), np.zeros(size, bool)
+    unit[spike_window, place] = windows.spike_unit[spike]
+    age[spike_window, place] = windows.spike_age_bins[spike]
+    mask[spike_window, place] = True
+    return {
+        "features": session.features,
+        "spike_unit": unit,
+        "spike_age_bins": age,
+        "spike_mask": mask,
+        "head_unit": head.astype(np.int64),
+        "head_mask": np.ones(head.size, bool),
+        "log_rate": session.log_rate[head].astype(np.float32),
+        "history": windows.history[:, head],
+        "history_bins": windows.history_bins,
+        "readout": session.readout.log_gain(windows.context, windows.context_mask, head, heard),
+        "readout_trust": session.readout.trust,
+        "target": windows.target[:, :, head].astype(np.float32),
+        "target_mask": windows.target_mask,
+        "origin_us": windows.origin_us,
+        **_beside_spikes(session, windows.origin_us, shape, head, condition),
+    }
+
+
+def _beside_spikes(
+    session: SessionInputs, origin_us: np.ndarray, shape: WindowShape, head: np.ndarray, condition: Condition
+) -> dict[str, np.ndarray]:
+    if session.modalities is None:
+        return absent_block(origin_us.size, head.size, shape.horizon_bins)
+    return session.modalities.block(
+        origin_us,
+        condition=condition,
+        context_bins=shape.context_bins,
+        horizon_bins=shape.horizon_bins,
+        bin_us=shape.bin_us,
+        head=head,
+    )
+
+
+def collate(blocks: Sequence[dict[str, np.ndarray]]) -> Batch:
+    """Pad the blocks of several sessions to common sizes and stack them; padding is zero or False."""
+    stacked = {}
+    for name in blocks[0]:
+        arrays = [block[name] for block in blocks]
+        size = tuple(np.max([array.shape for array in arrays], axis=0))
+        stacked[name] = np.zeros((len(arrays), *size), arrays[0].dtype)
+        for row, array in zip(stacked[name], arrays, strict=True):
+            row[tuple(slice(n) for n in array.shape)] = array
+    return Batch(**stacked)
+
+
+@dataclass(frozen=True)
+class TrainingWindows:
+    """A seeded stream of training batches without end; batch ``step`` depends on the seed and the step alone.
+
+    Attributes:
+        sessions: Inputs of the training sessions, each with a part that its reference window does not overlap.
+        shape: Lengths in bins.
+        seed: Seed of the stream.
+        sessions_per_batch: Sessions drawn for each batch.
+        windows_per_session: Windows drawn from each.
+        units_per_session: Most units forecast in each session of a batch.
+        unit_dropout: Share of the units that neither the encoder nor the readout hears.
+        modality_dropout: Share of a session's blocks in which a modality that it has is absent.
+    """
+
+    sessions: tuple[SessionInputs, ...]
+    shape: WindowShape
+    seed: int
+    sessions_per_batch: int
+    windows_per_session: int
+    units_per_session: int
+    unit_dropout: float
+    modality_dropout: float = 0.0
+
+    def batch(self, step: int) -> Batch:
+        """Draw the batch of one training step."""
+        rng = np.random.default_rng((self.seed, step))
+        chosen = rng.permutation(len(self.sessions))[: self.sessions_per_batch]
+        return collate([self._block(self.sessions[index], rng) for index in chosen])
+
+    def _block(self, session: SessionInputs, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        origins = sample_origins(
+            session.part,
+            self.shape,
+            self.windows_per_session,
+            rng,
+            minimum_context_bins=max(self.shape.context_bins // 2, 1),
+            minimum_horizon_bins=max(self.shape.horizon_bins // 2, 1),
+        )
+        n_units = session.spikes.n_units
+        heard = rng.random(n_units) >= self.unit_dropout if self.unit_dropout else None
+        head = np.sort(rng.permutation(n_units)[: self.units_per_session])
+        condition = drawn_condition(rng, self.modality_dropout) if session.modalities else CONDITIONS["spikes"]
+        return session_block(session, origins, self.shape, heard=heard, head=head, condition=condition)
+
+
+def drawn_condition(rng: np.random.Generator, dropout: float) -> Condition:
+    """Draw what a training block may read: each modality is absent at random, images are known ahead in half."""
+    behaviour, images, ahead = rng.random() >= dropout, rng.random() >= dropout, rng.random() < 0.5
+    return Condition("drawn", behaviour=behaviour, image=("ahead" if ahead else "past") if images else "")

@@ -1,0 +1,1 @@
+"""Behaviour and images: signals, embeddings and the tokens that a network receives."""

@@ -1,0 +1,51 @@
+"""A batch as tensors on the network's device."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from neurohorizon.inputs.batches import Batch
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """A batch on a device; fields and axes as in ``inputs.windows.Batch``."""
+
+    features: Tensor
+    spike_unit: Tensor
+    spike_age_bins: Tensor
+    spike_mask: Tensor
+    head_unit: Tensor
+    head_mask: Tensor
+    log_rate: Tensor
+    history: Tensor
+    history_bins: Tensor
+    readout: Tensor
+    readout_trust: Tensor
+    target: Tensor
+    target_mask: Tensor
+    token_value: Tensor
+    token_type: Tensor
+    token_age_bins: Tensor
+    token_mask: Tensor
+    ahead_value: Tensor
+    ahead_age_bins: Tensor
+    ahead_mask: Tensor
+    modality_gain: Tensor
+    modality_group_gain: Tensor
+    modality_trust: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device | str = "cpu") -> "Tensors":
+        """Move a batch to a device."""
+        return cls(**{f.name: torch.from_numpy(getattr(batch, f.name)).to(device) for f in fields(cls)})
+
+    def first_windows(self, n: int) -> "Tensors":
+        """Return the same sessions with the first windows of each alone."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Tensors(**{name: one if name in OF_SESSION else one[:, :n] for name, one in values.items()})
+
+
+OF_SESSION = ("features", "head_unit", "head_mask", "log_rate", "readout_trust", "modality_trust")
+"""Fields of a batch that all windows of a session share."""

@@ -1,0 +1,104 @@
+"""Data sets, samplers and loaders of training batches."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.distributed
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from neurohorizon.config import Training
+from neurohorizon.inputs.batches import Batch, TrainingWindows
+
+
+class NumberedDataset(Dataset):
+    """Batches that a stream of training windows makes from their number."""
+
+    def __init__(self, stream: TrainingWindows) -> None:
+        self.stream = stream
+
+    def __getitem__(self, number: int) -> Batch:
+        return self.stream.batch(number)
+
+
+class ListDataset(Dataset):
+    """Batches that are made already."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.batches[index]
+
+
+def process_place() -> tuple[int, int]:
+    """Return which of the training's processes this is, and how many there are."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def batch_numbers(epoch: int, *, steps: int, accumulated: int, rank: int, ranks: int) -> range:
+    """Number the training batches of one process in one epoch; no two processes or epochs share any.
+
+    Args:
+        epoch: Epoch, from 0.
+        steps: Steps of the optimiser in an epoch.
+        accumulated: Batches of each process in a step.
+        rank: The process.
+        ranks: Number of processes.
+    """
+    per_epoch = steps * accumulated * ranks
+    return range(epoch * per_epoch + rank, (epoch + 1) * per_epoch, ranks)
+
+
+class EpochBatches(Sampler[int]):
+    """Batches of the current epoch; Lightning sets it, but for the first one after a resumption."""
+
+    def __init__(self, training: Training, resumed_from: Path | None) -> None:
+        done = torch.load(resumed_from, map_location="cpu", weights_only=False)["global_step"] if resumed_from else 0
+        self.steps, self.accumulated = training.validate_every_steps, training.accumulate_batches
+        self.epoch = done // self.steps
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches come next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps * self.accumulated
+
+    def __iter__(self) -> Iterator[int]:
+        rank, ranks = process_place()
+        return iter(batch_numbers(self.epoch, steps=self.steps, accumulated=self.accumulated, rank=rank, ranks=ranks))
+
+
+class ShareOfBatches(Sampler[int]):
+    """Every so many-th batch, so that processes share a validation."""
+
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+
+    def _share(self) -> range:
+        rank, ranks = process_place()
+        return range(rank, self.batches, ranks)
+
+    def __len__(self) -> int:
+        return len(self._share())
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._share())
+
+
+def batch_loader(dataset: Dataset, sampler: Sampler, *, workers: int) -> DataLoader:
+    """Load ready batches in the order of a sampler."""
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context="spawn" if workers else None,
+    )

@@ -1,0 +1,1 @@
+"""Results of all experiments together: first page, article and score archive."""

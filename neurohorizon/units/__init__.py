@@ -1,0 +1,1 @@
+"""Descriptions of a unit from a reference window: counts, statistics and closed-form fits."""

@@ -1,0 +1,191 @@
+"""Population readout in closed form: from a session's own population modes to each unit's log rate.
+
+Fitted on the reference window alone, by ridge regressions that share one eigendecomposition; no gradient
+step, no parameter that is learned across sessions. How far to trust it is for the forecaster to learn.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from scipy.sparse.linalg import eigsh
+
+from neurohorizon.config import Readout, Timeline
+from neurohorizon.files import replacing
+from neurohorizon.session import read_session
+from neurohorizon.units.counts import reference_counts
+from neurohorizon.units.gains import LARGEST_LOG_GAIN, Origins, cumulative, fit_gains, mean_between
+from neurohorizon.units.reference import WINDOW_NAMES, read_reference
+
+AXES = {
+    "mean_counts": "unit",
+    "modes": "unit, mode",
+    "scale": "span, mode",
+    "span_edges_bins": "span",
+    "weights": "span * mode, unit, group",
+    "trust": "unit, 2 * group",
+}
+"""Arrays of a readout and their axes, in memory and in its file."""
+
+
+@dataclass(frozen=True)
+class PopulationReadout:
+    """Weights from population modes over spans of recent history to log gains.
+
+    Attributes:
+        mean_counts: Expected counts per bin in the reference window, [unit].
+        modes: Loading of each unit on each mode, for Pearson residuals, [unit, mode].
+        scale: Standard deviation of each mode's mean over each span, [span, mode].
+        span_edges_bins: Rising ends of the spans, in bins before the origin, [span].
+        weights: Log gain per standard deviation, float32, [span * mode, unit, group].
+        trust: Cross-validated on blocks of the reference window: first the gain in nats per expected spike for
+            each group of horizon bins, then the slope of the outcome on the readout, float32, [unit, 2 * group].
+    """
+
+    mean_counts: np.ndarray
+    modes: np.ndarray
+    scale: np.ndarray
+    span_edges_bins: np.ndarray
+    weights: np.ndarray
+    trust: np.ndarray
+
+    def log_gain(
+        self, context: np.ndarray, context_mask: np.ndarray, units: np.ndarray, heard: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Read the log gain of units out of contexts.
+
+        Args:
+            context: Counts, oldest bin first, 0 where masked, [window, context bin, unit].
+            context_mask: Valid bins, [window, context bin].
+            units: Indices of the units to read out, [head].
+            heard: Whether a unit may be listened to, [unit]; None: all.
+
+        Returns:
+            Natural log gain over the reference rate, float32, [window, head, group].
+        """
+        weights = self.weights[:, units]
+        if not weights.size:
+            return np.zeros((context.shape[0], *weights.shape[1:]), np.float32)
+        # newest bins first, and none before the last span
+        reach = slice(None, -int(self.span_edges_bins[-1]) - 1, -1)
+        valid_bin = context_mask[:, reach]
+        residual = self._residual(context[:, reach])
+        if heard is not None:
+            residual *= heard
+        # one product for all bins, then sums over spans
+        activity = (residual @ self.modes) * valid_bin[..., None]
+        starts = [0, *self.span_edges_bins[:-1]]
+        sums = np.add.reduceat(activity, starts, axis=1)
+        valid = np.add.reduceat(valid_bin.astype(np.float32), starts, axis=1)
+        state = sums / np.maximum(valid, 1)[..., None] / self.scale
+        state = state.reshape(len(state), -1).astype(np.float32)
+        gain = (state @ weights.reshape(len(weights), -1)).reshape(len(state), *weights.shape[1:])
+        return np.clip(gain, -LARGEST_LOG_GAIN, LARGEST_LOG_GAIN)
+
+    def _residual(self, counts: np.ndarray) -> np.ndarray:
+        """Pearson residuals as :func:`_pearson` gives them, a window at a time in one buffer: memory is what costs."""
+        residual = np.empty(counts.shape, np.float32)
+        buffer, root = np.empty(counts.shape[1:]), np.sqrt(self.mean_counts)
+        for one, out in zip(counts, residual, strict=True):
+            np.subtract(one, self.mean_counts, out=buffer, dtype=np.float64)
+            np.divide(buffer, root, out=out, casting="same_kind")
+        return residual
+
+
+def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, readout: Readout) -> PopulationReadout:
+    """Fit the readout on binned spikes of a reference window.
+
+    The population state at a forecast origin is the mean, over each span before it, of the leading principal
+    components of Pearson residuals; log gains are regressed on it by :func:`neurohorizon.units.gains.fit_gains`.
+
+    Args:
+        counts: Observed spikes per bin, [bin, unit].
+        segment: Index of the valid interval that each bin lies in, non-decreasing, [bin].
+        log_rate: Natural log of the expected spikes per bin, [unit].
+        readout: Its section of the configuration.
+    """
+    n_bins, n_units = counts.shape
+    edges = np.asarray(readout.span_edges_bins)
+    n_modes = min(readout.modes, n_units, n_bins)
+    mean_counts = np.exp(log_rate)
+    if n_modes == 0:
+        return silent_readout(log_rate, readout)
+
+    residual = _pearson(counts, mean_counts)
+    modes = _principal_modes(residual, segment, n_modes)
+    origins = Origins.of(segment)
+    projected = cumulative(residual @ modes)
+    state = np.stack([mean_between(projected, *span) for span in origins.past(edges)], axis=1)  # [origin, span, mode]
+    scale = np.maximum(state.std(axis=0), 1e-6)
+    weights, trust = fit_gains(
+        (state / scale).reshape(len(state), -1), cumulative(counts / mean_counts - 1), origins, mean_counts, readout
+    )
+    return PopulationReadout(
+        mean_counts=mean_counts.astype(np.float32),
+        modes=modes,
+        scale=scale.astype(np.float32),
+        span_edges_bins=edges,
+        weights=weights,
+        trust=trust,
+    )
+
+
+def silent_readout(log_rate: np.ndarray, readout: Readout) -> PopulationReadout:
+    """Make a readout that says nothing: no modes, no gain, no trust."""
+    n_units, n_groups = log_rate.size, len(readout.horizon_edges_bins)
+    edges = np.asarray(readout.span_edges_bins)
+    return PopulationReadout(
+        mean_counts=np.exp(log_rate).astype(np.float32),
+        modes=np.zeros((n_units, 0), np.float32),
+        scale=np.ones((edges.size, 0), np.float32),
+        span_edges_bins=edges,
+        weights=np.zeros((0, n_units, n_groups), np.float32),
+        trust=np.zeros((n_units, 2 * n_groups), np.float32),
+    )
+
+
+def _pearson(counts: np.ndarray, mean_counts: np.ndarray) -> np.ndarray:
+    return ((counts - mean_counts) / np.sqrt(mean_counts)).astype(np.float32)
+
+
+def _principal_modes(residual: np.ndarray, segment: np.ndarray, n_modes: int) -> np.ndarray:
+    """Return the leading eigenvectors of the covariance of residuals, smoothed over pairs of bins in a segment."""
+    same = segment[1:] == segment[:-1]
+    pairs = (residual[1:] + residual[:-1])[same] / 2 if same.any() else residual
+    covariance = np.asarray(pairs.T @ pairs, np.float64) / len(pairs)
+    if 4 * n_modes > len(covariance):
+        return np.linalg.eigh(covariance)[1][:, : -n_modes - 1 : -1].astype(np.float32)
+    # of a thousand units a dozen modes are wanted; a fixed start makes the iteration repeatable
+    start = np.ones(len(covariance))
+    return eigsh(covariance, k=n_modes, v0=start)[1][:, ::-1].astype(np.float32)
+
+
+def compute_readout_file(
+    session_path: str | Path, features_path: str | Path, out_path: str | Path, *, readout: Readout, timeline: Timeline
+) -> None:
+    """Fit the readout on every reference window of a session's feature file, and write them whole or not at all.
+
+    A session that was left out has no units, and so has its file.
+    """
+    session = read_session(session_path)
+    with replacing(out_path) as temporary, h5py.File(temporary, "w") as file:
+        for name in WINDOW_NAMES:
+            window = read_reference(features_path, name)
+            counts, segment = reference_counts(
+                session.spike_times_us,
+                session.spike_unit,
+                n_units=session.n_units,
+                intervals=window.intervals,
+                bin_us=timeline.bin_ms * 1000,
+            )
+            fitted = fit_readout(counts, segment, window.log_rate, readout)
+            for field, axes in AXES.items():
+                dataset = file.create_dataset(f"{name}/{field}", data=getattr(fitted, field))
+                dataset.attrs["axes"] = axes
+
+
+def read_readout(path: str | Path, name: str) -> PopulationReadout:
+    """Read the readout of one reference window."""
+    with h5py.File(path, "r") as file:
+        return PopulationReadout(**{field: file[name][field][:] for field in AXES})
