@@ -45,7 +45,7 @@ test: .venv/ready .venv-test/ready ## Run the tests (TESTS="-k name" for some).
 	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest $(TESTS)
 
 lint: .venv/ready .venv-test/ready ## Check style, layout and the workflow.
-	.venv-test/bin/python -m pytest tests/test_workflow.py -k "lint_and_format or every_rule"
+	.venv-test/bin/python -m pytest tests/workflow/test_rules.py -k "lint_and_format or every_rule"
 
 bench: .venv-test/ready ## Time ours beside others and print ratios (BENCH="--only loader" for some).
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/bench.py $(BENCH)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from made_sessions import made_session, made_spikes
+from factories.sessions import made_session, made_spikes
 
 from neurohorizon.config import Config, Splits
 from neurohorizon.inputs.batches import SessionInputs

@@ -5,9 +5,9 @@ import random
 import sys
 import types
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from factories import ROOT
 
 from neurohorizon.cohort import (
     CohortError,
@@ -37,7 +37,6 @@ from neurohorizon.ingest.paper_cohort import (
     write_release,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
 BENCH = ROOT / "config" / "cohorts" / "bwb_heldout.txt"
 
 

@@ -1,16 +1,16 @@
 """The configuration is complete, strict, and explains what is wrong with it."""
 
 import json
-from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+from factories import ROOT
 from pydantic import ValidationError
 
 from neurohorizon.config import Config, ConfigError, parse_config, read_config
 
-FOLDER = Path(__file__).resolve().parents[1] / "config"
+FOLDER = ROOT / "config"
 SHIPPED = sorted(FOLDER.glob("*.yaml"))
 DEMO = FOLDER / "demo.yaml"
 NAMED_BY_USERS = {("scaling", "sizes")}

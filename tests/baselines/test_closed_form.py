@@ -1,0 +1,174 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from factories.sessions import made_files, made_session, small_config
+from scipy.stats import nbinom
+
+from neurohorizon.baselines.closed_form import (
+    RATES,
+    baseline_shape,
+    candidates,
+    gamma_poisson,
+    gamma_poisson_law,
+    gamma_poisson_paths,
+    read_tuned,
+    shrinkage,
+    trailing_mean,
+    tune_baselines,
+    tune_on_files,
+)
+from neurohorizon.inputs.sessions import load_inputs
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
+from neurohorizon.scores import poisson_log_likelihood
+
+CONFIG = small_config()
+SHAPE = WindowShape.of(CONFIG.timeline)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    return [made_files(folder, made_session(f"s{i}", CONFIG.splits, seed=i), CONFIG) for i in range(2)]
+
+
+def windows_of(context, mask=None, n_bins=4):
+    context = np.asarray(context)
+    shape = (len(context), n_bins, context.shape[2])
+    return Windows(
+        origin_us=np.zeros(len(context), np.int64),
+        context=context,
+        context_mask=np.ones(context.shape[:2], bool) if mask is None else mask,
+        target=np.zeros(shape, int),
+        target_mask=np.ones(shape[:2], bool),
+        spike_window=np.zeros(0, int),
+        spike_unit=np.zeros(0, int),
+        spike_age_bins=np.zeros(0, np.float32),
+        history_edges_bins=(context.shape[1], 40),
+        history=np.stack([context.sum(1), context.sum(1) * 3 + 1], axis=2).astype(np.float32),
+        history_bins=np.tile(np.array([context.shape[1], 25], np.float32), (len(context), 1)),
+    )
+
+
+CONTEXT = np.arange(20).reshape(1, 10, 2) % 5
+REFERENCE = np.array([0.5, 2.0])
+
+
+def test_the_trailing_mean_counts_the_last_bins():
+    rate = trailing_mean(windows_of(CONTEXT), REFERENCE, bins=3)
+    np.testing.assert_allclose(rate[0, 0], (CONTEXT[0, 7:].sum(0) + 0.5) / 3)
+    assert rate.shape == (1, 4, 2)
+
+
+def test_a_mean_beyond_the_context_takes_in_what_was_recorded_before_it():
+    rate = trailing_mean(windows_of(CONTEXT), REFERENCE, bins=40)
+    np.testing.assert_allclose(rate[0, 0], (4 * CONTEXT[0].sum(0) + 1 + 0.5) / (10 + 25))
+    shape = baseline_shape(CONFIG.timeline, [3, 40, 25])
+    assert shape.history_edges_bins == (10, 25, 40) and shape.context_bins == 10
+
+
+def test_masked_bins_are_neither_spikes_nor_silence():
+    mask = np.ones((1, 10), bool)
+    mask[0, 8] = False
+    context = CONTEXT * mask[..., None]
+    kept = windows_of(np.delete(context, 8, axis=1))
+    for name, settings in (("shrinkage", {"bins": 3, "weight": 0.4}), ("trailing_mean", {"bins": 3})):
+        fewer = settings | {"bins": 2}
+        np.testing.assert_allclose(
+            RATES[name](windows_of(context, mask), REFERENCE, **settings), RATES[name](kept, REFERENCE, **fewer)
+        )
+    # the filter forgets in a masked bin, and learns nothing
+    masked = gamma_poisson(windows_of(context, mask), REFERENCE, shape=2.0, discount=1.0)
+    np.testing.assert_allclose(masked, gamma_poisson(kept, REFERENCE, shape=2.0, discount=1.0))
+
+
+def test_shrinkage_runs_from_the_reference_to_the_recent_mean():
+    windows = windows_of(CONTEXT)
+    np.testing.assert_allclose(shrinkage(windows, REFERENCE, bins=5, weight=0.0)[0, 0], REFERENCE)
+    np.testing.assert_allclose(shrinkage(windows, REFERENCE, bins=5, weight=1.0)[0, 0], CONTEXT[0, 5:].mean(0))
+
+
+def test_without_forgetting_the_filter_is_the_conjugate_posterior():
+    rate = gamma_poisson(windows_of(CONTEXT), REFERENCE, shape=3.0, discount=1.0)
+    posterior = (3.0 + CONTEXT[0].sum(0)) / (3.0 / REFERENCE + 10)
+    np.testing.assert_allclose(rate[0], np.broadcast_to(posterior, (4, 2)))
+
+
+def test_the_filter_returns_to_the_reference_mean():
+    rate = gamma_poisson(windows_of(CONTEXT, n_bins=500), REFERENCE, shape=3.0, discount=0.9)
+    assert np.abs(np.log(rate[0, 0] / REFERENCE)).max() > 0.05
+    np.testing.assert_allclose(rate[0, -1], REFERENCE, rtol=1e-6)
+
+
+def test_paths_of_the_filter_start_from_its_negative_binomial():
+    settings = {"shape": 1.5, "discount": 0.8}
+    alpha, beta = gamma_poisson_law(windows_of(CONTEXT), REFERENCE, **settings)
+    np.testing.assert_allclose(alpha / beta, gamma_poisson(windows_of(CONTEXT), REFERENCE, **settings))
+    rng = np.random.default_rng(0)
+    first = gamma_poisson_paths(windows_of(CONTEXT), REFERENCE, **settings, paths=40_000, rng=rng)[0, :, 0]
+    law = nbinom(alpha[0, 0], beta[0, 0] / (1 + beta[0, 0]))
+    np.testing.assert_allclose(first.mean(0), law.mean(), rtol=0.03)
+    np.testing.assert_allclose(first.var(0), law.var(), rtol=0.05)
+
+
+def test_paths_of_the_filter_take_in_what_they_drew():
+    windows, settings = windows_of(CONTEXT), {"shape": 1.5, "discount": 0.9}
+    rng = np.random.default_rng(0)
+    paths = gamma_poisson_paths(windows, REFERENCE, **settings, paths=40_000, rng=rng)[0]
+    for unit, drawn in ((0, 2), (1, 0)):
+        after = paths[paths[:, 0, unit] == drawn, 1, unit]
+        shown = np.full((1, 1, 2), drawn)
+        one_more = replace(
+            windows,
+            context=np.concatenate([CONTEXT, shown], axis=1),
+            context_mask=np.ones((1, 11), bool),
+        )
+        assert after.mean() == pytest.approx(gamma_poisson(one_more, REFERENCE, **settings)[0, 0, unit], rel=0.05)
+
+
+def test_the_chosen_settings_score_best(files):
+    sessions = [load_inputs(one.paths, "validation", groups=(), readout=None) for one in files]
+    tuned = tune_baselines(sessions, shape=SHAPE, baselines=CONFIG.baselines)
+    gained = {name: np.zeros(len(options)) for name, options in candidates(CONFIG.baselines).items()}
+    spikes = 0
+    for session in sessions:
+        origins = evaluation_origins(session.part, SHAPE, SHAPE.horizon_bins)
+        windows = cut_windows(session.spikes, session.part, origins, SHAPE)
+        reference = np.exp(session.log_rate.astype(float))
+        spikes += windows.target.sum()
+        for name, options in candidates(CONFIG.baselines).items():
+            for index, settings in enumerate(options):
+                with np.errstate(divide="ignore"):
+                    log_rate = np.log(RATES[name](windows, reference, **settings))
+                null = np.broadcast_to(np.log(reference), windows.target.shape)
+                gained[name][index] += (
+                    poisson_log_likelihood(windows.target, log_rate) - poisson_log_likelihood(windows.target, null)
+                ).sum()
+    assert tuned["reference_mean"].score == 0
+    for name, one in tuned.items():
+        np.testing.assert_allclose(one.tried, gained[name] / spikes / np.log(2), rtol=1e-9)
+        assert one.score == max(one.tried)
+        assert candidates(CONFIG.baselines)[name][int(np.argmax(one.tried))] == one.settings
+    assert tuned["shrinkage"].score > 0.01
+    assert min(tuned["shrinkage"].tried) == -np.inf  # a weight of 1 makes silence impossible to leave
+
+
+def test_slow_units_do_not_choose(files):
+    sessions = [load_inputs(one.paths, "validation", groups=(), readout=None) for one in files]
+    rates_hz = np.exp(sessions[0].log_rate) / 0.02
+    fast = [replace(one, log_rate=np.where(np.arange(8) < 4, -20.0, one.log_rate)) for one in sessions]
+    tuned = tune_baselines(fast, shape=SHAPE, baselines=CONFIG.baselines, minimum_rate_hz=rates_hz[:4].min() / 10)
+    slow_too = tune_baselines(fast, shape=SHAPE, baselines=CONFIG.baselines)
+    plain = tune_baselines(sessions, shape=SHAPE, baselines=CONFIG.baselines)
+    # units whose reference was silent would make any adaptation look good
+    assert slow_too["shrinkage"].score > 5 * plain["shrinkage"].score
+    assert abs(tuned["shrinkage"].score - plain["shrinkage"].score) < plain["shrinkage"].score
+
+
+def test_the_file_says_what_was_tried(files, tmp_path):
+    output = tmp_path / "baselines.json"
+    tune_on_files([one.paths for one in files], timeline=CONFIG.timeline, baselines=CONFIG.baselines, output=output)
+    written = json.loads(output.read_text())
+    assert read_tuned(output)["shrinkage"] == written["shrinkage"]["settings"]
+    assert len(written["shrinkage"]["tried"]) == len(candidates(CONFIG.baselines)["shrinkage"])

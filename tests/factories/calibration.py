@@ -1,0 +1,63 @@
+"""A network with drawn weights, and its sample paths of one session."""
+
+import torch
+
+from factories.sessions import small_config
+from neurohorizon.experiments.horizons.calibration_scores import Written, sample_session
+from neurohorizon.inputs.sessions import feature_columns
+from neurohorizon.models.weights import Card, save_forecaster
+
+CONFIG = small_config()
+HORIZON = CONFIG.timeline.horizon_bins
+
+
+def network(paths, **model):
+    """Build a network whose weights that start at zero are drawn, so that every path matters."""
+    torch.manual_seed(0)
+    settings = CONFIG.model.model_copy(update=model)
+    columns = feature_columns(paths.features, CONFIG.features.groups)
+    card = Card(
+        method="neurohorizon",
+        model=settings,
+        feature_groups=CONFIG.features.groups,
+        features=columns,
+        bin_ms=CONFIG.timeline.bin_ms,
+        context_bins=CONFIG.timeline.context_bins,
+        horizon_bins=HORIZON,
+        fold="f",
+        sessions=("another",),
+        code="c",
+        scores={},
+    )
+    forecaster = card.build().eval()
+    for parameter in forecaster.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return forecaster, card
+
+
+def run(folder, made, baselines, *, name="out", forecaster=None, every_windows=1, minimum_rate_hz=0.1, **rollout):
+    weights = folder / name / "model.safetensors"
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    save_forecaster(weights, *(forecaster or network(made.paths)))
+    settings = CONFIG.rollout.model_copy(update={"every_windows": every_windows, **rollout})
+    wanted = settings.decodings if every_windows == 1 else ()
+    output = Written(
+        sums=folder / name / "sums.parquet",
+        example=folder / name / "example.h5",
+        forecasts={decoding: folder / name / f"neurohorizon_{decoding}_seed-3.h5" for decoding in wanted},
+    )
+    sample_session(
+        weights=weights,
+        baselines=baselines,
+        paths=made.paths,
+        fold="f",
+        method="neurohorizon",
+        seed=3,
+        timeline=CONFIG.timeline,
+        rollout=settings,
+        minimum_rate_hz=minimum_rate_hz,
+        code="c",
+        output=output,
+    )
+    return output

@@ -1,0 +1,66 @@
+"""A copy of the project, in which tests run the workflow."""
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from factories import ROOT
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A copy of the project to run and to edit.
+
+    Environments of rules are those of the project itself, made once for all tests and runs.
+    """
+
+    root: Path
+    tools: Path = ROOT / ".venv" / "bin"
+
+    def snakemake(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
+        """Run Snakemake in the copy; stdout and stderr come back as one text."""
+        prefix = ["--conda-prefix", ROOT / ".snakemake" / "conda", "--cores", "2"]
+        return subprocess.run(
+            [self.tools / "snakemake", *prefix, *arguments],
+            cwd=self.root,
+            env={**self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a user who has activated ``.venv``."""
+        return {**os.environ, "PATH": f"{self.tools}{os.pathsep}{os.environ['PATH']}"}
+
+
+def copy_workflow(folder: Path) -> Workflow:
+    """Copy what git knows or could know of the project."""
+    if not (ROOT / ".venv" / "bin" / "snakemake").exists():
+        pytest.skip("Snakemake is not installed here: `make test` installs it")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in listed.splitlines():
+        source, target = ROOT / name, folder / name
+        if source.exists():  # a deletion that is not committed yet is still listed
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    return Workflow(folder)
+
+
+def counts(output: str) -> dict[str, int]:
+    """Return the number of jobs of each rule that Snakemake plans."""
+    table = output.split("Job stats:")[1].split("total")[0]
+    return {name: int(number) for name, number in re.findall(r"^(\w+) +(\d+)$", table, flags=re.M)}

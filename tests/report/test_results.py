@@ -1,0 +1,171 @@
+"""What all experiments say together: numbers come from tables, on every page the same, and the paper can be typeset."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from factories import ROOT
+
+pd = pytest.importorskip("pandas")
+typst = pytest.importorskip("typst")
+
+from factories.forecasts import write_run  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from neurohorizon.analysis.style import save_figure  # noqa: E402
+from neurohorizon.analysis.tables import Resampling  # noqa: E402
+from neurohorizon.experiments.cross_session.tables import make_tables  # noqa: E402
+from neurohorizon.report.results import (  # noqa: E402
+    EXPERIMENTS,
+    caption,
+    count_data,
+    headline,
+    overview,
+    svg_width_pt,
+    write_results,
+)
+from neurohorizon.report.typesetting import to_typst, typeset  # noqa: E402
+
+CONFIG = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory) -> Path:
+    """The results of a made run of the first experiment alone."""
+    run = tmp_path_factory.mktemp("results")
+    scores = write_run(run, sessions=4, seeds=(0,))
+    make_tables(scores=scores, folder=run / "tables", resampling=Resampling(draws=100, interval=0.95, seed=0))
+    (run / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    rows = [("a", "train", "one", 10, ""), ("b", "heldout", "two", 20, ""), ("c", "heldout", "two", 0, "no spikes")]
+    listed = pd.DataFrame(rows, columns=["session", "role", "subject", "units", "left_out"])
+    listed.assign(source="ibl", lab="lab", fold="", spikes=5, recorded_s=3600.0).to_parquet(
+        run / "scores/sessions.parquet"
+    )
+    figures = [run / "figures" / name for name in ("main.svg", "main.png")]
+    save_figure(Figure(figsize=(7.2, 3.0)), figures)
+    card = {"fold": "main", "sessions": ["a"], "scores": {"steps": 777, "seed": 0, "validation_bits_per_spike": 0.1}}
+    (run / "model.json").write_text(json.dumps(card))
+    write_results(
+        run,
+        figures={"cross_session": figures[0]},
+        captions={"cross_session": ROOT / "report" / "figure_main.rst"},
+        cards=[run / "model.json"],
+        output=run / "results.json",
+    )
+    return run / "results.json"
+
+
+def changed(told: Path, name: str, change) -> Path:
+    values = json.loads(told.read_text())
+    change(values)
+    path = told.with_name(name)
+    path.write_text(json.dumps(values))
+    return path
+
+
+def test_the_score_that_is_told_is_that_of_the_table(told):
+    summary = pd.read_parquet(told.parent / "tables" / "summary.parquet").query(
+        "null == 'reference' and source == 'all'"
+    )
+    score = summary.set_index("method").loc["neurohorizon", "bits_per_spike"]
+    (section,) = json.loads(told.read_text())["sections"]
+    assert f"{score:+.3f} bits/spike" in section["headline"]
+    sentences = re.split(r"(?<=\.) (?=[A-Z])", section["headline"])
+    assert section["text"].startswith(sentences[0]) and all(one in section["text"] for one in sentences)
+    assert any("of what the true rates reach" in one for one in sentences)
+    scores = {row["method"]: row["bits_per_spike"] for row in json.loads(told.read_text())["scores"]}
+    assert scores["NeuroHorizon"] == score
+
+
+def test_what_was_left_out_is_counted_apart_and_animals_once():
+    rows = [
+        ("a", "train", ""),
+        ("b", "rotate", ""),
+        ("c", "heldout", ""),
+        ("d", "heldout", "broken"),
+        ("e", "reserved", ""),
+    ]
+    table = pd.DataFrame(rows, columns=["session", "role", "left_out"])
+    table = table.assign(
+        fold=["", "y", "main", "main", ""],
+        subject=["x", "y", "y", "z", "w"],
+        lab="lab",
+        units=[1, 2, 4, 8, 16],
+        recorded_s=1800.0,
+    )
+    found = count_data(table)
+    assert found["trained"] == {"sessions": 2, "animals": 2, "labs": 1, "units": 3, "hours": 1.0}
+    assert found["heldout"] == {"sessions": 2, "animals": 1, "labs": 1, "units": 6, "hours": 1.0}
+    assert found["left_out"] == {"sessions": 1}
+    assert found["folds"] == 2
+
+
+def test_the_paper_is_typeset_the_same_each_time_and_with_the_numbers_of_the_run(told, tmp_path):
+    paper = ROOT / "paper" / "paper.typ"
+    for name, results in {
+        "first": told,
+        "again": told,
+        "other": changed(told, "other.json", lambda values: values["training"][0].update(steps=778)),
+    }.items():
+        typeset(paper, results=results, output=tmp_path / f"{name}.pdf")
+    first, again, other = ((tmp_path / f"{name}.pdf").read_bytes() for name in ("first", "again", "other"))
+    assert first.startswith(b"%PDF")
+    assert first == again
+    assert first != other
+
+
+def test_prose_of_the_paper_has_no_number_of_its_own():
+    source = (ROOT / "paper" / "paper.typ").read_text()
+    prose = source.split("= Methods")[1].split("= Results")[0] + source.split("= Limits")[1].split("#show")[0]
+    prose = re.sub(r"\$[^$]*\$|#let .*|#calc\.\w+(\([^()]*(\([^()]*\))?[^()]*\))", "", prose)  # formulas and code
+    prose = re.sub(r"#if [^\[]*", "", prose)
+    assert len(prose) > 3000
+    assert not re.findall(r"\d", prose), re.findall(r".{30}\d.{10}", prose)
+
+
+@pytest.mark.parametrize(
+    ("markdown", "typed"),
+    [
+        ("a **b** *c* `d_e` x<sup>2</sup>", "a #strong[b]; #emph[c]; #text[d\\_e]; x#super[2];"),
+        ("**b**; c **d**(e)", "#strong[b];; c #strong[d];(e)"),
+        ("#1 [-0.1, +0.2] 1-2 $5 a_b @x <y>", "\\#1 \\[−0.1, +0.2\\] 1-2 \\$5 a\\_b \\@x \\<y\\>"),
+    ],
+)
+def test_text_means_the_same_in_typst(markdown, typed):
+    assert to_typst(markdown) == typed
+
+
+def test_the_headline_is_the_first_sentence_in_bold_and_no_decimal_point_ends_it():
+    text = "Five were asked. It gains **+0.154 bits/spike** (p = 0.2). It is **better**."
+    assert headline(text) == "It gains **+0.154 bits/spike** (p = 0.2)."
+    assert headline("Nothing is known. It is late.") == "Nothing is known."
+    assert headline(text, 2) == "It gains **+0.154 bits/spike** (p = 0.2). It is **better**."
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "report").glob("*figure_*.rst")), ids=lambda path: path.stem)
+def test_every_caption_of_a_figure_can_stand_in_the_paper(path, tmp_path):
+    text = caption(path.read_text(), CONFIG)
+    assert "{{" not in text and ":sup:" not in text and "``" not in text
+    source = tmp_path / "caption.typ"
+    source.write_text(to_typst(text))
+    assert typst.compile(str(source), ignore_system_fonts=True, format="pdf")
+
+
+def test_the_first_page_of_the_report_can_be_laid_out_and_names_what_is_simulated(told):
+    page = overview(json.loads(told.read_text()))
+    assert "<b>simulated</b>" in page
+    assert "1 session of 1 animal (20 units, 1 h)" in page
+    assert "data:image/png;base64" in page
+    assert max(map(len, page.splitlines())) < 10000, "docutils takes no longer line"
+
+
+def test_a_width_is_that_of_the_file(tmp_path):
+    save_figure(Figure(figsize=(3.5, 2.0)), [tmp_path / "one.svg"])
+    assert svg_width_pt(tmp_path / "one.svg") == pytest.approx(3.5 * 72)
+
+
+def test_every_experiment_of_the_configuration_is_told():
+    sections = {"scaling", "multimodal", "downstream", "ablations"} & CONFIG.keys()
+    assert sections | {"cross_session", "cross_session_curves", "horizons"} == EXPERIMENTS.keys()

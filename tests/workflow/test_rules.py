@@ -1,0 +1,210 @@
+"""The rule graph: what a dry run plans, refuses and never needs."""
+
+import re
+import subprocess
+
+import pytest
+import yaml
+from factories import ROOT
+from factories.tiny_run import write_miniature
+from factories.workflow import copy_workflow, counts
+
+from neurohorizon.cohort import folds, heldout_sessions, read_cohort, training_sessions
+
+RULES = sorted(ROOT.glob("rules/*.smk"))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project that tests of this file read and do not edit."""
+    return copy_workflow(tmp_path_factory.mktemp("workflow") / "project")
+
+
+@pytest.fixture(scope="module")
+def steinmetz(project, tmp_path_factory):
+    """Environment with files of the right names, which a dry run does not open."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for row in read_cohort(ROOT / "config/cohorts/steinmetz.tsv"):
+        (folder / f"{row.session}.nwb").touch()
+    return {"NEUROHORIZON_NWB": str(folder)}
+
+
+def edited(project, name: str, path: tuple[str, ...], value: object) -> str:
+    values = yaml.safe_load((project.root / "config" / f"{name}.yaml").read_text())
+    section = values
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    target = project.root / "config" / f"edited_{path[-1]}.yaml"
+    target.write_text(yaml.safe_dump(values))
+    return str(target)
+
+
+def test_a_typo_stops_a_dry_run_and_names_the_nearest_key(project):
+    config = project.root / "config" / "typo.yaml"
+    demo = (project.root / "config" / "demo.yaml").read_text()
+    config.write_text(demo.replace("horizon_bins:", "horizn_bins:"))
+    done = project.snakemake("-n", "--configfile", config)
+    assert done.returncode != 0
+    assert "timeline.horizn_bins: unknown key; did you mean 'horizon_bins'?" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_typo_on_the_command_line_stops_a_dry_run_too(project):
+    done = project.snakemake("-n", "--configfile", "config/demo.yaml", "--config", "evaluation={intervall: 0.9}")
+    assert done.returncode != 0
+    assert "evaluation.intervall: unknown key; did you mean 'interval'?" in done.stdout
+
+
+def test_a_value_on_the_command_line_reaches_the_rules(project, steinmetz):
+    more = project.snakemake(
+        "-n", "--configfile", "config/steinmetz.yaml", "--config", "run={seeds: [3, 4, 5]}", **steinmetz
+    )
+    assert "own_history_seed-5/model.safetensors" in more.stdout
+
+
+def test_each_fold_trains_forecasts_and_scores_its_own_sessions(project, steinmetz):
+    done = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", **steinmetz)
+    assert done.returncode == 0, done.stdout
+    found = counts(done.stdout)
+    rows = read_cohort(ROOT / "config/cohorts/steinmetz.tsv")
+    assert found["preprocess_nwb"] == found["reference_features"] == found["validate"] == len(rows)
+    assert found["score"] == sum(len(heldout_sessions(rows, fold)) for fold in folds(rows))
+    assert found["tune_baselines"] == len(folds(rows))
+    assert found["train"] == 3 * len(folds(rows))
+    assert "download_ibl" not in found
+    assert "forecast_oracle" not in found, "true rates are known of simulated sessions alone"
+
+
+def test_a_training_job_has_no_heldout_session_among_its_inputs(project, steinmetz):
+    done = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", **steinmetz)
+    rows = read_cohort(ROOT / "config/cohorts/steinmetz.tsv")
+    learning = r"^rule (?:train|tune_baselines|tune_regressions):\n    input: (.*)\n    output: (.*)$"
+    jobs = re.findall(learning, done.stdout, flags=re.M)
+    assert len(jobs) == 5 * len(folds(rows))
+    for inputs, outputs in jobs:
+        fold = re.search(r"/models/([^/]+)/", outputs)[1]
+        read = set(re.findall(r"(steinmetz_\d\d)\.h5", inputs))
+        assert read == {row.session for row in training_sessions(rows, fold)}
+        assert not read & {row.session for row in heldout_sessions(rows, fold)}
+
+
+def test_the_catalog_entry_and_another_folder_plan_the_same_jobs(project, steinmetz, tmp_path):
+    here = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", **steinmetz)
+    arguments = ["--configfile", project.root / "config" / "steinmetz.yaml", "--directory", tmp_path]
+    there = project.snakemake("-n", "--snakefile", project.root / "workflow" / "Snakefile", *arguments, **steinmetz)
+    assert there.returncode == 0, there.stdout
+    assert counts(there.stdout) == counts(here.stdout)
+
+
+def test_a_configfile_replaces_the_papers_and_is_not_laid_over_it(project, steinmetz):
+    config = project.root / "config" / "short.yaml"
+    values = yaml.safe_load((project.root / "config" / "steinmetz.yaml").read_text())
+    del values["splits"]["gap_s"]  # the paper has one
+    config.write_text(yaml.safe_dump(values))
+    done = project.snakemake("-n", "--configfile", config, **steinmetz)
+    assert done.returncode != 0
+    assert "splits.gap_s: missing" in done.stdout
+
+
+def test_a_recording_that_is_not_there_is_named(project, tmp_path):
+    done = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", NEUROHORIZON_NWB=str(tmp_path))
+    assert done.returncode != 0
+    assert str(tmp_path / "steinmetz_01.nwb") in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_fault_in_the_cohort_stops_a_dry_run(project):
+    table = project.root / "config" / "cohorts" / "broken.tsv"
+    text = (project.root / "config/cohorts/steinmetz.tsv").read_text()
+    table.write_text(text.replace("rotate", "rotten", 1))
+    config = edited(project, "steinmetz", ("cohort", "table"), "config/cohorts/broken.tsv")
+    done = project.snakemake("-n", "--configfile", config)
+    assert done.returncode != 0
+    assert "unknown role 'rotten'" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_the_paper_plans_its_cohort_first_with_no_network_and_no_credentials(project):
+    done = project.snakemake("-n", HOME=str(project.root / "nobody"))
+    assert done.returncode == 0, done.stdout
+    found = counts(done.stdout)
+    assert found["make_cohort"] == found["fetch_ibl_table"] == found["fetch_allen_table"] == 1
+    assert "download_ibl" not in found, "which sessions there are is not known yet"
+
+
+def test_the_papers_cohort_is_made_from_given_tables_and_then_planned_in_full(workflow, release_tables):
+    tables = {
+        "IBL_TABLE": str(release_tables / "ibl_2023_12_bwm_release.csv"),
+        "ALLEN_TABLE": str(release_tables / "allen_sessions.csv"),
+    }
+    made = workflow.snakemake("cohorts", **tables)
+    assert made.returncode == 0, made.stdout
+    again = workflow.snakemake("cohorts")
+    assert "Nothing to be done" in again.stdout
+    found = counts(workflow.snakemake("-n").stdout)
+    assert found["download_ibl"] == 430, "459 sessions less the 29 that are reserved"
+    assert found["download_allen"] == 58
+    assert found["train"] == 9
+    assert "make_cohort" not in found
+    points = {"scaling": 4 * 5 + 1 + 2 * 5 + 3, "ablations": 9 * 3}
+    assert found["train_point"] == found["score_point"] == sum(points.values())
+    assert found["choose_sessions"] == 5, "sessions with fitting regions are chosen, once for each draw"
+    assert found["score"] == found["score_elapsed"] == 83, "held-out sessions"
+    assert found["score_curves"] == found["sample_paths"] == 3 * 83, "and seeds"
+    assert sum(found.values()) < 7500, "a graph that is built in a minute"
+
+
+def test_a_reviewer_needs_the_archived_files_alone(workflow):
+    write_miniature(workflow.root)
+    miniature = ["-n", "--configfile", "config/miniature.yaml"]
+    plan = workflow.snakemake("archive_scores", *miniature).stdout
+    assert "rule archive_scores" in plan, plan
+    archived = re.search(r"^(?:local)?rule archive_scores:\n    input: (.*)$", plan, flags=re.M)[1].split(", ")
+    for path in archived:
+        (workflow.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (workflow.root / path).touch()
+    review = workflow.snakemake(*miniature, "--workflow-profile", "profiles/review")
+    assert review.returncode == 0, review.stdout
+    shown = {name for name in counts(workflow.snakemake(*miniature, "--forceall").stdout) if SHOWS.match(name)}
+    assert len(shown) > 18
+    assert set(counts(review.stdout)) == {*shown, "figures"}
+
+
+SHOWS = re.compile("make_(?!example).*|draw_|notebook_|tell_|typeset_")
+"""Rules that stand on files of sums."""
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
+def test_every_rule_that_computes_has_its_environment_log_benchmark_and_code(path):
+    blocks = re.split(r"^ *(?:rule|checkpoint) (\w+):$", path.read_text(), flags=re.M)[1:]
+    for name, body in zip(blocks[::2], blocks[1::2], strict=True):
+        assert not re.search(r"^ *(run|script|notebook|wrapper):", body, flags=re.M), f"{name}: shell alone"
+        assert "lambda" not in body, name
+        if "shell:" in body:
+            for part in ("conda:", "log:", "benchmark:", "{log:q}"):
+                assert part in body, f"{name} has no {part}"
+            assert re.search(r"\bcode=(code|CODE\.fingerprint)\(", body), f"{name} does not depend on its code"
+            if script := re.search(r'\$SCRIPTS/(\w+\.py)"', body):
+                assert f'code("{script[1]}")' in body, f"{name} depends on the code of another script"
+
+
+def test_lint_and_format_have_nothing_to_say(project, steinmetz):
+    lint = project.snakemake("--lint", "--configfile", "config/steinmetz.yaml", **steinmetz)
+    assert "your workflow is in a good condition" in lint.stdout, lint.stdout
+    for command in (
+        ["snakefmt", "--check", "Snakefile", "workflow/Snakefile", "rules"],
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["lint-imports"],
+    ):
+        tools = ROOT / ".venv-test" / "bin"
+        done = subprocess.run(
+            [tools / command[0], *command[1:]],
+            cwd=project.root,
+            env={**project.environment, "PATH": f"{tools}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

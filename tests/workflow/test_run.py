@@ -1,0 +1,317 @@
+"""One small run through every rule, and what edits and kills do to it afterwards."""
+
+import ast
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from factories import ROOT
+from factories.tiny_run import GHOST, HELD_OUT, write_miniature
+from factories.workflow import Workflow, copy_workflow
+
+RESULTS = Path("results/miniature")
+MINIATURE = ("--configfile", "config/miniature.yaml")
+METHODS = {"reference_mean", "trailing_mean", "shrinkage", "gamma_poisson", "own_history", "neurohorizon", "oracle"}
+METHODS |= {"ar_glm", "ridge_ar", "reduced_rank", "history_glm", "coupled_glm"}
+METHODS |= {f"neurohorizon_{decoding}" for decoding in ("autoregressive", "blockwise", "coarse_to_fine")}
+METHODS |= {"own_history_readout", "shuffled_identity", "mean_identity", "learned_embedding"}
+
+# every script of the copy first says which interpreter runs it
+WITNESS = (
+    "import importlib.metadata, json, pathlib, sys; "
+    "pathlib.Path({folder!r}, pathlib.Path(sys.argv[0]).stem).write_text("
+    "json.dumps([sys.prefix, importlib.metadata.version('numpy')]))\n"
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Workflow:
+    """A copy of the project in which the miniature has run."""
+    project = copy_workflow(tmp_path_factory.mktemp("run") / "project")
+    write_miniature(project.root)
+    witnesses = project.root / "witnesses"
+    witnesses.mkdir()
+    for script in (project.root / "workflow" / "scripts").glob("*.py"):
+        script.write_text(WITNESS.format(folder=str(witnesses)) + script.read_text())
+    done = project.snakemake(*MINIATURE)
+    assert done.returncode == 0, done.stdout
+    return project
+
+
+def scripts_of_environments() -> dict[str, set[str]]:
+    """Environment -> the scripts of its rules, as the rules say."""
+    found: dict[str, set[str]] = {}
+    for path in ROOT.glob("rules/*.smk"):
+        for body in re.split(r"^ *(?:rule|checkpoint)(?: \w+)?:$", path.read_text(), flags=re.M)[1:]:
+            script = re.search(r"\$SCRIPTS/(\w+)\.py", body)
+            if script:
+                found.setdefault(re.search(r"envs/(\w+)\.yaml", body)[1], set()).add(script[1])
+    return found
+
+
+def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
+    witnesses = {path.name: json.loads(path.read_text()) for path in (finished.root / "witnesses").iterdir()}
+    listed = finished.snakemake("--list-conda-envs", *MINIATURE).stdout
+    prefixes = dict(re.findall(r"envs/(\w+)\.yaml\s+(\S*/\.snakemake/conda/\w+)", listed))
+    ran = 0
+    for environment, scripts in scripts_of_environments().items():
+        pinned = re.search(r"numpy==(\S+)", (ROOT / "envs" / f"{environment}.yaml").read_text())[1]
+        for script in scripts & witnesses.keys():
+            prefix, numpy = witnesses[script]
+            assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), script
+            assert numpy == pinned, script
+            ran += 1
+    assert ran == len(witnesses) == 65
+    assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all but nwb, which has no session here"
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert "Nothing to be done" in finished.snakemake(*MINIATURE).stdout
+
+
+def test_the_tables_tell_of_every_method_and_of_every_session(finished):
+    tables = finished.root / RESULTS / "tables"
+    header, *lines = (line.split("\t") for line in (tables / "summary.tsv").read_text().splitlines())
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    assert {row["method"] for row in rows} == METHODS
+    assert all(row["null"] for row in rows)
+    assert (tables / "summary.txt").read_text().count("oracle") >= 1
+    sessions = (tables / "sessions.tsv").read_text()
+    assert all(subject in sessions for subject in HELD_OUT)
+    assert GHOST in (tables / "left_out.tsv").read_text()
+
+
+def test_the_multimodal_tables_tell_of_both_sources_and_of_every_encoder_and_condition(finished):
+    tables = finished.root / RESULTS / "multimodal" / "tables"
+    header, *lines = (line.split("\t") for line in (tables / "gain.tsv").read_text().splitlines())
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    found = {(row["source"], row["encoder"], row["condition"]) for row in rows}
+    controls = {"behaviour_shifted", "image_shuffled", "image_ahead_shuffled"}
+    read = {"behaviour", "image", "image_ahead", "both"}
+    assert {
+        condition for source, encoder, condition in found if (source, encoder) == ("allen", "dinov2")
+    } >= read | controls
+    assert {condition for source, encoder, condition in found if (source, encoder) == ("allen", "pixels")} >= {"image"}
+    assert {condition for source, encoder, condition in found if (source, encoder) == ("ibl", "dinov2")} >= {
+        "behaviour"
+    }
+    assert "DINOv2" in (tables / "summary.txt").read_text()
+
+
+def test_the_tables_of_decoding_tell_of_every_decoder_and_of_who_was_left_out(finished):
+    tables = finished.root / RESULTS / "poyo" / "tables"
+    header, *lines = (line.split("\t") for line in (tables / "sessions.tsv").read_text().splitlines())
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    found = {(row["part"], row["method"]) for row in rows if row["r2"]}
+    assert found == {
+        ("validation", "poyo"),
+        *(("test", name) for name in ("poyo", "latent_probe", "forecast_probe", "count_ridge")),
+    }
+    assert all(row["source"] == "ibl" for row in rows)
+    assert "is not in the release" in {row["session"]: row for row in rows}[GHOST]["left_out"]
+
+
+def test_tables_are_made_again_from_the_score_archive_alone(finished, tmp_path):
+    assert finished.snakemake("archive_scores", *MINIATURE).returncode == 0
+    fresh = copy_workflow(tmp_path / "project")
+    write_miniature(fresh.root)
+    review = [*MINIATURE, "--workflow-profile", "profiles/review"]
+    archive = str(finished.root / RESULTS / "scores.tar")
+    done = fresh.snakemake("restore_scores", *review, SCORES=archive)
+    assert done.returncode == 0, done.stdout
+    tables = sorted(path.relative_to(finished.root) for path in (finished.root / RESULTS).rglob("tables/*.tsv"))
+    assert len(tables) > 20
+    done = fresh.snakemake(*tables, *review)
+    assert done.returncode == 0, done.stdout
+    for table in tables:
+        assert (fresh.root / table).read_bytes() == (finished.root / table).read_bytes(), table
+
+
+def test_the_recorded_configuration_is_the_whole_one(finished):
+    recorded = yaml.safe_load((finished.root / RESULTS / "config.yaml").read_text())
+    assert recorded == yaml.safe_load((finished.root / "config" / "miniature.yaml").read_text())
+
+
+def test_the_report_is_one_file_with_captions_figures_and_the_configuration(finished):
+    report = finished.root / "report.html"
+    done = finished.snakemake("--report", report, *MINIATURE)
+    assert done.returncode == 0, done.stdout
+    html = report.read_text()
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=.https?:", html), "needs no network"
+    for name in ("main.svg", "paired.svg", "horizon.svg", "example.svg", "summary.tsv", "left_out.tsv"):
+        assert name in html
+    for part in (
+        "cross_session.html",
+        "config.yaml",
+        "1 Unseen animals",
+        "3 Horizons",
+        "4 Behaviour and images",
+        "5 Decoding",
+        "Recordings",
+        "Configuration",
+    ):
+        assert part in html
+    assert "so this file and the commit make it again" in html, "a caption"
+
+
+def rerun(project: Workflow) -> dict[str, str]:
+    """Rules that would run now -> why."""
+    plan = project.snakemake("-n", *MINIATURE).stdout
+    return dict(re.findall(r"^rule (\w+):\n(?:    .*\n)*?    reason: (.*)\n", plan, flags=re.M))
+
+
+def edited(source: str, function: str) -> str:
+    """Put a statement that changes nothing, but is code, at the top of a function's body."""
+    (definition,) = (node for node in ast.parse(source).body if getattr(node, "name", "") == function)
+    first = definition.body[1 if ast.get_docstring(definition) else 0]
+    lines = source.splitlines(keepends=True)
+    lines.insert(first.lineno - 1, " " * first.col_offset + "str()\n")
+    return "".join(lines)
+
+
+RETOLD = {"make_truths", "tell_results", "typeset_paper", "notebook_results", "all"}
+"""What all experiments say together stands on the tables of each."""
+TOLD = {"make_tables", "draw_main", "draw_paired", "draw_horizon", "notebook_cross_session", *RETOLD}
+MODELLED = {"tune_baselines", "train", "forecast", "forecast_baselines", "forecast_oracle", "score", "make_example"}
+MODELLED |= {"forecast_controls", "fit_within_session", "tune_regressions", "forecast_regressions", "make_tried"}
+SHOWN = {f"draw_multimodal_{name}" for name in ("main", "regions", "horizon", "conditions", "psth")}
+SHOWN |= {"make_multimodal_tables", "notebook_multimodal", *RETOLD}
+LISTED = {"list_sessions", "measure_behaviour"}
+DEFINED = {"score_definitions", "make_definitions"}
+CALIBRATED = {"sample_paths", "make_calibration_tables", "draw_calibration_calibration", "draw_calibration_paths"}
+CONDITIONS = {"forecast_conditions", "forecast_psth", "score_conditions"}
+"""Forecasts under conditions are not kept, so what scores them again makes all of them again."""
+DECODED = {"train_poyo", "decode_training", "extend_poyo", "probe_session", "make_decoding_tables", "draw_decoding"}
+PROBED = {"score_downstream", "make_downstream_tables", "notebook_downstream"}
+PROBED |= {f"draw_downstream_{name}" for name in ("scores", "sessions")}
+CURVES = {f"draw_cross_session_{name}" for name in ("elapsed", "matched_regions", "population", "reference_length")}
+CURVES |= {"make_cross_session_tables", "score_elapsed"}
+AHEAD = {f"draw_horizons_{name}" for name in ("calibration", "curves", "horizons", "main", "teacher_forced")}
+AHEAD |= {"make_horizons_tables", "notebook_horizons"}
+COMPARED = {f"draw_scaling_{name}" for name in ("curve", "horizon", "main")}
+COMPARED |= {f"draw_ablations_{name}" for name in ("forest", "horizons")}
+COMPARED |= {"make_scaling_tables", "make_ablations_tables", "notebook_scaling", "notebook_ablations"}
+POINTS = {"choose_sessions", "train_point", "score_point", *COMPARED}
+EVERYTHING_AFTER_INGESTION = {
+    *("validate", "reference_features", "population_readout", "modality_readouts", "train_multimodal", "draw_example"),
+    *("score_curves", "score_teacher_forcing"),
+    *(MODELLED | TOLD | SHOWN | LISTED | DEFINED | CONDITIONS | DECODED | PROBED | CALIBRATED),
+    *(CURVES | AHEAD | POINTS),
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "function", "changed", "downstream"),
+    [
+        ("forecasts/scoring.py", "_score", {"score", "score_point"}, TOLD | COMPARED),
+        (
+            *("forecasts/forecast.py", "forecast_with_oracle", {"forecast_oracle"}),
+            TOLD | SHOWN | CONDITIONS | DEFINED | CURVES | AHEAD | {"score", "score_teacher_forcing"},
+        ),
+        (
+            *("forecasts/forecast.py", "forecast_conditions", {"forecast_conditions"}),
+            SHOWN | CONDITIONS - {"forecast_conditions"},
+        ),
+        (
+            *("models/image_encoders.py", "embed", {"embed_images"}),
+            SHOWN | CONDITIONS | {"modality_readouts", "train_multimodal"},
+        ),
+        (
+            "baselines/closed_form.py",
+            "gamma_poisson",
+            {"tune_baselines"},
+            TOLD
+            | CALIBRATED
+            | DEFINED
+            | CURVES
+            | AHEAD
+            | {"forecast_baselines", "score", "make_tried", "score_curves"},
+        ),
+        ("session.py", "order_spikes", {"preprocess_ibl", "preprocess_allen"}, EVERYTHING_AFTER_INGESTION),
+    ],
+)
+def test_an_edit_reruns_exactly_the_rules_that_stand_on_it(finished, file, function, changed, downstream):
+    path = finished.root / "neurohorizon" / file
+    before = path.read_text()
+    try:
+        path.write_text(edited(before, function))
+        reasons = rerun(finished)
+    finally:
+        path.write_text(before)
+    assert {rule for rule, reason in reasons.items() if "Params have changed" in reason} == changed
+    assert reasons.keys() == changed | downstream
+    assert rerun(finished) == {}
+
+
+def test_better_docstrings_and_comments_rerun_nothing(finished):
+    before = {path: path.read_text() for path in (finished.root / "neurohorizon").rglob("*.py")}
+    try:
+        for path, source in before.items():
+            better = re.sub(r'^( *)"""(?=\w)', r'\1"""Better: ', source, flags=re.M)
+            path.write_text(better + "# the end\n")
+        assert any(path.read_text().count("Better: ") > 5 for path in before)
+        assert rerun(finished) == {}
+    finally:
+        for path, source in before.items():
+            path.write_text(source)
+
+
+def test_other_settings_rerun_what_reads_them(finished):
+    config = finished.root / "config" / "miniature.yaml"
+    before = config.read_text()
+    try:
+        config.write_text(before.replace("interval: 0.95", "interval: 0.9"))
+        reasons = rerun(finished)
+    finally:
+        config.write_text(before)
+    changed = {rule for rule, reason in reasons.items() if "Params have changed" in reason}
+    assert changed == {
+        "make_tables",
+        "make_definitions",
+        "make_multimodal_tables",
+        "make_calibration_tables",
+        "make_decoding_tables",
+        "make_cross_session_tables",
+        "make_scaling_tables",
+        "make_horizons_tables",
+        "make_downstream_tables",
+        "make_ablations_tables",
+        "record_config",
+    }
+    assert "train" not in reasons
+
+
+def test_a_training_that_is_killed_goes_on_from_its_checkpoint(finished):
+    target = RESULTS / "models" / "unseen" / "neurohorizon_seed-7" / "model.safetensors"
+    longer = ["--config", "training={steps: 400, validate_every_steps: 20, patience: 100}"]
+    command = [finished.tools / "snakemake", "--cores", "1", "--conda-prefix", ROOT / ".snakemake" / "conda"]
+    arguments = [target, *MINIATURE, *longer]
+    running = subprocess.Popen(
+        [*command, *arguments],
+        cwd=finished.root,
+        env=finished.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    checkpoints = finished.root / RESULTS / "checkpoints" / "unseen" / "neurohorizon_seed-7"
+    deadline = time.monotonic() + 300
+    while not list(checkpoints.rglob("last.ckpt")) and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(0.2)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert list(checkpoints.rglob("last.ckpt")), "killed in the middle"
+    assert not (finished.root / target).exists()
+
+    assert finished.snakemake("--unlock", *MINIATURE).returncode == 0
+    done = finished.snakemake(*arguments)
+    assert done.returncode == 0, done.stdout
+    log = (finished.root / RESULTS / "logs" / "train" / "unseen" / "neurohorizon_seed-7.log").read_text()
+    assert "Restor" in log, "the second job goes on where the first was"
+    assert (finished.root / target).exists()
