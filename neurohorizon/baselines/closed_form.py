@@ -1,4 +1,4 @@
-"""Baselines in closed form, all of class Z: they use the reference window and the context, nothing else.
+"""Baselines in closed form, all of class zero-shot: they use the reference window and the context, nothing else.
 
 Their few settings are chosen on training sessions only. Each turns windows into natural log rates like
 the forecaster does, so one evaluation serves all.

@@ -1,7 +1,7 @@
 """Poisson regressions on recent history, fitted by scikit-learn.
 
-``ar_glm``, class Z, is one regression for all units of all training sessions: what follows from a unit's own history,
-and how that depends on its statistics. ``history_glm`` and ``coupled_glm``, class F, are fitted anew for each unit of
+``ar_glm``, class zero-shot, is one regression for all units of all training sessions: what follows from a unit's own history,
+and how that depends on its statistics. ``history_glm`` and ``coupled_glm``, class fitted, are fitted anew for each unit of
 the session that is forecast, on its reference part: on the unit's own history alone, and with population modes too.
 
 A regression's prior is normal about zero, its precision the same for a weight of any unit, so that the penalty weighs

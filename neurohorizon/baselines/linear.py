@@ -1,4 +1,4 @@
-"""Linear auto-regressions of a population on itself, class Z: fitted in closed form on a session's reference window.
+"""Linear auto-regressions of a population on itself, class zero-shot: fitted in closed form on a session's reference window.
 
 ``ridge_ar`` regresses every unit's counts after a forecast origin on all units' counts over several spans of the
 context; ``reduced_rank`` lets the units share few directions of it. Nothing is learned from other sessions but the

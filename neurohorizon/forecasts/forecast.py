@@ -46,7 +46,7 @@ def forecast_with_network(
     forecaster, card = load_forecaster(weights)
     session, inputs, windows = heldout_windows(weights, card, paths, timeline)
     forecast = empty_forecast(
-        session, fold=fold, method=method, method_class="Z", timeline=timeline, seed=seed, code=code
+        session, fold=fold, method=method, method_class="zero_shot", timeline=timeline, seed=seed, code=code
     )
     if inputs is not None:
         shape = WindowShape.of(timeline, card.model)
@@ -135,7 +135,7 @@ def forecast_with_learned_embedding(
     forecaster, card = load_forecaster(weights)
     session, inputs, windows = heldout_windows(weights, card, paths, timeline)
     forecast = empty_forecast(
-        session, fold=fold, method="learned_embedding", method_class="F", timeline=timeline, seed=seed, code=code
+        session, fold=fold, method="learned_embedding", method_class="fitted", timeline=timeline, seed=seed, code=code
     )
     told = "nothing was fitted: the session was left out"
     if inputs is not None:
@@ -203,7 +203,7 @@ def forecast_conditions(
             session,
             fold=fold,
             method=name,
-            method_class="control" if condition.control else "Z",
+            method_class="control" if condition.control else "zero_shot",
             timeline=settings.timeline,
             seed=seed,
             code=code,
@@ -257,7 +257,7 @@ def forecast_with_baselines(
     loaded = _test_windows(paths, timeline, baseline_shape(timeline, trailing_bins))
     for name, rate in RATES.items():
         forecast = empty_forecast(
-            session, fold=fold, method=name, method_class="Z", timeline=timeline, seed=None, code=code
+            session, fold=fold, method=name, method_class="zero_shot", timeline=timeline, seed=None, code=code
         )
         if loaded is not None:
             inputs, windows = loaded

@@ -12,7 +12,7 @@ import numpy as np
 
 from neurohorizon.files import replacing
 
-CLASSES = ("Z", "F", "control", "ceiling")
+CLASSES = ("zero_shot", "fitted", "control", "ceiling")
 
 
 class ForecastFileError(ValueError):

@@ -150,7 +150,7 @@ def _begun(session: Session, use: str, point: Point, settings: PointSettings) ->
         session,
         fold=point.fold,
         method=method,
-        method_class={"learned_embedding": "F", "shuffled_identity": "control"}.get(use, "Z"),
+        method_class={"learned_embedding": "fitted", "shuffled_identity": "control"}.get(use, "zero_shot"),
         timeline=settings.timeline,
         seed=point.seed,
         code=point.code,

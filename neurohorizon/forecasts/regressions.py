@@ -28,7 +28,13 @@ from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evalu
 from neurohorizon.session import read_session
 from neurohorizon.units.reference import MARGINAL_GROUPS
 
-CLASSES = {"ar_glm": "Z", "ridge_ar": "Z", "reduced_rank": "Z", "history_glm": "F", "coupled_glm": "F"}
+CLASSES = {
+    "ar_glm": "zero_shot",
+    "ridge_ar": "zero_shot",
+    "reduced_rank": "zero_shot",
+    "history_glm": "fitted",
+    "coupled_glm": "fitted",
+}
 """Regressions by their name in tables, and what each may use."""
 
 

@@ -12,19 +12,19 @@ from neurohorizon.forecasts.scoring import SCHEMA
 BINS, BIN_US, WINDOWS, UNITS, SPIKES = 10, 20_000, 40, 3, 50
 NULL_NATS = -200.0
 EFFECTS = {  # method: (class, difference to the whole network at the first bin, change of it per bin)
-    "full": ("Z", 0.0, 0.0),
-    "no_identity": ("Z", -0.08, 0.0),
+    "full": ("zero_shot", 0.0, 0.0),
+    "no_identity": ("zero_shot", -0.08, 0.0),
     "shuffled_identity": ("control", -0.2, 0.0),
-    "rate_only": ("Z", -0.03, 0.0),
-    "no_relational": ("Z", 0.0, 0.0),
-    "learned_embedding": ("F", 0.05, 0.0),
-    "no_own_history": ("Z", -0.12, 0.01),
-    "no_population": ("Z", -0.1, 0.0),
-    "noncausal_decoder": ("Z", 0.02, 0.0),
-    "gaussian_loss": ("Z", -0.06, 0.0),
-    "teacher_forcing_only": ("Z", 0.01, 0.0),
-    "full_autoregressive": ("Z", -0.05, 0.0),
-    "teacher_forcing_only_autoregressive": ("Z", -0.15, 0.0),
+    "rate_only": ("zero_shot", -0.03, 0.0),
+    "no_relational": ("zero_shot", 0.0, 0.0),
+    "learned_embedding": ("fitted", 0.05, 0.0),
+    "no_own_history": ("zero_shot", -0.12, 0.01),
+    "no_population": ("zero_shot", -0.1, 0.0),
+    "noncausal_decoder": ("zero_shot", 0.02, 0.0),
+    "gaussian_loss": ("zero_shot", -0.06, 0.0),
+    "teacher_forcing_only": ("zero_shot", 0.01, 0.0),
+    "full_autoregressive": ("zero_shot", -0.05, 0.0),
+    "teacher_forcing_only_autoregressive": ("zero_shot", -0.15, 0.0),
 }
 FROM = {  # trained network: what is made of its weights
     "full": ("shuffled_identity", "learned_embedding", "full_autoregressive"),

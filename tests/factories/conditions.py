@@ -46,11 +46,11 @@ MULTIMODAL = Multimodal.model_validate(
 # condition: (class, share of behaviour, share of the image, its half-life in bins, share where held out)
 HORIZONS_MS = (100, 200, 500, 1000)
 CONDITIONS = {
-    "spikes": ("Z", 0.0, 0.0, np.inf, 0.0),
-    "behaviour": ("Z", 0.7, 0.0, np.inf, 0.0),
-    "image": ("Z", 0.0, 0.8, 8.0, 0.5),
-    "image_ahead": ("Z", 0.0, 0.8, np.inf, 0.5),
-    "both": ("Z", 0.7, 0.8, 8.0, 0.5),
+    "spikes": ("zero_shot", 0.0, 0.0, np.inf, 0.0),
+    "behaviour": ("zero_shot", 0.7, 0.0, np.inf, 0.0),
+    "image": ("zero_shot", 0.0, 0.8, 8.0, 0.5),
+    "image_ahead": ("zero_shot", 0.0, 0.8, np.inf, 0.5),
+    "both": ("zero_shot", 0.7, 0.8, 8.0, 0.5),
     "image_shuffled": ("control", 0.0, -0.1, np.inf, -0.1),
     "image_ahead_shuffled": ("control", 0.0, -0.1, np.inf, -0.1),
     "behaviour_shifted": ("control", -0.1, 0.0, np.inf, 0.0),

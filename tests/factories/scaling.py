@@ -141,7 +141,7 @@ def _rows(made: MadeScaling, point: Point) -> list[dict]:
                             "lab": lab,
                             "source": "ibl",
                             "method": point.method,
-                            "class": "Z",
+                            "class": "zero_shot",
                             "seed": point.seed,
                             "code": "0" * 8,
                             "unit_id": f"u{unit}",

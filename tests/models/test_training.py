@@ -247,7 +247,7 @@ def test_all_methods_forecast_the_same_windows(weights, files, tmp_path):
         np.testing.assert_array_equal(other.start_us, network.start_us)
         np.testing.assert_array_equal(other.observed, network.observed)
         np.testing.assert_array_equal(other.reference_log_rate, network.reference_log_rate)
-        assert other.method_class == "Z"
+        assert other.method_class == "zero_shot"
     reference = read_forecast(tmp_path / "reference_mean.h5")
     np.testing.assert_array_equal(
         reference.log_rate, np.broadcast_to(reference.reference_log_rate, reference.log_rate.shape)

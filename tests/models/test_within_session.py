@@ -161,7 +161,7 @@ def forecast_plain(weights, paths, output):
 def test_units_that_no_statistics_tell_of_are_learned_on_the_session(weights, odd, tmp_path):
     learned = forecast_fitted(weights, odd.paths, tmp_path / "f.h5")
     plain = forecast_plain(weights, odd.paths, tmp_path / "z.h5")
-    assert (learned.method, learned.method_class, learned.seed) == ("learned_embedding", "F", 0)
+    assert (learned.method, learned.method_class, learned.seed) == ("learned_embedding", "fitted", 0)
     for name in ("start_us", "target_mask", "observed", "reference_log_rate", "unit_id"):
         np.testing.assert_array_equal(getattr(learned, name), getattr(plain, name))
     assert scored(learned) > scored(plain) + 0.02

@@ -36,7 +36,7 @@ CONFIGS = sorted(path for path in (ROOT / "config").glob("*.yaml"))
 LEARNS = re.compile(r"train|tune|fit|choose")
 """Rules that learn from sessions, by name."""
 ON_ONE_SESSION = {"fit_within_session"}
-"""Rules that fit the session that is forecast, with its reference window alone: class F."""
+"""Rules that fit the session that is forecast, with its reference window alone: class fitted."""
 
 
 def test_the_list_is_that_of_the_benchmark():

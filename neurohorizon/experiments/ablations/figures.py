@@ -32,9 +32,9 @@ LABELS = {
     "gaussian_loss": "Gaussian loss",
 }
 _CLASSES = {  # class: colour, marker, whether it is filled, words
-    "Z": (BLUE, "o", True, "Z: trained so"),
+    "zero_shot": (BLUE, "o", True, "zero-shot: trained so"),
     "control": (VERMILLION, "D", False, "control: tampered with at the forecast"),
-    "F": (BLACK, "s", True, "F: fits the session"),
+    "fitted": (BLACK, "s", True, "fitted: fits the session"),
 }
 _SHADES = (SKY_BLUE, BLUE, VERMILLION, BLACK)
 _ROW_INCHES = 0.24

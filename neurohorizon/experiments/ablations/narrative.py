@@ -40,7 +40,7 @@ def describe_results(folder: Path) -> str:
 
 def describe_costliest(ablations: pd.DataFrame) -> str:
     """The part that costs most to train without, or "": a control, which is told wrong, has all parts."""
-    trained = ablations[ablations["declared"].astype(bool) & (ablations["class"] == "Z")]
+    trained = ablations[ablations["declared"].astype(bool) & (ablations["class"] == "zero_shot")]
     if trained.empty:
         return ""
     row = trained.loc[trained["difference"].idxmin()]

@@ -136,7 +136,7 @@ def _curve(table: pd.DataFrame, sessions: pd.DataFrame, label: str, *, also: tup
         for method in (*also, FORECASTER):
             line = table[table["method"] == method].sort_values(["whole", "size"])
             less, name = line[~line["whole"]], "mean of what is left" if method in also else method_label(method)
-            _bars(above, less, method, f"{name} (Z)")
+            _bars(above, less, method, f"{name} (zero-shot)")
             _bars(above, line[line["whole"]], method, None, marker="D")
             lost = less[["size", "difference", "difference_lower", "difference_upper"]]
             _bars(below, lost.set_axis(["size", "bits_per_spike", "lower", "upper"], axis=1), method, None)

@@ -135,7 +135,7 @@ def gap_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
                 rows.append(
                     {
                         "method": method,
-                        "class": "Z",
+                        "class": "zero_shot",
                         "within": within,
                         "null": PRIMARY_NULL,
                         "horizon_ms": horizon_ms,
@@ -223,7 +223,7 @@ def elapsed_leads(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFram
             rows.append(
                 {
                     "method": FORECASTER,
-                    "class": "Z",
+                    "class": "zero_shot",
                     "against": against,
                     "against_class": kinds[against],
                     "role": roles[against],
@@ -291,7 +291,7 @@ def region_sessions(by_unit: pd.DataFrame, fewest_units: int) -> pd.DataFrame:
                 {
                     **dict(zip(SESSION, identity, strict=True)),
                     "method": FORECASTER,
-                    "class": "Z",
+                    "class": "zero_shot",
                     "null": PRIMARY_NULL,
                     "region": region,
                     "units": len(here),
@@ -323,7 +323,7 @@ def region_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame
     rows = []
     for region, group in sessions.groupby("region", sort=True):
         matched = group.dropna(subset=["bits_per_spike", "control_bits_per_spike"])
-        row = {"region": region, "method": FORECASTER, "class": "Z", "null": PRIMARY_NULL}
+        row = {"region": region, "method": FORECASTER, "class": "zero_shot", "null": PRIMARY_NULL}
         row |= {name: matched[name].mean() for name in ("bits_per_spike", "control_bits_per_spike")}
         if len(matched):
             found = compare_paired(

@@ -31,8 +31,8 @@ _NAMES = {
     "oracle": "the oracle",
 }
 _OUTSIDE = {
-    "Z": "Other zero-shot methods, not among those declared:",
-    "F": "Methods that fit the session that is forecast, which NeuroHorizon never does:",
+    "zero_shot": "Other zero-shot methods, not among those declared:",
+    "fitted": "Methods that fit the session that is forecast, which NeuroHorizon never does:",
     "control": (
         "Controls, the same weights with tampered identities: they show how far NeuroHorizon relies on knowing its "
         "units, not what a network would reach that was trained without:"
@@ -90,7 +90,7 @@ def describe_result(summary: pd.DataFrame) -> str:
             f" It closes {closed:.0%} of the gap between the reference mean and {_name(UPPER_BOUND)} "
             f"({shown.loc[UPPER_BOUND, 'bits_per_spike']:+.3f})."
         )
-    best = shown[shown["class"] == "Z"]["bits_per_spike"].idxmax()
+    best = shown[shown["class"] == "zero_shot"]["bits_per_spike"].idxmax()
     if best != FORECASTER:
         text += f" The best zero-shot method of this run is {_name(best)} ({shown.loc[best, 'bits_per_spike']:+.3f})."
     return text
@@ -176,7 +176,7 @@ def describe_horizon(horizon: pd.DataFrame) -> str:
         text += ", the interval lies above the null in every bin."
     else:
         text += f", the interval lies above the null in {len(known)} of {counted(len(curve), 'bin')}."
-    others = shown[(shown["class"] == "Z") & ~shown["method"].isin([FORECASTER, "reference_mean", *DECODINGS])]
+    others = shown[(shown["class"] == "zero_shot") & ~shown["method"].isin([FORECASTER, "reference_mean", *DECODINGS])]
     if len(others):
         best = others.pivot(index="horizon_ms", columns="method", values="bits_per_spike")
         behind = curve["bits_per_spike"] < best.max(axis=1).reindex(curve.index)

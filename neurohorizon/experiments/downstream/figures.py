@@ -69,7 +69,7 @@ def draw_scores(*, summary: pd.DataFrame) -> Figure:
         chance = panels[0].plot([], [], linestyle="none", marker="_", color=BLACK, markersize=7)[0]
         figure.legend(
             [*handles, chance],
-            [*(f"{METHOD_WORDS[name]} (F)" for name in methods), "chance"],
+            [*(f"{METHOD_WORDS[name]} (fitted)" for name in methods), "chance"],
             loc="outside upper center",
             ncols=min(len(handles) + 1, 6),
             columnspacing=1.2,

@@ -20,7 +20,7 @@ TARGET_WORDS = {
     "wheel_speed": "wheel speed",
 }
 """Order and words of what is decoded."""
-CLASS = "F"
+CLASS = "fitted"
 """Every decoder is fitted on labels of the session that it decodes."""
 HELDOUT, TRAIN = "heldout", "train"
 ROLES = (HELDOUT, TRAIN)

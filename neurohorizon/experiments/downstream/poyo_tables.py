@@ -20,7 +20,7 @@ METHOD_WORDS = {
     "forecast_probe": "ridge on NeuroHorizon's forecasts",
     "count_ridge": "ridge on counts",
 }
-CLASS = "F"
+CLASS = "fitted"
 """Every decoder is fitted on labels of the session that it decodes."""
 SESSION = ["fold", "part", "session", "subject", "lab", "source", "target", "unit"]
 PART_WORDS = {

@@ -127,7 +127,9 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
     """Write the summary for a terminal."""
     if summary.empty:
         return "nothing could be decoded; left_out.tsv says why\n"
-    lines = ["What can be read from the same context, by probes nested over blocks of time (class F: fitted on labels)"]
+    lines = [
+        "What can be read from the same context, by probes nested over blocks of time (class fitted: fitted on labels)"
+    ]
     for role in ROLES:
         shown = summary[summary["role"] == role]
         if shown.empty:

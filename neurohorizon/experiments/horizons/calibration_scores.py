@@ -156,7 +156,7 @@ def sample_session(
 
     def begun(name: str) -> Forecast:
         return empty_forecast(
-            session, fold=fold, method=name, method_class="Z", timeline=timeline, seed=seed, code=code
+            session, fold=fold, method=name, method_class="zero_shot", timeline=timeline, seed=seed, code=code
         )
 
     if inputs is None:
@@ -354,7 +354,7 @@ class Judge:
             of_method = {
                 **named(forecast),
                 "method": method,
-                "class": "Z",
+                "class": "zero_shot",
                 "seed": self._sampler.seed if of_network else None,
                 "target": target,
                 "bin_us": self._sampler.shape.bin_us,

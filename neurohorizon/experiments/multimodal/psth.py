@@ -4,7 +4,7 @@ A bin of the timeline is aligned neither to the frames of a movie nor to the bin
 therefore counted by phase, the time in the movie at which they came, in steps of ``PHASE_STEP_US``; what lies between
 two phases is read from the running total, straight between steps. Time outside of valid time counts as not seen.
 
-**The forecast ``psth``** (class F: it uses the rest of the session, what comes later too) of a bin that shows a movie
+**The forecast ``psth``** (class fitted: it uses the rest of the session, what comes later too) of a bin that shows a movie
 is the unit's mean rate in all other repeats at the same phase, smoothed over phase by a Gaussian of ``SMOOTHING_US``
 and drawn to the unit's reference mean as by a gamma prior: ``(strength * mean + spikes) / (strength + repeats)``. Each
 unit's strength is the one of ``STRENGTHS`` with which the repeats of the reference window forecast each other best.
@@ -271,7 +271,7 @@ def forecast_psth(*, session: Path, task: Path, code: str, output: Path) -> None
         ValueError: The files are of different units.
     """
     asked = read_forecast(task)
-    forecast = replace(asked, method=PSTH, method_class="F", seed=None, encoder="", code=code, train_log_rate=None)
+    forecast = replace(asked, method=PSTH, method_class="fitted", seed=None, encoder="", code=code, train_log_rate=None)
     if asked.left_out is None:
         recording = read_session(session)
         _require_units(recording, asked)

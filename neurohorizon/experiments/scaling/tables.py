@@ -136,7 +136,7 @@ def point_table(points: Points, resampling: Resampling) -> pd.DataFrame:
         )
         rows.append(
             dict(zip(_KEY, key, strict=True))
-            | {"class": "Z", "null": PRIMARY_NULL, "last_ms": last_ms, "bits_per_spike": mean.value}
+            | {"class": "zero_shot", "null": PRIMARY_NULL, "last_ms": last_ms, "bits_per_spike": mean.value}
             | {"lower": mean.lower, "upper": mean.upper, "interval": resampling.interval}
             | {"sessions": mean.sessions, "animals": mean.animals, "seeds": group["seeds"].min()}
             | {"seed_sd": group["seed_sd"].mean()}
@@ -214,7 +214,7 @@ def arm_table(points: Points, resampling: Resampling) -> pd.DataFrame:
         for last_ms, group in _of_arm(points.scores, arm, size).groupby("last_ms"):
             of_arm = _of_arm(trained, arm, size)
             rows.append(
-                {"arm": arm, "last_ms": last_ms, "class": "Z", "null": PRIMARY_NULL}
+                {"arm": arm, "last_ms": last_ms, "class": "zero_shot", "null": PRIMARY_NULL}
                 | _mean_over_draws(group, resampling)
                 | of_arm[columns[columns.index("sessions_trained") :]].mean().to_dict()
             )
@@ -309,7 +309,12 @@ def parameter_table(points: Points, resampling: Resampling) -> pd.DataFrame:
                 for values in (wide[name], wide[name] - wide[fewest])
             )
             rows.append(
-                {"name": name, "parameters": int(trained.loc[name, "parameters"]), "last_ms": last_ms, "class": "Z"}
+                {
+                    "name": name,
+                    "parameters": int(trained.loc[name, "parameters"]),
+                    "last_ms": last_ms,
+                    "class": "zero_shot",
+                }
                 | {"null": PRIMARY_NULL, "bits_per_spike": mean.value, "lower": mean.lower, "upper": mean.upper}
                 | {"interval": resampling.interval, "over_fewest": over.value, "over_fewest_lower": over.lower}
                 | {"over_fewest_upper": over.upper, "sessions": mean.sessions, "animals": mean.animals}
@@ -587,7 +592,7 @@ def _curve_rows(points: Points, scores: pd.DataFrame, column: str, resampling: R
         amounts = _of_size(trained, size)[names].mean().to_dict()
         for value, group in of_size.groupby(column):
             rows.append(
-                {"size": size, column: value, "class": "Z", "null": PRIMARY_NULL}
+                {"size": size, column: value, "class": "zero_shot", "null": PRIMARY_NULL}
                 | _mean_over_draws(group, resampling)
                 | amounts
             )

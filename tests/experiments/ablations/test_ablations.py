@@ -179,7 +179,7 @@ def test_the_forest_marks_classes_and_shows_what_the_table_says(folder):
     }
     rows = table["ablations"][table["ablations"]["declared"]].set_index("variant")
     for place, name in enumerate(VARIANTS):
-        marker = {"Z": "o", "control": "D", "F": "s"}[rows.loc[name, "class"]]
+        marker = {"zero_shot": "o", "control": "D", "fitted": "s"}[rows.loc[name, "class"]]
         assert markers[place] == (pytest.approx(rows.loc[name, "difference"]), marker), name
     assert len({marker for _, marker in markers.values()}) == 3
     (beyond,) = [text.get_text() for text in axes.texts if "◂" in text.get_text()]
@@ -211,7 +211,7 @@ def test_sentences_follow_the_numbers(folder):
     assert "without the population (-0.100" in worse and "one identity for all units" in worse
     assert "not told how units go with others" in unclear
     assert "embeddings fitted to the session (+0.050" in better
-    trained = table[table["declared"].astype(bool) & (table["class"] == "Z")].set_index("variant")["difference"]
+    trained = table[table["declared"].astype(bool) & (table["class"] == "zero_shot")].set_index("variant")["difference"]
     assert f"**{trained.min():+.3f} bits/spike**" in describe_costliest(table)
     assert table["difference"].min() < trained.min(), "a control, which lacks no part, loses more"
     assert describe_results(folder).startswith(describe_costliest(table))

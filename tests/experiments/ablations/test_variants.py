@@ -156,7 +156,7 @@ def test_other_uses_of_the_weights_have_rows_and_classes_of_their_own(made, tmp_
     settings = replace(SETTINGS, rollout=CONFIG.rollout.model_copy(update={"every_windows": 3}))
     found = scored(made, tmp_path, uses=uses, settings=settings)
     classes = found.groupby("method")["class"].unique().str[0].to_dict()
-    assert classes == {"full": "Z", "full_autoregressive": "Z", "learned_embedding": "F"}
+    assert classes == {"full": "zero_shot", "full_autoregressive": "zero_shot", "learned_embedding": "fitted"}
     windows = found.groupby(["method", "session"])["windows"].first().unstack()
     assert (windows.loc["full_autoregressive"] == np.ceil(windows.loc["full"] / 3)).all()
     spikes = found.groupby("method")["spikes"].sum()

@@ -456,7 +456,7 @@ def planted_curves(sessions=6, *, reached=None, within=0.25, seeds=(0, 1)):
                             named
                             | {
                                 "method": method,
-                                "class": "F" if method == "learned_embedding" else "Z",
+                                "class": "fitted" if method == "learned_embedding" else "zero_shot",
                                 "seed": seed,
                                 "curve": "reference_s",
                                 "size": size or 300.0 + number,
@@ -531,7 +531,11 @@ def planted_elapsed(sessions=4):
                 rows.append(
                     {
                         **{"fold": "main", "session": f"s{number}", "subject": f"a{number}", "lab": "l"},
-                        **{"source": "nwb", "method": method, "class": "F" if method == "learned_embedding" else "Z"},
+                        **{
+                            "source": "nwb",
+                            "method": method,
+                            "class": "fitted" if method == "learned_embedding" else "zero_shot",
+                        },
                         **{"seed": None, "code": "", "first_s": 60.0 * group, "units": 5, "windows": 50},
                         "last_s": 60.0 * (group + 1) if group < 2 else np.nan,
                         "spikes": 1000,
@@ -609,7 +613,13 @@ def planted_units(bits_of, *, sessions=4, per_region=12, seeds=(0,)):
                     rows.append(
                         {
                             **{"fold": "main", "session": f"s{number}", "subject": f"a{number}", "lab": "l"},
-                            **{"source": "nwb", "method": "neurohorizon", "class": "Z", "seed": seed, "code": ""},
+                            **{
+                                "source": "nwb",
+                                "method": "neurohorizon",
+                                "class": "zero_shot",
+                                "seed": seed,
+                                "code": "",
+                            },
                             **{"unit_id": f"{region}-{place}", "region": region, "reference_rate_hz": rate},
                             **{"windows": 10, "spikes": spikes, "model_nats": gain - 5.0, "reference_nats": -5.0},
                         }

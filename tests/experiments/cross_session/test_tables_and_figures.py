@@ -331,8 +331,8 @@ def test_sources_are_told_apart_where_there_are_several(run):
 def test_methods_stand_by_class_the_forecaster_after_what_it_is_measured_against(every):
     summary = _table(every, "summary").query("null == 'reference'")
     assert set(summary["method"]) == set(EVERY_METHOD)
-    assert summary["class"].drop_duplicates().tolist() == ["Z", "F", "control", "ceiling"]
-    zero_shot = summary.loc[summary["class"] == "Z", "method"].tolist()
+    assert summary["class"].drop_duplicates().tolist() == ["zero_shot", "fitted", "control", "ceiling"]
+    zero_shot = summary.loc[summary["class"] == "zero_shot", "method"].tolist()
     assert zero_shot.index("neurohorizon") == 9
     assert all(name.startswith("neurohorizon_") for name in zero_shot[10:])
 
@@ -357,7 +357,7 @@ def test_what_fits_the_session_controls_and_other_decodings_have_no_adjusted_p(e
     comparisons = _table(every, "comparisons").set_index("against")
     declared = comparisons[comparisons["declared"]]
     assert len(declared) == 9
-    assert (declared["against_class"] == "Z").all()
+    assert (declared["against_class"] == "zero_shot").all()
     assert declared["p_holm"].notna().all()
     apart = comparisons[~comparisons["declared"]]
     assert set(apart.index) == {
@@ -684,7 +684,7 @@ def test_of_many_methods_few_are_drawn_by_horizon_and_all_by_session(every):
     assert axes.get_legend().get_title().get_text() == "9 further methods in the tables"
     labels = [label.get_text() for label in figures.draw_paired(sessions, summary).axes[0].get_yticklabels()]
     assert len(labels) == len(EVERY_METHOD) - 1
-    assert {"coupled GLM (F)", "mean identity (control)", *lines} <= set(labels)
+    assert {"coupled GLM (fitted)", "mean identity (control)", *lines} <= set(labels)
     figure = figures.draw_paired(sessions, summary)
     figure.draw_without_rendering()
     assert figure.bbox.x0 <= figure.get_tightbbox().x0 * figure.dpi, "cut off on the left"

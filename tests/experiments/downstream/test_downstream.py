@@ -396,7 +396,7 @@ def test_a_session_is_scored_for_every_target_and_representation(tmp_path, forec
     rows = table.set_index(["target", "method"])
     assert set(table["target"]) == set(config.downstream.targets)
     assert set(table["method"]) == {"latents", "raw_counts", "normalised_counts"}
-    assert (table["role"] == "heldout").all() and (table["class"] == "F").all() and (table["seed"] == 3).all()
+    assert (table["role"] == "heldout").all() and (table["class"] == "fitted").all() and (table["seed"] == 3).all()
     for method in ("raw_counts", "normalised_counts", "latents"):
         choice, reward = rows.loc[("choice", method)], rows.loc[("reward", method)]
         assert choice["score"] > choice["chance_upper"] > choice["chance"]

@@ -44,7 +44,7 @@ def row(role: str, method: str, target: str, animal: int, session: int, seed: in
     trial = target == "choice"
     return {
         **{"fold": "main", "role": role, "session": f"{role}-{animal}-{session}", "subject": f"animal-{animal}"},
-        **{"lab": role, "source": "ibl", "target": target, "method": method, "class": "F", "seed": seed},
+        **{"lab": role, "source": "ibl", "target": target, "method": method, "class": "fitted", "seed": seed},
         **{"score": score(method, target, animal, session, seed), "chance": 0.52 if trial else 0.0},
         **{"chance_upper": 0.6 if trial else 0.0, "auc": 0.6 if trial else np.nan, "windows": 80.0, "positive": 40.0},
         **{"runs": 20.0, "units": 30.0, "inputs": 90.0, "metric": "balanced accuracy" if trial else "R2"},
@@ -81,7 +81,7 @@ def test_seeds_are_averaged_within_a_session_before_sessions_are(paths):
             assert (one["sessions"], one["animals"], one["seeds"]) == (2 * animals, animals, 2)
             assert one["lower"] <= one["score"] <= one["upper"]
     assert ("train", "choice", "poyo_latents") not in found.index
-    assert (summary["class"] == "F").all() and (summary["null"] != "").all()
+    assert (summary["class"] == "fitted").all() and (summary["null"] != "").all()
     assert found.loc[("heldout", "choice", "latents"), "sessions_above"] == 6
     raw = [
         np.mean([score("raw_counts", "choice", a, s, seed) for seed in range(2)])
@@ -161,7 +161,7 @@ def test_figures_show_every_representation_and_are_the_same_each_time(paths):
     assert [axes.get_title() for axes in figure.axes[:2]] == ["choice", "wheel speed"]
     assert "(6 sessions, 3)" in figure.axes[0].get_xticklabels()[0].get_text()
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names[0] == "NeuroHorizon's latents (F)" and names[-1] == "chance"
+    assert names[0] == "NeuroHorizon's latents (fitted)" and names[-1] == "chance"
     assert render_png(figure) == render_png(draw_scores(summary=summary))
     assert render_png(draw_sessions(sessions=sessions))
 

@@ -580,7 +580,7 @@ def test_tables_average_seeds_first_and_keep_who_was_left_out():
     )
     assert rows.loc["count_ridge", "poyo_better"] == 3
     assert sessions.loc[sessions["session"] == "e1", "left_out"].item() == "no wheel"
-    assert (sessions["class"] == "F").all()
+    assert (sessions["class"] == "fitted").all()
     text = format_summary(summary, sessions, 0.95)
     assert "left out: e1 (test): no wheel" in text
     assert "POYO" in text and "held-out time of training sessions" in text
@@ -600,10 +600,10 @@ def test_the_figure_shows_every_decoder_and_is_the_same_each_time():
     figure = draw_decoding(sessions=sessions, summary=summary)
     left, right = figure.axes
     assert [text.get_text() for text in right.get_legend().get_texts()] == [
-        "POYO (F)",
-        "ridge on NeuroHorizon's latents (F)",
-        "ridge on NeuroHorizon's forecasts (F)",
-        "ridge on counts (F)",
+        "POYO (fitted)",
+        "ridge on NeuroHorizon's latents (fitted)",
+        "ridge on NeuroHorizon's forecasts (fitted)",
+        "ridge on counts (fitted)",
     ]
     assert "2 sessions, 2 animals" in left.get_title(loc="right")
     assert render_png(figure) == render_png(draw_decoding(sessions=sessions, summary=summary))

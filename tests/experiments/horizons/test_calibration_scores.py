@@ -80,7 +80,9 @@ def test_every_method_and_target_is_judged_in_every_window(files, done):
     methods = {"reference_mean", "gamma_poisson", "neurohorizon"}
     methods |= {f"neurohorizon_{decoding}" for decoding in CONFIG.rollout.decodings}
     assert set(zip(table["method"], table["target"], strict=True)) == {(m, t) for m in methods for t in TARGETS}
-    assert set(table["class"]) == {"Z"} and set(table.loc[table["method"] == "reference_mean", "seed"].isna()) == {True}
+    assert set(table["class"]) == {"zero_shot"} and set(
+        table.loc[table["method"] == "reference_mean", "seed"].isna()
+    ) == {True}
     windows = len(read_forecast(done.forecasts["autoregressive"]).start_us)
     for (method, target), every in table.groupby(["method", "target"]):
         rows = every[every["paths"] > 0]
@@ -123,7 +125,7 @@ def test_sums_are_those_of_the_windows_one_by_one(sampler):
 
 def _named():
     names = dict.fromkeys(("session", "subject", "lab", "source", "fold", "method"), "x")
-    return left_out_forecast(**names, method_class="Z", bin_us=BIN_US, reason="", seed=3)
+    return left_out_forecast(**names, method_class="zero_shot", bin_us=BIN_US, reason="", seed=3)
 
 
 def test_sums_of_poisson_counts_that_are_drawn_apart_are_poisson_and_the_filters_law_is_negative_binomial(sampler):
@@ -179,7 +181,7 @@ def test_a_decodings_forecast_is_the_mean_over_paths_of_what_each_expects(files,
     by_name = {one.method: one for one in sampler.outlooks(block)}
     for decoding, path in done.forecasts.items():
         forecast = read_forecast(path)
-        assert (forecast.method, forecast.method_class, forecast.seed) == (f"neurohorizon_{decoding}", "Z", 3)
+        assert (forecast.method, forecast.method_class, forecast.seed) == (f"neurohorizon_{decoding}", "zero_shot", 3)
         np.testing.assert_array_equal(forecast.start_us, origins)
         np.testing.assert_allclose(forecast.log_rate, by_name[forecast.method].log_rate, rtol=1e-5, atol=1e-5)
         # counts of the paths have that mean

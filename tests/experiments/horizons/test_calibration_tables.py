@@ -69,7 +69,7 @@ def write_sums(path, session, *, seed=0, left_out=None):
                         "lab": "l",
                         "source": "ibl",
                         "method": method,
-                        "class": "Z",
+                        "class": "zero_shot",
                         "seed": seed if method.startswith("neuro") else None,
                         "target": target,
                         "first_bin": part * BINS // parts,

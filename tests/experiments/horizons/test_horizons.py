@@ -144,7 +144,7 @@ def test_true_rates_are_scored_in_the_same_windows(files, told):
     table = pd.read_parquet(told)
     rows = table[table["method"] == "trailing_mean"]
     np.testing.assert_allclose(rows["model_nats"], expected, rtol=1e-6)
-    assert set(rows["class"]) == {"Z"} and rows["seed"].isna().all()
+    assert set(rows["class"]) == {"zero_shot"} and rows["seed"].isna().all()
 
 
 def test_true_rates_of_other_windows_are_refused(files, told, tmp_path):
@@ -197,7 +197,7 @@ def nats(method, bin_, session):
     return NULL_NATS + gain_bits(method, bin_, session) * SPIKES * np.log(2)
 
 
-def identity(session, method, kind="Z", seed=0):
+def identity(session, method, kind="zero_shot", seed=0):
     names = {"fold": "f", "session": f"s{session}", "subject": f"a{session // 2}", "lab": "l", "source": "ibl"}
     return names | {"method": method, "class": kind, "seed": seed, "code": "c", "bin_us": BIN_US, "units": UNITS}
 
@@ -312,7 +312,7 @@ def test_the_interval_first_touches_zero_where_the_lower_animal_does(folder):
 def test_a_curve_that_rises_again_touched_zero_all_the_same():
     line = pd.DataFrame({"horizon_ms": [20.0, 40.0, 60.0], "lower": [0.1, 0.0, 0.2]})
     line = line.assign(method="m", null="reference", interval=0.95, sessions=4, animals=2)
-    line["class"] = "Z"
+    line["class"] = "zero_shot"
     row = reach_table({"reference_mean": line}).iloc[0]
     assert (row["touches_ms"], row["above_ms"], row["bins_above"]) == (40, 20, 2)
     unknown = reach_table({"reference_mean": line.assign(lower=np.nan)}).iloc[0]

@@ -248,7 +248,7 @@ def test_forecasts_of_other_tasks_or_given_twice_are_refused(tmp_path):
 def test_a_session_that_was_left_out_is_named_with_its_reason(run, tmp_path):
     who = {"subject": "animal-9", "lab": "allen", "source": "allen"}
     write_session(tmp_path / "bad.h5", left_out_session(session_id="bad", date="", reason="no images", **who))
-    names = {"method": "spikes", "method_class": "Z", "bin_us": 20_000, "seed": 0, "fold": "main"}
+    names = {"method": "spikes", "method_class": "zero_shot", "bin_us": 20_000, "seed": 0, "fold": "main"}
     write_forecast(tmp_path / "a" / "spikes.h5", left_out_forecast(session="bad", reason="no images", **names, **who))
     output = Written(*(tmp_path / f"{name}.parquet" for name in ("scores", "repeats", "example")))
     score_conditions(
@@ -346,10 +346,10 @@ def test_repeats_have_a_row_where_there_is_a_movie_and_nowhere_else(run):
 def _toy_sums() -> "pd.DataFrame":
     """One session of two encoders whose forecasts from spikes alone differ, as sums by hand."""
     rows = [  # encoder, condition, class, model nats
-        ("imagenet", "spikes", "Z", -100.0),
-        ("imagenet", "image", "Z", -90.0),
-        ("pixels", "spikes", "Z", -80.0),
-        ("pixels", "image", "Z", -79.0),
+        ("imagenet", "spikes", "zero_shot", -100.0),
+        ("imagenet", "image", "zero_shot", -90.0),
+        ("pixels", "spikes", "zero_shot", -80.0),
+        ("pixels", "image", "zero_shot", -79.0),
         ("", "oracle", "ceiling", -50.0),
     ]
     table = pd.DataFrame(rows, columns=["encoder", "condition", "class", "model_nats"])
@@ -697,7 +697,7 @@ def test_figures_show_the_numbers_of_their_tables(run):
     np.testing.assert_allclose(lines["+ images known ahead"], horizon.sort_values("last_ms")["gain"])
     axes = figures.draw_conditions(**{name: _table(run, name) for name in FIGURES["conditions"]}).axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    place = labels.index("other repeats (PSTH) (F)")
+    place = labels.index("other repeats (PSTH) (fitted)")
     row = _gain(run, "psth", encoder="", stimulus="movies")
     assert axes.containers[place].lines[0].get_xdata() == pytest.approx([row["gain"]])
 

@@ -223,7 +223,7 @@ def test_the_file_of_the_forecast_by_repeats_says_what_it_is(tmp_path):
     write_forecast(tmp_path / "task.h5", task)
     forecast_psth(session=tmp_path / "session.h5", task=tmp_path / "task.h5", code="abc", output=tmp_path / "psth.h5")
     written = read_forecast(tmp_path / "psth.h5")
-    assert (written.method, written.method_class, written.seed) == ("psth", "F", None)
+    assert (written.method, written.method_class, written.seed) == ("psth", "fitted", None)
     assert (written.encoder, written.code) == ("", "abc")
     np.testing.assert_array_equal(written.observed, task.observed)
     rates = psth_rates(
@@ -337,6 +337,6 @@ def test_the_row_of_repeats_in_r2_has_not_seen_the_repeats_of_test_time():
     elsewhere = np.isin(forecast.region, ["CA1", "DG", "APN"])
     mean = np.exp(forecast.reference_log_rate[elsewhere])
     np.testing.assert_allclose(targets.expected[:, elsewhere].mean(axis=0), mean, rtol=0.15)
-    sums = repeat_sums(targets, replace(forecast, method="psth", method_class="F"), PARTS_MS)
+    sums = repeat_sums(targets, replace(forecast, method="psth", method_class="fitted"), PARTS_MS)
     assert {one.against for one in sums} == {"same"}, "it is made of the other repeats"
     assert movie_targets(replace(session, stimuli={}), forecast, heldout) is None
