@@ -87,7 +87,7 @@ def heads_of(config: Config, sizes: dict[str, int]) -> dict[str, nn.Module]:
 def head_inputs(x: Tensors, config: Config, sizes: dict[str, int]) -> tuple[Tensor, Tensor]:
     """Draw representations of bins and units for a batch, [S, W, H, D] and [S, O, D]."""
     width = config.model.model_copy(update=sizes).width
-    sessions, windows, _, units = x.target.shape
+    sessions, windows, _, units = x.counts.shape
     generator = torch.Generator().manual_seed(1)
     bins = torch.randn(sessions, windows, config.timeline.horizon_bins, width, generator=generator)
     return bins, torch.randn(sessions, units, width, generator=generator)
@@ -119,7 +119,7 @@ def compare_heads(config: Config, x: Tensors, *, repeats: int) -> list[Pair]:
     def passes(name: str) -> tuple[str, object]:
         return WORDS[name], lambda: forward_backward(heads[name], bins, unit, x)
 
-    windows = x.target.shape[0] * x.target.shape[1]
+    windows = x.counts.shape[0] * x.counts.shape[1]
     pairs = [
         compare(
             f"head, time of forward and backward, {rival}",

@@ -43,7 +43,7 @@ def our_counts(sessions: Sequence[SessionInputs], origins: dict[str, np.ndarray]
     counts = []
     for session in sessions:
         windows = cut_windows(session.spikes, session.part, origins[session.session_id], shape)
-        counts.append((windows.context, windows.target))
+        counts.append((windows.context, windows.counts))
     return counts
 
 

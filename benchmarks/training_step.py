@@ -176,7 +176,7 @@ def compare_steps(
     unit_ids = np.concatenate([dataset.get_recording(name).units.id.astype(str) for name in names]).tolist()
     context_s = config.timeline.context_bins * config.timeline.bin_ms / 1000
     in_batch = len(sessions) * windows
-    target = (x.target * x.head_mask[:, None, None]).sum(-1).flatten(0, 1)[..., None]
+    target = (x.counts * x.target_unit_mask[:, None, None]).sum(-1).flatten(0, 1)[..., None]
 
     pairs, shares = [], []
     latents = {

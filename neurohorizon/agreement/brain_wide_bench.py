@@ -208,7 +208,7 @@ def _part(forecast: Forecast, part: str) -> _Scored:
     whole = forecast.target_mask[:, bins].all(axis=1)
     return _Scored(
         start_us=forecast.start_us[whole] + last_bin * BIN_US - WINDOW_US,
-        counts=forecast.observed[whole, bins],
+        counts=forecast.counts[whole, bins],
         log_rate=forecast.log_rate[whole, bins],
     )
 

@@ -68,7 +68,7 @@ def score_definitions(*, forecasts: Sequence[str | Path], output: str | Path, mi
 def _rows(forecast: Forecast, scored: np.ndarray, first_ms: int | None) -> pa.Table:
     bins = forecast.log_rate.shape[1] if first_ms is None else first_ms * 1000 // forecast.bin_us
     sums = unit_sums(
-        counts=forecast.observed[:, :bins],
+        counts=forecast.counts[:, :bins],
         log_rate=forecast.log_rate[:, :bins],
         mask=forecast.target_mask[:, :bins],
         reference_log_rate=forecast.reference_log_rate,

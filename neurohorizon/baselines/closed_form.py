@@ -1,4 +1,4 @@
-"""Baselines in closed form, all of class zero-shot: they use the reference window and the context, nothing else.
+"""Baselines in closed form, all zero-shot: they use only the reference window and the context.
 
 Their few settings are chosen on training sessions only. Each turns windows into natural log rates like
 the forecaster does, so one evaluation serves all.
@@ -35,7 +35,7 @@ def reference_mean(windows: Windows, reference: np.ndarray) -> np.ndarray:
     Returns:
         Expected counts, [window, horizon bin, unit]; as for all functions here.
     """
-    return np.broadcast_to(reference, windows.target.shape)
+    return np.broadcast_to(reference, windows.counts.shape)
 
 
 def trailing_mean(windows: Windows, reference: np.ndarray, *, bins: int) -> np.ndarray:
@@ -45,7 +45,7 @@ def trailing_mean(windows: Windows, reference: np.ndarray, *, bins: int) -> np.n
     """
     spikes, valid = _recent(windows, bins)
     rate = (spikes + 0.5) / np.maximum(valid, 1)[:, None]
-    return np.broadcast_to(rate[:, None], windows.target.shape)
+    return np.broadcast_to(rate[:, None], windows.counts.shape)
 
 
 def shrinkage(windows: Windows, reference: np.ndarray, *, bins: int, weight: float) -> np.ndarray:
@@ -53,7 +53,7 @@ def shrinkage(windows: Windows, reference: np.ndarray, *, bins: int, weight: flo
     spikes, valid = _recent(windows, bins)
     trailing = spikes / np.maximum(valid, 1)[:, None]
     rate = weight * trailing + (1 - weight) * reference
-    return np.broadcast_to(rate[:, None], windows.target.shape)
+    return np.broadcast_to(rate[:, None], windows.counts.shape)
 
 
 def gamma_poisson(windows: Windows, reference: np.ndarray, *, shape: float, discount: float) -> np.ndarray:
@@ -76,7 +76,7 @@ def gamma_poisson_law(
     """
     alpha, beta = _filtered(windows, reference, shape=shape, discount=discount)
     # bin h of the horizon is h steps of reversion ahead
-    kept = discount ** np.arange(windows.target.shape[1])[:, None]
+    kept = discount ** np.arange(windows.counts.shape[1])[:, None]
     prior_rate = shape / reference
     alpha, beta = alpha[:, None] * kept + shape * (1 - kept), beta[:, None] * kept + prior_rate * (1 - kept)
     return alpha, beta
@@ -101,7 +101,7 @@ def gamma_poisson_paths(
         Counts, int64, [window, path, horizon bin, unit].
     """
     alpha, beta = _filtered(windows, reference, shape=shape, discount=discount)
-    n_windows, n_bins, n_units = windows.target.shape
+    n_windows, n_bins, n_units = windows.counts.shape
     counts = np.empty((n_windows, paths, n_bins, n_units), np.int64)
     alpha, beta = (np.repeat(value[:, None], paths, axis=1) for value in (alpha, beta))
     for step in range(n_bins):
@@ -208,9 +208,9 @@ def tune_baselines(
         origins = evaluation_origins(session.part, shape, shape.horizon_bins)
         origins = thinned(origins, MOST_WINDOWS)
         windows = cut_windows(session.spikes, session.part, origins, shape)
-        reference = np.exp(session.log_rate.astype(float))
+        reference = np.exp(session.reference_log_rate.astype(float))
         scored = scored_units(reference, minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)
-        spikes += windows.target[..., scored].sum()
+        spikes += windows.counts[..., scored].sum()
         for name, settings in options.items():
             for index, chosen in enumerate(settings):
                 gained[name][index] += _gained_nats(
@@ -249,7 +249,7 @@ def baseline_shape(timeline: Timeline, trailing_bins: Iterable[int]) -> WindowSh
 def _gained_nats(windows: Windows, reference: np.ndarray, rate: np.ndarray, scored: np.ndarray) -> float:
     with np.errstate(divide="ignore"):  # a rate of zero is a forecast too
         log_rate = np.log(rate)
-    gained = poisson_log_likelihood(windows.target, log_rate) - poisson_log_likelihood(
-        windows.target, np.log(reference)
+    gained = poisson_log_likelihood(windows.counts, log_rate) - poisson_log_likelihood(
+        windows.counts, np.log(reference)
     )
     return float((gained * windows.target_mask[..., None])[..., scored].sum())

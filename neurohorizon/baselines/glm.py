@@ -1,8 +1,8 @@
 """Poisson regressions on recent history, fitted by scikit-learn.
 
-``ar_glm``, class zero-shot, is one regression for all units of all training sessions: what follows from a unit's own history,
-and how that depends on its statistics. ``history_glm`` and ``coupled_glm``, class fitted, are fitted anew for each unit of
-the session that is forecast, on its reference part: on the unit's own history alone, and with population modes too.
+``ar_glm`` (zero-shot) is one regression for all units of all training sessions: it predicts a unit's counts from its
+own history and its statistics. ``history_glm`` and ``coupled_glm`` (fitted) are fitted for each unit of the session that
+is forecast, on its reference window: on the unit's own history only, and with population modes too.
 
 A regression's prior is normal about zero, its precision the same for a weight of any unit, so that the penalty weighs
 less the more spikes there are; intercepts are free. scikit-learn's penalty is on the mean deviance, hence the division
@@ -276,7 +276,7 @@ def fit_pooled_glms(
     sessions = list(sessions)
     of_units = np.concatenate([one.statistics for one in sessions])
     centre, scale = of_units.mean(axis=0), np.maximum(of_units.std(axis=0), 1e-6)
-    n_rows = sum(one.windows.target.shape[0] * one.mean_counts.size for one in sessions)
+    n_rows = sum(one.windows.counts.shape[0] * one.mean_counts.size for one in sessions)
     step = -(-n_rows // MOST_ROWS)
     inputs, counts, exposure = [], [], []
     for one in sessions:

@@ -1,4 +1,4 @@
-"""Linear auto-regressions of a population on itself, class zero-shot: fitted in closed form on a session's reference window.
+"""Linear auto-regressions of a population on itself, zero-shot: solved in closed form on a session's reference window.
 
 ``ridge_ar`` regresses every unit's counts after a forecast origin on all units' counts over several spans of the
 context; ``reduced_rank`` lets the units share few directions of it. Nothing is learned from other sessions but the
@@ -59,7 +59,7 @@ def reference_windows(paths: SessionPaths, use: Use, *, shape: WindowShape, most
     place = np.arange(len(bins)) - np.searchsorted(bins.segment, bins.segment)
     origins = bins.start_us[place >= shape.context_bins // 2]
     windows = cut_windows(inputs.spikes, window.intervals, thinned(origins, most), shape)
-    return Reference(windows, np.exp(inputs.log_rate.astype(float)))
+    return Reference(windows, np.exp(inputs.reference_log_rate.astype(float)))
 
 
 def context_means(windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
@@ -95,7 +95,7 @@ def group_sums(windows: Windows, edges_bins: Sequence[int]) -> tuple[np.ndarray,
         Counts, [window, group, unit], and valid bins, float64, [window, group].
     """
     starts = [0, *edges_bins[:-1]]
-    sums = np.add.reduceat(windows.target, starts, axis=1)
+    sums = np.add.reduceat(windows.counts, starts, axis=1)
     return sums, np.add.reduceat(windows.target_mask.astype(float), starts, axis=1)
 
 

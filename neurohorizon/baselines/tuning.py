@@ -105,7 +105,7 @@ def unit_rows(paths: SessionPaths, use: Use, inputs: SessionInputs, windows: Win
     known = tuple(name for name in STATISTICS if name in names)
     return UnitRows(
         windows=windows,
-        mean_counts=np.exp(inputs.log_rate.astype(float)),
+        mean_counts=np.exp(inputs.reference_log_rate.astype(float)),
         statistics=inputs.features[:, [names.index(name) for name in known]].astype(float),
         names=known,
     )

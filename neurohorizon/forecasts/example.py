@@ -149,7 +149,7 @@ def _example(session: Session, forecast: Forecast, *, context_bins: int, units: 
     bin_us, horizon_bins = forecast.bin_us, forecast.log_rate.shape[1]
     context_us = context_bins * bin_us
     window = choose_window(
-        observed=forecast.observed,
+        observed=forecast.counts,
         target_mask=forecast.target_mask,
         context_valid=_inside(session, forecast.start_us - context_us, forecast.start_us),
     )
@@ -187,7 +187,7 @@ def _example(session: Session, forecast: Forecast, *, context_bins: int, units: 
         reference_rate_hz=reference_hz[shown],
         target_mask=forecast.target_mask[window],
         context_population_hz=context_counts / n_units * per_bin_to_hz,
-        observed_population_hz=forecast.observed[window].sum(axis=1) / n_units * per_bin_to_hz,
+        observed_population_hz=forecast.counts[window].sum(axis=1) / n_units * per_bin_to_hz,
         forecast_population_hz=rate_hz.mean(axis=1),
         reference_population_hz=float(reference_hz.mean()),
         units_in_session=n_units,

@@ -262,7 +262,7 @@ def forecast_with_baselines(
         if loaded is not None:
             inputs, windows = loaded
             with np.errstate(divide="ignore"):  # a rate of zero is a forecast too
-                log_rate = np.log(rate(windows, np.exp(inputs.log_rate.astype(float)), **settings[name]))
+                log_rate = np.log(rate(windows, np.exp(inputs.reference_log_rate.astype(float)), **settings[name]))
             forecast = filled_forecast(forecast, session, inputs, windows, log_rate.astype(np.float32))
         write_forecast(output_folder / f"{name}.h5", forecast)
 
@@ -350,8 +350,8 @@ def filled_forecast(
         region=units.get("beryl", units["region"]),
         start_us=windows.origin_us,
         target_mask=windows.target_mask,
-        observed=windows.target.astype(np.uint16),
+        counts=windows.counts.astype(np.uint16),
         log_rate=log_rate,
-        reference_log_rate=inputs.log_rate,
+        reference_log_rate=inputs.reference_log_rate,
         left_out=None,
     )

@@ -39,7 +39,7 @@ class Forecast:
         region: Brain region of each unit, "" if unknown, str [unit].
         start_us: Forecast origin, the start of the first target bin, microseconds, int64 [window].
         target_mask: True where the bin is valid time, bool [window, horizon_bin].
-        observed: Spikes that came, unsigned integer [window, horizon_bin, unit]; 0 where not valid.
+        counts: Spikes that came, unsigned integer [window, horizon_bin, unit]; 0 where not valid.
         log_rate: Natural log of expected spikes per bin, float32 [window, horizon_bin, unit].
         reference_log_rate: Natural log of the unit's mean spikes per bin in the reference window, [unit].
         train_log_rate: The same as predicted from training sessions, [unit]; None where there is none.
@@ -61,7 +61,7 @@ class Forecast:
     region: np.ndarray
     start_us: np.ndarray
     target_mask: np.ndarray
-    observed: np.ndarray
+    counts: np.ndarray
     log_rate: np.ndarray
     reference_log_rate: np.ndarray
     train_log_rate: np.ndarray | None = None
@@ -79,7 +79,7 @@ class Forecast:
             )
         expected = {
             "target_mask": self.log_rate.shape[:2],
-            "observed": self.log_rate.shape,
+            "counts": self.log_rate.shape,
             "reference_log_rate": (units,),
             "train_log_rate": (units,),
             "region": (units,),
@@ -120,7 +120,7 @@ def left_out_forecast(
         region=np.array([], dtype=str),
         start_us=np.zeros(0, np.int64),
         target_mask=np.zeros((0, 0), bool),
-        observed=np.zeros((0, 0, 0), np.uint8),
+        counts=np.zeros((0, 0, 0), np.uint8),
         log_rate=np.zeros((0, 0, 0), np.float32),
         reference_log_rate=np.zeros(0, np.float32),
         left_out=reason,
@@ -130,7 +130,7 @@ def left_out_forecast(
 _ARRAYS = {  # name: (axes, unit)
     "start_us": (("window",), "us"),
     "target_mask": (("window", "horizon_bin"), "bool"),
-    "observed": (("window", "horizon_bin", "unit"), "spikes per bin"),
+    "counts": (("window", "horizon_bin", "unit"), "spikes per bin"),
     "log_rate": (("window", "horizon_bin", "unit"), "ln(spikes per bin)"),
     "reference_log_rate": (("unit",), "ln(spikes per bin)"),
     "train_log_rate": (("unit",), "ln(spikes per bin)"),
@@ -165,7 +165,7 @@ def _layout(name: str, value: np.ndarray) -> dict:
         return {"data": np.array([str(item) for item in value], dtype=object), "dtype": h5py.string_dtype()}
     if name == "log_rate":
         value = np.asarray(value, dtype=np.float32)
-    if name == "observed":
+    if name == "counts":
         value = value.astype(np.min_scalar_type(int(value.max(initial=0))))
     if value.ndim == 3 and value.size:
         # read whole or by window; constant forecasts, such as the reference mean, shrink to nothing

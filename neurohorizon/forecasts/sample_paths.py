@@ -75,7 +75,7 @@ class PathDrawer:
 
     def draw(self, forecaster: Forecaster, x: Tensors, block: Windows, decoding: str) -> Paths:
         """Draw the paths of a block, given what :meth:`on_device` returned for it."""
-        generator = torch.Generator(device=x.log_rate.device)
+        generator = torch.Generator(device=x.reference_log_rate.device)
         # a torch generator takes 64 bits
         generator.manual_seed(int(np.random.SeedSequence(self.words(decoding, block)).generate_state(1, np.uint64)[0]))
         return sample_paths(

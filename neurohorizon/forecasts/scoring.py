@@ -147,7 +147,7 @@ def require_the_same_task(first: Forecast, other: Forecast, path: str | Path) ->
             f"{path}: some methods left session {first.session} out ({first.left_out or other.left_out}) "
             "and some did not; remake its forecasts"
         )
-    for name in ("unit_id", "start_us", "target_mask", "observed", "reference_log_rate"):
+    for name in ("unit_id", "start_us", "target_mask", "counts", "reference_log_rate"):
         found, expected = getattr(other, name), getattr(first, name)
         if found.shape != expected.shape or not np.array_equal(found, expected):
             raise ScoringError(
@@ -159,7 +159,7 @@ def require_the_same_task(first: Forecast, other: Forecast, path: str | Path) ->
 def _score(forecast: Forecast, scored: np.ndarray) -> pa.Table:
     train = forecast.train_log_rate
     sums = sum_scores(
-        counts=forecast.observed[..., scored],
+        counts=forecast.counts[..., scored],
         log_rate=forecast.log_rate[..., scored],
         mask=forecast.target_mask,
         reference_log_rate=forecast.reference_log_rate[scored],

@@ -22,7 +22,7 @@ class SessionInputs:
         spikes: Its spikes.
         part: The valid time in which windows lie; what is outside of it is masked.
         features: Reference features, [unit, feature].
-        log_rate: Natural log of the expected spikes per bin in the reference window, float32, [unit].
+        reference_log_rate: Natural log of the expected spikes per bin in the reference window, float32, [unit].
         readout: Closed-form readout fitted on the same reference window; None for what reads none.
         modalities: Behaviour and images; None for a network that reads spikes alone.
     """
@@ -31,7 +31,7 @@ class SessionInputs:
     spikes: Spikes | SpikeReader
     part: Intervals
     features: np.ndarray
-    log_rate: np.ndarray
+    reference_log_rate: np.ndarray
     readout: PopulationReadout | None
     modalities: SessionModalities | None = None
 
@@ -48,14 +48,14 @@ class Batch:
         spike_unit: Unit of each context spike that an encoder hears, int64, 0 where padded, [session, window, spike].
         spike_age_bins: Age of each context spike at the origin in bins, float32, [session, window, spike].
         spike_mask: False where padded, [session, window, spike].
-        head_unit: Index into ``unit`` of each unit that is forecast, int64, [session, head].
-        head_mask: False where padded, [session, head].
-        log_rate: Reference log rate of the forecast units, float32, [session, head].
+        target_unit: Index into ``unit`` of each unit that is forecast, int64, [session, target unit].
+        target_unit_mask: False where padded, [session, target unit].
+        reference_log_rate: Reference log rate of the forecast units, float32, [session, target unit].
         history: Counts in spans of recent history, float32, [session, window, head, span].
         history_bins: Valid bins in each span, float32, [session, window, span].
         readout: Log gain that the closed-form readout gives, float32, [session, window, head, group].
         readout_trust: How it did on held-out blocks of the reference window, float32, [session, unit, 2 * group].
-        target: Observed counts, float32, [session, window, horizon bin, head].
+        counts: Observed counts, float32, [session, window, horizon bin, target unit].
         target_mask: False where not valid time or padded, [session, window, horizon bin].
         origin_us: Forecast origins, int64, [session, window].
         token_value: Behaviour and images up to the origin, float32, [session, window, token, channel]; no tokens
@@ -77,14 +77,14 @@ class Batch:
     spike_unit: np.ndarray
     spike_age_bins: np.ndarray
     spike_mask: np.ndarray
-    head_unit: np.ndarray
-    head_mask: np.ndarray
-    log_rate: np.ndarray
+    target_unit: np.ndarray
+    target_unit_mask: np.ndarray
+    reference_log_rate: np.ndarray
     history: np.ndarray
     history_bins: np.ndarray
     readout: np.ndarray
     readout_trust: np.ndarray
-    target: np.ndarray
+    counts: np.ndarray
     target_mask: np.ndarray
     origin_us: np.ndarray
     token_value: np.ndarray
@@ -137,14 +137,14 @@ def session_block(
         "spike_unit": unit,
         "spike_age_bins": age,
         "spike_mask": mask,
-        "head_unit": head.astype(np.int64),
-        "head_mask": np.ones(head.size, bool),
-        "log_rate": session.log_rate[head].astype(np.float32),
+        "target_unit": head.astype(np.int64),
+        "target_unit_mask": np.ones(head.size, bool),
+        "reference_log_rate": session.reference_log_rate[head].astype(np.float32),
         "history": windows.history[:, head],
         "history_bins": windows.history_bins,
         "readout": session.readout.log_gain(windows.context, windows.context_mask, head, heard),
         "readout_trust": session.readout.trust,
-        "target": windows.target[:, :, head].astype(np.float32),
+        "counts": windows.counts[:, :, head].astype(np.float32),
         "target_mask": windows.target_mask,
         "origin_us": windows.origin_us,
         **_beside_spikes(session, windows.origin_us, shape, head, condition),

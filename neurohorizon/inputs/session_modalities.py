@@ -174,7 +174,7 @@ class _WindowFits:
     def __init__(self, session: Path, features: Path, use: Use, settings: ModalitySettings) -> None:
         self.session, self.settings = session, settings
         window = read_reference(features, use)
-        self.reference, self.mean_counts = window.intervals, np.exp(window.log_rate)
+        self.reference, self.mean_counts = window.intervals, np.exp(window.reference_log_rate)
         bins = bin_domain(window.intervals.without(heldout_movie(session, settings)), settings.bin_us)
         spikes = SpikeReader(session)
         self.start_us, self.segment = bins.start_us, bins.segment

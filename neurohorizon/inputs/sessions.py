@@ -69,8 +69,8 @@ def load_inputs(
         spikes=SpikeReader(paths.session),
         part=_target_part(paths, use),
         features=np.ascontiguousarray(window.values[:, columns]),
-        log_rate=window.log_rate.astype(np.float32),
-        readout=_readout(paths, use, window.log_rate, readout),
+        reference_log_rate=window.reference_log_rate.astype(np.float32),
+        readout=_readout(paths, use, window.reference_log_rate, readout),
     )
 
 
@@ -105,8 +105,8 @@ def known_by(
         spikes=Spikes(to_s(times_us), unit, n_units),
         part=targets,
         features=known.values,
-        log_rate=known.log_rate.astype(np.float32),
-        readout=fit_readout(counts, segment, known.log_rate, readout),
+        reference_log_rate=known.reference_log_rate.astype(np.float32),
+        readout=fit_readout(counts, segment, known.reference_log_rate, readout),
     )
 
 

@@ -78,7 +78,7 @@ class Windows:
         context: Observed counts before the origin, oldest bin first, 0 where masked, int16 or, where bins hold more
             spikes than that, int32, [window, context bin, unit].
         context_mask: Whether a context bin is valid time, [window, context bin].
-        target: Observed counts from the origin on, 0 where masked, as ``context``, [window, horizon bin, unit].
+        counts: Observed counts from the origin on, 0 where masked, as ``context``, [window, horizon bin, unit].
         target_mask: Whether a target bin is valid time, [window, horizon bin].
         spike_window: Window of each context spike in valid time, [spike].
         spike_unit: Unit of that spike, [spike].
@@ -91,7 +91,7 @@ class Windows:
     origin_us: np.ndarray
     context: np.ndarray
     context_mask: np.ndarray
-    target: np.ndarray
+    counts: np.ndarray
     target_mask: np.ndarray
     spike_window: np.ndarray
     spike_unit: np.ndarray
@@ -143,7 +143,7 @@ def cut_windows(spikes: Spikes | SpikeReader, domain: Intervals, origin_us: np.n
         origin_us=origin_us,
         context=counts[:, before],
         context_mask=mask[:, before],
-        target=counts[:, shape.context_bins :],
+        counts=counts[:, shape.context_bins :],
         target_mask=mask[:, shape.context_bins :],
         spike_window=window,
         spike_unit=unit,

@@ -16,14 +16,14 @@ class Tensors:
     spike_unit: Tensor
     spike_age_bins: Tensor
     spike_mask: Tensor
-    head_unit: Tensor
-    head_mask: Tensor
-    log_rate: Tensor
+    target_unit: Tensor
+    target_unit_mask: Tensor
+    reference_log_rate: Tensor
     history: Tensor
     history_bins: Tensor
     readout: Tensor
     readout_trust: Tensor
-    target: Tensor
+    counts: Tensor
     target_mask: Tensor
     token_value: Tensor
     token_type: Tensor
@@ -47,5 +47,5 @@ class Tensors:
         return Tensors(**{name: one if name in OF_SESSION else one[:, :n] for name, one in values.items()})
 
 
-OF_SESSION = ("features", "head_unit", "head_mask", "log_rate", "readout_trust", "modality_trust")
+OF_SESSION = ("features", "target_unit", "target_unit_mask", "reference_log_rate", "readout_trust", "modality_trust")
 """Fields of a batch that all windows of a session share."""

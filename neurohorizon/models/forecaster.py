@@ -132,7 +132,7 @@ class Forecaster(nn.Module):
         """
         if unit is None:
             unit = self.id_encoder(x.features, x.readout_trust)
-        forecast_unit = torch.take_along_dim(unit, x.head_unit[..., None], dim=1)  # [S, O, D]
+        forecast_unit = torch.take_along_dim(unit, x.target_unit[..., None], dim=1)  # [S, O, D]
         state = self.head.unit_state(forecast_unit, x)
         if not self.population:
             return Encoded(forecast_unit, state)
@@ -162,9 +162,9 @@ class Forecaster(nn.Module):
         if fed is not None:
             if self.feedback is None:
                 raise ValueError("this network has no feedback (model.feedback); it knows the parallel forecast alone")
-            pooled = self.feedback(encoded.unit, fed.counts, x.log_rate, x.head_mask, fed.known)
+            pooled = self.feedback(encoded.unit, fed.counts, x.reference_log_rate, x.target_unit_mask, fed.known)
             bins = bins + nnf.pad(pooled, (0, 0, 1, 0))[:, :, :-1]  # a bin hears the one before it
-            surprise = own_surprise(fed, x.log_rate)
+            surprise = own_surprise(fed, x.reference_log_rate)
         heard = None
         if encoded.latents is not None:
             if encoded.beside_latents is not None:
@@ -496,7 +496,7 @@ class UnitHead(nn.Module):
         log_shape = None
         if self.shape_weights is not None:
             log_shape = (self.log_shape + self.shape_weights(bins) @ state).clamp(*LOG_SHAPE_RANGE)
-        return Outlook(x.log_rate[:, None, None] + residual, log_shape)
+        return Outlook(x.reference_log_rate[:, None, None] + residual, log_shape)
 
     def _evidence(self, x: Tensors) -> Tensor:
         """Return how far a unit's reference window says that it follows what is read beside the spikes, 0 to 1, [S, O].
@@ -513,7 +513,7 @@ def _history_inputs(x: Tensors, *, own: bool = True) -> Tensor:
     All but the readout is zero where a unit's own history is not read.
     """
     bins = x.history_bins[:, :, None]  # [S, W, 1, P]
-    expected = x.log_rate.exp()[:, None, :, None] * bins
+    expected = x.reference_log_rate.exp()[:, None, :, None] * bins
     surprise = log_surprise(x.history, expected)
     history = torch.cat([surprise, torch.log1p(bins).expand_as(surprise)], dim=-1)
     return torch.cat([history if own else torch.zeros_like(history), x.readout], dim=-1)

@@ -32,9 +32,9 @@ def squared_loss(log_rate: Tensor, x: Tensors) -> Tensor:
         log_rate: Natural log of expected counts per bin, [S, W, H, O].
         x: The batch.
     """
-    mask = x.target_mask[..., None] & x.head_mask[:, None, None]
-    null = x.log_rate.exp()[:, None, None]
-    lost = ((x.target - log_rate.exp()) ** 2 - (x.target - null) ** 2) / (2 * (null + QUIET_COUNTS))
+    mask = x.target_mask[..., None] & x.target_unit_mask[:, None, None]
+    null = x.reference_log_rate.exp()[:, None, None]
+    lost = ((x.counts - log_rate.exp()) ** 2 - (x.counts - null) ** 2) / (2 * (null + QUIET_COUNTS))
     return (lost * mask).sum() / (null * mask).sum()
 
 
@@ -49,13 +49,13 @@ def gained_nats(log_rate: Tensor, x: Tensors, log_shape: Tensor | None = None) -
         x: The batch.
         log_shape: Natural log of the shape of a negative binomial; None for Poisson.
     """
-    mask = x.target_mask[..., None] & x.head_mask[:, None, None]
-    null = x.log_rate[:, None, None]
+    mask = x.target_mask[..., None] & x.target_unit_mask[:, None, None]
+    null = x.reference_log_rate[:, None, None]
     if log_shape is None:
-        gained = x.target * (log_rate - null) - (log_rate.exp() - null.exp())
+        gained = x.counts * (log_rate - null) - (log_rate.exp() - null.exp())
     else:
         shape = log_shape.exp()
         log_total = torch.logaddexp(log_shape, log_rate)
-        gained = torch.lgamma(x.target + shape) - torch.lgamma(shape) + shape * (log_shape - log_total)
-        gained = gained + x.target * (log_rate - log_total) - (x.target * null - null.exp())
-    return (gained * mask).sum(), (null.exp() * mask).sum(), (x.target * mask).sum()
+        gained = torch.lgamma(x.counts + shape) - torch.lgamma(shape) + shape * (log_shape - log_total)
+        gained = gained + x.counts * (log_rate - log_total) - (x.counts * null - null.exp())
+    return (gained * mask).sum(), (null.exp() * mask).sum(), (x.counts * mask).sum()

@@ -181,7 +181,7 @@ class _CachedWalk:
         self.forecaster, self.encoded, self.x, self.paths = forecaster, encoded, x, paths
         self.cache = forecaster.decoder.start(encoded.latents)
         self.shape = (*x.history.shape[:2], paths)
-        self.rate = x.log_rate.exp()[:, None, None]
+        self.rate = x.reference_log_rate.exp()[:, None, None]
         self.fed: list[Tensor] = []  # counts of each bin so far, [S, W, path, O]
         self.pending: Tensor | None = None  # what the bin before gave, [S, W, path, D]
 
@@ -216,7 +216,9 @@ class _CachedWalk:
 
     def _pooled(self, counts: Tensor) -> Tensor:
         known = torch.ones(counts.shape[:3], dtype=torch.bool, device=counts.device)
-        return self.forecaster.feedback(self.encoded.unit, counts, self.x.log_rate, self.x.head_mask, known)
+        return self.forecaster.feedback(
+            self.encoded.unit, counts, self.x.reference_log_rate, self.x.target_unit_mask, known
+        )
 
     def _surprise(self, first: int, n_bins: int) -> list[Tensor]:
         """Return what the head is told of each span before each bin, of rows [S, W, path * bin, O]."""
@@ -231,14 +233,14 @@ class _CachedWalk:
         return found
 
     def _no_counts(self) -> Tensor:
-        return self.x.log_rate.new_zeros(*self.shape, self.x.log_rate.shape[1])
+        return self.x.reference_log_rate.new_zeros(*self.shape, self.x.reference_log_rate.shape[1])
 
 
 class _RecomputedWalk:
     """The same by decoding the whole horizon anew at every step, as a network without a cache would."""
 
     def __init__(self, forecaster: Forecaster, encoded: Encoded, x: Tensors, paths: int) -> None:
-        horizon, units = len(forecaster.horizon), x.log_rate.shape[1]
+        horizon, units = len(forecaster.horizon), x.reference_log_rate.shape[1]
         self.forecaster, self.paths = forecaster, paths
         # a path is a window of its own
         self.x = replace(
@@ -254,7 +256,7 @@ class _RecomputedWalk:
             latents=encoded.latents.repeat_interleave(paths, dim=1),
         )
         self.shape = (*x.history.shape[:2], paths)
-        self.counts = x.log_rate.new_zeros(self.shape[0], self.shape[1] * paths, horizon, units)
+        self.counts = x.reference_log_rate.new_zeros(self.shape[0], self.shape[1] * paths, horizon, units)
         self.known = torch.zeros(self.counts.shape[:3], dtype=torch.bool, device=self.counts.device)
 
     def look(self, first: int, n_bins: int) -> Outlook:

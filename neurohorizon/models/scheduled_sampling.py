@@ -49,13 +49,13 @@ def decode_fed(forecaster: Forecaster, encoded: Encoded, x: Tensors, *, sampled:
         x: The batch, with the counts that came.
         sampled: Share of the bins whose counts are drawn from the network.
     """
-    truth = Fed(x.target, x.target_mask & fed_prefix(*x.target_mask.shape, device=x.target.device))
+    truth = Fed(x.counts, x.target_mask & fed_prefix(*x.target_mask.shape, device=x.counts.device))
     if not sampled:
         return forecaster.decode(encoded, x, truth)
     with torch.no_grad():
         drawn = draw_counts(forecaster.decode(encoded, x, truth))
-    own = torch.rand(x.target_mask.shape, device=x.target.device) < sampled
-    return forecaster.decode(encoded, x, Fed(torch.where(own[..., None], drawn, x.target), truth.known))
+    own = torch.rand(x.target_mask.shape, device=x.counts.device) < sampled
+    return forecaster.decode(encoded, x, Fed(torch.where(own[..., None], drawn, x.counts), truth.known))
 
 
 def fed_prefix(sessions: int, windows: int, bins: int, *, device: torch.device | str = "cpu") -> Tensor:

@@ -38,7 +38,7 @@ class Stream:
             )
         self.forecaster, self.inputs, self.shape = forecaster.eval(), inputs, shape
         self.device = forecaster.horizon.device
-        self.n_units = len(inputs.log_rate)
+        self.n_units = len(inputs.reference_log_rate)
         self.origin_us = int(to_us(start_s))
         self.context = np.zeros((1, shape.context_bins, self.n_units), np.int32)
         self.context_mask = np.zeros((1, shape.context_bins), bool)
@@ -50,11 +50,11 @@ class Stream:
         # a recording without windows, for all that stays as it is
         block = {
             "features": inputs.features,
-            "head_unit": np.arange(self.n_units),
-            "head_mask": np.ones(self.n_units, bool),
-            "log_rate": inputs.log_rate.astype(np.float32),
+            "target_unit": np.arange(self.n_units),
+            "target_unit_mask": np.ones(self.n_units, bool),
+            "reference_log_rate": inputs.reference_log_rate.astype(np.float32),
             "readout_trust": inputs.readout.trust,
-            "target": np.zeros((1, shape.horizon_bins, self.n_units), np.float32),
+            "counts": np.zeros((1, shape.horizon_bins, self.n_units), np.float32),
             "target_mask": np.zeros((1, shape.horizon_bins), bool),
             "origin_us": np.array([self.origin_us]),
             **absent_block(1, self.n_units, shape.horizon_bins),

@@ -284,7 +284,7 @@ class TrainingModule(lightning.LightningModule):
         outlook = self.forecaster.decode(encoded, x)
         loss = self.loss(outlook, x)
         self.log("loss", loss, prog_bar=True, batch_size=1, sync_dist=True)
-        n_fed = fed_windows(x.target.shape[1], self.training_settings.feedback) if self.with_feedback else 0
+        n_fed = fed_windows(x.counts.shape[1], self.training_settings.feedback) if self.with_feedback else 0
         if n_fed:
             some = x.first_windows(n_fed)
             sampled = sampled_share(

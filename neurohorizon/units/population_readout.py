@@ -179,7 +179,7 @@ def compute_readout_file(
                 intervals=window.intervals,
                 bin_us=timeline.bin_ms * 1000,
             )
-            fitted = fit_readout(counts, segment, window.log_rate, readout)
+            fitted = fit_readout(counts, segment, window.reference_log_rate, readout)
             for field, axes in AXES.items():
                 dataset = file.create_dataset(f"{name}/{field}", data=getattr(fitted, field))
                 dataset.attrs["axes"] = axes

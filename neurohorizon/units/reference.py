@@ -80,7 +80,7 @@ class ReferenceWindow:
         values: Features, float32, [unit, feature].
         names: Name of each feature, [feature].
         groups: Group of each feature, [feature].
-        log_rate: Natural log of expected spikes per bin: the mean count in whole bins, and that of half a
+        reference_log_rate: Natural log of expected spikes per bin: the mean count in whole bins, and that of half a
             spike in the whole window for a silent unit, float64, [unit].
         valid_s: Seconds of valid time in whole bins.
         intervals: The window itself.
@@ -89,7 +89,7 @@ class ReferenceWindow:
     values: np.ndarray
     names: tuple[str, ...]
     groups: tuple[str, ...]
-    log_rate: np.ndarray
+    reference_log_rate: np.ndarray
     valid_s: float
     intervals: Intervals
 
@@ -160,7 +160,7 @@ def reference_features(
         ),
         names=tuple(name for group in names.values() for name in group),
         groups=tuple(group for group, members in names.items() for _ in members),
-        log_rate=log_rate,
+        reference_log_rate=log_rate,
         valid_s=valid_us / MICROSECONDS,
         intervals=reference,
     )
@@ -290,7 +290,7 @@ def read_reference(path: str | Path, name: str) -> ReferenceWindow:
             values=window["values"][:],
             names=tuple(file["feature_name"].asstr()[:]),
             groups=tuple(file["feature_group"].asstr()[:]),
-            log_rate=window["log_rate"][:],
+            reference_log_rate=window["reference_log_rate"][:],
             valid_s=float(window.attrs["valid_s"]),
             intervals=Intervals(to_us(window["start"][:]), to_us(window["end"][:])),
         )
@@ -303,7 +303,7 @@ def _nothing(features: Features) -> ReferenceWindow:
         values=np.zeros((0, len(flat)), np.float32),
         names=flat,
         groups=tuple(group for group, members in names.items() for _ in members),
-        log_rate=np.zeros(0),
+        reference_log_rate=np.zeros(0),
         valid_s=0.0,
         intervals=Intervals.empty(),
     )
@@ -325,7 +325,7 @@ def _write(
             group = file.create_group(f"windows/{name}")
             group.attrs["valid_s"] = window.valid_s
             _dataset(group, "values", window.values, axes="unit, feature", unit="see feature_name")
-            _dataset(group, "log_rate", window.log_rate, axes="unit", unit="log(spikes/bin)")
+            _dataset(group, "reference_log_rate", window.reference_log_rate, axes="unit", unit="log(spikes/bin)")
             _dataset(group, "start", to_s(window.intervals.start_us), axes="interval", unit="s")
             _dataset(group, "end", to_s(window.intervals.stop_us), axes="interval", unit="s")
 

@@ -145,7 +145,7 @@ def test_a_submission_holds_the_100_ms_after_the_origin_in_windows_of_one_second
         }.items()
     )
     truth = safetensors.load_file(str(tmp_path / "truth" / TASK / "eid" / "ground_truth.safetensors"))
-    np.testing.assert_array_equal(truth["targets"].numpy(), forecast.observed[:, :5])
+    np.testing.assert_array_equal(truth["targets"].numpy(), forecast.counts[:, :5])
 
 
 def test_units_are_named_by_recording_and_id():
@@ -192,7 +192,7 @@ def test_what_is_asked_for_and_not_forecast_is_named(tmp_path, changed, message)
     forecast = forecast_of(make_session(0), "neurohorizon", seed=43)
     write_ground_truth(forecast, folder=tmp_path / "truth", recording=forecast.session)
     if changed == "windows":
-        parts = ("start_us", "target_mask", "observed", "log_rate")
+        parts = ("start_us", "target_mask", "counts", "log_rate")
         forecast = replace(forecast, **{name: getattr(forecast, name)[1:] for name in parts})
     elif changed == "units":
         forecast = replace(forecast, unit_id=np.char.add(forecast.unit_id, "x"))

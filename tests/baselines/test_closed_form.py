@@ -40,7 +40,7 @@ def windows_of(context, mask=None, n_bins=4):
         origin_us=np.zeros(len(context), np.int64),
         context=context,
         context_mask=np.ones(context.shape[:2], bool) if mask is None else mask,
-        target=np.zeros(shape, int),
+        counts=np.zeros(shape, int),
         target_mask=np.ones(shape[:2], bool),
         spike_window=np.zeros(0, int),
         spike_unit=np.zeros(0, int),
@@ -135,15 +135,15 @@ def test_the_chosen_settings_score_best(files):
     for session in sessions:
         origins = evaluation_origins(session.part, SHAPE, SHAPE.horizon_bins)
         windows = cut_windows(session.spikes, session.part, origins, SHAPE)
-        reference = np.exp(session.log_rate.astype(float))
-        spikes += windows.target.sum()
+        reference = np.exp(session.reference_log_rate.astype(float))
+        spikes += windows.counts.sum()
         for name, options in candidates(CONFIG.baselines).items():
             for index, settings in enumerate(options):
                 with np.errstate(divide="ignore"):
                     log_rate = np.log(RATES[name](windows, reference, **settings))
-                null = np.broadcast_to(np.log(reference), windows.target.shape)
+                null = np.broadcast_to(np.log(reference), windows.counts.shape)
                 gained[name][index] += (
-                    poisson_log_likelihood(windows.target, log_rate) - poisson_log_likelihood(windows.target, null)
+                    poisson_log_likelihood(windows.counts, log_rate) - poisson_log_likelihood(windows.counts, null)
                 ).sum()
     assert tuned["reference_mean"].score == 0
     for name, one in tuned.items():
@@ -156,8 +156,10 @@ def test_the_chosen_settings_score_best(files):
 
 def test_slow_units_do_not_choose(files):
     sessions = [load_inputs(one.paths, "validation", groups=(), readout=None) for one in files]
-    rates_hz = np.exp(sessions[0].log_rate) / 0.02
-    fast = [replace(one, log_rate=np.where(np.arange(8) < 4, -20.0, one.log_rate)) for one in sessions]
+    rates_hz = np.exp(sessions[0].reference_log_rate) / 0.02
+    fast = [
+        replace(one, reference_log_rate=np.where(np.arange(8) < 4, -20.0, one.reference_log_rate)) for one in sessions
+    ]
     tuned = tune_baselines(fast, shape=SHAPE, baselines=CONFIG.baselines, minimum_rate_hz=rates_hz[:4].min() / 10)
     slow_too = tune_baselines(fast, shape=SHAPE, baselines=CONFIG.baselines)
     plain = tune_baselines(sessions, shape=SHAPE, baselines=CONFIG.baselines)

@@ -65,9 +65,9 @@ def windows_of(files, use, most=None):
 
 
 def bits(windows, mean_counts, rate):
-    null = np.broadcast_to(np.log(mean_counts), windows.target.shape)
-    gained = poisson_log_likelihood(windows.target, np.log(rate)) - poisson_log_likelihood(windows.target, null)
-    return gained.sum() / windows.target.sum() / np.log(2)
+    null = np.broadcast_to(np.log(mean_counts), windows.counts.shape)
+    gained = poisson_log_likelihood(windows.counts, np.log(rate)) - poisson_log_likelihood(windows.counts, null)
+    return gained.sum() / windows.counts.sum() / np.log(2)
 
 
 def short_recording():
@@ -93,7 +93,7 @@ def windows_at(counts, valid, origins):
         origin_us=np.asarray(origins) * SHAPE.bin_us,
         context=past[:, -SHAPE.context_bins :],
         context_mask=past_mask[:, -SHAPE.context_bins :],
-        target=np.stack([counts[one] for one in after]),
+        counts=np.stack([counts[one] for one in after]),
         target_mask=np.stack([valid[one] for one in after]),
         spike_window=np.zeros(0, int),
         spike_unit=np.zeros(0, int),
@@ -132,7 +132,7 @@ def dense_outcomes(windows, group):
     first, last = [0, *SETTINGS.horizon_edges_bins][group : group + 2]
     mask = windows.target_mask[:, first:last]
     n_bins = mask.sum(1)
-    return windows.target[:, first:last].sum(1) / np.maximum(n_bins, 1)[:, None], n_bins
+    return windows.counts[:, first:last].sum(1) / np.maximum(n_bins, 1)[:, None], n_bins
 
 
 @pytest.mark.parametrize("own_first", [False, True])
@@ -271,7 +271,7 @@ def test_the_target_is_never_read():
     reference, windows = short_reference()
     linear = fit_linear(reference, SETTINGS)[True]
     glm = fit_unit_glms(reference, SETTINGS, precision=10.0, mode_precision=10.0)
-    other = replace(windows, target=windows.target[::-1] + 3)
+    other = replace(windows, counts=windows.counts[::-1] + 3)
     for rates in (
         [linear.rates(one, penalty=30.0, floor=0.1) for one in (windows, other)],
         [glm.rates(one) for one in (windows, other)],
@@ -281,10 +281,10 @@ def test_the_target_is_never_read():
 
 def test_units_that_hardly_fire_keep_their_reference_mean():
     reference, windows = short_reference()
-    target = reference.windows.target.copy()
+    target = reference.windows.counts.copy()
     target[:, :, 2] = 0
     target[[50, 160], 0, 2] = 1
-    reference = replace(reference, windows=replace(reference.windows, target=target))
+    reference = replace(reference, windows=replace(reference.windows, counts=target))
     fit = fit_unit_glms(reference, SETTINGS, precision=10.0, mode_precision=10.0)
     assert list(fit.units) == [0, 1, 3, 4]
     np.testing.assert_allclose(fit.rates(windows)[:, :, 2], reference.mean_counts[2])
@@ -317,7 +317,7 @@ def test_reference_windows_lie_in_the_reference_window(files):
     end_us = splits.reference.stop_us[-1]
     target_us = windows.origin_us[:, None] + np.arange(1, SHAPE.horizon_bins + 1) * SHAPE.bin_us
     np.testing.assert_array_equal(windows.target_mask, target_us <= end_us)
-    assert not windows.target[~windows.target_mask].any()
+    assert not windows.counts[~windows.target_mask].any()
     assert windows.context_mask[:, -1].all() and windows.context_mask.sum(1).min() == SHAPE.context_bins // 2
 
 
@@ -341,7 +341,7 @@ def test_the_pooled_regression_is_one_poisson_regression_of_all_rows(files):
         for unit in range(8):
             own, known = history[window, unit], statistics[unit]
             inputs.append([*own, *known, *np.outer(own, known).ravel()])
-            gain.append(row.windows.target[window, 2:6, unit].sum() / 4 / row.mean_counts[unit])
+            gain.append(row.windows.counts[window, 2:6, unit].sum() / 4 / row.mean_counts[unit])
             exposure.append(4 * row.mean_counts[unit])
     direct = fit_poisson(np.array(inputs), np.array(gain), np.array(exposure), 20.0)
     np.testing.assert_allclose(fit.intercept[1], direct[0], atol=1e-3)
@@ -388,7 +388,7 @@ def test_the_test_part_is_never_read_by_a_fit(files, tmp_path):
     )
     other = made_files(tmp_path, silent_after, CONFIG)
     first, second = (reference_windows(one.paths, "test", shape=SHAPE, most=300) for one in (files[2], other))
-    for name in ("context", "target", "history", "history_bins"):
+    for name in ("context", "counts", "history", "history_bins"):
         np.testing.assert_array_equal(getattr(first.windows, name), getattr(second.windows, name))
 
 
@@ -416,8 +416,8 @@ def test_a_candidates_score_is_that_of_its_forecasts(files, tuned):
         _, windows = windows_of(one, "early", MOST_WINDOWS)
         reference = reference_windows(one.paths, "early", shape=SHAPE, most=SETTINGS.windows)
         rate = fit_linear(reference, SETTINGS)[own_first].rates(windows, **settings)
-        gained += bits(windows, reference.mean_counts, rate) * windows.target.sum()
-        spikes += windows.target.sum()
+        gained += bits(windows, reference.mean_counts, rate) * windows.counts.sum()
+        spikes += windows.counts.sum()
     np.testing.assert_allclose(candidate["bits_per_spike"], gained / spikes, rtol=1e-5)
 
 

@@ -207,7 +207,7 @@ def condition_of(
         region=session.units["region"],
         start_us=edge_us[:, 0],
         target_mask=mask,
-        observed=np.where(mask[..., None], counts[edge_us // BIN_US], 0).astype(np.uint8),
+        counts=np.where(mask[..., None], counts[edge_us // BIN_US], 0).astype(np.uint8),
         log_rate=log_rate.astype(np.float32),
         reference_log_rate=(made.mean + np.log(4)).astype(np.float32),
     )

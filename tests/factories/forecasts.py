@@ -125,7 +125,7 @@ def forecast_of(made: MadeSession, method: str, *, seed: int | None = None, fold
         region=np.array(["VISp", "CA1", "LP"])[np.arange(units) % 3],
         start_us=made.starts * BIN_US,
         target_mask=mask,
-        observed=counts.astype(np.uint8),
+        counts=counts.astype(np.uint8),
         log_rate=log_rate.astype(np.float32),
         reference_log_rate=made.reference_log_rate,
     )

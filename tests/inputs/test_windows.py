@@ -82,7 +82,7 @@ def test_counts_equal_integer_arithmetic_also_at_edges_and_gaps(spikes):
     windows = cut_windows(spikes, DOMAIN, origins, SHAPE)
     for index, origin in enumerate(origins):
         counts, valid = naive_counts(spikes, origin, DOMAIN)
-        np.testing.assert_array_equal(np.concatenate([windows.context[index], windows.target[index]]), counts)
+        np.testing.assert_array_equal(np.concatenate([windows.context[index], windows.counts[index]]), counts)
         np.testing.assert_array_equal(np.concatenate([windows.context_mask[index], windows.target_mask[index]]), valid)
 
 
@@ -109,7 +109,7 @@ def test_bins_fuller_than_16_bits_are_counted(spikes):
     burst = np.sort(np.random.default_rng(0).integers(5_000_000, 5_100_000, 70_001))
     full = Spikes(times_s=to_s(burst), unit=np.ones(burst.size, np.uint16), n_units=5)
     windows = cut_windows(full, DOMAIN, np.array([5_000_000]), shape)
-    assert windows.target[0, 0].tolist() == [0, 70_001, 0, 0, 0] and windows.target.sum() == 70_001
+    assert windows.counts[0, 0].tolist() == [0, 70_001, 0, 0, 0] and windows.counts.sum() == 70_001
 
 
 def test_no_windows_are_empty_arrays_of_the_right_shape(spikes):
@@ -241,7 +241,7 @@ def test_the_encoder_hears_recent_spikes_and_history_all_of_the_context(files, c
         mask = some["spike_mask"][window]
         for name in ("spike_unit", "spike_age_bins"):
             np.testing.assert_array_equal(some[name][window][mask], everything[name][window][kept])
-    for name in ("history", "history_bins", "readout", "target"):
+    for name in ("history", "history_bins", "readout", "counts"):
         np.testing.assert_array_equal(some[name], everything[name])
 
 
@@ -256,5 +256,5 @@ def test_padding_keeps_each_sessions_own_values(files, config):
         for name, array in block.items():
             padded = getattr(batch, name)[row]
             np.testing.assert_array_equal(padded[tuple(slice(n) for n in array.shape)], array)
-        assert batch.head_mask[row].sum() == 5 + row
+        assert batch.target_unit_mask[row].sum() == 5 + row
     assert not batch.spike_mask[0, :, blocks[0]["spike_mask"].shape[1] :].any()

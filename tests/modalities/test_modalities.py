@@ -480,7 +480,7 @@ def test_forecasts_of_spikes_alone_are_those_of_the_forecaster(trained, tmp_path
     for name, one in forecasts.items():
         assert (one.method, one.encoder, one.seed) == (name, "pixels", 0)
         assert one.method_class == ("control" if name.endswith(("_shuffled", "_shifted")) else "zero_shot")
-        np.testing.assert_array_equal(one.observed, alone.observed)
+        np.testing.assert_array_equal(one.counts, alone.counts)
         if not name.endswith("_shuffled"):  # where nothing is followed, nothing changes
             assert (name == "spikes") == np.array_equal(one.log_rate, alone.log_rate)
 

@@ -56,7 +56,7 @@ def test_an_untrained_network_is_the_reference_mean_exactly(inputs, population):
     batch = batch_of(inputs)
     forecaster = network(inputs, trained=False, population=population)
     log_rate = torch.from_numpy(forecast(forecaster, batch))
-    expected = np.broadcast_to(batch.log_rate[:, None, None], log_rate.shape)
+    expected = np.broadcast_to(batch.reference_log_rate[:, None, None], log_rate.shape)
     np.testing.assert_array_equal(log_rate, expected)
     assert gained_nats(log_rate, Tensors.of(batch))[0] == 0
 
@@ -78,7 +78,7 @@ def test_what_follows_the_origin_is_never_read(inputs):
         np.concatenate([unit[before], rng.integers(0, 7, 501).astype(np.uint16)]),
     )
     blocks = [collate([session_block(each, origin, SHAPE)]) for each in (one, changed)]
-    assert not np.array_equal(blocks[0].target, blocks[1].target)
+    assert not np.array_equal(blocks[0].counts, blocks[1].counts)
     np.testing.assert_array_equal(*(forecast(forecaster, block) for block in blocks))  # bit for bit
 
 
@@ -101,7 +101,7 @@ def test_unit_order_changes_nothing(inputs):
         one,
         spikes=Spikes(np.array(one.spikes.times_s), rank[one.spikes.unit], one.spikes.n_units),
         features=one.features[order],
-        log_rate=one.log_rate[order],
+        reference_log_rate=one.reference_log_rate[order],
         readout=replace(
             readout,
             mean_counts=readout.mean_counts[order],
@@ -130,10 +130,10 @@ def test_padding_and_batch_size_change_nothing(inputs):
 def test_a_masked_bin_adds_nothing_to_the_loss(inputs):
     batch = batch_of(inputs)
     log_rate = torch.from_numpy(forecast(network(inputs), batch))
-    masked = replace(batch, target_mask=batch.target_mask.copy(), target=batch.target.copy())
+    masked = replace(batch, target_mask=batch.target_mask.copy(), counts=batch.counts.copy())
     masked.target_mask[:, :, 2] = False
     loss = count_loss(log_rate, Tensors.of(masked))
-    masked.target[:, :, 2] += 100
+    masked.counts[:, :, 2] += 100
     assert count_loss(log_rate, Tensors.of(masked)) == loss
     assert count_loss(log_rate, Tensors.of(batch)) != loss
 
@@ -141,10 +141,10 @@ def test_a_masked_bin_adds_nothing_to_the_loss(inputs):
 def test_the_loss_is_the_scores_log_likelihood(inputs):
     batch = batch_of([inputs[0]])
     log_rate = forecast(network(inputs), batch)[0].astype(float)
-    null = np.broadcast_to(batch.log_rate[0], log_rate.shape).astype(float)
+    null = np.broadcast_to(batch.reference_log_rate[0], log_rate.shape).astype(float)
     mask = batch.target_mask[0]
     expected = sum(
-        sign * (poisson_log_likelihood(batch.target[0], rate) * mask[..., None]).sum()
+        sign * (poisson_log_likelihood(batch.counts[0], rate) * mask[..., None]).sum()
         for sign, rate in ((1, log_rate), (-1, null))
     )
     gained = gained_nats(torch.from_numpy(log_rate)[None], Tensors.of(batch))[0]
@@ -197,14 +197,14 @@ def test_without_own_history_a_units_past_counts_change_nothing(inputs, own_hist
 def test_the_squared_loss_is_that_of_normal_counts(inputs):
     batch = batch_of([inputs[0]])
     x, log_rate = Tensors.of(batch), forecast(network(inputs), batch)
-    null = np.exp(batch.log_rate[0].astype(float))
+    null = np.exp(batch.reference_log_rate[0].astype(float))
     valid = np.broadcast_to(batch.target_mask[0][..., None], log_rate[0].shape)
     spread = np.broadcast_to(np.sqrt(null + QUIET_COUNTS), log_rate[0].shape)
     forecasts = {"model": np.exp(log_rate[0].astype(float)), "null": np.broadcast_to(null, log_rate[0].shape)}
-    nats = {name: norm.logpdf(batch.target[0], mean, spread)[valid].sum() for name, mean in forecasts.items()}
+    nats = {name: norm.logpdf(batch.counts[0], mean, spread)[valid].sum() for name, mean in forecasts.items()}
     expected = (nats["null"] - nats["model"]) / forecasts["null"][valid].sum()
     np.testing.assert_allclose(squared_loss(torch.from_numpy(log_rate), x), expected, rtol=1e-4)
-    truth = torch.log(x.target.clamp_min(1e-6))
+    truth = torch.log(x.counts.clamp_min(1e-6))
     assert squared_loss(truth, x) < squared_loss(truth + 0.1, x)
 
 

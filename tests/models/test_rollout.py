@@ -52,7 +52,7 @@ def batch_of(inputs, n=4):
 
 def fed(x, *, known=None):
     everywhere = torch.ones(x.target_mask.shape, dtype=torch.bool)
-    return Fed(x.target, everywhere if known is None else known)
+    return Fed(x.counts, everywhere if known is None else known)
 
 
 def paths_of(forecaster, x, decoding, *, seed=1, paths=3, **options):
@@ -96,7 +96,7 @@ def test_a_network_with_feedback_forecasts_in_parallel_as_one_without(inputs):
 @pytest.mark.parametrize("bin_index", range(HORIZON))
 def test_a_fed_back_count_changes_later_bins_and_no_earlier_one(inputs, bin_index):
     forecaster, x = network(inputs), batch_of(inputs)
-    counts = x.target.clone()
+    counts = x.counts.clone()
     counts[:, :, bin_index, 0] += 3
     with torch.inference_mode():
         before, after = forecaster(x, fed(x)), forecaster(x, Fed(counts, fed(x).known))
@@ -110,15 +110,15 @@ def test_a_bin_that_is_not_known_feeds_nothing_back(inputs):
     forecaster, x = network(inputs), batch_of(inputs)
     known = fed(x).known.clone()
     known[:, :, 2] = False
-    other = x.target.clone()
+    other = x.counts.clone()
     other[:, :, 2] += 5
     with torch.inference_mode():
-        assert torch.equal(forecaster(x, Fed(x.target, known)), forecaster(x, Fed(other, known)))
+        assert torch.equal(forecaster(x, Fed(x.counts, known)), forecaster(x, Fed(other, known)))
 
 
 def test_another_unit_is_heard_and_a_padded_one_is_not(inputs):
     forecaster, x = network(inputs), batch_of(inputs)
-    counts = x.target.clone()
+    counts = x.counts.clone()
     counts[0, :, 0, -1] += 2  # session 0 has five units, padded to seven
     counts[1, :, 0, -1] += 2
     with torch.inference_mode():
@@ -132,11 +132,11 @@ def test_unit_order_changes_nothing_fed_back(inputs):
     order = torch.tensor([3, 1, 4, 0, 2])
     turned = replace(
         x,
-        head_unit=x.head_unit[:, order],
-        log_rate=x.log_rate[:, order],
+        target_unit=x.target_unit[:, order],
+        reference_log_rate=x.reference_log_rate[:, order],
         history=x.history[:, :, order],
         readout=x.readout[:, :, order],
-        target=x.target[..., order],
+        counts=x.counts[..., order],
     )
     with torch.inference_mode():
         torch.testing.assert_close(forecaster(turned, fed(turned)), forecaster(x, fed(x))[..., order])
@@ -193,7 +193,7 @@ def test_training_feeds_back_the_truth_at_first_and_valid_bins_alone(inputs):
     torch.manual_seed(3)
     found = decode_fed(forecaster, encoded, x, sampled=0.0).log_rate
     torch.manual_seed(3)
-    expected = forecaster(x, Fed(x.target, mask & fed_prefix(*mask.shape)))
+    expected = forecaster(x, Fed(x.counts, mask & fed_prefix(*mask.shape)))
     assert torch.equal(found, expected)
 
 
@@ -214,11 +214,11 @@ def test_learning_with_feedback_finds_a_unit_that_repeats_itself(inputs):
     """A count that always comes twice in a row can be known from the bin before, and only from there."""
     x = batch_of(inputs)
     torch.manual_seed(0)
-    first = torch.poisson(torch.full((*x.target.shape[:2], HORIZON // 2, x.target.shape[3]), 0.5))
+    first = torch.poisson(torch.full((*x.counts.shape[:2], HORIZON // 2, x.counts.shape[3]), 0.5))
     x = replace(
         x,
-        target=first.repeat_interleave(2, dim=2),
-        log_rate=torch.full_like(x.log_rate, math.log(0.5)),
+        counts=first.repeat_interleave(2, dim=2),
+        reference_log_rate=torch.full_like(x.reference_log_rate, math.log(0.5)),
         target_mask=torch.ones_like(x.target_mask),
     )
     forecaster = network(inputs, drawn=False).train()
@@ -231,7 +231,7 @@ def test_learning_with_feedback_finds_a_unit_that_repeats_itself(inputs):
     with torch.no_grad():
         known = gained_nats(forecaster(x, fed(x)), x)[0]
         blind = gained_nats(forecaster(x), x)[0]
-    assert known > blind + 0.1 * x.target.sum()
+    assert known > blind + 0.1 * x.counts.sum()
 
 
 # --- rollouts
@@ -295,7 +295,7 @@ def test_a_block_knows_the_blocks_before_it_alone(inputs, decoding):
 @pytest.mark.parametrize("decoding", DECODINGS)
 def test_the_targets_are_not_looked_at(inputs, decoding):
     forecaster, x = network(inputs), batch_of(inputs)
-    other = replace(x, target=x.target + 7)
+    other = replace(x, counts=x.counts + 7)
     one, two = paths_of(forecaster, x, decoding), paths_of(forecaster, other, decoding)
     assert torch.equal(one.counts, two.counts)
 
@@ -388,20 +388,20 @@ def test_summaries_of_paths_are_those_of_numpy():
 def test_the_negative_binomial_loss_is_that_of_scipy(inputs):
     x = batch_of(inputs)
     torch.manual_seed(0)
-    log_rate = x.log_rate[:, None, None] + 0.5 * torch.randn(x.target.shape)
-    log_shape = torch.randn(x.target.shape)
+    log_rate = x.reference_log_rate[:, None, None] + 0.5 * torch.randn(x.counts.shape)
+    log_shape = torch.randn(x.counts.shape)
     gained, _, _ = gained_nats(log_rate.double(), x, log_shape.double())
-    shape, rate, target = log_shape.exp().numpy(), log_rate.exp().numpy(), x.target.numpy()
-    null = np.exp(x.log_rate.numpy())[:, None, None]
+    shape, rate, target = log_shape.exp().numpy(), log_rate.exp().numpy(), x.counts.numpy()
+    null = np.exp(x.reference_log_rate.numpy())[:, None, None]
     each = nbinom.logpmf(target, shape, shape / (shape + rate)) - poisson.logpmf(target, null)
-    mask = x.target_mask.numpy()[..., None] & x.head_mask.numpy()[:, None, None]
+    mask = x.target_mask.numpy()[..., None] & x.target_unit_mask.numpy()[:, None, None]
     assert gained.item() == pytest.approx(each[mask].sum(), rel=1e-5)
 
 
 def test_a_large_shape_is_poisson(inputs):
     x = batch_of(inputs)
-    log_rate = x.log_rate[:, None, None] + 0.3 * torch.ones(x.target.shape)
-    wide = gained_nats(log_rate.double(), x, torch.full(x.target.shape, 16.0).double())[0]
+    log_rate = x.reference_log_rate[:, None, None] + 0.3 * torch.ones(x.counts.shape)
+    wide = gained_nats(log_rate.double(), x, torch.full(x.counts.shape, 16.0).double())[0]
     torch.testing.assert_close(wide, gained_nats(log_rate.double(), x)[0], rtol=1e-4, atol=1e-4)
 
 
@@ -416,11 +416,11 @@ def test_the_shape_is_learned_from_the_spread_of_counts(inputs):
     x = batch_of(inputs, 40)
     torch.manual_seed(0)
     rate = 2.0
-    spread = torch.distributions.Gamma(0.5, 0.5 / rate).sample(x.target.shape)
+    spread = torch.distributions.Gamma(0.5, 0.5 / rate).sample(x.counts.shape)
     x = replace(
         x,
-        target=torch.poisson(spread),
-        log_rate=torch.full_like(x.log_rate, math.log(rate)),
+        counts=torch.poisson(spread),
+        reference_log_rate=torch.full_like(x.reference_log_rate, math.log(rate)),
         target_mask=torch.ones_like(x.target_mask),
     )
     forecaster = network(inputs, drawn=False, likelihood="negative_binomial").train()
@@ -432,4 +432,6 @@ def test_the_shape_is_learned_from_the_spread_of_counts(inputs):
         loss.backward()
         optimizer.step()
     assert outlook.log_shape.exp().mean().item() == pytest.approx(0.5, rel=0.2)
-    assert torch.equal(outlook.log_rate, x.log_rate[:, None, None].expand_as(outlook.log_rate))  # and the mean stays
+    assert torch.equal(
+        outlook.log_rate, x.reference_log_rate[:, None, None].expand_as(outlook.log_rate)
+    )  # and the mean stays

@@ -176,7 +176,7 @@ def test_accumulated_batches_weigh_by_expected_spikes_in_one_batch_and_alike_apa
     # where the parts expect as many spikes, the two agree
     one = inputs[1]
     twice, halves = gradient(forecaster, batch_of(one, one)), (batch_of(one), batch_of(one, first=4))
-    assert not torch.equal(halves[0].target, halves[1].target)
+    assert not torch.equal(halves[0].counts, halves[1].counts)
     for name, value in gradient(forecaster, *halves).items():
         torch.testing.assert_close(value, twice[name], rtol=1e-4, atol=1e-6)
 
@@ -189,7 +189,7 @@ def test_bf16_forecasts_are_near_those_of_full_precision(inputs):
             half = forecaster(x)
     assert half.dtype == torch.float32  # the residual is added to a reference rate that is not rounded
     assert not torch.equal(half, plain)
-    assert (half - plain).abs().max() < 0.05 * (plain - x.log_rate[:, None, None]).abs().max()
+    assert (half - plain).abs().max() < 0.05 * (plain - x.reference_log_rate[:, None, None]).abs().max()
 
 
 def test_weights_trained_with_recomputed_layers_load_anywhere(inputs):

@@ -106,10 +106,10 @@ def test_training_learns_what_is_there_to_learn(files, tmp_path):
     )
     weights = train(tmp_path, files[:2], config=longer)
     made = forecast(weights, files[2], tmp_path / "f.h5")
-    nats = made.observed * (made.log_rate - made.reference_log_rate) - (
+    nats = made.counts * (made.log_rate - made.reference_log_rate) - (
         np.exp(made.log_rate) - np.exp(made.reference_log_rate)
     )
-    assert nats.sum() / made.observed.sum() > 0.05  # on a session that it never saw
+    assert nats.sum() / made.counts.sum() > 0.05  # on a session that it never saw
 
 
 def test_own_history_reads_no_population(files, tmp_path):
@@ -245,7 +245,7 @@ def test_all_methods_forecast_the_same_windows(weights, files, tmp_path):
     for name in ("reference_mean", "trailing_mean", "shrinkage", "gamma_poisson"):
         other = read_forecast(tmp_path / f"{name}.h5")
         np.testing.assert_array_equal(other.start_us, network.start_us)
-        np.testing.assert_array_equal(other.observed, network.observed)
+        np.testing.assert_array_equal(other.counts, network.counts)
         np.testing.assert_array_equal(other.reference_log_rate, network.reference_log_rate)
         assert other.method_class == "zero_shot"
     reference = read_forecast(tmp_path / "reference_mean.h5")

@@ -122,9 +122,9 @@ def fit(weights, odd):
 
 
 def scored(forecast):
-    gained = forecast.observed * (forecast.log_rate - forecast.reference_log_rate)
+    gained = forecast.counts * (forecast.log_rate - forecast.reference_log_rate)
     gained = gained - np.exp(forecast.log_rate) + np.exp(forecast.reference_log_rate)
-    return gained[forecast.target_mask].sum() / forecast.observed.sum() / np.log(2)
+    return gained[forecast.target_mask].sum() / forecast.counts.sum() / np.log(2)
 
 
 def forecast_fitted(weights, paths, output, **changes):
@@ -162,7 +162,7 @@ def test_units_that_no_statistics_tell_of_are_learned_on_the_session(weights, od
     learned = forecast_fitted(weights, odd.paths, tmp_path / "f.h5")
     plain = forecast_plain(weights, odd.paths, tmp_path / "z.h5")
     assert (learned.method, learned.method_class, learned.seed) == ("learned_embedding", "fitted", 0)
-    for name in ("start_us", "target_mask", "observed", "reference_log_rate", "unit_id"):
+    for name in ("start_us", "target_mask", "counts", "reference_log_rate", "unit_id"):
         np.testing.assert_array_equal(getattr(learned, name), getattr(plain, name))
     assert scored(learned) > scored(plain) + 0.02
 
@@ -221,9 +221,9 @@ def test_targets_never_stand_in_the_window_that_their_unit_is_known_by(odd):
     for inputs, known in zip((*halves, validation), ("early", "late", "both"), strict=True):
         times_us = odd.session.spike_times_us[odd.session.spike_unit == 3]
         expected = bins[known].contains(times_us).sum() / (bins[known].duration_us // 20_000)
-        assert np.exp(inputs.log_rate[3]) == pytest.approx(expected, rel=1e-2)
+        assert np.exp(inputs.reference_log_rate[3]) == pytest.approx(expected, rel=1e-2)
         assert inputs.features[3, 0] == pytest.approx(np.log(expected * 50), rel=1e-2)
-        np.testing.assert_allclose(inputs.readout.mean_counts, np.exp(inputs.log_rate), rtol=1e-5)
+        np.testing.assert_allclose(inputs.readout.mean_counts, np.exp(inputs.reference_log_rate), rtol=1e-5)
 
 
 def test_what_is_fitted_begins_where_the_network_was_and_leaves_it_as_it_is(weights, odd, fit, tmp_path):
@@ -321,7 +321,7 @@ def test_controls_are_forecast_beside_the_others_and_are_none_of_them(weights, o
         made = read_forecast(tmp_path / f"{control}_seed-3.h5")
         assert (made.method, made.method_class, made.seed) == (control, "control", 3)
         np.testing.assert_array_equal(made.reference_log_rate, plain.reference_log_rate)
-        np.testing.assert_array_equal(made.observed, plain.observed)
+        np.testing.assert_array_equal(made.counts, plain.counts)
         assert not np.allclose(made.log_rate, plain.log_rate, atol=1e-3)
 
 

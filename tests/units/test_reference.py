@@ -311,7 +311,7 @@ def test_spikes_outside_the_reference_window_change_no_bit(spikes):
     order = np.argsort(times, kind="stable")
     after = features_of(times[order], units[order], 24)
     np.testing.assert_array_equal(after.values, before.values)
-    np.testing.assert_array_equal(after.log_rate, before.log_rate)
+    np.testing.assert_array_equal(after.reference_log_rate, before.reference_log_rate)
 
 
 def test_the_length_of_a_gap_changes_no_bit(spikes):
@@ -322,7 +322,7 @@ def test_the_length_of_a_gap_changes_no_bit(spikes):
     moved = Intervals(GAPPY.start_us + shift, GAPPY.stop_us + shift)
     before, after = features_of(times_us, unit, 24), features_of(times_us + shift[interval], unit, 24, moved)
     np.testing.assert_array_equal(after.values, before.values)
-    np.testing.assert_array_equal(after.log_rate, before.log_rate)
+    np.testing.assert_array_equal(after.reference_log_rate, before.reference_log_rate)
 
 
 def test_a_gap_is_not_silence():
@@ -335,7 +335,7 @@ def test_a_gap_is_not_silence():
         features_of(times_us, unit, 1, intervals),
         features_of(times_us, unit, 1, seconds((0, 60))),
     )
-    np.testing.assert_allclose(masked.log_rate, np.log(0.2), rtol=1e-12)
+    np.testing.assert_allclose(masked.reference_log_rate, np.log(0.2), rtol=1e-12)
     assert column(masked, "log_isi_cv") == np.float32(0.5 * np.log(1 / 399))
     assert column(silent, "log_isi_cv") > column(masked, "log_isi_cv") + 1
     assert column(masked, "log_fano") == -3
@@ -349,7 +349,7 @@ def test_unit_order_changes_nothing(spikes):
     alone = np.array(before.groups) != "relational"
     np.testing.assert_array_equal(after.values[:, alone], before.values[order][:, alone])
     np.testing.assert_allclose(after.values, before.values[order], rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(after.log_rate, before.log_rate[order])
+    np.testing.assert_array_equal(after.reference_log_rate, before.reference_log_rate[order])
 
 
 def test_spikes_of_one_time_may_come_in_any_order(spikes):
@@ -366,10 +366,10 @@ def test_spikes_of_one_time_may_come_in_any_order(spikes):
 def test_silent_and_one_spike_units_have_the_documented_values(spikes):
     window = features_of(*spikes, 24)
     assert np.isfinite(window.values).all()
-    assert np.isfinite(window.log_rate).all()
+    assert np.isfinite(window.reference_log_rate).all()
     n_bins = round(window.valid_s / 0.02)
     assert n_bins == 1500 + 20 + 20 + 2749
-    np.testing.assert_allclose(window.log_rate[:3], np.log(np.array([0.5, 1, 2]) / n_bins), rtol=1e-12)
+    np.testing.assert_allclose(window.reference_log_rate[:3], np.log(np.array([0.5, 1, 2]) / n_bins), rtol=1e-12)
     np.testing.assert_allclose(column(window, "log_rate_hz")[:3], np.log(np.array([0.5, 1, 2]) / n_bins / 0.02))
     for unit in (0, 1, 2):  # the two spikes of unit 2 lie in different intervals
         assert column(window, "log_isi_cv")[unit] == 0
@@ -397,7 +397,7 @@ def test_a_session_without_spikes_has_finite_features(n_units):
     window = features_of(np.zeros(0, np.int64), np.zeros(0, np.int64), n_units, seconds((0, 20)))
     assert window.values.shape == (n_units, len(window.names))
     assert np.isfinite(window.values).all()
-    np.testing.assert_array_equal(window.log_rate, np.full(n_units, np.log(0.5 / 1000)))
+    np.testing.assert_array_equal(window.reference_log_rate, np.full(n_units, np.log(0.5 / 1000)))
 
 
 def test_unchanging_counts_have_no_autocorrelation():
@@ -405,7 +405,7 @@ def test_unchanging_counts_have_no_autocorrelation():
     window = features_of(times_us, np.zeros(times_us.size, np.int64), 1, seconds((0, 60)))
     assert np.isfinite(window.values).all()
     assert not any(column(window, name)[0] for name in MARGINAL_FEATURES["autocorrelation"])
-    np.testing.assert_array_equal(window.log_rate, [0.0])
+    np.testing.assert_array_equal(window.reference_log_rate, [0.0])
 
 
 def test_lags_longer_than_every_trial_give_zero(spikes):
@@ -453,8 +453,8 @@ def test_sparse_counts_are_the_dense_ones_and_lagged_products_their_sums(spikes)
 def test_the_reference_rate_is_the_plain_mean_of_whole_bins(spikes):
     dense, _ = reference_counts(*spikes, n_units=24, intervals=GAPPY, bin_us=BIN_US)
     window = features_of(*spikes, 24)
-    np.testing.assert_allclose(np.exp(window.log_rate[1:]), dense.mean(axis=0)[1:], rtol=1e-12)
-    assert window.log_rate.dtype == np.float64
+    np.testing.assert_allclose(np.exp(window.reference_log_rate[1:]), dense.mean(axis=0)[1:], rtol=1e-12)
+    assert window.reference_log_rate.dtype == np.float64
     assert window.values.dtype == np.float32
 
 
@@ -466,7 +466,7 @@ def test_groups_can_be_left_out(spikes):
     np.testing.assert_array_equal(chosen.values[:, 1], column(every, "log_rate_hz"))
     none = features_of(*spikes, 24, groups=())
     assert none.values.shape == (24, 0)
-    np.testing.assert_array_equal(none.log_rate, every.log_rate)
+    np.testing.assert_array_equal(none.reference_log_rate, every.reference_log_rate)
 
 
 # at the door
@@ -566,7 +566,7 @@ def test_features_for_test_time_never_read_it(spikes, tmp_path):
     kept = times_us < session.splits.test.start_us[0]
     after = read_reference(write_features(tmp_path, made_session(times_us[kept], unit[kept])), "test")
     np.testing.assert_array_equal(after.values, before.values)
-    np.testing.assert_array_equal(after.log_rate, before.log_rate)
+    np.testing.assert_array_equal(after.reference_log_rate, before.reference_log_rate)
 
 
 def test_a_session_left_out_gives_an_empty_file_that_says_why(tmp_path):
@@ -585,7 +585,7 @@ def test_a_session_left_out_gives_an_empty_file_that_says_why(tmp_path):
     for name in WINDOW_NAMES:
         window = read_reference(path, name)
         assert window.values.shape == (0, len(names))
-        assert window.log_rate.shape == (0,)
+        assert window.reference_log_rate.shape == (0,)
         assert list(window.names) == names
 
 

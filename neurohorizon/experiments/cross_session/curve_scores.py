@@ -117,7 +117,7 @@ def score_curves(
         log_rate = forecast_windows(forecaster, known, own.start_us, shape)[..., point.place]
         parts.append(_rows(own, point, log_rate, code=code))
         if point.curve == LENGTH:
-            mean = np.broadcast_to(known.log_rate[point.place], log_rate.shape)
+            mean = np.broadcast_to(known.reference_log_rate[point.place], log_rate.shape)
             parts.append(_rows(own, point, mean, method="reference_mean", seed=own.seed, code=code))
     write_sums(output, pa.concat_tables(parts), own, left_out=None)
 
@@ -173,7 +173,7 @@ def _rows(
 ) -> pa.Table:
     """Rows of one point: sums over its scored units, by horizon bin."""
     sums = sum_scores(
-        counts=task.observed[..., point.scored],
+        counts=task.counts[..., point.scored],
         log_rate=log_rate,
         mask=task.target_mask,
         reference_log_rate=task.reference_log_rate[point.scored],

@@ -107,7 +107,7 @@ def _elapsed_rows(forecast: Forecast, scored: np.ndarray, end_us: int, edges_s: 
     for index in np.unique(group):
         inside = group == index
         sums = sum_scores(
-            counts=forecast.observed[inside][..., scored],
+            counts=forecast.counts[inside][..., scored],
             log_rate=forecast.log_rate[inside][..., scored],
             mask=forecast.target_mask[inside],
             reference_log_rate=forecast.reference_log_rate[scored],
@@ -129,7 +129,7 @@ def _elapsed_rows(forecast: Forecast, scored: np.ndarray, end_us: int, edges_s: 
 
 def _unit_rows(forecast: Forecast, scored: np.ndarray) -> pa.Table:
     sums = sum_scores(
-        counts=forecast.observed[..., scored],
+        counts=forecast.counts[..., scored],
         log_rate=forecast.log_rate[..., scored],
         mask=forecast.target_mask,
         reference_log_rate=forecast.reference_log_rate[scored],

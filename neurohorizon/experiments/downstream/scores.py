@@ -170,7 +170,7 @@ def representations(
     found = {
         LATENTS: span_means(features.latents, features.age_bins, edges),
         RAW: counts,
-        NORMALISED: normalised(counts, frozen.inputs.log_rate[frozen.heard], edges),
+        NORMALISED: normalised(counts, frozen.inputs.reference_log_rate[frozen.heard], edges),
     }
     return {name: values.reshape(len(values), -1) for name, values in found.items()}
 

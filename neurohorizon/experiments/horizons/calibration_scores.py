@@ -174,7 +174,7 @@ def sample_session(
         seed=seed,
         rollout=rollout,
         gamma_poisson=read_tuned(baselines)["gamma_poisson"],
-        scored=scored_units(np.exp(inputs.log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us),
+        scored=scored_units(np.exp(inputs.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us),
     )
     unfit = _unfit(sampler.scored, windows, minimum_rate_hz)
     judge = Judge(sampler)
@@ -223,11 +223,11 @@ class Sampler(PathDrawer):
         yield from self._network(block)
 
     def _reference(self, block: Windows) -> Outlooks:
-        log_rate = np.broadcast_to(self.inputs.log_rate.astype(np.float32), block.target.shape)
+        log_rate = np.broadcast_to(self.inputs.reference_log_rate.astype(np.float32), block.counts.shape)
         return Outlooks("reference_mean", log_rate, self._poisson_sums(log_rate), None)
 
     def _gamma_poisson(self, block: Windows) -> Outlooks:
-        reference, settings = np.exp(self.inputs.log_rate.astype(float)), self.gamma_poisson
+        reference, settings = np.exp(self.inputs.reference_log_rate.astype(float)), self.gamma_poisson
         alpha, beta = gamma_poisson_law(block, reference, **settings)
         rng = np.random.default_rng(self.words("gamma_poisson", block))
         paths = gamma_poisson_paths(block, reference, **settings, paths=self.rollout.paths, rng=rng)
@@ -264,7 +264,7 @@ class Sampler(PathDrawer):
     def example(self, windows: Windows, forecast: Forecast) -> PathsExample:
         """Draw many paths of the window with the median spike count, for a picture."""
         window = choose_window(
-            observed=windows.target, target_mask=windows.target_mask, context_valid=windows.context_mask.all(axis=1)
+            observed=windows.counts, target_mask=windows.target_mask, context_valid=windows.context_mask.all(axis=1)
         )
         many = replace(self, rollout=self.rollout.model_copy(update={"paths": EXAMPLE_PATHS}))
         block = self.cut(windows.origin_us[window : window + 1])
@@ -293,9 +293,11 @@ class Sampler(PathDrawer):
             origin_s=int(block.origin_us[0]) / 1e6,
             methods=np.array(methods),
             units=int(self.scored.sum()),
-            reference=float(np.exp(self.inputs.log_rate[self.scored].astype(float)).sum() * self.rollout.block_bins),
+            reference=float(
+                np.exp(self.inputs.reference_log_rate[self.scored].astype(float)).sum() * self.rollout.block_bins
+            ),
             context=by_block(block.context[0]),
-            observed=_with_running_total(by_block(block.target[0])),
+            observed=_with_running_total(by_block(block.counts[0])),
             quantiles=np.stack(quantiles),
             paths=np.stack(drawn),
         )
@@ -314,7 +316,7 @@ class Judge:
         """Judge what a method says of a block of windows."""
         scored, n_paths = self._sampler.scored, self._sampler.rollout.paths
         for target in TARGETS:
-            counts, mask = summed(block.target[..., scored], target), summed_mask(block.target_mask, target)
+            counts, mask = summed(block.counts[..., scored], target), summed_mask(block.target_mask, target)
             # the PIT's draws are the same for every method, so that methods differ by what they say alone
             words = self._sampler.words(target, block)
             if target in one.laws:
@@ -335,10 +337,10 @@ class Judge:
     def _score(self, log_rate: np.ndarray, block: Windows) -> Sums:
         scored = self._sampler.scored
         return sum_scores(
-            counts=block.target[..., scored],
+            counts=block.counts[..., scored],
             log_rate=log_rate[..., scored],
             mask=block.target_mask,
-            reference_log_rate=self._sampler.inputs.log_rate[scored],
+            reference_log_rate=self._sampler.inputs.reference_log_rate[scored],
         )
 
     def _add(self, key: tuple[str, str, int], sums: CalibrationSums) -> None:

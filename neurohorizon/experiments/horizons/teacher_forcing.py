@@ -95,7 +95,7 @@ def score_teacher_forcing(
         if inputs is None:
             left_out[name] = session.left_out
             continue
-        scored = scored_units(np.exp(inputs.log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)
+        scored = scored_units(np.exp(inputs.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)
         kept = slice(None, None, every_windows)
         origin_us = windows.origin_us[kept]
         if not origin_us.size or not scored.any():
@@ -104,10 +104,10 @@ def score_teacher_forcing(
 
         def sums(log_rate: np.ndarray, windows=windows, inputs=inputs, scored=scored, kept=kept) -> Sums:
             return sum_scores(
-                counts=windows.target[kept][..., scored],
+                counts=windows.counts[kept][..., scored],
                 log_rate=log_rate[..., scored],
                 mask=windows.target_mask[kept],
-                reference_log_rate=inputs.log_rate[scored],
+                reference_log_rate=inputs.reference_log_rate[scored],
             )
 
         told = tell_the_truth(forecaster, inputs, origin_us, shape)
@@ -141,7 +141,7 @@ def tell_the_truth(
         for first in range(0, origin_us.size, WINDOWS_PER_BATCH):
             some = origin_us[first : first + WINDOWS_PER_BATCH]
             x = Tensors.of(collate([session_block(inputs, some, shape)]), device)
-            parts.append(forecaster(x, Fed(x.target, x.target_mask))[0].float().cpu().numpy())
+            parts.append(forecaster(x, Fed(x.counts, x.target_mask))[0].float().cpu().numpy())
     return np.concatenate(parts)
 
 

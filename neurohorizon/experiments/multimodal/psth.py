@@ -4,7 +4,7 @@ A bin of the timeline is aligned neither to the frames of a movie nor to the bin
 therefore counted by phase, the time in the movie at which they came, in steps of ``PHASE_STEP_US``; what lies between
 two phases is read from the running total, straight between steps. Time outside of valid time counts as not seen.
 
-**The forecast ``psth``** (class fitted: it uses the rest of the session, what comes later too) of a bin that shows a movie
+**The forecast ``psth``** (class fitted: it uses the whole session, later parts included) of a bin that shows a movie
 is the unit's mean rate in all other repeats at the same phase, smoothed over phase by a Gaussian of ``SMOOTHING_US``
 and drawn to the unit's reference mean as by a gamma prior: ``(strength * mean + spikes) / (strength + repeats)``. Each
 unit's strength is the one of ``STRENGTHS`` with which the repeats of the reference window forecast each other best.
@@ -448,7 +448,7 @@ def phase_means(
     weight = np.bincount(cell, minlength=len(targets.movie)).astype(np.float64)
     members = csr_array((np.ones(cell.size), (cell, np.arange(cell.size))), shape=(weight.size, cell.size))
     rate = np.exp(forecast.log_rate[place].astype(np.float64))
-    sums = (members @ rate, members @ forecast.observed[place].astype(np.float64))
+    sums = (members @ rate, members @ forecast.counts[place].astype(np.float64))
     return weight, *(one / np.maximum(weight, 1)[:, None] for one in sums)
 
 

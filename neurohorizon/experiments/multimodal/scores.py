@@ -246,7 +246,7 @@ def _score(forecast: Forecast, task: _Task) -> pa.Table:
         if not rows.any():
             continue
         sums = sum_scores(
-            counts=forecast.observed[rows][..., scored],
+            counts=forecast.counts[rows][..., scored],
             log_rate=forecast.log_rate[rows][..., scored],
             mask=mask[rows],
             reference_log_rate=forecast.reference_log_rate[scored],

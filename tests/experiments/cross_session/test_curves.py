@@ -82,7 +82,7 @@ def known(session):
 
 
 def same_inputs(first, second):
-    arrays = [(getattr(first, name), getattr(second, name)) for name in ("features", "log_rate")]
+    arrays = [(getattr(first, name), getattr(second, name)) for name in ("features", "reference_log_rate")]
     fields = first.readout.__dataclass_fields__
     arrays += [(getattr(first.readout, name), getattr(second.readout, name)) for name in fields]
     return first.part == second.part and all(np.array_equal(one, two) for one, two in arrays)
@@ -296,7 +296,7 @@ def test_a_shorter_reference_scores_as_a_recording_that_began_then(folder, curve
     }
     for method, log_rate in rates.items():
         sums = sum_scores(
-            counts=full.observed[..., scored],
+            counts=full.counts[..., scored],
             log_rate=log_rate[..., scored],
             mask=full.target_mask,
             reference_log_rate=full.reference_log_rate[scored],
@@ -325,7 +325,7 @@ def alone_nats(weights, session, units, scored, full):
     names = session.units["id"][scored]
     place = [list(less.units["id"]).index(name) for name in names]
     sums = sum_scores(
-        counts=full.observed[..., scored],
+        counts=full.counts[..., scored],
         log_rate=log_rate[..., place],
         mask=full.target_mask,
         reference_log_rate=full.reference_log_rate[scored],
@@ -341,7 +341,7 @@ def test_fewer_units_score_as_a_recording_of_those(curves, weights, session, who
     for units in combinations(np.flatnonzero(scored), 3):
         chosen = np.array(units)
         sums = sum_scores(
-            counts=full.observed[..., chosen],
+            counts=full.counts[..., chosen],
             log_rate=full.log_rate[..., chosen],
             mask=full.target_mask,
             reference_log_rate=full.reference_log_rate[chosen],

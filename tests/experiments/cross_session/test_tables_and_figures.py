@@ -109,10 +109,10 @@ def test_a_forecast_file_gives_back_what_was_written(tmp_path):
 
 def test_counts_above_255_survive_the_file(tmp_path):
     forecast = forecast_of(make_session(1), "oracle")
-    observed = forecast.observed.astype(np.int64)
+    observed = forecast.counts.astype(np.int64)
     observed[2, 3, 4] = 300
-    write_forecast(tmp_path / "forecast.h5", replace(forecast, observed=observed))
-    np.testing.assert_array_equal(read_forecast(tmp_path / "forecast.h5").observed, observed)
+    write_forecast(tmp_path / "forecast.h5", replace(forecast, counts=observed))
+    np.testing.assert_array_equal(read_forecast(tmp_path / "forecast.h5").counts, observed)
 
 
 def test_a_forecast_of_the_wrong_shape_or_class_is_refused(tmp_path):
@@ -144,7 +144,7 @@ def test_the_score_file_holds_the_sums_of_every_method_unit_and_bin(run):
     rows = scores[(scores["method"] == "own_history") & (scores["seed"] == 1)]
     forecast = forecast_of(made, "own_history", seed=1)
     sums = sum_scores(
-        counts=forecast.observed,
+        counts=forecast.counts,
         log_rate=forecast.log_rate,
         mask=forecast.target_mask,
         reference_log_rate=forecast.reference_log_rate,
@@ -160,7 +160,7 @@ def test_the_score_file_holds_the_sums_of_every_method_unit_and_bin(run):
     [
         ("start_us", lambda forecast: forecast.start_us + 1),
         ("target_mask", lambda forecast: ~forecast.target_mask),
-        ("observed", lambda forecast: np.roll(forecast.observed, 1, axis=1)),
+        ("counts", lambda forecast: np.roll(forecast.counts, 1, axis=1)),
         ("reference_log_rate", lambda forecast: forecast.reference_log_rate + 0.1),
         ("unit_id", lambda forecast: forecast.unit_id[::-1]),
         ("fold", lambda forecast: "another"),

@@ -105,7 +105,7 @@ def test_sums_are_those_of_the_windows_one_by_one(sampler):
         judge.add(one, block)
     table = judge.table(_named())
     rows = table.to_pandas().set_index(["method", "target", "first_bin"])
-    counts = block.target[..., sampler.scored]
+    counts = block.counts[..., sampler.scored]
     by_name = {one.method: one for one in found}
     paths = by_name["neurohorizon_blockwise"].paths[..., sampler.scored].astype(int)
     # fair CRPS of the population in the third bin, by hand
@@ -138,7 +138,7 @@ def test_sums_of_poisson_counts_that_are_drawn_apart_are_poisson_and_the_filters
     np.testing.assert_allclose(parallel.laws["unit_total"].mean[:, 0], mean.sum(1))
     np.testing.assert_allclose(parallel.laws["population_total"].mean[:, 0, 0], mean.sum((1, 2)))
     law = by_name["gamma_poisson"].laws["unit"]
-    alpha, beta = gamma_poisson_law(block, np.exp(sampler.inputs.log_rate.astype(float)), **GAMMA)
+    alpha, beta = gamma_poisson_law(block, np.exp(sampler.inputs.reference_log_rate.astype(float)), **GAMMA)
     assert isinstance(law, NegativeBinomial) and set(by_name["gamma_poisson"].laws) == {"unit"}
     np.testing.assert_allclose(law.mean, (alpha / beta)[..., sampler.scored])
     np.testing.assert_allclose(law.shape, alpha[..., sampler.scored])
@@ -191,13 +191,13 @@ def test_a_decodings_forecast_is_the_mean_over_paths_of_what_each_expects(files,
 
 
 def test_sums_of_halves_are_those_of_the_mean_over_either_half(files, done, sampler):
-    scored = np.exp(sampler.inputs.log_rate) >= 0.1 * BIN_US / 1e6
+    scored = np.exp(sampler.inputs.reference_log_rate) >= 0.1 * BIN_US / 1e6
     decoding, expected = "blockwise", np.zeros(HORIZON)
     for block, outlooks in replace(sampler, scored=scored).blocks(origins_of(sampler)):
         (one,) = [one for one in outlooks if one.method == f"neurohorizon_{decoding}"]
         # the mean over all paths is the mean of the means over either half
         np.testing.assert_allclose(np.exp(one.halves).mean(0), np.exp(one.log_rate), rtol=1e-5)
-        counts, valid = block.target[..., scored], block.target_mask[..., None]
+        counts, valid = block.counts[..., scored], block.target_mask[..., None]
         for log_rate in (half[..., scored].astype(float) for half in one.halves):
             expected += np.where(valid, counts * log_rate - np.exp(log_rate), 0).sum((0, 2)) / 2
     rows = rows_of(done, f"neurohorizon_{decoding}", "unit")
@@ -234,12 +234,12 @@ def test_windows_can_be_thinned_and_decodings_then_have_no_forecast_files(files,
     assert (rows["windows"] == -(-all_windows // 3)).all()
     forecast = read_forecast(done.forecasts["autoregressive"])
     scored = np.exp(forecast.reference_log_rate) >= 0.1 * BIN_US / 1e6
-    expected = (forecast.observed[::3][..., scored] * forecast.target_mask[::3][..., None]).sum((0, 2))
+    expected = (forecast.counts[::3][..., scored] * forecast.target_mask[::3][..., None]).sum((0, 2))
     np.testing.assert_array_equal(rows["spikes"], expected)
 
 
 def test_slow_units_are_not_judged(files):
-    log_rate = load_inputs(files[1].paths, "test", groups=("rate",), readout=None).log_rate
+    log_rate = load_inputs(files[1].paths, "test", groups=("rate",), readout=None).reference_log_rate
     middle_hz = float(np.median(np.exp(log_rate)) / BIN_US * 1e6)
     rows = rows_of(run(*files, name="fast", minimum_rate_hz=middle_hz), "neurohorizon", "unit_total")
     assert rows["units"].iloc[0] == 3 and rows["unscored_units"].iloc[0] == 3
@@ -272,7 +272,7 @@ def test_the_example_holds_quantiles_and_a_few_paths_of_one_window(done):
     assert (np.diff(example.quantiles, axis=1) >= 0).all()
     forecast = read_forecast(done.forecasts["autoregressive"])
     (window,) = np.flatnonzero(forecast.start_us == round(example.origin_s * 1e6))
-    population = forecast.observed[window].sum(-1).reshape(blocks, -1).sum(-1)
+    population = forecast.counts[window].sum(-1).reshape(blocks, -1).sum(-1)
     np.testing.assert_array_equal(example.observed, np.stack([population, population.cumsum()], axis=-1))
     np.testing.assert_array_equal(example.paths[..., 0].cumsum(-1), example.paths[..., 1])
     # the quantiles lie around what the forecast expects

@@ -105,12 +105,12 @@ def test_a_bin_is_told_the_counts_of_the_bins_before_it_and_no_others(files):
     origins = evaluation_origins(inputs.part, SHAPE, 7)[:4]
     found = tell_the_truth(forecaster, inputs, origins, SHAPE)
     x = Tensors.of(collate([session_block(inputs, origins, SHAPE)]))
-    assert x.target.sum() > 0
+    assert x.counts.sum() > 0
     for place in range(CONFIG.timeline.horizon_bins):
         known = x.target_mask.clone()
         known[:, :, place:] = False  # nothing from this bin on
         with torch.inference_mode():
-            expected = forecaster(x, Fed(x.target * known[..., None], known))[0, :, place]
+            expected = forecaster(x, Fed(x.counts * known[..., None], known))[0, :, place]
         np.testing.assert_allclose(found[:, place], expected, atol=1e-6)
     with torch.inference_mode():
         parallel = forecaster(x)[0].numpy()
@@ -139,7 +139,7 @@ def test_true_rates_are_scored_in_the_same_windows(files, told):
     forecast = read_forecast(folder / "o" / "trailing_mean.h5")
     scored = np.exp(forecast.reference_log_rate) >= 0.1 * SHAPE.bin_us / 1e6
     log_rate = forecast.log_rate[::EVERY][..., scored].astype(float)
-    counts = forecast.observed[::EVERY][..., scored]
+    counts = forecast.counts[::EVERY][..., scored]
     expected = np.where(forecast.target_mask[::EVERY, :, None], counts * log_rate - np.exp(log_rate), 0).sum((0, 2))
     table = pd.read_parquet(told)
     rows = table[table["method"] == "trailing_mean"]

@@ -154,7 +154,7 @@ def test_sums_by_stimulus_and_region_add_up_to_the_whole_forecast(run):
     rows = scores.query("condition == 'image_ahead' and encoder == 'pixels' and seed == 1")
     forecast = condition_of(made, "image_ahead", encoder="pixels", seed=1)
     sums = sum_scores(
-        counts=forecast.observed,
+        counts=forecast.counts,
         log_rate=forecast.log_rate,
         mask=forecast.target_mask,
         reference_log_rate=forecast.reference_log_rate,
@@ -185,7 +185,7 @@ def test_a_bin_counts_for_the_stimulus_at_its_centre(run):
             if on.any() and forecast.target_mask[window, place]:
                 heldout = int(60 <= stimuli["frame"][on][0] < 90)  # seconds 2 to 3 at 30 Hz
                 windows[heldout, place] += 1
-                spikes[heldout, place] += forecast.observed[window, place, unit].sum()
+                spikes[heldout, place] += forecast.counts[window, place, unit].sum()
     for heldout, name in enumerate(("movie", "movie_heldout")):
         found = rows[rows["stimulus"] == name].set_index("horizon_bin")
         np.testing.assert_array_equal(found["windows"], windows[heldout])
@@ -207,7 +207,7 @@ def test_units_too_slow_are_scored_by_no_condition(tmp_path):
     assert scores.groupby("region")["units"].first().sum() == 8
     fast = rate_hz >= limit
     forecast = condition_of(made, "spikes")
-    assert scores["spikes"].sum() == forecast.observed[..., fast].sum()
+    assert scores["spikes"].sum() == forecast.counts[..., fast].sum()
     score_conditions(**settings, minimum_rate_hz=1e6)
     assert "reaches 1000000.0 Hz" in left_out_reason(output.scores)["left_out"]
     assert len(pd.read_parquet(output.repeats)) == 0
@@ -279,7 +279,7 @@ def _expected_gain(made, condition: str, units: np.ndarray, **options: object) -
     gains = []
     for seed in SEEDS:
         one, base = (condition_of(made, name, seed=seed, **options) for name in (condition, "spikes"))
-        counts = one.observed[one.target_mask][:, units].astype(float)
+        counts = one.counts[one.target_mask][:, units].astype(float)
         first, second = (forecast.log_rate[one.target_mask][:, units].astype(float) for forecast in (one, base))
         nats = (counts * (first - second) - np.exp(first) + np.exp(second)).sum()
         gains.append(nats / counts.sum() / np.log(2))
@@ -720,6 +720,6 @@ def test_the_example_is_the_response_of_a_unit_that_was_chosen_before(run):
     phase_us = centre_us[..., None] - starts * 1e6
     inside = ((phase_us >= 4_000_000) & (phase_us < 4_100_000)).any(axis=-1) & forecast.target_mask
     assert rows.loc[4000.0, "target_bins"] == pytest.approx(inside.sum(), abs=2)
-    expected = forecast.observed[..., unit][inside].mean() / 0.02
+    expected = forecast.counts[..., unit][inside].mean() / 0.02
     assert rows.loc[4000.0, "observed_hz"] == pytest.approx(expected, rel=0.05)
     assert movie_intervals(session.stimuli, MULTIMODAL.heldout_movie_s).duration_us > 0

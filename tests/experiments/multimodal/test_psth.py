@@ -225,7 +225,7 @@ def test_the_file_of_the_forecast_by_repeats_says_what_it_is(tmp_path):
     written = read_forecast(tmp_path / "psth.h5")
     assert (written.method, written.method_class, written.seed) == ("psth", "fitted", None)
     assert (written.encoder, written.code) == ("", "abc")
-    np.testing.assert_array_equal(written.observed, task.observed)
+    np.testing.assert_array_equal(written.counts, task.counts)
     rates = psth_rates(
         made.session,
         task.start_us[7] + np.arange(50) * BIN_US,
@@ -254,7 +254,7 @@ def _brute_force(made, forecast, *, part_ms, heldout, against) -> tuple[np.ndarr
                     step = int(repeat.phase_at(centre_us) // R2_PHASE_US)
                     is_out = bool(held.contains(np.array([centre_us]))[0])
                     rate = np.exp(forecast.log_rate[window, place].astype(float))
-                    steps.setdefault((step, is_out), []).append((rate, forecast.observed[window, place].astype(float)))
+                    steps.setdefault((step, is_out), []).append((rate, forecast.counts[window, place].astype(float)))
     before = [repeat for repeat in repeats if repeat.time_us[-1] <= session.splits.reference.stop_us[0]]
     psth, forecasts, weight = {}, {}, {}
     for (step, is_out), values in steps.items():
@@ -290,7 +290,7 @@ def test_psth_r2_is_that_of_its_definition_by_loops(against, part_ms, heldout):
     forecast = condition_of(made, "image_ahead")
     mask = forecast.target_mask.copy()
     mask[::3, 2:13] = False
-    forecast = replace(forecast, target_mask=mask, observed=np.where(mask[..., None], forecast.observed, 0))
+    forecast = replace(forecast, target_mask=mask, counts=np.where(mask[..., None], forecast.counts, 0))
     targets = movie_targets(session, forecast, movie_intervals(session.stimuli, ((2.0, 3.0),)))
     sums = {(one.against, one.heldout, one.part_ms): one for one in repeat_sums(targets, forecast, PARTS_MS)}
     residual, total = _brute_force(made, forecast, part_ms=part_ms, heldout=heldout, against=against)
