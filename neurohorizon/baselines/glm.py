@@ -1,8 +1,8 @@
 """Poisson regressions on recent history, fitted by scikit-learn.
 
 ``ar_glm`` (zero-shot) is one regression for all units of all training sessions: it predicts a unit's counts from its
-own history and its statistics. ``history_glm`` and ``coupled_glm`` (fitted) are fitted for each unit of the session that
-is forecast, on its reference window: on the unit's own history only, and with population modes too.
+own history and its statistics. ``history_glm`` and ``coupled_glm`` (fitted) are fitted for each unit of the session
+that is forecast, on its reference window: on the unit's own history only, and with population modes too.
 
 A regression's prior is normal about zero, its precision the same for a weight of any unit, so that the penalty weighs
 less the more spikes there are; intercepts are free. scikit-learn's penalty is on the mean deviance, hence the division

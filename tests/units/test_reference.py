@@ -529,7 +529,7 @@ def test_a_feature_file_gives_back_what_was_computed(spikes, tmp_path):
         found = read_reference(path, name)
         expected = features_of(session.spike_times_us, session.spike_unit, 24, intervals)
         np.testing.assert_array_equal(found.values, expected.values)
-        np.testing.assert_array_equal(found.log_rate, expected.log_rate)
+        np.testing.assert_array_equal(found.reference_log_rate, expected.reference_log_rate)
         assert (found.names, found.groups, found.valid_s) == (
             expected.names,
             expected.groups,
@@ -543,7 +543,7 @@ def test_datasets_carry_their_axes_and_units(spikes, tmp_path):
     path = write_features(tmp_path, made_session(*spikes))
     with h5py.File(path) as file:
         assert file["windows/early/values"].attrs["axes"] == "unit, feature"
-        assert file["windows/early/log_rate"].attrs["unit"] == "log(spikes/bin)"
+        assert file["windows/early/reference_log_rate"].attrs["unit"] == "log(spikes/bin)"
         assert file["unit_id"].asstr()[:3].tolist() == ["u0", "u1", "u2"]
         assert file.attrs["bin_us"] == BIN_US
         assert file.attrs["left_out"] == ""
