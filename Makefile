@@ -68,11 +68,11 @@ clean: ## Delete the environments of make; results and the environments of rules
 	rm -rf .venv .venv-test
 
 # each is made anew when its pins change
-.venv/ready: envs/workflow.txt
+.venv/ready: envs/workflow.txt tools/conda-standin/bin/conda
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet "$$(grep '^uv==' $<)"
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python $<
-	ln -sf ../../envs/standin/bin/conda .venv/bin/conda
+	ln -sf ../../tools/conda-standin/bin/conda .venv/bin/conda
 	touch $@
 
 .venv-test/ready: envs/test.txt | .venv/ready

@@ -14,6 +14,7 @@ import yaml
 from factories import ROOT
 
 ENVS = ROOT / "envs"
+STANDIN = ROOT / "tools" / "conda-standin"
 OWN = {
     "one": {"one"},
     "nwb": {"pynwb"},
@@ -109,8 +110,8 @@ def standin(tmp_path):
     tools = ROOT / ".venv" / "bin"
     if not tools.exists():
         pytest.skip("the tools are not installed here: `make test` installs them")
-    for path in (ENVS / "standin").rglob("*"):
-        target = tmp_path / "standin" / path.relative_to(ENVS / "standin")
+    for path in STANDIN.rglob("*"):
+        target = tmp_path / "standin" / path.relative_to(STANDIN)
         if path.is_file() and "channels" not in path.parts and "__pycache__" not in path.parts:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
