@@ -1,0 +1,66 @@
+"""All results of a run as one page of Markdown, for the documentation: every number comes from a table."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from neurohorizon.analysis.tables import counted, format_interval
+from neurohorizon.files import replacing
+
+NOTICE = "<!-- Made by `make results CONFIG=config/{name}.yaml`. Do not edit: the next run replaces it. -->"
+
+
+def write_run_page(*, results: Path, summaries: Mapping[str, Path], output: Path) -> None:
+    """Write :func:`run_page` of a results file.
+
+    Args:
+        results: File of :func:`neurohorizon.report.results.write_results`.
+        summaries: Experiment -> its ``summary.txt``.
+        output: The page.
+    """
+    texts = {name: path.read_text() for name, path in summaries.items()}
+    with replacing(output) as partial:
+        partial.write_text(run_page(json.loads(results.read_text()), texts))
+
+
+def run_page(results: Mapping, summaries: Mapping[str, str]) -> str:
+    """Write a run's data, scores, findings and tables.
+
+    Args:
+        results: See :func:`neurohorizon.report.results.describe_run`.
+        summaries: Experiment -> its tables as text.
+    """
+    name, data = results["config"]["run"]["name"], results["data"]
+    kind = "Simulated recordings: the numbers show that the code works." if results["simulated"] else "Real recordings."
+    parts = [
+        NOTICE.format(name=name),
+        f"# Results of `{name}`",
+        f"{kind} Trained on {_data(data['trained'])}; forecast: {_data(data['heldout'])}.",
+        "Scores are bits per spike over the mean rate of the reference window. Intervals resample animals.",
+        _scores(results["scores"]),
+    ]
+    for section in results["sections"]:
+        parts += [f"## {section['title']}", f"*{section['question']}*", section["text"].strip()]
+        if section["name"] in summaries:
+            parts.append(f"```text\n{_plain(summaries[section['name']])}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _data(part: Mapping) -> str:
+    sessions, animals, units = (counted(part[key], key.removesuffix("s")) for key in ("sessions", "animals", "units"))
+    return f"{sessions} of {animals} ({units}, {part['hours']:g} h)"
+
+
+def _scores(rows: list[Mapping]) -> str:
+    lines = ["| method | class | bits/spike | interval | sessions | animals |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        interval = "" if row["lower"] is None else format_interval(row["lower"], row["upper"])
+        cells = [row["method"], row["class"], f"{row['bits_per_spike']:.3f}", interval]
+        lines.append(f"| {' | '.join([*cells, str(row['sessions']), str(row['animals'])])} |")
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Drop trailing blanks, and blank lines at both ends."""
+    return re.sub(r"[ \t]+$", "", text, flags=re.M).strip("\n")
