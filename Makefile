@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo review test lint bench audit cohorts report schema lock clean
+.PHONY: help demo review test lint bench audit cohorts report schema graph lock clean
 
 PYTHON ?= python3.11
 CORES ?= all
@@ -60,6 +60,9 @@ cohorts: .venv/ready ## Make the paper's cohort table (IBL_TABLE=... ALLEN_TABLE
 schema: .venv/ready ## Export the schema of the configuration, for editors.
 	.venv/bin/python -c "import json; from neurohorizon.config import Config; \
 	    print(json.dumps(Config.model_json_schema(), indent=1))" > config/schema.json
+
+graph: .venv/ready ## Draw the rule graph in docs from the current workflow.
+	.venv/bin/python workflow/rule_graph.py
 
 lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 	.venv/bin/python envs/lock.py

@@ -428,7 +428,7 @@ class Ablations(Section):
             "gaussian_loss",
         ]
     ]
-    """What is compared with the whole; see docs/architecture.md."""
+    """What is compared with the whole; see docs/experiments.md."""
     seeds: Choices[NonNegative]
     """Seeds of the networks of every variant."""
     steps: Positive

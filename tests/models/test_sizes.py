@@ -42,7 +42,7 @@ def parameters(config: Config) -> int:
 
 
 def documented() -> dict[str, float]:
-    text = (ROOT / "docs" / "architecture.md").read_text()
+    text = (ROOT / "docs" / "network.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+) M \|$", text, re.MULTILINE)
     return {size: float(millions) * 1e6 for size, millions in rows}
 
