@@ -113,6 +113,7 @@ def test_a_page_without_a_closed_mark_is_an_error(page):
         with_diagrams(page, {"stages": "new"})
 
 
+@pytest.mark.slow
 def test_the_pages_in_docs_show_the_current_workflow(workflow):
     done = subprocess.run(
         [sys.executable, "workflow/rule_graph.py"],
