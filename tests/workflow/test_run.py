@@ -157,7 +157,7 @@ def test_the_report_is_one_file_with_captions_figures_and_the_configuration(fini
         "Configuration",
     ):
         assert part in html
-    assert "so this file and the commit make it again" in html, "a caption"
+    assert "this file and the commit reproduce the run" in html, "a caption"
 
 
 def rerun(project: Workflow) -> dict[str, str]:
