@@ -11,7 +11,7 @@ CONFIG ?= config/demo.yaml
 RESULTS = $$(.venv/bin/python -c "import sys; from neurohorizon.config import read_config; \
     print(read_config(sys.argv[1]).run.results)" $(CONFIG))
 
-# uv does not read pip's settings: pass on where local wheels lie
+# uv does not read pip's settings: pass the location of local wheels
 ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
@@ -21,7 +21,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/ready ## Run the whole workflow on the simulated cohort; print scores and where the report is.
+demo: .venv/ready ## Run the whole workflow on the simulated cohort; print scores and the path of the report.
 	snakemake --cores $(CORES) --configfile $(CONFIG)
 	@$(MAKE) --no-print-directory report CONFIG=$(CONFIG)
 	@results=$(RESULTS); cat $$results/tables/summary.txt; echo; \
@@ -36,25 +36,25 @@ report: .venv/ready ## Write the HTML report of a finished run (CONFIG=config/de
 	    cd $(CURDIR); snakemake --configfile $(CONFIG) --report $(RESULTS)/report.html; \
 	fi
 
-review: .venv/ready ## Every table, figure and page from a score archive alone (SCORES=scores.tar CONFIG=...).
+review: .venv/ready ## Make every table, figure and page from a score archive only (SCORES=scores.tar CONFIG=...).
 	snakemake restore_scores --cores $(CORES) --configfile $(CONFIG) --workflow-profile profiles/review
 	snakemake figures --cores $(CORES) --configfile $(CONFIG) --workflow-profile profiles/review
 	snakemake figures --configfile $(CONFIG) --workflow-profile profiles/review --report $(RESULTS)/report.html
 
-test: .venv/ready .venv-test/ready ## Run the tests (TESTS="-k name" for some).
+test: .venv/ready .venv-test/ready ## Run the tests (TESTS="-k name" for a selection).
 	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest $(TESTS)
 
 lint: .venv/ready .venv-test/ready ## Check style, layout and the workflow.
 	.venv-test/bin/python -m pytest tests/workflow/test_rules.py -k "lint_and_format or every_rule"
 
-bench: .venv-test/ready ## Time ours beside others and print ratios (BENCH="--only loader" for some).
+bench: .venv-test/ready ## Time our code against other packages and print ratios (BENCH="--only loader" for a selection).
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/bench.py $(BENCH)
 
 audit: .venv/ready ## Compare our scores with those of the IBL Brain-Wide Bench's own scorer (downloads 4 GB).
 	snakemake audit --cores $(CORES) --configfile $(CONFIG)
 	@cat $(RESULTS)/audit/summary.txt
 
-cohorts: .venv/ready ## Make the paper's cohort table (IBL_TABLE=... ALLEN_TABLE=... take release tables on disk).
+cohorts: .venv/ready ## Build the paper's cohort table (IBL_TABLE=... ALLEN_TABLE=... use release tables on disk).
 	snakemake --cores $(CORES) cohorts
 
 schema: .venv/ready ## Export the schema of the configuration, for editors.
@@ -67,10 +67,10 @@ graph: .venv/ready ## Draw the rule graph in docs from the current workflow.
 lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 	.venv/bin/python envs/lock.py
 
-clean: ## Delete the environments of make; results and the environments of rules stay.
+clean: ## Delete the environments of make; keep results and the environments of rules.
 	rm -rf .venv .venv-test
 
-# each is made anew when its pins change
+# each is rebuilt when its pins change
 .venv/ready: envs/workflow.txt tools/conda-standin/bin/conda
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet "$$(grep '^uv==' $<)"
