@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -244,6 +245,14 @@ def test_faults_that_are_expected_end_with_their_message(call):
         call(read_counts, "--path", "a", faults=(LookupError,))
     with pytest.raises(LookupError):
         call(read_counts, "--path", "a", faults=(OSError,))
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("workflow/scripts/*.py")), ids=lambda path: path.stem)
+def test_every_script_lists_its_options(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(script), "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(script), run_name="__main__")
+    assert capsys.readouterr().out.startswith(f"usage: {script.stem}")
 
 
 def test_no_heavy_package_is_imported():
