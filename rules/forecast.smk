@@ -56,8 +56,8 @@ if CONFIG.baselines.controls:
         shell:
             """
             python "$SCRIPTS/forecast_controls.py" --weights {input.weights:q} --controls {params.controls:q} \
-                --paths.session {input.session:q} --paths.features {input.features:q} --paths.readout {input.readout:q} \
-                --fold {wildcards.fold:q} --seed {wildcards.seed} --timeline {params.timeline:q} \
+                --paths.session {input.session:q} --paths.features {input.features:q} \
+                --paths.readout {input.readout:q} --fold {wildcards.fold:q} --seed {wildcards.seed} --timeline {params.timeline:q} \
                 --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
             """
 

@@ -54,8 +54,9 @@ rule score_teacher_forcing:
         code=code("score_teacher_forcing.py"),
     shell:
         """
-        python "$SCRIPTS/score_teacher_forcing.py" --weights {input.weights:q} --method neurohorizon --fold {wildcards.fold:q} \
-            --seed {wildcards.seed} --paths.session {input.sessions:q} --paths.features {input.features:q} \
+        python "$SCRIPTS/score_teacher_forcing.py" --weights {input.weights:q} --method neurohorizon \
+            --fold {wildcards.fold:q} --seed {wildcards.seed} \
+            --paths.session {input.sessions:q} --paths.features {input.features:q} \
             --paths.readout {input.readouts:q} --oracles {input.oracles:q} --timeline {params.timeline:q} \
             --every-windows {params.every_windows} --minimum-rate-hz {params.minimum_rate_hz} --code {params.code} \
             --output {output:q} >{log:q} 2>&1

@@ -48,7 +48,7 @@ if IMAGES and not REVIEW:
             code=code("embed_images.py"),
         shell:
             """
-            python "$SCRIPTS/embed_images.py" --image-sets {input.images:q} \
-                --encoder {wildcards.encoder} --images {params.images:q} --weights {params.weights:q} --threads {threads} \
+            python "$SCRIPTS/embed_images.py" --encoder {wildcards.encoder} --image-sets {input.images:q} \
+                --images {params.images:q} --weights {params.weights:q} --threads {threads} \
                 --output-folder {params.folder:q} >{log:q} 2>&1
             """

@@ -76,7 +76,8 @@ rule score_conditions:
         python "$SCRIPTS/score_conditions.py" --session {input.session:q} --folders {input.folders:q} \
             --others {input.psth:q} {input.oracle:q} --multimodal {params.multimodal:q} \
             --minimum-rate-hz {params.minimum_rate_hz} --horizons-ms {params.horizons_ms} \
-            --output.scores {output.scores:q} --output.repeats {output.repeats:q} --output.example {output.example:q} >{log:q} 2>&1
+            --output.scores {output.scores:q} --output.repeats {output.repeats:q} \
+            --output.example {output.example:q} >{log:q} 2>&1
         """
 
 

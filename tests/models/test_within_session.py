@@ -101,7 +101,7 @@ def fitted(weights, session, **changes):
         splits=CONFIG.splits,
         features=CONFIG.features,
         training=CONFIG.training,
-        learned_embedding=SETTINGS.model_copy(update=changes),
+        settings=SETTINGS.model_copy(update=changes),
         seed=0,
     )
 
