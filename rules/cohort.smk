@@ -26,7 +26,7 @@ if COHORT_IS_MADE:
             code=code("fetch_ibl_table.py"),
         shell:
             """
-            python "$SCRIPTS/fetch_ibl_table.py" --ibl-json {params.ibl:q} --output {output:q} >{log:q} 2>&1
+            python "$SCRIPTS/fetch_ibl_table.py" --ibl {params.ibl:q} --output {output:q} >{log:q} 2>&1
             """
 
     rule fetch_allen_table:
@@ -60,12 +60,12 @@ if COHORT_IS_MADE:
         conda:
             "../envs/one.yaml"
         params:
-            cohort=section(CONFIG.cohort),
+            heldout_fraction=CONFIG.cohort.heldout_fraction,
             seed=CONFIG.run.seed,
             code=code("make_cohort.py"),
         shell:
             """
             python "$SCRIPTS/make_cohort.py" --ibl-table {input.ibl:q} --allen-table {input.allen:q} \
-                --reserved {input.reserved:q} --cohort-json {params.cohort:q} --seed {params.seed} \
+                --reserved {input.reserved:q} --heldout-fraction {params.heldout_fraction} --seed {params.seed} \
                 --output {output:q} >{log:q} 2>&1
             """

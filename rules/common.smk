@@ -121,9 +121,9 @@ def code(script: str) -> str:
     return CODE.fingerprint(ROOT / "workflow" / "scripts" / script)
 
 
-def section(part: Section) -> str:
-    """Write a section of the configuration as JSON, for a command line."""
-    return part.model_dump_json()
+def section(part: Section | None) -> str:
+    """Write a section of the configuration as JSON, for a command line; null for none."""
+    return part.model_dump_json() if part else "null"
 
 
 @cache

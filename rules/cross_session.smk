@@ -27,7 +27,7 @@ rule score_curves:
     conda:
         "../envs/model.yaml"
     params:
-        settings=section(CONFIG.cross_session),
+        cross_session=section(CONFIG.cross_session),
         timeline=section(CONFIG.timeline),
         features=section(CONFIG.features),
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
@@ -35,10 +35,10 @@ rule score_curves:
         code=code("score_curves.py"),
     shell:
         """
-        python "$SCRIPTS/score_curves.py" --model {input.weights:q} --session {input.session:q} \
-            --features {input.features:q} --readout {input.readout:q} --forecasts {input.forecasts:q} \
-            --settings-json {params.settings:q} --timeline-json {params.timeline:q} \
-            --features-json {params.features:q} --minimum-rate-hz {params.minimum_rate_hz} \
+        python "$SCRIPTS/score_curves.py" --weights {input.weights:q} --paths.session {input.session:q} \
+            --paths.features {input.features:q} --paths.readout {input.readout:q} --forecasts {input.forecasts:q} \
+            --cross-session {params.cross_session:q} --timeline {params.timeline:q} \
+            --features {params.features:q} --minimum-rate-hz {params.minimum_rate_hz} \
             --random-seed {params.random_seed} --code {params.code} --output {output:q} >{log:q} 2>&1
         """
 
@@ -57,13 +57,13 @@ rule score_elapsed:
     conda:
         "../envs/model.yaml"
     params:
-        settings=section(CONFIG.cross_session),
+        cross_session=section(CONFIG.cross_session),
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
         code=code("score_elapsed.py"),
     shell:
         """
         python "$SCRIPTS/score_elapsed.py" --session {input.session:q} --forecasts {input.forecasts:q} \
-            --settings-json {params.settings:q} --minimum-rate-hz {params.minimum_rate_hz} \
+            --cross-session {params.cross_session:q} --minimum-rate-hz {params.minimum_rate_hz} \
             --elapsed {output.elapsed:q} --by-unit {output.by_unit:q} >{log:q} 2>&1
         """
 

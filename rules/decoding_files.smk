@@ -31,13 +31,6 @@ def all_decodings(wildcards) -> list[str]:
     return found
 
 
-def probed_contexts(wildcards, output) -> str:
-    """Ask for the latents that probes read, where there are probes."""
-    if not POYO_IS_PROBED:
-        return ""
-    return shlex.join(["--downstream-json", section(CONFIG.downstream), "--contexts", *output.contexts])
-
-
 def downstream_rows(fold: str) -> list[tuple[str, Row]]:
     """Role and row of every session of a fold that is decoded: all held-out ones, and training ones evenly drawn."""
     heldout, trained = (

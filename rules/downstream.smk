@@ -50,9 +50,9 @@ rule score_downstream:
         code=code("score_downstream.py"),
     shell:
         """
-        python "$SCRIPTS/score_downstream.py" --weights {input.weights:q} --session {input.session:q} \
-            --features {input.features:q} --readout {input.readout:q} --poyo {input.poyo:q} \
-            --downstream-json {params.downstream:q} --timeline-json {params.timeline:q} --gap-s {params.gap_s} \
+        python "$SCRIPTS/score_downstream.py" --weights {input.weights:q} --paths.session {input.session:q} \
+            --paths.features {input.features:q} --paths.readout {input.readout:q} --poyo {input.poyo:q} \
+            --downstream {params.downstream:q} --timeline {params.timeline:q} --gap-s {params.gap_s} \
             --role {wildcards.role} --fold {wildcards.fold:q} --seed {wildcards.seed} --code {params.code} \
             --output {output:q} >{log:q} 2>&1
         """

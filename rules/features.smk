@@ -17,8 +17,8 @@ rule reference_features:
         code=code("reference_features.py"),
     shell:
         """
-        python "$SCRIPTS/reference_features.py" --session {input:q} --features-json {params.features:q} \
-            --timeline-json {params.timeline:q} --splits-json {params.splits:q} --output {output:q} >{log:q} 2>&1
+        python "$SCRIPTS/reference_features.py" --session {input:q} --features {params.features:q} \
+            --timeline {params.timeline:q} --splits {params.splits:q} --output {output:q} >{log:q} 2>&1
         """
 
 
@@ -41,5 +41,5 @@ rule population_readout:
     shell:
         """
         python "$SCRIPTS/fit_readout.py" --session {input.session:q} --features {input.features:q} \
-            --timeline-json {params.timeline:q} --readout-json {params.readout:q} --output {output:q} >{log:q} 2>&1
+            --timeline {params.timeline:q} --readout {params.readout:q} --output {output:q} >{log:q} 2>&1
         """

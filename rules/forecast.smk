@@ -19,10 +19,10 @@ rule forecast:
         code=code("forecast.py"),
     shell:
         """
-        python "$SCRIPTS/forecast.py" --model {input.weights:q} --session {input.session:q} \
-            --features {input.features:q} --readout {input.readout:q} \
+        python "$SCRIPTS/forecast.py" --weights {input.weights:q} --paths.session {input.session:q} \
+            --paths.features {input.features:q} --paths.readout {input.readout:q} \
             --fold {wildcards.fold:q} --method {wildcards.model} \
-            --seed {wildcards.seed} --timeline-json {params.timeline:q} --code {params.code} \
+            --seed {wildcards.seed} --timeline {params.timeline:q} --code {params.code} \
             --output {output:q} >{log:q} 2>&1
         """
 
@@ -55,9 +55,9 @@ if CONFIG.baselines.controls:
             code=code("forecast_controls.py"),
         shell:
             """
-            python "$SCRIPTS/forecast_controls.py" --model {input.weights:q} --controls {params.controls:q} \
-                --session {input.session:q} --features {input.features:q} --readout {input.readout:q} \
-                --fold {wildcards.fold:q} --seed {wildcards.seed} --timeline-json {params.timeline:q} \
+            python "$SCRIPTS/forecast_controls.py" --weights {input.weights:q} --controls {params.controls:q} \
+                --paths.session {input.session:q} --paths.features {input.features:q} \
+                --paths.readout {input.readout:q} --fold {wildcards.fold:q} --seed {wildcards.seed} --timeline {params.timeline:q} \
                 --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
             """
 
@@ -86,15 +86,16 @@ if CONFIG.baselines.learned_embedding:
             splits=section(CONFIG.splits),
             features=section(CONFIG.features),
             training=section(CONFIG.training),
-            fit=section(CONFIG.baselines.learned_embedding),
+            learned_embedding=section(CONFIG.baselines.learned_embedding),
             code=code("fit_within_session.py"),
         shell:
             """
-            python "$SCRIPTS/fit_within_session.py" --model {input.weights:q} --session {input.session:q} \
-                --reference {input.features:q} --readout {input.readout:q} --fold {wildcards.fold:q} \
-                --seed {wildcards.seed} --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
-                --features-json {params.features:q} --training-json {params.training:q} --fit-json {params.fit:q} --code {params.code} \
-                --output {output:q} >{log:q} 2>&1
+            python "$SCRIPTS/fit_within_session.py" --weights {input.weights:q} \
+                --paths.session {input.session:q} --paths.features {input.features:q} \
+                --paths.readout {input.readout:q} --fold {wildcards.fold:q} --seed {wildcards.seed} \
+                --timeline {params.timeline:q} --splits {params.splits:q} --features {params.features:q} \
+                --training {params.training:q} --learned-embedding {params.learned_embedding:q} \
+                --code {params.code} --output {output:q} >{log:q} 2>&1
             """
 
 
@@ -117,8 +118,8 @@ rule forecast_baselines:
         code=code("forecast_baselines.py"),
     shell:
         """
-        python "$SCRIPTS/forecast_baselines.py" --baselines {input.baselines:q} --session {input.session:q} \
-            --features {input.features:q} --fold {wildcards.fold:q} --timeline-json {params.timeline:q} \
+        python "$SCRIPTS/forecast_baselines.py" --baselines {input.baselines:q} --paths.session {input.session:q} \
+            --paths.features {input.features:q} --fold {wildcards.fold:q} --timeline {params.timeline:q} \
             --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
         """
 
@@ -143,7 +144,7 @@ if CONFIG.sources.simulated or CONFIG.sources.simulated_allen:
             code=code("forecast_oracle.py"),
         shell:
             """
-            python "$SCRIPTS/forecast_oracle.py" --truth {input.truth:q} --session {input.session:q} \
-                --features {input.features:q} --fold {wildcards.fold:q} --timeline-json {params.timeline:q} \
+            python "$SCRIPTS/forecast_oracle.py" --truth {input.truth:q} --paths.session {input.session:q} \
+                --paths.features {input.features:q} --fold {wildcards.fold:q} --timeline {params.timeline:q} \
                 --code {params.code} --output {output:q} >{log:q} 2>&1
             """

@@ -49,15 +49,16 @@ rule score_teacher_forcing:
         "../envs/model.yaml"
     params:
         timeline=section(CONFIG.timeline),
-        rollout=section(CONFIG.rollout),
+        every_windows=CONFIG.rollout.every_windows,
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
         code=code("score_teacher_forcing.py"),
     shell:
         """
-        python "$SCRIPTS/score_teacher_forcing.py" --model {input.weights:q} --fold {wildcards.fold:q} \
-            --seed {wildcards.seed} --sessions {input.sessions:q} --features {input.features:q} \
-            --readouts {input.readouts:q} --oracles {input.oracles:q} --timeline-json {params.timeline:q} \
-            --rollout-json {params.rollout:q} --minimum-rate-hz {params.minimum_rate_hz} --code {params.code} \
+        python "$SCRIPTS/score_teacher_forcing.py" --weights {input.weights:q} --method neurohorizon \
+            --fold {wildcards.fold:q} --seed {wildcards.seed} \
+            --paths.session {input.sessions:q} --paths.features {input.features:q} \
+            --paths.readout {input.readouts:q} --oracles {input.oracles:q} --timeline {params.timeline:q} \
+            --every-windows {params.every_windows} --minimum-rate-hz {params.minimum_rate_hz} --code {params.code} \
             --output {output:q} >{log:q} 2>&1
         """
 

@@ -43,12 +43,12 @@ if IMAGES and not REVIEW:
         threads: CONFIG.training.threads
         params:
             folder=output_folder,
-            weights=weights_option,
+            weights=encoder_weights_name,
             images=section(IMAGES),
             code=code("embed_images.py"),
         shell:
             """
-            python "$SCRIPTS/embed_images.py" --encoder {wildcards.encoder} --images {input.images:q} \
-                --images-json {params.images:q} {params.weights} --threads {threads} \
+            python "$SCRIPTS/embed_images.py" --encoder {wildcards.encoder} --image-sets {input.images:q} \
+                --images {params.images:q} --weights {params.weights:q} --threads {threads} \
                 --output-folder {params.folder:q} >{log:q} 2>&1
             """

@@ -22,9 +22,9 @@ if CONFIG.sources.simulated:
             code=code("simulate_release.py"),
         shell:
             """
-            python "$SCRIPTS/simulate_release.py" --simulated-json {params.simulated:q} \
-                --timeline-json {params.timeline:q} --seed {params.seed} \
-                --output-folder {output.release:q} --truth-folder {params.truth:q} >{log:q} 2>&1
+            python "$SCRIPTS/simulate_release.py" --simulated {params.simulated:q} \
+                --timeline {params.timeline:q} --seed {params.seed} \
+                --folder {output.release:q} --truth-folder {params.truth:q} >{log:q} 2>&1
             """
 
 
@@ -48,7 +48,7 @@ if CONFIG.sources.ibl:
             code=code("download_ibl.py"),
         shell:
             """
-            python "$SCRIPTS/download_ibl.py" --row-json {params.row:q} --ibl-json {params.ibl:q} \
+            python "$SCRIPTS/download_ibl.py" --row {params.row:q} --ibl {params.ibl:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
@@ -72,8 +72,8 @@ if CONFIG.sources.ibl:
             code=code("preprocess_ibl.py"),
         shell:
             """
-            python "$SCRIPTS/preprocess_ibl.py" --manifest {input:q} --row-json {params.row:q} \
-                --ibl-json {params.ibl:q} --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
+            python "$SCRIPTS/preprocess_ibl.py" --manifest {input:q} --row {params.row:q} \
+                --ibl {params.ibl:q} --timeline {params.timeline:q} --splits {params.splits:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
@@ -92,15 +92,15 @@ if CONFIG.sources.simulated_allen:
             "../envs/allen.yaml"
         params:
             truth=f"{RESULTS}/truth",
-            simulated=section(CONFIG.sources.simulated_allen),
+            simulated_allen=section(CONFIG.sources.simulated_allen),
             timeline=section(CONFIG.timeline),
             seed=CONFIG.run.seed,
             code=code("simulate_allen_release.py"),
         shell:
             """
-            python "$SCRIPTS/simulate_allen_release.py" --simulated-json {params.simulated:q} \
-                --timeline-json {params.timeline:q} --seed {params.seed} \
-                --output-folder {output.release:q} --truth-folder {params.truth:q} >{log:q} 2>&1
+            python "$SCRIPTS/simulate_allen_release.py" --simulated-allen {params.simulated_allen:q} \
+                --timeline {params.timeline:q} --seed {params.seed} \
+                --folder {output.release:q} --truth-folder {params.truth:q} >{log:q} 2>&1
             """
 
 
@@ -124,7 +124,7 @@ if CONFIG.sources.allen:
             code=code("download_allen.py"),
         shell:
             """
-            python "$SCRIPTS/download_allen.py" --row-json {params.row:q} --allen-json {params.allen:q} \
+            python "$SCRIPTS/download_allen.py" --row {params.row:q} --allen {params.allen:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
@@ -148,8 +148,8 @@ if CONFIG.sources.allen:
             code=code("preprocess_allen.py"),
         shell:
             """
-            python "$SCRIPTS/preprocess_allen.py" --manifest {input:q} --row-json {params.row:q} \
-                --allen-json {params.allen:q} --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
+            python "$SCRIPTS/preprocess_allen.py" --manifest {input:q} --row {params.row:q} \
+                --allen {params.allen:q} --timeline {params.timeline:q} --splits {params.splits:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
@@ -170,7 +170,7 @@ if CONFIG.sources.allen:
         shell:
             """
             python "$SCRIPTS/export_images.py" --image-set {wildcards.image_set:q} \
-                --allen-json {params.allen:q} --output {output:q} >{log:q} 2>&1
+                --allen {params.allen:q} --output {output:q} >{log:q} 2>&1
             """
 
 
@@ -197,8 +197,8 @@ if CONFIG.sources.nwb:
             code=code("preprocess_nwb.py"),
         shell:
             """
-            python "$SCRIPTS/preprocess_nwb.py" --recording {input:q} --row-json {params.row:q} \
-                --nwb-json {params.nwb:q} --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
+            python "$SCRIPTS/preprocess_nwb.py" --recording {input:q} --row {params.row:q} \
+                --nwb {params.nwb:q} --timeline {params.timeline:q} --splits {params.splits:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
@@ -227,6 +227,6 @@ rule validate:
     shell:
         """
         python "$SCRIPTS/validate.py" --session {input:q} \
-            --timeline-json {params.timeline:q} --splits-json {params.splits:q} \
+            --timeline {params.timeline:q} --splits {params.splits:q} \
             --findings {output.findings:q} --picture {output.picture:q} >{log:q} 2>&1
         """

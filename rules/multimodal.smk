@@ -24,9 +24,9 @@ rule modality_readouts:
         code=code("fit_modalities.py"),
     shell:
         """
-        python "$SCRIPTS/fit_modalities.py" --session {input.session:q} --features {input.features:q} \
-            --uses {params.uses} --embeddings {input.embeddings:q} --multimodal-json {params.multimodal:q} \
-            --readout-json {params.readout:q} --timeline-json {params.timeline:q} --output {output:q} >{log:q} 2>&1
+        python "$SCRIPTS/fit_modalities.py" --paths.session {input.session:q} --paths.features {input.features:q} \
+            --uses {params.uses} --embeddings {input.embeddings:q} --multimodal {params.multimodal:q} \
+            --readout {params.readout:q} --timeline {params.timeline:q} --output {output:q} >{log:q} 2>&1
         """
 
 
@@ -60,11 +60,11 @@ rule train_multimodal:
     shell:
         """
         python "$SCRIPTS/train_multimodal.py" --base {input.base:q} --fold {wildcards.fold:q} \
-            --seed {wildcards.seed} --sessions {input.sessions:q} --features {input.features:q} \
-            --readouts {input.readouts:q} --modalities {input.modalities:q} --embeddings {input.embeddings:q} \
-            --multimodal-json {params.multimodal:q} --readout-json {params.readout:q} \
-            --timeline-json {params.timeline:q} --training-json {params.training:q} --code {params.code} \
-            --checkpoints {params.checkpoints:q} --output {output.weights:q} >{log:q} 2>&1
+            --seed {wildcards.seed} --paths.session {input.sessions:q} --paths.features {input.features:q} \
+            --paths.readout {input.readouts:q} --modalities {input.modalities:q} --embeddings {input.embeddings:q} \
+            --multimodal {params.multimodal:q} --readout {params.readout:q} \
+            --timeline {params.timeline:q} --training {params.training:q} --code {params.code} \
+            --checkpoints {params.checkpoints:q} --output {output.weights:q} --log {output.curve:q} >{log:q} 2>&1
         """
 
 
@@ -94,9 +94,9 @@ rule forecast_conditions:
         code=code("forecast_conditions.py"),
     shell:
         """
-        python "$SCRIPTS/forecast_conditions.py" --model {input.weights:q} --session {input.session:q} \
-            --features {input.features:q} --readout {input.readout:q} --modalities {input.modalities:q} \
+        python "$SCRIPTS/forecast_conditions.py" --weights {input.weights:q} --paths.session {input.session:q} \
+            --paths.features {input.features:q} --paths.readout {input.readout:q} --modalities {input.modalities:q} \
             --embeddings {input.embeddings:q} --conditions {params.conditions} --fold {wildcards.fold:q} \
-            --seed {wildcards.seed} --multimodal-json {params.multimodal:q} --readout-json {params.readout:q} \
-            --timeline-json {params.timeline:q} --code {params.code} --output-folder {output:q} >{log:q} 2>&1
+            --seed {wildcards.seed} --multimodal {params.multimodal:q} --readout {params.readout:q} \
+            --timeline {params.timeline:q} --code {params.code} --output-folder {output:q} >{log:q} 2>&1
         """

@@ -74,9 +74,10 @@ rule score_conditions:
     shell:
         """
         python "$SCRIPTS/score_conditions.py" --session {input.session:q} --folders {input.folders:q} \
-            --others {input.psth:q} {input.oracle:q} --multimodal-json {params.multimodal:q} \
+            --others {input.psth:q} {input.oracle:q} --multimodal {params.multimodal:q} \
             --minimum-rate-hz {params.minimum_rate_hz} --horizons-ms {params.horizons_ms} \
-            --scores {output.scores:q} --repeats {output.repeats:q} --example {output.example:q} >{log:q} 2>&1
+            --output.scores {output.scores:q} --output.repeats {output.repeats:q} \
+            --output.example {output.example:q} >{log:q} 2>&1
         """
 
 
@@ -96,7 +97,7 @@ rule measure_behaviour:
         code=code("measure_behaviour.py"),
     shell:
         """
-        python "$SCRIPTS/measure_behaviour.py" --sessions {input:q} --multimodal-json {params.multimodal:q} \
+        python "$SCRIPTS/measure_behaviour.py" --sessions {input:q} --multimodal {params.multimodal:q} \
             --output {output:q} >{log:q} 2>&1
         """
 

@@ -36,8 +36,8 @@ rule train_poyo:
         code=code("train_poyo.py"),
     shell:
         """
-        python "$SCRIPTS/train_poyo.py" --sessions {input:q} --poyo-json {params.poyo:q} \
-            --timeline-json {params.timeline:q} --fold {wildcards.fold:q} \
+        python "$SCRIPTS/train_poyo.py" --sessions {input:q} --poyo {params.poyo:q} \
+            --timeline {params.timeline:q} --fold {wildcards.fold:q} \
             --seed {wildcards.seed} --accelerator {params.accelerator} --threads {threads} --code {params.code} \
             --checkpoints {params.checkpoints:q} --output {output.weights:q} >{log:q} 2>&1
         """
@@ -62,8 +62,9 @@ rule decode_training:
         code=code("decode_training.py"),
     shell:
         """
-        python "$SCRIPTS/decode_training.py" --weights {input.weights:q} --sessions {input.sessions:q} --fold {wildcards.fold:q} \
-            --seed {wildcards.seed} --accelerator {params.accelerator} --threads {threads} --code {params.code} \
+        python "$SCRIPTS/decode_training.py" --weights {input.weights:q} --sessions {input.sessions:q} \
+            --fold {wildcards.fold:q} --seed {wildcards.seed} --accelerator {params.accelerator} \
+            --threads {threads} --code {params.code} \
             --output {output:q} >{log:q} 2>&1
         """
 
@@ -85,13 +86,14 @@ rule extend_poyo:
     threads: CONFIG.training.threads
     params:
         accelerator=CONFIG.training.accelerator,
-        probed=probed_contexts,
+        downstream=section(CONFIG.downstream if POYO_IS_PROBED else None),
         code=code("extend_poyo.py"),
     shell:
         """
-        python "$SCRIPTS/extend_poyo.py" --weights {input.weights:q} --session {input.session:q} --fold {wildcards.fold:q} \
-            --seed {wildcards.seed} --accelerator {params.accelerator} --threads {threads} --code {params.code} \
-            --output {output.decoding:q} {params.probed} >{log:q} 2>&1
+        python "$SCRIPTS/extend_poyo.py" --weights {input.weights:q} --session {input.session:q} \
+            --fold {wildcards.fold:q} --seed {wildcards.seed} --accelerator {params.accelerator} \
+            --threads {threads} --code {params.code} --output {output.decoding:q} \
+            --downstream {params.downstream:q} --contexts {output.contexts:q} >{log:q} 2>&1
         """
 
 
@@ -116,9 +118,10 @@ rule probe_session:
         code=code("probe_session.py"),
     shell:
         """
-        python "$SCRIPTS/probe_session.py" --weights {input.weights:q} --session {input.session:q} --features {input.features:q} \
-            --readout {input.readout:q} --poyo-json {params.poyo:q} --timeline-json {params.timeline:q} \
-            --fold {wildcards.fold:q} --seed {wildcards.seed} --code {params.code} --output {output:q} >{log:q} 2>&1
+        python "$SCRIPTS/probe_session.py" --weights {input.weights:q} \
+            --paths.session {input.session:q} --paths.features {input.features:q} --paths.readout {input.readout:q} \
+            --poyo {params.poyo:q} --timeline {params.timeline:q} --fold {wildcards.fold:q} \
+            --seed {wildcards.seed} --code {params.code} --output {output:q} >{log:q} 2>&1
         """
 
 

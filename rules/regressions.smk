@@ -19,8 +19,8 @@ rule tune_regressions:
         code=code("tune_regressions.py"),
     shell:
         """
-        python "$SCRIPTS/tune_regressions.py" --sessions {input.sessions:q} --features {input.features:q} \
-            --timeline-json {params.timeline:q} --regressions-json {params.regressions:q} \
+        python "$SCRIPTS/tune_regressions.py" --paths.session {input.sessions:q} --paths.features {input.features:q} \
+            --timeline {params.timeline:q} --regressions {params.regressions:q} \
             --minimum-rate-hz {params.minimum_rate_hz} --output {output.tuned:q} --pooled {output.pooled:q} \
             >{log:q} 2>&1
         """
@@ -48,7 +48,7 @@ rule forecast_regressions:
     shell:
         """
         python "$SCRIPTS/forecast_regressions.py" --tuned {input.tuned:q} --pooled {input.pooled:q} \
-            --session {input.session:q} --features {input.features:q} --fold {wildcards.fold:q} \
-            --timeline-json {params.timeline:q} --regressions-json {params.regressions:q} \
+            --paths.session {input.session:q} --paths.features {input.features:q} --fold {wildcards.fold:q} \
+            --timeline {params.timeline:q} --regressions {params.regressions:q} \
             --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
         """

@@ -45,10 +45,10 @@ rule sample_paths:
         code=code("sample_paths.py"),
     shell:
         """
-        python "$SCRIPTS/sample_paths.py" --model {input.weights:q} --baselines {input.baselines:q} \
-            --session {input.session:q} --features {input.features:q} --readout {input.readout:q} \
-            --fold {wildcards.fold:q} --seed {wildcards.seed} --timeline-json {params.timeline:q} \
-            --rollout-json {params.rollout:q} --minimum-rate-hz {params.minimum_rate_hz} --code {params.code} \
+        python "$SCRIPTS/sample_paths.py" --weights {input.weights:q} --baselines {input.baselines:q} \
+            --paths.session {input.session:q} --paths.features {input.features:q} --paths.readout {input.readout:q} \
+            --fold {wildcards.fold:q} --method neurohorizon --seed {wildcards.seed} --timeline {params.timeline:q} \
+            --rollout {params.rollout:q} --minimum-rate-hz {params.minimum_rate_hz} --code {params.code} \
             --sums {output.sums:q} --example {output.example:q} --forecasts {output.forecasts:q} >{log:q} 2>&1
         """
 

@@ -19,8 +19,8 @@ rule tune_baselines:
         code=code("tune_baselines.py"),
     shell:
         """
-        python "$SCRIPTS/tune_baselines.py" --sessions {input.sessions:q} --features {input.features:q} \
-            --timeline-json {params.timeline:q} --baselines-json {params.baselines:q} \
+        python "$SCRIPTS/tune_baselines.py" --paths.session {input.sessions:q} --paths.features {input.features:q} \
+            --timeline {params.timeline:q} --baselines {params.baselines:q} \
             --minimum-rate-hz {params.minimum_rate_hz} --output {output:q} >{log:q} 2>&1
         """
 
@@ -51,9 +51,9 @@ rule train:
         code=code("train.py"),
     shell:
         """
-        python "$SCRIPTS/train.py" --model {wildcards.model} --fold {wildcards.fold:q} --seed {wildcards.seed} \
-            --sessions {input.sessions:q} --features {input.features:q} --readouts {input.readouts:q} \
-            --timeline-json {params.timeline:q} --features-json {params.features:q} \
-            --model-json {params.model:q} --training-json {params.training:q} --code {params.code} \
-            --checkpoints {params.checkpoints:q} --output {output.weights:q} >{log:q} 2>&1
+        python "$SCRIPTS/train.py" --method {wildcards.model} --fold {wildcards.fold:q} --seed {wildcards.seed} \
+            --paths.session {input.sessions:q} --paths.features {input.features:q} --paths.readout {input.readouts:q} \
+            --timeline {params.timeline:q} --features {params.features:q} \
+            --model {params.model:q} --training {params.training:q} --code {params.code} \
+            --checkpoints {params.checkpoints:q} --output {output.weights:q} --log {output.curve:q} >{log:q} 2>&1
         """

@@ -17,13 +17,39 @@ def _variant(wildcards) -> Variant:
     return scaled(CONFIG, parse_point(wildcards.point).name or None)
 
 
-def variant_settings(wildcards) -> str:
-    """What a point trains, as options of the command line."""
-    found = _variant(wildcards)
-    options = ["--model", found.method, "--seed", str(_name_and_seed(wildcards)[1])]
-    for name in ("features", "model", "training"):
-        options += [f"--{name}-json", section(getattr(found, name))]
-    return shlex.join(options)
+def variant_method(wildcards) -> str:
+    """Which network a point trains."""
+    return _variant(wildcards).method
+
+
+def of_variant(name: str) -> Callable:
+    """Return a function that gives one section of a point's configuration as JSON."""
+    return lambda wildcards: section(getattr(_variant(wildcards), name))
+
+
+def point_name(wildcards) -> str:
+    """Name of a point in tables."""
+    return _name_and_seed(wildcards)[0]
+
+
+def point_seed(wildcards) -> int:
+    """Seed of its network."""
+    return _name_and_seed(wildcards)[1]
+
+
+def point_uses(wildcards) -> list[str]:
+    """Further ways in which its network is scored."""
+    return list(_variant(wildcards).uses)
+
+
+def rollout_of_point(wildcards) -> str:
+    """Section for the use ``autoregressive``, as JSON."""
+    return section(CONFIG.rollout if "autoregressive" in point_uses(wildcards) else None)
+
+
+def learned_embedding_of_point(wildcards) -> str:
+    """Section for the use of that name, as JSON."""
+    return section(CONFIG.baselines.learned_embedding if "learned_embedding" in point_uses(wildcards) else None)
 
 
 def _of_scaling(rows: Iterable[Row]) -> list[Row]:
@@ -93,18 +119,6 @@ def scored_readouts(wildcards) -> list[str]:
     if _variant(wildcards).method == "own_history":
         return []
     return _files(f"{RESULTS}/readouts/{{source}}/{{session}}.h5", _scored_rows(wildcards))
-
-
-def scoring_settings(wildcards) -> str:
-    """How a point is scored, as options of the command line."""
-    name, seed = _name_and_seed(wildcards)
-    uses = _variant(wildcards).uses
-    options = ["--method", name, "--seed", str(seed), "--uses", *uses]
-    if "autoregressive" in uses:
-        options += ["--rollout-json", section(CONFIG.rollout)]
-    if "learned_embedding" in uses:
-        options += ["--fit-json", section(CONFIG.baselines.learned_embedding)]
-    return shlex.join(options)
 
 
 def point_scores(experiment: str) -> list[str]:

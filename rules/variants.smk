@@ -23,15 +23,20 @@ rule train_point:
     threads: CONFIG.training.threads
     params:
         checkpoints=f"{RESULTS}/checkpoints/{{experiment}}/{{fold}}/{{point}}/training",
+        method=variant_method,
+        seed=point_seed,
         timeline=section(CONFIG.timeline),
-        settings=variant_settings,
+        features=of_variant("features"),
+        model=of_variant("model"),
+        training=of_variant("training"),
         code=code("train.py"),
     shell:
         """
-        python "$SCRIPTS/train.py" --fold {wildcards.fold:q} {params.settings} \
-            --sessions {input.sessions:q} --features {input.features:q} --readouts {input.readouts:q} \
-            --only {input.choice:q} --timeline-json {params.timeline:q} --code {params.code} \
-            --checkpoints {params.checkpoints:q} --output {output.weights:q} >{log:q} 2>&1
+        python "$SCRIPTS/train.py" --method {params.method} --fold {wildcards.fold:q} --seed {params.seed} \
+            --paths.session {input.sessions:q} --paths.features {input.features:q} --paths.readout {input.readouts:q} \
+            --only {input.choice:q} --timeline {params.timeline:q} --features {params.features:q} \
+            --model {params.model:q} --training {params.training:q} --code {params.code} \
+            --checkpoints {params.checkpoints:q} --output {output.weights:q} --log {output.curve:q} >{log:q} 2>&1
         """
 
 
@@ -57,14 +62,20 @@ rule score_point:
         timeline=section(CONFIG.timeline),
         splits=section(CONFIG.splits),
         features=section(CONFIG.features),
-        settings=scoring_settings,
+        method=point_name,
+        seed=point_seed,
+        uses=point_uses,
+        rollout=rollout_of_point,
+        learned_embedding=learned_embedding_of_point,
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
         code=code("score_point.py"),
     shell:
         """
-        python "$SCRIPTS/score_point.py" --model {input.weights:q} --fold {wildcards.fold:q} {params.settings} \
-            --sessions {input.sessions:q} --features {input.features:q} --readouts {input.readouts:q} \
-            --timeline-json {params.timeline:q} --splits-json {params.splits:q} --features-json {params.features:q} \
+        python "$SCRIPTS/score_point.py" --weights {input.weights:q} --method {params.method} \
+            --fold {wildcards.fold:q} --seed {params.seed} --uses {params.uses} \
+            --paths.session {input.sessions:q} --paths.features {input.features:q} --paths.readout {input.readouts:q} \
+            --timeline {params.timeline:q} --splits {params.splits:q} --features {params.features:q} \
+            --rollout {params.rollout:q} --learned-embedding {params.learned_embedding:q} \
             --minimum-rate-hz {params.minimum_rate_hz} --threads {threads} --code {params.code} \
             --parts {params.parts:q} --output {output.scores:q} >{log:q} 2>&1
         """

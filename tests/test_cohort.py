@@ -406,7 +406,7 @@ def test_the_ibl_release_is_the_insertions_of_both_tags(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ibl_release, "open_one", lambda source: types.SimpleNamespace(alyx=Database()))
     source = read_config(ROOT / "config" / "config.yaml").sources.ibl
-    ibl_release.fetch_ibl_release(tmp_path / "ibl.csv", source=source)
+    ibl_release.fetch_ibl_release(tmp_path / "ibl.csv", ibl=source)
     assert asked == [
         ("insertions", "list", "datasets__tags__name,2022_Q4_IBL_et_al_BWM"),
         ("insertions", "list", "datasets__tags__name,2023_Q4_IBL_et_al_BWM_2"),

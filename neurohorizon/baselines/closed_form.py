@@ -169,7 +169,15 @@ def tune_on_files(
     output: Path,
     minimum_rate_hz: float = 0.0,
 ) -> None:
-    """Choose the settings on the training sessions of a fold, and write them with every score that was tried."""
+    """Choose the settings on the training sessions of a fold, and write them with every score that was tried.
+
+    Args:
+        paths: Files of the training sessions; those that were left out are passed over.
+        timeline: The section ``timeline`` of the configuration.
+        baselines: The section ``baselines``: candidates.
+        output: JSON file of the settings.
+        minimum_rate_hz: Mean rate in the reference window from which on a unit counts.
+    """
     shape = baseline_shape(timeline, baselines.trailing_bins)
     loaded = (load_inputs(one, "validation", groups=(), readout=None) for one in paths)
     tuned = tune_baselines(

@@ -55,7 +55,7 @@ def tune_regressions_on_files(
     regressions: Regressions,
     minimum_rate_hz: float,
     output: Path,
-    pooled_output: Path,
+    pooled: Path,
 ) -> None:
     """Choose all settings of a fold, and write them, and the pooled regression.
 
@@ -65,7 +65,7 @@ def tune_regressions_on_files(
         regressions: Its section of the configuration.
         minimum_rate_hz: Mean rate in the reference window from which on a unit counts, as it does in the scores.
         output: JSON file: for each method its settings, their score, and every candidate with its score.
-        pooled_output: JSON file of the pooled regression.
+        pooled: JSON file of the pooled regression.
     """
     shape = regression_shape(timeline, regressions)
     used = [one for one in paths if not read_identity(one.session)["left_out"]]
@@ -78,7 +78,7 @@ def tune_regressions_on_files(
     }
     tried["history_glm"] = _try_unit_glms(sessions, regressions, None)
     tried["coupled_glm"] = _try_unit_glms(sessions, regressions, _best(tried["history_glm"])["precision"])
-    pooled, tried["ar_glm"] = _try_pooled(used, shape, regressions, minimum_rate_hz)
+    regression, tried["ar_glm"] = _try_pooled(used, shape, regressions, minimum_rate_hz)
     values = {
         name: {
             "settings": {key: value for key, value in _best(options).items() if key != "bits_per_spike"},
@@ -87,7 +87,7 @@ def tune_regressions_on_files(
         }
         for name, options in tried.items()
     }
-    pooled.write(pooled_output)
+    regression.write(pooled)
     with replacing(output) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n")
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from neurohorizon.baselines.closed_form import RATES, baseline_shape, read_tuned
-from neurohorizon.config import Features, LearnedEmbedding, Splits, Timeline, Training
+from neurohorizon.config import Features, LearnedEmbedding, Multimodal, Readout, Splits, Timeline, Training
 from neurohorizon.forecasts.forecast_file import Forecast, left_out_forecast, write_forecast
 from neurohorizon.inputs.batches import SessionInputs, collate, session_block
 from neurohorizon.inputs.session_modalities import ModalitySettings, image_space, load_images, load_modalities
@@ -39,6 +39,16 @@ def forecast_with_network(
     output: Path,
 ) -> None:
     """Write a network's forecasts of one held-out session.
+
+    Args:
+        weights: The network; its card lies beside it.
+        paths: Files of the session.
+        fold: Fold in which the session is held out.
+        method: Name of the network in tables.
+        seed: Seed of the network.
+        timeline: The section ``timeline`` of the configuration.
+        code: Fingerprint of the code.
+        output: Forecast file.
 
     Raises:
         ValueError: The session is one that the network was trained on, or its features are not the network's.
@@ -92,6 +102,16 @@ def forecast_with_controls(
 ) -> None:
     """Write a network's forecasts of one held-out session under controls: with tampered identities, one file each.
 
+    Args:
+        weights: The network; its card lies beside it.
+        paths: Files of the session.
+        controls: Names of the controls; see :mod:`neurohorizon.models.identity`.
+        fold: Fold in which the session is held out.
+        seed: Seed of the network.
+        timeline: The section ``timeline`` of the configuration.
+        code: Fingerprint of the code.
+        output_folder: Folder of the forecast files.
+
     Raises:
         ValueError: The session is one that the network was trained on, or its features are not the network's.
     """
@@ -119,11 +139,24 @@ def forecast_with_learned_embedding(
     splits: Splits,
     features: Features,
     training: Training,
-    settings: LearnedEmbedding,
+    learned_embedding: LearnedEmbedding,
     code: str,
     output: Path,
 ) -> str:
     """Fit a network on the reference part of one held-out session, and write its forecasts of the test part.
+
+    Args:
+        weights: The network; its card lies beside it.
+        paths: Files of the session.
+        fold: Fold in which the session is held out.
+        seed: Seed of the network.
+        timeline: The section ``timeline`` of the configuration.
+        splits: The section ``splits``.
+        features: The section ``features``.
+        training: The section ``training``.
+        learned_embedding: The section ``baselines.learned_embedding``.
+        code: Fingerprint of the code.
+        output: Forecast file.
 
     Returns:
         What was fitted, for the log. Where the reference part is too short to be split, the forecasts are those of the
@@ -132,6 +165,7 @@ def forecast_with_learned_embedding(
     Raises:
         ValueError: The session is one that the network was trained on, or its features are not the network's.
     """
+    torch.set_num_threads(training.threads)
     forecaster, card = load_forecaster(weights)
     session, inputs, windows = heldout_windows(weights, card, paths, timeline)
     forecast = empty_forecast(
@@ -147,7 +181,7 @@ def forecast_with_learned_embedding(
             splits=splits,
             features=features,
             training=training,
-            settings=settings,
+            settings=learned_embedding,
             seed=seed,
         )
         told = f"bits per spike where it was decided when to stop: {fit.scores}"
@@ -164,12 +198,14 @@ def forecast_conditions(
     *,
     weights: Path,
     paths: SessionPaths,
-    readouts: Path,
+    modalities: Path,
     embeddings: Sequence[Path],
     conditions: Sequence[str],
     fold: str,
     seed: int,
-    settings: ModalitySettings,
+    multimodal: Multimodal,
+    readout: Readout,
+    timeline: Timeline,
     code: str,
     output_folder: Path,
 ) -> None:
@@ -178,12 +214,14 @@ def forecast_conditions(
     Args:
         weights: The network; its card lies beside it.
         paths: Files of the session.
-        readouts: Its closed-form readouts of behaviour and images.
+        modalities: Its closed-form readouts of behaviour and images.
         embeddings: Embeddings of the image sets by the network's encoder; empty for behaviour alone.
         conditions: Names of conditions; one whose modality the session lacks forecasts as from spikes alone.
         fold: Fold in which the session is held out.
         seed: Seed of the network.
-        settings: What decides how modalities are read.
+        multimodal: The section ``multimodal`` of the configuration.
+        readout: The section ``model.readout``.
+        timeline: The section ``timeline``.
         code: Fingerprint of the code.
         output_folder: Folder of the files.
 
@@ -191,11 +229,12 @@ def forecast_conditions(
         ValueError: The session is one that the network was trained on, or features or images are not the network's.
     """
     forecaster, card = load_forecaster(weights)
-    space = image_space(embeddings, settings.multimodal)
+    settings = ModalitySettings(multimodal, readout, timeline)
+    space = image_space(embeddings, multimodal)
     if (space.identity if space else "") != card.image_space:
         raise ValueError(f"the image embeddings are not those that {weights} was trained on; make both anew")
-    session, inputs, windows = heldout_windows(weights, card, paths, settings.timeline)
-    shape = WindowShape.of(settings.timeline, card.model)
+    session, inputs, windows = heldout_windows(weights, card, paths, timeline)
+    shape = WindowShape.of(timeline, card.model)
     loaded: dict[str, SessionModalities] = {}
     for name in conditions:
         condition = CONDITIONS[name]
@@ -204,7 +243,7 @@ def forecast_conditions(
             fold=fold,
             method=name,
             method_class="control" if condition.control else "zero_shot",
-            timeline=settings.timeline,
+            timeline=timeline,
             seed=seed,
             code=code,
         )
@@ -214,7 +253,7 @@ def forecast_conditions(
                 loaded[control] = load_modalities(
                     paths,
                     "test",
-                    readouts=readouts,
+                    readouts=modalities,
                     images=load_images(paths.session, space, settings, shuffled=control == "shuffled"),
                     encoder=card.encoder,
                     settings=settings,
@@ -250,7 +289,16 @@ def heldout_windows(
 def forecast_with_baselines(
     *, baselines: Path, paths: SessionPaths, fold: str, timeline: Timeline, code: str, output_folder: Path
 ) -> None:
-    """Write the forecasts of every closed-form baseline, one file each."""
+    """Write the forecasts of every closed-form baseline, one file each.
+
+    Args:
+        baselines: Settings of the baselines, tuned on training sessions.
+        paths: Files of the session.
+        fold: Fold in which the session is held out.
+        timeline: The section ``timeline`` of the configuration.
+        code: Fingerprint of the code.
+        output_folder: Folder of the forecast files.
+    """
     settings = read_tuned(baselines)
     session = read_session(paths.session)
     trailing_bins = [one["bins"] for one in settings.values() if "bins" in one]
@@ -271,6 +319,14 @@ def forecast_with_oracle(
     *, truth: Path, paths: SessionPaths, fold: str, timeline: Timeline, code: str, output: Path
 ) -> None:
     """Write the simulator's true expected counts: a ceiling that knows the drive of the future too.
+
+    Args:
+        truth: Expected counts, as the simulator saved them.
+        paths: Files of the session.
+        fold: Fold in which the session is held out.
+        timeline: The section ``timeline`` of the configuration.
+        code: Fingerprint of the code.
+        output: Forecast file.
 
     Raises:
         ValueError: The truth is of other units than the session.

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from tqdm import tqdm
 
 from neurohorizon.config import Features, LearnedEmbedding, Rollout, Splits, Timeline
@@ -67,7 +68,23 @@ class PointSettings:
 
 
 def score_point(
-    *, point: Point, sessions: Sequence[SessionPaths], settings: PointSettings, parts: Path, output: Path
+    *,
+    weights: Path,
+    method: str,
+    fold: str,
+    seed: int,
+    uses: Sequence[str],
+    paths: Sequence[SessionPaths],
+    timeline: Timeline,
+    splits: Splits,
+    features: Features,
+    rollout: Rollout | None,
+    learned_embedding: LearnedEmbedding | None,
+    minimum_rate_hz: float,
+    threads: int,
+    code: str,
+    parts: Path,
+    output: Path,
 ) -> None:
     """Forecast and score all held-out sessions, and write the table of sums (``scoring.SCHEMA``).
 
@@ -75,9 +92,20 @@ def score_point(
     reason, in the table's metadata under ``left_out``.
 
     Args:
-        point: What is scored.
-        sessions: Files of the held-out sessions.
-        settings: How.
+        weights: The network; its card lies beside it.
+        method: Name of the network in tables.
+        fold: Fold whose held-out sessions are forecast.
+        seed: Seed of the network.
+        uses: Further ways in which the weights are scored; see ``variants.Variant``.
+        paths: Files of the held-out sessions.
+        timeline: The section ``timeline`` of the configuration.
+        splits: The section ``splits``.
+        features: The section ``features``.
+        rollout: The section ``rollout``, for the use ``autoregressive``.
+        learned_embedding: The section ``baselines.learned_embedding``, for the use of that name.
+        minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
+        threads: Threads on a CPU.
+        code: Fingerprint of the code.
         parts: Folder for the sums of single sessions; removed at the end.
         output: Parquet file to write, whole or not at all.
 
@@ -85,13 +113,16 @@ def score_point(
         ValueError: A session is one that the network was trained on, its features are not the network's, or a
             use is not one that there is.
     """
-    forecaster, card = load_forecaster(point.weights)
+    torch.set_num_threads(threads)
+    point = Point(weights, method, fold, seed, tuple(uses), code)
+    settings = PointSettings(timeline, splits, features, rollout, learned_embedding, minimum_rate_hz)
+    forecaster, card = load_forecaster(weights)
     begun = parts / _name(point, settings)
     tables, left_out = [], {}
-    for paths in tqdm(sessions, desc=f"{point.method}, seed {point.seed}", unit="session"):
-        part = begun / f"{paths.session.stem}.parquet"
+    for files in tqdm(paths, desc=f"{method}, seed {seed}", unit="session"):
+        part = begun / f"{files.session.stem}.parquet"
         if not part.exists():
-            table, reason = _score_session(forecaster, card, point, paths, settings)
+            table, reason = _score_session(forecaster, card, point, files, settings)
             if reason is not None:
                 table = table.replace_schema_metadata({"left_out": reason})
             with replacing(part) as temporary:
@@ -99,7 +130,7 @@ def score_point(
         table = pq.read_table(part)
         reason = (table.schema.metadata or {}).get(b"left_out")
         if reason is not None:
-            left_out[paths.session.stem] = reason.decode()
+            left_out[files.session.stem] = reason.decode()
         tables.append(table.replace_schema_metadata(None))
     table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     with replacing(output.with_name("point.json")) as temporary:

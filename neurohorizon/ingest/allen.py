@@ -30,10 +30,10 @@ import numpy as np
 import pandas as pd
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import AllenSource
+from neurohorizon.config import AllenSource, Timeline
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.files import replacing
-from neurohorizon.ingest.leave_out import SourceUnavailable
+from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_or_note, write_ingested
 from neurohorizon.modalities.images import ImageSet, write_images
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain, to_us
@@ -51,6 +51,18 @@ _MOVIE_NAME = re.compile(r"(natural_movie_(?:one|three))(?:_more_repeats)?")
 _ORIENTED = re.compile(r"(drifting|static)_gratings.*")
 _RETRY_WAIT_S = 5.0
 _BROKEN = (OSError, ValueError, KeyError, EOFError)  # what readers raise
+
+
+def download_allen(*, row: Row, allen: AllenSource, on_fatal: OnFatal, output: Path) -> None:
+    """Fetch one Allen session through AllenSDK's cache and list its files, or note why it cannot be used.
+
+    Args:
+        row: Row of the cohort table.
+        allen: The section ``sources.allen`` of the configuration.
+        on_fatal: Effect of a fatal fault.
+        output: List of the session's files; see :func:`download_session`.
+    """
+    download_or_note(partial(download_session, row, source=allen, manifest=output), manifest=output, on_fatal=on_fatal)
 
 
 def download_session(row: Row, *, source: AllenSource, manifest: Path) -> None:
@@ -234,6 +246,32 @@ def _read_scene(path: Path) -> np.ndarray:
     from skimage.io import imread
 
     return imread(path)
+
+
+def preprocess_allen(
+    *,
+    manifest: Path,
+    row: Row,
+    allen: AllenSource,
+    timeline: Timeline,
+    splits: SplitSettings,
+    on_fatal: OnFatal,
+    output: Path,
+) -> None:
+    """Turn one downloaded Allen session into a session file, or into one that says why it is left out.
+
+    Args:
+        manifest: List of the session's files.
+        row: Row of the cohort table.
+        allen: The section ``sources.allen`` of the configuration.
+        timeline: The section ``timeline``.
+        splits: The section ``splits``.
+        on_fatal: Effect of a fatal fault.
+        output: Session file.
+    """
+    ingest = partial(ingest_allen, manifest, row, source=allen, splits=splits)
+    settings = {"row": row, "on_fatal": on_fatal, "timeline": timeline, "splits": splits}
+    write_ingested(output, ingest, manifest=manifest, **settings)
 
 
 def ingest_allen(manifest: Path, row: Row, *, source: AllenSource, splits: SplitSettings) -> Session:
@@ -459,11 +497,12 @@ def image_shown(name: str, frame: float, blank: bool) -> tuple[str, int]:
     return "", -1
 
 
-def export_images(image_set: str, *, source: AllenSource, output: Path) -> None:
+def export_images(image_set: str, *, allen: AllenSource, output: Path) -> None:
     """Write the pictures of an image set, in the order of their numbers in the stimulus tables.
 
     Args:
         image_set: ``gray``, a movie of :data:`MOVIES`, or ``natural_scenes``.
+        allen: The section ``sources.allen`` of the configuration.
         output: File of :func:`neurohorizon.modalities.images.write_images`.
 
     Raises:
@@ -476,8 +515,8 @@ def export_images(image_set: str, *, source: AllenSource, output: Path) -> None:
     if image_set == "gray":
         images = np.full((1, *GRAY_SIDE_PX), GRAY, np.uint8)
     elif image_set == "natural_scenes":
-        cache = _Cache(source)
+        cache = _Cache(allen)
         images = np.stack([cache.scene(number) for number in range(SCENES)])
     else:
-        images = _Cache(source).movie(MOVIES[image_set])
+        images = _Cache(allen).movie(MOVIES[image_set])
     write_images(output, ImageSet(name=image_set, images=np.ascontiguousarray(images)))

@@ -14,7 +14,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +33,10 @@ from one.params import get_params_dir
 from scipy.signal import butter, sosfiltfilt
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import IblSource
+from neurohorizon.config import IblSource, Timeline
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.files import replacing
-from neurohorizon.ingest.leave_out import SourceUnavailable
+from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_or_note, write_ingested
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain
 
@@ -135,6 +135,18 @@ def _refused(source: IblSource, error: requests.HTTPError) -> SourceUnavailable:
         f"{source.base_url} refused the request (HTTP {status}); check ALYX_LOGIN and ALYX_PWD, or ALYX_TOKEN (shown "
         f"at {source.base_url}/me), and the eids of the cohort table"
     )
+
+
+def download_ibl(*, row: Row, ibl: IblSource, on_fatal: OnFatal, output: Path) -> None:
+    """Fetch one IBL session's tables through ONE and list them, or note why it cannot be used.
+
+    Args:
+        row: Row of the cohort table.
+        ibl: The section ``sources.ibl`` of the configuration.
+        on_fatal: Effect of a fatal fault.
+        output: List of the session's files; see :func:`download_session`.
+    """
+    download_or_note(partial(download_session, row, source=ibl, manifest=output), manifest=output, on_fatal=on_fatal)
 
 
 def download_session(row: Row, *, source: IblSource, manifest: Path) -> None:
@@ -367,6 +379,32 @@ def _md5(path: Path) -> str:
 def _write_json(path: Path, values: dict) -> None:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(values, indent=1) + "\n")
+
+
+def preprocess_ibl(
+    *,
+    manifest: Path,
+    row: Row,
+    ibl: IblSource,
+    timeline: Timeline,
+    splits: SplitSettings,
+    on_fatal: OnFatal,
+    output: Path,
+) -> None:
+    """Turn one downloaded IBL session into a session file, or into one that says why it is left out.
+
+    Args:
+        manifest: List of the session's files.
+        row: Row of the cohort table.
+        ibl: The section ``sources.ibl`` of the configuration.
+        timeline: The section ``timeline``.
+        splits: The section ``splits``.
+        on_fatal: Effect of a fatal fault.
+        output: Session file.
+    """
+    ingest = partial(ingest_ibl, manifest, row, source=ibl, splits=splits)
+    settings = {"row": row, "on_fatal": on_fatal, "timeline": timeline, "splits": splits}
+    write_ingested(output, ingest, manifest=manifest, **settings)
 
 
 def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSettings) -> Session:

@@ -10,16 +10,20 @@ RELEASE_TAGS = ("2022_Q4_IBL_et_al_BWM", "2023_Q4_IBL_et_al_BWM_2")
 """The release of December 2023: the first Brain-Wide Map release and the insertions added by the second."""
 
 
-def fetch_ibl_release(output: Path, *, source: IblSource) -> None:
+def fetch_ibl_release(output: Path, *, ibl: IblSource) -> None:
     """Write the release's insertions as a table with :data:`neurohorizon.ingest.paper_cohort.IBL_COLUMNS`.
 
     The query is the one that ONE documents for a release (``OneAlyx.search_insertions``): the insertions
     that have datasets with its tag.
 
+    Args:
+        output: The table.
+        ibl: The section ``sources.ibl`` of the configuration.
+
     Raises:
         RuntimeError: The database cannot be reached (one line says why) or knows no insertion of a tag.
     """
-    one = open_one(source)
+    one = open_one(ibl)
     insertions = {}
     for tag in RELEASE_TAGS:
         try:
@@ -27,11 +31,11 @@ def fetch_ibl_release(output: Path, *, source: IblSource) -> None:
             found = {insertion["id"]: _row(insertion) for insertion in answer}  # asks for page after page
         except OSError as error:
             raise RuntimeError(
-                f"{source.base_url} gave no list of insertions ({type(error).__name__}); give the table with IBL_TABLE="
+                f"{ibl.base_url} gave no list of insertions ({type(error).__name__}); give the table with IBL_TABLE="
             ) from error
         if not found:
             raise RuntimeError(
-                f"{source.base_url} lists no insertion of the release {tag}; give the table with IBL_TABLE="
+                f"{ibl.base_url} lists no insertion of the release {tag}; give the table with IBL_TABLE="
             )
         insertions |= found
     rows = sorted(insertions.values(), key=lambda row: (row["lab"], row["subject"], row["date"], row["pid"]))

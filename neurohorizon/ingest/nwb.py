@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,37 @@ from hdmf.common import DynamicTable, DynamicTableRegion, VectorData, VectorInde
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import NwbSource, Splits
+from neurohorizon.config import NwbSource, Splits, Timeline
+from neurohorizon.ingest.leave_out import OnFatal, write_ingested
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import Intervals, split_domain, to_us
 
 _UNKNOWN_REGIONS = {"", "nan", "none", "unknown", "n/a"}
+
+
+def preprocess_nwb(
+    *,
+    recording: Path,
+    row: Row,
+    nwb: NwbSource,
+    timeline: Timeline,
+    splits: Splits,
+    on_fatal: OnFatal,
+    output: Path,
+) -> None:
+    """Turn one NWB file into a session file, or into one that says why it is left out.
+
+    Args:
+        recording: NWB file.
+        row: Row of the cohort table.
+        nwb: The section ``sources.nwb`` of the configuration.
+        timeline: The section ``timeline``.
+        splits: The section ``splits``.
+        on_fatal: Effect of a fatal fault.
+        output: Session file.
+    """
+    ingest = partial(ingest_nwb, recording, row, source=nwb, splits=splits)
+    write_ingested(output, ingest, row=row, on_fatal=on_fatal, timeline=timeline, splits=splits)
 
 
 def ingest_nwb(path: str | Path, row: Row, *, source: NwbSource, splits: Splits) -> Session:

@@ -34,10 +34,10 @@ _INK = "#222222"
 
 
 def validate_file(
-    session_path: str | Path,
+    session: Path,
     *,
-    findings: str | Path,
-    picture: str | Path,
+    findings: Path,
+    picture: Path,
     timeline: Timeline,
     splits: SplitSettings,
 ) -> Report:
@@ -46,7 +46,7 @@ def validate_file(
     A session that was left out gives a report and a picture that say why.
 
     Args:
-        session_path: The session file.
+        session: The session file.
         findings: JSON file to write.
         picture: Picture to write; its suffix decides the format.
         timeline: Bins and windows of the run.
@@ -55,9 +55,9 @@ def validate_file(
     Raises:
         SessionError: The file is missing or broken.
     """
-    session = read_session(session_path)
-    report = validate_session(session, timeline=timeline, splits=splits)
-    draw_report(picture, session, report)
+    loaded = read_session(session)
+    report = validate_session(loaded, timeline=timeline, splits=splits)
+    draw_report(picture, loaded, report)
     write_report(findings, report)
     return report
 

@@ -67,7 +67,7 @@ def image_space(embeddings: Sequence[Path], multimodal: Multimodal) -> ImageSpac
     return fit_image_space(embeddings, multimodal.images.components) if embeddings else None
 
 
-def by_encoder(embeddings: Sequence[Path]) -> dict[str, list[Path]]:
+def _by_encoder(embeddings: Sequence[Path]) -> dict[str, list[Path]]:
     """Sort embeddings by the image encoder that they name, encoders and sets in the order given."""
     found: dict[str, list[Path]] = {}
     for path in embeddings:
@@ -83,36 +83,39 @@ def heldout_movie(session: Path, settings: ModalitySettings) -> Intervals:
 
 
 def compute_modality_file(
-    session_path: Path,
-    features_path: Path,
-    out_path: Path,
     *,
+    paths: SessionPaths,
     uses: Sequence[Use],
-    embeddings: Mapping[str, Sequence[Path]],
-    settings: ModalitySettings,
+    embeddings: Sequence[Path],
+    multimodal: Multimodal,
+    readout: Readout,
+    timeline: Timeline,
+    output: Path,
 ) -> None:
     """Fit the readouts of behaviour and images on reference windows of a session, and write them whole or not at all.
 
     A session that was left out, or that has neither behaviour nor known images, gives a file without readouts.
 
     Args:
-        session_path: The session.
-        features_path: Its reference features, which name the reference windows.
-        out_path: File to write.
+        paths: Files of the session, whose reference features name the reference windows.
         uses: Reference windows to fit on; on ``test`` the controls are fitted too.
-        embeddings: Image encoder -> embeddings of the image sets; the controls are those of the first one.
-        settings: What decides how they are read.
+        embeddings: Embeddings of the image sets by one or more encoders; the controls are those of the first one.
+        multimodal: The section ``multimodal`` of the configuration.
+        readout: The section ``model.readout``.
+        timeline: The section ``timeline``.
+        output: File to write.
     """
-    with replacing(out_path) as temporary, h5py.File(temporary, "w") as file:
-        if read_identity(session_path)["left_out"]:
+    settings = ModalitySettings(multimodal, readout, timeline)
+    with replacing(output) as temporary, h5py.File(temporary, "w") as file:
+        if read_identity(paths.session)["left_out"]:
             return
-        spaces = {encoder: image_space(paths, settings.multimodal) for encoder, paths in embeddings.items()}
-        shown = {encoder: {"": load_images(session_path, space, settings)} for encoder, space in spaces.items()}
+        spaces = {encoder: image_space(files, multimodal) for encoder, files in _by_encoder(embeddings).items()}
+        shown = {encoder: {"": load_images(paths.session, space, settings)} for encoder, space in spaces.items()}
         if "test" in uses and spaces:
             encoder, space = next(iter(spaces.items()))
-            shown[encoder]["_shuffled"] = load_images(session_path, space, settings, shuffled=True)
+            shown[encoder]["_shuffled"] = load_images(paths.session, space, settings, shuffled=True)
         for use in uses:
-            fits = _WindowFits(session_path, features_path, use, settings)
+            fits = _WindowFits(paths.session, paths.features, use, settings)
             controls = use == "test"
             write_readouts(file.create_group(f"{use}/{NO_ENCODER}"), fits.of_behaviour(controls=controls))
             for encoder, images in shown.items():

@@ -34,12 +34,6 @@ class SessionPaths:
     readout: Path | None = None
 
 
-def pair_paths(sessions: Sequence[Path], features: Sequence[Path], readouts: Sequence[Path]) -> list[SessionPaths]:
-    """Pair the files of sessions that are listed in the same order; there may be no readouts at all."""
-    readouts = readouts or [None] * len(sessions)
-    return [SessionPaths(*files) for files in zip(sessions, features, readouts, strict=True)]
-
-
 def load_inputs(
     paths: SessionPaths, use: Use, *, groups: Sequence[str], readout: Readout | None
 ) -> SessionInputs | None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -60,19 +61,25 @@ class Encoder:
 
 
 def embed_images(
-    paths: Sequence[Path], *, encoder: str, images: Images, weights: str, folder: Path, threads: int
+    image_sets: Sequence[Path],
+    *,
+    encoder: Literal["dinov2", "imagenet", "pixels"],
+    images: Images,
+    weights: str = "",
+    threads: int,
+    output_folder: Path,
 ) -> None:
     """Embed image sets, and write ``{image_set}.h5`` for each.
 
     The network is loaded once for all sets. A graphics card is used where there is one.
 
     Args:
-        paths: Image sets.
+        image_sets: Files of the image sets.
         encoder: ``dinov2``, ``imagenet`` or ``pixels``.
-        images: Sizes, and the name of the DINOv2 weights.
+        images: The section ``multimodal.images`` of the configuration: sizes, and the name of the DINOv2 weights.
         weights: Folder of the DINOv2 weights, or their name on the Hugging Face hub; other encoders read none.
-        folder: Where the embeddings go.
         threads: Threads, where there is no graphics card.
+        output_folder: Folder of the embeddings, one file per image set.
 
     Raises:
         ImageError: The weights or the images cannot be had or used.
@@ -80,10 +87,10 @@ def embed_images(
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     opened = open_encoder(encoder, images=images, weights=weights, device=device)
-    for path in paths:
+    for path in image_sets:
         image_set = read_images(path)
         embedding = embed(image_set, opened, batch_images=images.batch_images, device=device)
-        write_embedding(folder / f"{image_set.name}.h5", embedding)
+        write_embedding(output_folder / f"{image_set.name}.h5", embedding)
 
 
 def open_encoder(name: str, *, images: Images, weights: str, device: torch.device) -> Encoder:

@@ -68,6 +68,7 @@ def train_on_files(
     checkpoints: Path,
     output: Path,
     log: Path,
+    only: Path | None = None,
 ) -> None:
     """Train the forecaster or a network of own history on the session files of a fold.
 
@@ -86,10 +87,14 @@ def train_on_files(
         checkpoints: Folder for resuming.
         output: File of the weights.
         log: CSV of the loss and the validation scores.
+        only: JSON file whose ``sessions`` are the ones to train on; None: all files.
 
     Raises:
         ValueError: All training sessions were left out.
     """
+    if only:
+        chosen = json.loads(only.read_text())["sessions"]
+        paths = [one for one in paths if one.session.stem in chosen]
     groups = features.groups
     if method != "neurohorizon":
         model = model.model_copy(update={"population": False, "feedback": False})

@@ -161,21 +161,26 @@ def _principal_modes(residual: np.ndarray, segment: np.ndarray, n_modes: int) ->
     return eigsh(covariance, k=n_modes, v0=start)[1][:, ::-1].astype(np.float32)
 
 
-def compute_readout_file(
-    session_path: str | Path, features_path: str | Path, out_path: str | Path, *, readout: Readout, timeline: Timeline
-) -> None:
+def compute_readout_file(session: Path, features: Path, output: Path, *, readout: Readout, timeline: Timeline) -> None:
     """Fit the readout on every reference window of a session's feature file, and write them whole or not at all.
 
     A session that was left out has no units, and so has its file.
+
+    Args:
+        session: Session file.
+        features: Its reference features.
+        output: File to write.
+        readout: The section ``model.readout`` of the configuration.
+        timeline: The section ``timeline``.
     """
-    session = read_session(session_path)
-    with replacing(out_path) as temporary, h5py.File(temporary, "w") as file:
+    read = read_session(session)
+    with replacing(output) as temporary, h5py.File(temporary, "w") as file:
         for name in WINDOW_NAMES:
-            window = read_reference(features_path, name)
+            window = read_reference(features, name)
             counts, segment = reference_counts(
-                session.spike_times_us,
-                session.spike_unit,
-                n_units=session.n_units,
+                read.spike_times_us,
+                read.spike_unit,
+                n_units=read.n_units,
                 intervals=window.intervals,
                 bin_us=timeline.bin_ms * 1000,
             )

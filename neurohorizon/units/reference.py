@@ -244,34 +244,41 @@ def reference_windows(session: Session, *, gap_us: int) -> dict[str, Intervals]:
 
 
 def compute_reference_file(
-    session_path: str | Path, out_path: str | Path, *, features: Features, timeline: Timeline, splits: Splits
+    session: Path, output: Path, *, features: Features, timeline: Timeline, splits: Splits
 ) -> None:
     """Compute the features of a session file for every named reference window, and write them.
 
     A session that was left out gives a file of no units that says why.
 
+    Args:
+        session: Session file.
+        output: File to write.
+        features: The section ``features`` of the configuration.
+        timeline: The section ``timeline``.
+        splits: The section ``splits``.
+
     Raises:
         SessionError: The session cannot be read, or a reference window is too short: says which.
     """
-    session = read_session(session_path)
+    read = read_session(session)
     bin_us = timeline.bin_ms * 1000
     windows = {}
-    for name, intervals in reference_windows(session, gap_us=int(to_us(splits.gap_s))).items():
-        if session.left_out is not None:
+    for name, intervals in reference_windows(read, gap_us=int(to_us(splits.gap_s))).items():
+        if read.left_out is not None:
             windows[name] = _nothing(features)
             continue
         try:
             windows[name] = reference_features(
-                session.spike_times_us,
-                session.spike_unit,
-                session.n_units,
+                read.spike_times_us,
+                read.spike_unit,
+                read.n_units,
                 intervals,
                 bin_us=bin_us,
                 features=features,
             )
         except SessionError as error:
-            raise SessionError(f"session {session.session_id}, window {name!r}: {error}") from error
-    _write(Path(out_path), session, windows, bin_us=bin_us, features=features)
+            raise SessionError(f"session {read.session_id}, window {name!r}: {error}") from error
+    _write(output, read, windows, bin_us=bin_us, features=features)
 
 
 def read_reference(path: str | Path, name: str) -> ReferenceWindow:

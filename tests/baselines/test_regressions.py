@@ -51,7 +51,7 @@ def tuned(files, tmp_path_factory):
         regressions=SETTINGS,
         minimum_rate_hz=0.1,
         output=folder / "regressions.json",
-        pooled_output=folder / "ar_glm.json",
+        pooled=folder / "ar_glm.json",
     )
     return folder
 

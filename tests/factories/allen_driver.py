@@ -87,15 +87,15 @@ def main(folder: Path) -> None:
     socket.socket.connect = socket.getaddrinfo = no_network
     allen._RETRY_WAIT_S = 0.0
     release, found = folder / "release", {}
-    simulate_allen_release(release, folder / "truth", simulated=SIMULATED, timeline=TIMELINE, seed=5)
+    simulate_allen_release(release, folder / "truth", simulated_allen=SIMULATED, timeline=TIMELINE, seed=5)
     alone = SIMULATED.model_copy(update={"animals": 1})
-    simulate_allen_release(folder / "alone", folder / "truth_alone", simulated=alone, timeline=TIMELINE, seed=5)
+    simulate_allen_release(folder / "alone", folder / "truth_alone", simulated_allen=alone, timeline=TIMELINE, seed=5)
     for index in range(SIMULATED.animals):
         download_session(row(index), source=source(release), manifest=folder / f"{index}.json")
         session = ingest_allen(folder / f"{index}.json", row(index), source=source(release), splits=SPLITS)
         write_session(folder / f"{index}.h5", session)
     for image_set in ("natural_movie_one", "natural_scenes", "gray"):
-        export_images(image_set, source=source(release), output=folder / f"{image_set}.h5")
+        export_images(image_set, allen=source(release), output=folder / f"{image_set}.h5")
     found["allensdk"] = as_allensdk_sees_it(release)
     found["faults"] = faults(folder, folder / "alone")
     found["remote"] = remote(folder)
@@ -133,7 +133,7 @@ def faults(folder: Path, release: Path) -> dict[str, object]:
         return outcome(lambda: ingest_allen(manifest, row(0), source=source(release, **changes), splits=SPLITS))
 
     def export(image_set: str) -> str:
-        return outcome(lambda: export_images(image_set, source=source(release), output=folder / "no.h5"))
+        return outcome(lambda: export_images(image_set, allen=source(release), output=folder / "no.h5"))
 
     found: dict[str, object] = {}
     found["another session"] = download(row(1))
@@ -218,7 +218,7 @@ def remote(folder: Path) -> dict[str, object]:
     for number in range(2):
         download_session(row(0), source=source(cache, mode="remote"), manifest=folder / f"remote_{number}.json")
         found[f"asked {number}"] = sorted(asked)
-    export_images("natural_movie_one", source=source(cache, mode="remote"), output=folder / "downloaded_movie.h5")
+    export_images("natural_movie_one", allen=source(cache, mode="remote"), output=folder / "downloaded_movie.h5")
     found["asked for pictures"] = asked[-1]
     ingested = ingest_allen(folder / "remote_1.json", row(0), source=source(cache, mode="remote"), splits=SPLITS)
     found["spikes"] = len(ingested.spike_times_us)

@@ -1,9 +1,11 @@
 """A network with drawn weights, and its sample paths of one session."""
 
+from types import SimpleNamespace
+
 import torch
 
 from factories.sessions import small_config
-from neurohorizon.experiments.horizons.calibration_scores import Written, sample_session
+from neurohorizon.experiments.horizons.calibration_scores import sample_session
 from neurohorizon.inputs.sessions import feature_columns
 from neurohorizon.models.weights import Card, save_forecaster
 
@@ -42,7 +44,7 @@ def run(folder, made, baselines, *, name="out", forecaster=None, every_windows=1
     save_forecaster(weights, *(forecaster or network(made.paths)))
     settings = CONFIG.rollout.model_copy(update={"every_windows": every_windows, **rollout})
     wanted = settings.decodings if every_windows == 1 else ()
-    output = Written(
+    files = SimpleNamespace(
         sums=folder / name / "sums.parquet",
         example=folder / name / "example.h5",
         forecasts={decoding: folder / name / f"neurohorizon_{decoding}_seed-3.h5" for decoding in wanted},
@@ -58,6 +60,8 @@ def run(folder, made, baselines, *, name="out", forecaster=None, every_windows=1
         rollout=settings,
         minimum_rate_hz=minimum_rate_hz,
         code="c",
-        output=output,
+        sums=files.sums,
+        example=files.example,
+        forecasts=list(files.forecasts.values()),
     )
-    return output
+    return files

@@ -159,12 +159,13 @@ def seen_files(folder: Path, session: Session, config: Config) -> SeenFiles:
     embeddings = made_embeddings(folder)
     modalities = folder / "modalities" / f"{session.session_id}.h5"
     compute_modality_file(
-        made.paths.session,
-        made.paths.features,
-        modalities,
+        paths=made.paths,
         uses=("test", "early", "late", "validation"),
-        embeddings={"pixels": embeddings},
-        settings=settings,
+        embeddings=embeddings,
+        multimodal=config.multimodal,
+        readout=config.model.readout,
+        timeline=config.timeline,
+        output=modalities,
     )
     space = image_space(embeddings, config.multimodal)
     return SeenFiles(session, made.paths, modalities, embeddings, space, settings)

@@ -525,7 +525,7 @@ def test_allensdk_is_nowhere_but_in_its_own_environment():
         importlib.import_module("allensdk")
     source = allen_driver.source(Path("x"), mode="remote")
     with pytest.raises(ModuleNotFoundError, match="allensdk"):
-        export_images("natural_scenes", source=source, output=Path("y"))
+        export_images("natural_scenes", allen=source, output=Path("y"))
 
 
 def test_the_demo_cohort_names_what_the_simulator_makes():

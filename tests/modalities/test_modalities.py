@@ -338,12 +338,13 @@ def test_nothing_is_fitted_on_held_out_movie_seconds(seen, tmp_path):
 
     out = tmp_path / "modalities.h5"
     compute_modality_file(
-        rewritten(seen, tmp_path, fewer).paths.session,
-        seen.paths.features,
-        out,
+        paths=replace(seen.paths, session=rewritten(seen, tmp_path, fewer).paths.session),
         uses=("test",),
-        embeddings={"pixels": seen.embeddings},
-        settings=seen.settings,
+        embeddings=seen.embeddings,
+        multimodal=seen.settings.multimodal,
+        readout=seen.settings.readout,
+        timeline=seen.settings.timeline,
+        output=out,
     )
     changed = inputs_of(replace(seen, modalities=out)).modalities.readouts
     for name, readout in inputs_of(seen).modalities.readouts.items():
@@ -420,9 +421,11 @@ def trained(tmp_path_factory):
     train_multimodal_on_files(
         base=base,
         paths=[one.paths for one in files[:2]],
-        readouts=[one.modalities for one in files[:2]],
+        modalities=[one.modalities for one in files[:2]],
         embeddings=files[0].embeddings,
-        settings=files[0].settings,
+        multimodal=CONFIG.multimodal,
+        readout=CONFIG.model.readout,
+        timeline=CONFIG.timeline,
         checkpoints=folder / "checkpoints" / "multimodal",
         output=output,
         log=output.with_name("log.csv"),
@@ -449,12 +452,14 @@ def forecast_all(files, output, folder, **changes):
     arguments = {
         "weights": output,
         "paths": files[2].paths,
-        "readouts": files[2].modalities,
+        "modalities": files[2].modalities,
         "embeddings": files[2].embeddings,
         "conditions": list(CONDITIONS),
         "fold": "main",
         "seed": 0,
-        "settings": files[2].settings,
+        "multimodal": CONFIG.multimodal,
+        "readout": CONFIG.model.readout,
+        "timeline": CONFIG.timeline,
         "code": "code",
         "output_folder": folder,
     }
@@ -501,9 +506,11 @@ def test_a_base_of_other_sessions_is_refused(trained, tmp_path):
         train_multimodal_on_files(
             base=base,
             paths=[files[2].paths],
-            readouts=[files[2].modalities],
+            modalities=[files[2].modalities],
             embeddings=files[2].embeddings,
-            settings=files[2].settings,
+            multimodal=CONFIG.multimodal,
+            readout=CONFIG.model.readout,
+            timeline=CONFIG.timeline,
             training=CONFIG.training,
             fold="main",
             seed=0,

@@ -95,7 +95,7 @@ def resized(images, side_px):
 
 
 def test_dinov2_gives_the_class_token_and_the_mean_of_the_patches(tmp_path, folder, sets, movie):
-    embed_images(sets, encoder="dinov2", images=IMAGES, weights=str(folder), folder=tmp_path / "out", threads=1)
+    embed_images(sets, encoder="dinov2", images=IMAGES, weights=str(folder), output_folder=tmp_path / "out", threads=1)
     square = resized(movie.images, 28)
     mean, std = (np.array(PROCESSOR[key])[:, None, None] for key in ("image_mean", "image_std"))
     pixel_values = torch.tensor((square[:, None] - mean) / std, dtype=torch.float32)

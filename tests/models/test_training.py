@@ -155,12 +155,13 @@ def _only_unit(session, unit):
 def run_script(folder: Path, files, config) -> Path:
     """Train through the script, since spawned workers and the processes of further devices import it anew."""
     command = [sys.executable, ROOT / "workflow" / "scripts" / "train.py"]
-    command += ["--model", "neurohorizon", "--fold", "main", "--seed", "0", "--code", "c0de"]
-    for option, field in (("--sessions", "session"), ("--features", "features"), ("--readouts", "readout")):
-        command += [option, *(getattr(one.paths, field) for one in files)]
+    command += ["--method", "neurohorizon", "--fold", "main", "--seed", "0", "--code", "c0de"]
+    for field in ("session", "features", "readout"):
+        command += [f"--paths.{field}", *(getattr(one.paths, field) for one in files)]
     for section in ("timeline", "features", "model", "training"):
-        command += [f"--{section}-json", getattr(config, section).model_dump_json()]
+        command += [f"--{section}", getattr(config, section).model_dump_json()]
     command += ["--checkpoints", folder / "checkpoints", "--output", folder / "model.safetensors"]
+    command += ["--log", folder / "log.csv"]
     done = subprocess.run(
         [str(part) for part in command],
         env=os.environ | {"PYTHONPATH": str(ROOT)},

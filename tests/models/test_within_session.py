@@ -137,7 +137,7 @@ def forecast_fitted(weights, paths, output, **changes):
         splits=CONFIG.splits,
         features=CONFIG.features,
         training=CONFIG.training,
-        settings=SETTINGS.model_copy(update=changes),
+        learned_embedding=SETTINGS.model_copy(update=changes),
         code="c0de",
         output=output,
     )

@@ -1,5 +1,6 @@
 """The rule graph: what a dry run plans, refuses and never needs."""
 
+import ast
 import re
 import subprocess
 
@@ -187,6 +188,34 @@ def test_every_rule_that_computes_has_its_environment_log_benchmark_and_code(pat
             assert re.search(r"\bcode=(code|CODE\.fingerprint)\(", body), f"{name} does not depend on its code"
             if script := re.search(r'\$SCRIPTS/(\w+\.py)"', body):
                 assert f'code("{script[1]}")' in body, f"{name} depends on the code of another script"
+
+
+SCRIPT = re.compile(r'\$SCRIPTS/(\w+)\.py"(.*?)>\{log:q\}', flags=re.S)
+RUN = re.compile(r"\brun\((\w+)")
+
+
+def signature(script: str) -> tuple[list[str], list[str]] | None:
+    """Return all parameters of the function that a script runs, and those that must be given."""
+    text = (ROOT / "workflow" / "scripts" / f"{script}.py").read_text()
+    if not (called := RUN.search(text)):
+        return None
+    module = re.search(rf"^from ([\w.]+) import [^\n]*\b{called[1]}\b", text, flags=re.M)[1]
+    tree = ast.parse(ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text())
+    (found,) = (one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == called[1])
+    given, defaults = found.args.args, found.args.defaults
+    pairs = [*zip(given, [None] * (len(given) - len(defaults)) + defaults, strict=True)]
+    pairs += zip(found.args.kwonlyargs, found.args.kw_defaults, strict=True)
+    return [one.arg for one, _ in pairs], [one.arg for one, default in pairs if default is None]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("rules/**/*.smk")), ids=lambda path: path.stem)
+def test_a_rule_gives_a_script_all_that_its_function_needs_and_nothing_else(path):
+    for script, options in SCRIPT.findall(path.read_text()):
+        if parameters := signature(script):
+            given = {name.replace("-", "_") for name in re.findall(r"--([\w-]+)", options)}
+            known, needed = map(set, parameters)
+            assert given <= known, f"{script}: {given - known} are no parameters"
+            assert needed <= given, f"{script}: {needed - given} are not given"
 
 
 def test_lint_and_format_have_nothing_to_say(project, steinmetz):

@@ -1,14 +1,7 @@
 """Sum what each published definition of bits per spike needs over the forecasts of one session."""
 
-import argparse
-from pathlib import Path
-
 from neurohorizon.agreement.definition_tables import score_definitions
+from workflow.command import run
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--forecasts", type=Path, nargs="+", required=True, help="one file per method and seed")
-parser.add_argument("--output", type=Path, required=True, help="Parquet table of sums")
-parser.add_argument("--minimum-rate-hz", type=float, default=0.0, help="units below it are not scored")
-arguments = parser.parse_args()
-
-score_definitions(forecasts=arguments.forecasts, output=arguments.output, minimum_rate_hz=arguments.minimum_rate_hz)
+if __name__ == "__main__":
+    run(score_definitions)

@@ -62,7 +62,7 @@ def score_curves(
     weights: Path,
     paths: SessionPaths,
     forecasts: Sequence[Path],
-    settings: CrossSession,
+    cross_session: CrossSession,
     timeline: Timeline,
     features: Features,
     minimum_rate_hz: float,
@@ -77,9 +77,9 @@ def score_curves(
         paths: Files of the session.
         forecasts: Forecast files of the whole session: first that of the network itself, which also names fold, method
             and seed; then others that are scored on the same units, for comparison.
-        settings: Lengths and sizes.
-        timeline: Bins and windows.
-        features: Settings of the reference features.
+        cross_session: The section ``cross_session`` of the configuration: lengths and sizes.
+        timeline: The section ``timeline``.
+        features: The section ``features``.
         minimum_rate_hz: Mean rate in the full reference part from which on a unit is scored.
         random_seed: Seed of the draws of units, which also depend on the session, and on no network.
         code: Fingerprint of the code.
@@ -104,8 +104,8 @@ def score_curves(
     groups = tuple(one for one in features.groups if one in card.feature_groups)
     features = features.model_copy(update={"groups": groups})
     shape = WindowShape.of(timeline, card.model)
-    parts = list(_whole_rows(whole, session, scored, settings, random_seed, timeline))
-    for point in _points(session, scored, settings, random_seed, timeline):
+    parts = list(_whole_rows(whole, session, scored, cross_session, random_seed, timeline))
+    for point in _points(session, scored, cross_session, random_seed, timeline):
         known = known_by(
             point.session,
             point.session.splits.reference,

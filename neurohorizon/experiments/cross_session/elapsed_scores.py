@@ -66,7 +66,7 @@ def score_elapsed(
     *,
     session: Path,
     forecasts: Sequence[Path],
-    settings: CrossSession,
+    cross_session: CrossSession,
     minimum_rate_hz: float,
     elapsed: Path,
     by_unit: Path,
@@ -76,7 +76,7 @@ def score_elapsed(
     Args:
         session: Its session file.
         forecasts: Its forecast files, one per method and seed.
-        settings: Ends of the groups of windows.
+        cross_session: The section ``cross_session`` of the configuration: ends of the groups of windows.
         minimum_rate_hz: Mean rate in the reference part from which on a unit is scored.
         elapsed: Parquet file of ``ELAPSED`` to write.
         by_unit: Parquet file of ``BY_UNIT`` to write, with the unit's region and reference rate.
@@ -92,7 +92,7 @@ def score_elapsed(
         reason, scored = scored_or_why(forecast, minimum_rate_hz)
         if not reason:
             end_us = int(read_splits(session).reference.stop_us[-1])
-            groups.append(_elapsed_rows(forecast, scored, end_us, settings.elapsed_edges_s))
+            groups.append(_elapsed_rows(forecast, scored, end_us, cross_session.elapsed_edges_s))
             units.append(_unit_rows(forecast, scored))
     for output, schema, parts in ((elapsed, ELAPSED, groups), (by_unit, BY_UNIT, units)):
         table = pa.concat_tables(parts) if parts else schema.empty_table()

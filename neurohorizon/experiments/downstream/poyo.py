@@ -201,7 +201,7 @@ def collated(samples: list[dict]) -> dict[str, Tensor]:
 
 def train_poyo(
     *,
-    paths: Sequence[Path],
+    sessions: Sequence[Path],
     poyo: Poyo,
     timeline: Timeline,
     fold: str,
@@ -217,7 +217,7 @@ def train_poyo(
     Its settings are fixed beforehand: the validation part decides nothing, and can be scored.
 
     Args:
-        paths: Files of the training sessions; those without enough known labels in their training part are passed
+        sessions: Files of the training sessions; those without enough known labels in their training part are passed
             over.
         poyo: Settings.
         timeline: Bins and context.
@@ -235,13 +235,13 @@ def train_poyo(
     torch.set_num_threads(threads)
     span_us = label_span_us(poyo, timeline)
     learned = []
-    for path in paths:
+    for path in sessions:
         one = read_labelled(path, target=poyo.target, still_s=poyo.still_s)
         origins = learned_origins(one, "train", poyo, timeline)
         if len(origins) >= MINIMUM_LABELS:
             learned.append(to_learn(one, one.splits.train, origins, span_us=span_us))
     if not learned:
-        raise ValueError(f"fold {fold}: none of {len(paths)} training sessions has known labels of {poyo.target}")
+        raise ValueError(f"fold {fold}: none of {len(sessions)} training sessions has known labels of {poyo.target}")
     channels = {one.session.labels.n_channels for one in learned}
     if len(channels) > 1:
         raise ValueError(f"one network decodes one number of channels; the training sessions have {sorted(channels)}")

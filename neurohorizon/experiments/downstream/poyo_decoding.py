@@ -26,7 +26,7 @@ from neurohorizon.experiments.downstream.targets import read_labels
 def decode_training_sessions(
     *,
     weights: Path,
-    paths: Sequence[Path],
+    sessions: Sequence[Path],
     fold: str,
     seed: int,
     code: str,
@@ -38,7 +38,7 @@ def decode_training_sessions(
 
     Args:
         weights: Its weights.
-        paths: Files of the training sessions.
+        sessions: Files of the training sessions.
         fold: Its fold.
         seed: Its seed.
         code: Fingerprint of the code, for the file.
@@ -50,7 +50,7 @@ def decode_training_sessions(
     network, card = load_poyo(weights, accelerator=accelerator)
     poyo, timeline = card.poyo, card.timeline
     found = []
-    for path in paths:
+    for path in sessions:
         session = read_labelled(path, target=poyo.target, still_s=poyo.still_s)
         decoding = blank(
             session,
@@ -83,7 +83,7 @@ def decode_training_sessions(
 def decode_new_session(
     *,
     weights: Path,
-    path: Path,
+    session: Path,
     fold: str,
     seed: int,
     code: str,
@@ -99,7 +99,7 @@ def decode_new_session(
 
     Args:
         weights: Weights of a POYO that was not trained on the session.
-        path: File of the session.
+        session: File of the session.
         fold: Fold in which it is held out.
         seed: Seed of the network, and of its new rows.
         code: Fingerprint of the code, for the file.
@@ -115,11 +115,11 @@ def decode_new_session(
     torch.set_num_threads(threads)
     network, card = load_poyo(weights, accelerator=accelerator)
     poyo, timeline = card.poyo, card.timeline
-    session = read_labelled(path, target=poyo.target, still_s=poyo.still_s)
-    if session.session_id in card.sessions:
-        raise ValueError(f"{weights} was trained on {session.session_id}: it would not be new to it")
+    labelled = read_labelled(session, target=poyo.target, still_s=poyo.still_s)
+    if labelled.session_id in card.sessions:
+        raise ValueError(f"{weights} was trained on {labelled.session_id}: it would not be new to it")
     decoding = blank(
-        session,
+        labelled,
         poyo=poyo,
         fold=fold,
         method="poyo",
@@ -128,21 +128,21 @@ def decode_new_session(
         code=code,
         saw="spikes and labels of other sessions",
     )
-    learned, scored = labelled_origins(session, poyo, timeline), scored_origins(session, "test", poyo, timeline)
-    reason = unscored(session, learned, scored)
-    if not reason and session.labels.n_channels != card.channels:
-        reason = f"{session.labels.n_channels} channels of {poyo.target}, and the network decodes {card.channels}"
+    learned, scored = labelled_origins(labelled, poyo, timeline), scored_origins(labelled, "test", poyo, timeline)
+    reason = unscored(labelled, learned, scored)
+    if not reason and labelled.labels.n_channels != card.channels:
+        reason = f"{labelled.labels.n_channels} channels of {poyo.target}, and the network decodes {card.channels}"
     if reason:
         if downstream:
             write_contexts(contexts, f"POYO could not be extended: {reason}")
         write_decodings(output, [replace(decoding, left_out=reason)])
         return
-    extended = fit_extended(network, card, session, learned, seed=seed)
+    extended = fit_extended(network, card, labelled, learned, seed=seed)
     if downstream:
-        write_contexts(contexts, _contexts(extended, path, downstream))
+        write_contexts(contexts, _contexts(extended, session, downstream))
     decoding = filled(
         decoding,
-        session,
+        labelled,
         learned=learned,
         scored=scored,
         predicted=extended.decode(scored),

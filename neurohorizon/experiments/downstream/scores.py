@@ -72,7 +72,7 @@ def score_downstream(
     fold: str,
     seed: int,
     code: str,
-    poyo: PoyoFiles | None,
+    poyo: Sequence[Path],
     output: Path,
 ) -> None:
     """Score what can be read of one session, and write one row for each target and representation.
@@ -87,7 +87,7 @@ def score_downstream(
         fold: Fold of the forecaster.
         seed: Its seed.
         code: Fingerprint of the code, for the file.
-        poyo: What POYO made of the session; None where it made nothing.
+        poyo: POYO's decodings and its latents of the session; empty if there are none.
         output: The scores (Parquet).
 
     Raises:
@@ -99,6 +99,7 @@ def score_downstream(
             f"downstream.span_edges_bins reach to {downstream.span_edges_bins[-1]} bins; decoders hear "
             f"model.heard_bins, {timeline.context_bins}"
         )
+    files = PoyoFiles(*poyo) if poyo else None
     identity = read_identity(paths.session)
     reason = identity.pop("left_out")
     begun = {"fold": fold, "role": role, **identity, "class": CLASS, "seed": seed, "code": code}
@@ -111,7 +112,7 @@ def score_downstream(
         frozen = read_frozen(weights, paths)
         if role == HELDOUT and identity["session"] in frozen.card.sessions:
             raise ValueError(f"{weights} was trained on {identity['session']}: its latents would not be zero-shot")
-        rows = _rows(frozen, paths.session, downstream, timeline, gap_s, methods, poyo)
+        rows = _rows(frozen, paths.session, downstream, timeline, gap_s, methods, files)
     table = pd.DataFrame([_BLANK | begun | {"saw": _SAW[row["method"]]} | row for row in rows])
     with replacing(output) as path:
         table.to_parquet(path, index=False)

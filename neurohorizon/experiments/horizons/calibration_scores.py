@@ -15,7 +15,7 @@ and the configuration decide, and each block's generators are seeded by the netw
 the block's first window. The randomised PIT of a target uses the same draws for every method. Paths are not stored.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,22 +85,6 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Written:
-    """Files that the sample paths of one session become.
-
-    Attributes:
-        sums: Parquet table of calibration sums.
-        example: HDF5 file of one window, to be shown.
-        forecasts: Forecast file of each decoding; empty where not all windows are sampled, since methods are only
-            compared on the same windows.
-    """
-
-    sums: Path
-    example: Path
-    forecasts: Mapping[str, Path]
-
-
-@dataclass(frozen=True)
 class Outlooks:
     """What one method says of a block of windows.
 
@@ -131,7 +115,9 @@ def sample_session(
     rollout: Rollout,
     minimum_rate_hz: float,
     code: str,
-    output: Written,
+    sums: Path,
+    example: Path,
+    forecasts: Sequence[Path] = (),
 ) -> None:
     """Draw the sample paths of a held-out session, judge them, and write what is kept.
 
@@ -146,11 +132,15 @@ def sample_session(
         rollout: Decodings, paths and which windows.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is judged.
         code: Fingerprint of the code.
-        output: Files to write, whole or not at all.
+        sums: Parquet table of calibration sums to write, whole or not at all, like the other files.
+        example: HDF5 file of one window to write, to be shown.
+        forecasts: Forecast file to write of each decoding of ``rollout``, in order; empty if not all windows are
+            sampled, since methods are only compared on the same windows.
 
     Raises:
         ValueError: The session is one that the network was trained on, or its features are not the network's.
     """
+    written = dict(zip(rollout.decodings, forecasts, strict=True)) if forecasts else {}
     forecaster, card = load_forecaster(weights)
     session, inputs, windows = heldout_windows(weights, card, paths, timeline)
 
@@ -160,10 +150,10 @@ def sample_session(
         )
 
     if inputs is None:
-        for decoding, path in output.forecasts.items():
+        for decoding, path in written.items():
             write_forecast(path, begun(f"{method}_{decoding}"))
-        write_sums(output.sums, SCHEMA.empty_table(), begun(method), left_out=session.left_out)
-        write_paths_example(output.example, None)
+        write_sums(sums, SCHEMA.empty_table(), begun(method), left_out=session.left_out)
+        write_paths_example(example, None)
         return
     shape = WindowShape.of(timeline, card.model)
     sampler = Sampler(
@@ -180,7 +170,7 @@ def sample_session(
     judge = Judge(sampler)
     # a session without a unit to judge is forecast all the same, as by every other method
     none_yet = np.zeros((0, shape.horizon_bins, sampler.scored.size), np.float32)
-    log_rates = {f"{method}_{decoding}": [none_yet] for decoding in output.forecasts}
+    log_rates = {f"{method}_{decoding}": [none_yet] for decoding in written}
     origin_us = windows.origin_us[:: rollout.every_windows]
     with tqdm(total=origin_us.size, desc=f"paths of {session.session_id}", unit="window") as bar:
         for block, outlooks in sampler.blocks(origin_us):
@@ -190,11 +180,11 @@ def sample_session(
                 if one.method in log_rates:
                     log_rates[one.method].append(one.log_rate)
             bar.update(block.origin_us.size)
-    for decoding, path in output.forecasts.items():
+    for decoding, path in written.items():
         name = f"{method}_{decoding}"
         write_forecast(path, filled_forecast(begun(name), session, inputs, windows, np.concatenate(log_rates[name])))
-    write_sums(output.sums, judge.table(begun(method)), begun(method), left_out=unfit)
-    write_paths_example(output.example, sampler.example(windows, begun(method)) if unfit is None else None)
+    write_sums(sums, judge.table(begun(method)), begun(method), left_out=unfit)
+    write_paths_example(example, sampler.example(windows, begun(method)) if unfit is None else None)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from neurohorizon.config import Training
+from neurohorizon.config import Multimodal, Readout, Timeline, Training
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.session_modalities import (
     ModalitySettings,
@@ -24,9 +24,11 @@ def train_multimodal_on_files(
     *,
     base: Path,
     paths: Sequence[SessionPaths],
-    readouts: Sequence[Path],
+    modalities: Sequence[Path],
     embeddings: Sequence[Path],
-    settings: ModalitySettings,
+    multimodal: Multimodal,
+    readout: Readout,
+    timeline: Timeline,
     training: Training,
     fold: str,
     seed: int,
@@ -43,10 +45,12 @@ def train_multimodal_on_files(
     Args:
         base: Weights of the forecaster that reads spikes alone.
         paths: Files of the training sessions; those of sessions that were left out are passed over.
-        readouts: Their closed-form readouts of behaviour and images, in the same order.
+        modalities: Their closed-form readouts of behaviour and images, in the same order.
         embeddings: Embeddings of the image sets by one encoder; empty for behaviour alone.
-        settings: What decides how modalities are read.
-        training: Optimisation settings, of which steps and learning rate are replaced by those of the experiment.
+        multimodal: The section ``multimodal`` of the configuration.
+        readout: The section ``model.readout``.
+        timeline: The section ``timeline``.
+        training: The section ``training``, of which steps and learning rate are replaced by those of the experiment.
         fold: Fold whose held-out sessions are not among the files.
         seed: Seed of weights and batches.
         code: Fingerprint of the code, for the card and for resuming only what the same code began.
@@ -58,20 +62,20 @@ def train_multimodal_on_files(
         ValueError: No training session has a modality, or one was not there when the base was trained.
     """
     base_forecaster, base_card = load_forecaster(base)
-    space = image_space(embeddings, settings.multimodal)
-    multimodal = settings.multimodal
+    settings = ModalitySettings(multimodal, readout, timeline)
+    space = image_space(embeddings, multimodal)
     training = training.model_copy(update={"steps": multimodal.steps, "learning_rate": multimodal.learning_rate})
     inputs: dict[str, list[SessionInputs]] = {"early": [], "late": [], "validation": []}
     encoder = space.encoder if space else NO_ENCODER
-    for one, readout in zip(paths, readouts, strict=True):
+    for one, fits in zip(paths, modalities, strict=True):
         images = load_images(one.session, space, settings)
         for use, found in inputs.items():
             loaded = load_inputs(one, use, groups=base_card.feature_groups, readout=base_card.model.readout)
             if loaded is None:
                 continue
-            modalities = load_modalities(one, use, readouts=readout, images=images, encoder=encoder, settings=settings)
-            if modalities.behaviour or modalities.images:
-                found.append(with_modalities(loaded, one, modalities, settings))
+            seen = load_modalities(one, use, readouts=fits, images=images, encoder=encoder, settings=settings)
+            if seen.behaviour or seen.images:
+                found.append(with_modalities(loaded, one, seen, settings))
     validation = inputs["validation"]
     if not validation:
         raise ValueError(f"fold {fold}: none of the {len(paths)} training sessions has behaviour or known images")
@@ -91,7 +95,7 @@ def train_multimodal_on_files(
     train_forecaster(
         card=card,
         training=training,
-        shape=WindowShape.of(settings.timeline, card.model),
+        shape=WindowShape.of(timeline, card.model),
         sessions=[*inputs["early"], *inputs["late"]],
         validation=validation,
         seed=seed,

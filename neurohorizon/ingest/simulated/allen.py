@@ -222,7 +222,7 @@ def simulated_allen_sessions(simulated: SimulatedAllen) -> tuple[SimulatedAllenS
 
 
 def simulate_allen_release(
-    folder: Path, truth_folder: Path, *, simulated: SimulatedAllen, timeline: Timeline, seed: int
+    folder: Path, truth_folder: Path, *, simulated_allen: SimulatedAllen, timeline: Timeline, seed: int
 ) -> None:
     """Write the whole release, and aside the true expected counts.
 
@@ -244,12 +244,12 @@ def simulate_allen_release(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     EcephysProjectCache.from_warehouse(manifest=str(folder / "manifest.json"))
-    templates = make_templates(simulated, seed=seed)
+    templates = make_templates(simulated_allen, seed=seed)
     _write_templates(folder, templates)
     tables: dict[str, list[dict]] = {"sessions": [], "probes": [], "channels": [], "units": []}
-    for session in simulated_allen_sessions(simulated):
+    for session in simulated_allen_sessions(simulated_allen):
         made = simulate_allen_session(
-            folder, truth_folder, session, simulated=simulated, timeline=timeline, templates=templates, seed=seed
+            folder, truth_folder, session, simulated=simulated_allen, timeline=timeline, templates=templates, seed=seed
         )
         for name, rows in made.items():
             tables[name] += rows

@@ -11,7 +11,7 @@ from factories.sessions import made_files, made_session, small_config
 
 from neurohorizon.experiments.ablations.variants import FULL, ablation, scaled, trained_ablations
 from neurohorizon.forecasts.forecast import forecast_with_controls, forecast_with_network
-from neurohorizon.forecasts.points import Point, PointSettings, score_point
+from neurohorizon.forecasts.points import score_point
 from neurohorizon.forecasts.scoring import score_session
 from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
@@ -98,22 +98,28 @@ def made(tmp_path_factory):
     return weights, files
 
 
-SETTINGS = PointSettings(
-    timeline=CONFIG.timeline,
-    splits=CONFIG.splits,
-    features=CONFIG.features,
-    rollout=CONFIG.rollout,
-    learned_embedding=CONFIG.baselines.learned_embedding,
-    minimum_rate_hz=3.0,
-)
-
-
-def scored(made, folder, *, uses=(), sessions=None, settings=SETTINGS):
+def scored(made, folder, *, uses=(), sessions=None, **changes):
     weights, files = made
-    point = Point(weights, "full", "main", 3, tuple(uses), "c0de")
-    sessions = [one.paths for one in files[2:]] if sessions is None else sessions
+    settings = {
+        "timeline": CONFIG.timeline,
+        "splits": CONFIG.splits,
+        "features": CONFIG.features,
+        "rollout": CONFIG.rollout,
+        "learned_embedding": CONFIG.baselines.learned_embedding,
+        "minimum_rate_hz": 3.0,
+    }
     score_point(
-        point=point, sessions=sessions, settings=settings, parts=folder / "parts", output=folder / "scores.parquet"
+        weights=weights,
+        method="full",
+        fold="main",
+        seed=3,
+        uses=uses,
+        paths=[one.paths for one in files[2:]] if sessions is None else sessions,
+        threads=1,
+        code="c0de",
+        parts=folder / "parts",
+        output=folder / "scores.parquet",
+        **settings | changes,
     )
     return pd.read_parquet(folder / "scores.parquet")
 
@@ -153,8 +159,8 @@ def test_a_point_says_what_it_was_trained_on(made, tmp_path):
 
 def test_other_uses_of_the_weights_have_rows_and_classes_of_their_own(made, tmp_path):
     uses = ["autoregressive", "learned_embedding"]
-    settings = replace(SETTINGS, rollout=CONFIG.rollout.model_copy(update={"every_windows": 3}))
-    found = scored(made, tmp_path, uses=uses, settings=settings)
+    rollout = CONFIG.rollout.model_copy(update={"every_windows": 3})
+    found = scored(made, tmp_path, uses=uses, rollout=rollout)
     classes = found.groupby("method")["class"].unique().str[0].to_dict()
     assert classes == {"full": "zero_shot", "full_autoregressive": "zero_shot", "learned_embedding": "fitted"}
     windows = found.groupby(["method", "session"])["windows"].first().unstack()

@@ -156,7 +156,7 @@ def scored_curves(weights, paths, forecasts, output, random_seed=0):
         weights=weights,
         paths=paths,
         forecasts=forecasts,
-        settings=SETTINGS,
+        cross_session=SETTINGS,
         timeline=CONFIG.timeline,
         features=CONFIG.features,
         minimum_rate_hz=MINIMUM_RATE_HZ,
@@ -178,7 +178,7 @@ def elapsed(folder, files, whole):
     score_elapsed(
         session=files.paths.session,
         forecasts=whole,
-        settings=SETTINGS,
+        cross_session=SETTINGS,
         minimum_rate_hz=MINIMUM_RATE_HZ,
         elapsed=paths[0],
         by_unit=paths[1],
@@ -382,7 +382,7 @@ def test_a_session_that_was_left_out_has_no_curves_and_says_why(folder, weights)
     score_elapsed(
         session=gone.paths.session,
         forecasts=[own],
-        settings=SETTINGS,
+        cross_session=SETTINGS,
         minimum_rate_hz=MINIMUM_RATE_HZ,
         elapsed=outputs[1],
         by_unit=outputs[2],

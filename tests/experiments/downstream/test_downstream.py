@@ -28,7 +28,7 @@ from neurohorizon.experiments.downstream.nested_probes import (
 )
 from neurohorizon.experiments.downstream.poyo_latents import read_contexts, write_contexts
 from neurohorizon.experiments.downstream.ridge_probes import read_frozen
-from neurohorizon.experiments.downstream.scores import PoyoFiles, representations, score_downstream
+from neurohorizon.experiments.downstream.scores import representations, score_downstream
 from neurohorizon.experiments.downstream.spans import normalised, span_counts, span_means
 from neurohorizon.experiments.downstream.targets import TRIAL_TARGETS, read_labels, trial_labels, wheel_labels
 from neurohorizon.inputs.windows import WindowShape
@@ -378,7 +378,7 @@ def made(tmp_path_factory, config) -> MadeFiles:
 
 def scored(forecaster: Path, made: MadeFiles, config: Config, output: Path, **changes: object) -> pd.DataFrame:
     """Score a session."""
-    options = {"role": "heldout", "fold": "made", "seed": 3, "code": "abc", "poyo": None}
+    options = {"role": "heldout", "fold": "made", "seed": 3, "code": "abc", "poyo": ()}
     score_downstream(
         weights=forecaster,
         paths=made.paths,
@@ -507,18 +507,18 @@ def test_poyo_is_probed_at_the_same_contexts_or_not_at_all(tmp_path, forecaster,
     knows = {
         one.target: (one.origin_us, np.column_stack([one.label, rng.normal(size=len(one.label))])) for one in labels
     }
-    poyo = PoyoFiles(tmp_path / "decodings.h5", tmp_path / "contexts.h5")
-    write_decodings(poyo.decodings, [])
-    write_contexts(poyo.contexts, knows)
-    back = read_contexts(poyo.contexts)
+    poyo = decodings, contexts = tmp_path / "decodings.h5", tmp_path / "contexts.h5"
+    write_decodings(decodings, [])
+    write_contexts(contexts, knows)
+    back = read_contexts(contexts)
     assert back.keys() == knows.keys() and (back["choice"][0] == knows["choice"][0]).all()
     rows = scored(forecaster, made, config, tmp_path / "x.parquet", poyo=poyo).set_index(["target", "method"])
     assert rows.loc[("choice", "poyo_latents"), "score"] > 0.9
     assert "POYO" in rows.loc[("wheel_velocity", "poyo"), "left_out"]
-    write_contexts(poyo.contexts, "POYO has no unit of it")
+    write_contexts(contexts, "POYO has no unit of it")
     rows = scored(forecaster, made, config, tmp_path / "x.parquet", poyo=poyo).set_index(["target", "method"])
     assert rows.loc[("choice", "poyo_latents"), "left_out"] == "POYO has no unit of it"
     shifted = {name: (origin_us + 1, values) for name, (origin_us, values) in knows.items()}
-    write_contexts(poyo.contexts, shifted)
+    write_contexts(contexts, shifted)
     with pytest.raises(ValueError, match="has other contexts"):
         scored(forecaster, made, config, tmp_path / "x.parquet", poyo=poyo)

@@ -96,7 +96,7 @@ def files(tmp_path_factory, config) -> dict[str, MadeFiles]:
 def train(files: dict[str, MadeFiles], config: Config, poyo: Poyo, output: Path, seed: int = 0) -> Path:
     """Train a POYO on the two sessions."""
     train_poyo(
-        paths=[files[name].paths.session for name in TRAINED],
+        sessions=[files[name].paths.session for name in TRAINED],
         poyo=poyo,
         timeline=config.timeline,
         fold="made",
@@ -148,7 +148,7 @@ def labelled(files: dict[str, MadeFiles], name: str) -> LabelledSession:
 def extend(weights: Path, session: Path, output: Path) -> Decoding:
     """Extend to a session and decode it."""
     decode_new_session(
-        weights=weights, path=session, fold="made", seed=0, code="", accelerator="cpu", threads=1, output=output
+        weights=weights, session=session, fold="made", seed=0, code="", accelerator="cpu", threads=1, output=output
     )
     (found,) = read_decodings([output])
     return found
@@ -267,7 +267,7 @@ def test_the_tokenizer_gets_exactly_the_spikes_of_the_context_and_labels_that_ma
 def test_poyo_decodes_held_out_time_of_its_sessions_well_and_says_what_it_saw(tmp_path, files, config, weights):
     decode_training_sessions(
         weights=weights,
-        paths=[files[name].paths.session for name in TRAINED],
+        sessions=[files[name].paths.session for name in TRAINED],
         fold="made",
         seed=0,
         code="",
@@ -698,7 +698,7 @@ def test_an_extended_poyo_leaves_its_latents_at_the_contexts_that_are_decoded_do
 
     def contexts(session: Path, name: str) -> dict:
         decode_new_session(
-            **{"weights": weights, "path": session, "fold": "made", "seed": 0, "code": "", "accelerator": "cpu"},
+            **{"weights": weights, "session": session, "fold": "made", "seed": 0, "code": "", "accelerator": "cpu"},
             **{"threads": 1, "output": tmp_path / "x.h5", "downstream": downstream, "contexts": tmp_path / name},
         )
         return read_contexts(tmp_path / name)

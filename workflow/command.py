@@ -1,0 +1,141 @@
+"""Command lines from signatures: an option for each parameter of a function, with its name, type and description.
+
+``run(train_on_files)`` parses ``--fold a --minimum-rate-hz 0.5 --timeline '{"bin_ms": 20, ...}'`` and calls
+``train_on_files(fold="a", minimum_rate_hz=0.5, timeline=Timeline(...))``. The annotation decides the form of an option:
+
+* text, a number, a path, a literal: one value, which may be left out after the option where None is allowed;
+* a sequence: any number of values;
+* a mapping, a section of the configuration, a dataclass: one JSON value;
+* a dataclass of paths: an option for each of its files, ``--paths.session``, with any number of values for a sequence.
+
+This module only reads the command line, so it is no part of a script's fingerprint: an edit of it reruns nothing.
+"""
+
+import argparse
+import dataclasses
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from itertools import zip_longest
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+
+def run(function: Callable, *, faults: tuple[type[Exception], ...] = ()) -> Any:
+    """Call a function with the arguments of the command line, and return its result.
+
+    Args:
+        function: Has annotations, and parameters that can be given by name.
+        faults: Exceptions whose message is all that a user needs: the script ends with it, without a traceback.
+    """
+    documentation = inspect.getdoc(function) or ""
+    parser = _Parser(Path(sys.argv[0]).stem, description=documentation.partition("\n\n")[0], allow_abbrev=False)
+    types, helps = get_type_hints(function, include_extras=True), _described(documentation)
+    parameters = inspect.signature(function).parameters.values()
+    for each in parameters:
+        _add_option(parser, each, types[each.name], helps.get(each.name, "").replace("%", "%%"))
+    given = vars(parser.parse_args())
+    try:
+        arguments = {each.name: _value(each, types[each.name], given) for each in parameters}
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        return function(**arguments)
+    except faults as fault:
+        raise SystemExit(f"{parser.prog}: {fault}") from None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        """End with the fault, rather than with the usage of all options."""
+        self.exit(2, f"{self.prog}: {message}\n{self.prog}: --help lists all options\n")
+
+
+def _add_option(parser: argparse.ArgumentParser, parameter: inspect.Parameter, annotation: Any, text: str) -> None:
+    kind, optional, many = _taken_apart(annotation)
+    required = parameter.default is inspect.Parameter.empty
+    flag = f"--{parameter.name.replace('_', '-')}"
+    files = _files_of(kind)
+    for name, may_lack in files.items():
+        nargs = "*" if many else "?" if optional or may_lack else None
+        needed = required and not may_lack
+        parser.add_argument(f"{flag}.{name}", type=Path, nargs=nargs, required=needed, metavar="PATH", help=text)
+    if not files:
+        nargs, metavar = "*" if many else "?" if optional else None, "JSON" if _has_parts(kind) else "VALUE"
+        form = {"type": _parse(kind), "nargs": nargs, "metavar": metavar, "help": text}
+        parser.add_argument(flag, required=required, default=parameter.default, **form)
+
+
+def _parse(kind: Any) -> Callable[[str], Any]:
+    """Make the ``type`` of an option that argparse calls with the text of each value."""
+    adapter = TypeAdapter(kind)
+    validate = adapter.validate_json if _has_parts(kind) else adapter.validate_strings
+
+    def parse(text: str) -> Any:
+        try:
+            return validate(text)
+        except ValidationError as error:
+            raise argparse.ArgumentTypeError(_first_fault(error)) from None
+
+    return parse
+
+
+def _value(parameter: inspect.Parameter, annotation: Any, given: Mapping[str, Any]) -> Any:
+    """Value of a parameter, with the files of a dataclass of paths put together."""
+    kind, optional, many = _taken_apart(annotation)
+    flag = parameter.name.replace("_", "-")
+    found = {name: given[f"{flag}.{name}"] for name in _files_of(kind)}
+    if not found:
+        return tuple(given[parameter.name]) if many else given[parameter.name]
+    if not any(found.values()) and (optional or parameter.default is not inspect.Parameter.empty):
+        return None if optional else parameter.default
+    if many and len({len(values) for values in found.values() if values}) > 1:
+        counts = ", ".join(f"{len(values or ())} {name}" for name, values in found.items())
+        raise ValueError(f"--{flag}: found {counts}; give the files of all in the same order")
+    rows = zip_longest(*(values or () for values in found.values())) if many else [found.values()]
+    try:
+        put_together = tuple(TypeAdapter(kind).validate_python(dict(zip(found, row, strict=True))) for row in rows)
+    except ValidationError as error:
+        raise ValueError(f"--{flag}: {_first_fault(error)}") from None
+    return put_together if many else put_together[0]
+
+
+def _first_fault(error: ValidationError) -> str:
+    first, *others = error.errors()
+    place = "".join(f"{part}: " for part in first["loc"])
+    return f"{place}{first['msg']}, found {first['input']!r:.80}" + (f" (and {len(others)} more)" if others else "")
+
+
+def _taken_apart(annotation: Any) -> tuple[Any, bool, bool]:
+    """Type of one value, whether it may be None, and whether there may be several."""
+    optional = get_origin(annotation) in (Union, UnionType) and type(None) in get_args(annotation)
+    if optional:
+        annotation = Union[tuple(one for one in get_args(annotation) if one is not type(None))]  # noqa: UP007
+    origin = get_origin(annotation)
+    many = isinstance(origin, type) and issubclass(origin, Iterable) and not issubclass(origin, Mapping)
+    return (get_args(annotation)[0] if many else annotation), optional, many
+
+
+def _has_parts(kind: Any) -> bool:
+    plain = get_origin(kind) or kind
+    return isinstance(plain, type) and (dataclasses.is_dataclass(plain) or issubclass(plain, Mapping | BaseModel))
+
+
+def _files_of(kind: Any) -> dict[str, bool]:
+    """Fields of a dataclass of paths, and whether each may be None; empty for any other type."""
+    hints = get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
+    fields = {name: _taken_apart(annotation) for name, annotation in hints.items()}
+    if any(one is not Path or many for one, _, many in fields.values()):
+        return {}
+    return {name: optional for name, (_, optional, _) in fields.items()}
+
+
+def _described(documentation: str) -> dict[str, str]:
+    """Descriptions of parameters: the part ``Args:`` of a docstring."""
+    section = re.split(r"\n(?=\S)", documentation.partition("\nArgs:\n")[2])[0]
+    entries = re.findall(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", section, flags=re.M)
+    return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
