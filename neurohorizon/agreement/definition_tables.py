@@ -1,6 +1,6 @@
 """The same forecasts under every published definition of bits per spike.
 
-Sums per unit go to one small file per session (:func:`score_definitions`); the table (:func:`make_definitions`) is made
+Sums per unit go to one small file per session (:func:`score_definitions`); the table (:func:`make_tables`) is made
 from these files alone.
 """
 
@@ -151,7 +151,7 @@ def _unit_sums(rows: pd.DataFrame) -> UnitSums:
     return UnitSums(**{name: rows[name].to_numpy(dtype=np.float64) for name in _SUMS})
 
 
-def make_definitions(*, scores: Sequence[str | Path], folder: str | Path, resampling: Resampling) -> None:
+def make_tables(*, scores: Sequence[str | Path], folder: str | Path, resampling: Resampling) -> None:
     """Write the table as ``definitions.parquet`` and ``definitions.tsv``.
 
     Args:

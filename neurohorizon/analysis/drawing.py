@@ -1,8 +1,8 @@
-"""The command of every script that draws a figure from tables."""
+"""Drawing a figure from the files of its tables."""
 
-import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_type_hints
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,24 +10,14 @@ from matplotlib.figure import Figure
 from neurohorizon.analysis.style import save_figure
 
 
-def draw_from_command_line(
-    what: str,
-    figures: Mapping[str, Callable[..., Figure]],
-    *,
-    readers: Mapping[str, Callable[[Path], object]] | None = None,
-) -> None:
-    """Draw the figure that the command line names, from the tables that it names.
+def draw_files(draw: Callable[..., Figure], tables: Sequence[Path], output: Sequence[Path]) -> None:
+    """Draw a figure from the files of its tables.
 
     Args:
-        what: What the command does, for its help.
-        figures: Name of each figure -> the function that draws it, which takes its tables by their names.
-        readers: Suffix of a table -> what reads it, beside Parquet.
+        draw: Takes each table by its name. A parameter ``Annotated[Kind, read]`` is read with ``read`` and not as Parquet.
+        tables: Files, named as the parameters.
+        output: Files to write; their suffixes decide the formats: .svg, .pdf or .png.
     """
-    parser = argparse.ArgumentParser(description=what)
-    parser.add_argument("figure", choices=figures)
-    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="its tables, by their names")
-    parser.add_argument("--output", type=Path, nargs="+", required=True, help=".svg, .pdf or .png")
-    arguments = parser.parse_args()
-    read = {".parquet": pd.read_parquet} | dict(readers or {})
-    tables = {path.stem: read[path.suffix](path) for path in arguments.tables}
-    save_figure(figures[arguments.figure](**tables), arguments.output)
+    kinds = get_type_hints(draw, include_extras=True)
+    readers = {name: getattr(kind, "__metadata__", (pd.read_parquet,))[0] for name, kind in kinds.items()}
+    save_figure(draw(**{path.stem: readers[path.stem](path) for path in tables}), output)

@@ -13,7 +13,7 @@ from scipy.stats import poisson
 from neurohorizon.agreement.definition_tables import (
     definition_table,
     describe_definitions,
-    make_definitions,
+    make_tables,
     score_definitions,
 )
 from neurohorizon.agreement.definitions import (
@@ -218,7 +218,7 @@ def test_the_table_agrees_with_the_tables_of_scores(run):
 
 def test_the_table_has_every_method_under_every_definition_with_counts(run, tmp_path):
     _, files = run
-    make_definitions(scores=files, folder=tmp_path, resampling=RESAMPLING)
+    make_tables(scores=files, folder=tmp_path, resampling=RESAMPLING)
     table = pd.read_csv(tmp_path / "definitions.tsv", sep="\t")
     assert len(table) == 3 * len(DEFINITIONS)
     assert list(table["definition"][: len(DEFINITIONS)]) == [definition.name for definition in DEFINITIONS]
@@ -271,7 +271,7 @@ def test_the_part_after_the_origin_sees_no_later_bin(tmp_path):
 
 def test_the_words_say_how_far_definitions_are_apart(run, tmp_path):
     _, files = run
-    make_definitions(scores=files, folder=tmp_path, resampling=RESAMPLING)
+    make_tables(scores=files, folder=tmp_path, resampling=RESAMPLING)
     table = pd.read_parquet(tmp_path / "definitions.parquet")
     ours = table[table["method"] == "neurohorizon"].set_index("definition")["bits_per_spike"]
     text = describe_definitions(tmp_path)

@@ -20,7 +20,7 @@ from neurohorizon.baselines.linear import (
     regression_shape,
 )
 from neurohorizon.baselines.tuning import MOST_WINDOWS, tune_regressions_on_files, unit_rows
-from neurohorizon.experiments.cross_session.tuning_table import make_tried
+from neurohorizon.experiments.cross_session.tuning_tables import make_tables
 from neurohorizon.forecasts.forecast_file import read_forecast
 from neurohorizon.forecasts.regressions import CLASSES, forecast_with_regressions
 from neurohorizon.forecasts.scoring import score_session
@@ -422,7 +422,7 @@ def test_a_candidates_score_is_that_of_its_forecasts(files, tuned):
 
 
 def test_the_table_lists_every_candidate_and_marks_the_chosen_one(tuned, tmp_path):
-    make_tried(tuned=[tuned / "regressions.json"], output=tmp_path / "tried.tsv")
+    make_tables(tuned=[tuned / "regressions.json"], folder=tmp_path)
     table = pd.read_csv(tmp_path / "tried.tsv", sep="\t")
     written = json.loads((tuned / "regressions.json").read_text())
     assert set(table.fold) == {"a-fold"}

@@ -243,7 +243,7 @@ def horizon_table(scores: pd.DataFrame, horizons_ms: Sequence[float], resampling
     return pd.DataFrame(rows)
 
 
-def make_ablations_tables(
+def make_tables(
     *, scores: Sequence[str | Path], horizons_ms: Sequence[float], folder: str | Path, resampling: Resampling
 ) -> None:
     """Write every table as Parquet and as TSV, and ``summary.txt`` for the terminal.

@@ -353,7 +353,7 @@ def region_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame
     return table
 
 
-def make_cross_session_tables(
+def make_tables(
     *,
     curves: Sequence[str | Path],
     elapsed: Sequence[str | Path],
@@ -363,7 +363,7 @@ def make_cross_session_tables(
     folder: str | Path,
     resampling: Resampling,
 ) -> None:
-    """Write every table as Parquet and as TSV, and ``summary.txt`` for the terminal.
+    """Write every table as Parquet and as TSV, and ``curves.txt`` for the terminal.
 
     Args:
         curves: Files of sums against what is known, one per fold, session and seed.
@@ -392,7 +392,7 @@ def make_cross_session_tables(
     }
     for name, table in tables.items():
         write_table(table, folder, name)
-    with replacing(folder / "summary.txt") as path:
+    with replacing(folder / "curves.txt") as path:
         path.write_text(format_curves(tables["reference_length"], tables["population"], tables["gap"]))
 
 

@@ -1,5 +1,7 @@
 """Figures, drawn from tables: nothing is computed here but positions on the page."""
 
+from typing import Annotated
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,7 +28,7 @@ from neurohorizon.analysis.style import (
     null_line,
 )
 from neurohorizon.analysis.tables import PRIMARY_NULL, counted, over_all_sources
-from neurohorizon.forecasts.example import Example
+from neurohorizon.forecasts.example import Example, read_example
 from neurohorizon.methods import FORECASTER
 
 _RATE_COLOURS = LinearSegmentedColormap.from_list("rate", [BLUE, "#FFFFFF", VERMILLION])
@@ -74,7 +76,7 @@ def draw_horizon(horizon: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_example(example: Example) -> Figure:
+def draw_example(example: Annotated[Example, read_example]) -> Figure:
     """Context spikes, forecast origin, forecast rates and the spikes that came, in one held-out window."""
     with house_style():
         figure = Figure(figsize=(PAGE_WIDTH_INCHES, 3.6), layout="constrained")
@@ -82,7 +84,13 @@ def draw_example(example: Example) -> Figure:
     return figure
 
 
-def draw_main(*, example: Example, horizon: pd.DataFrame, sessions: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+def draw_main(
+    *,
+    example: Annotated[Example, read_example],
+    horizon: pd.DataFrame,
+    sessions: pd.DataFrame,
+    summary: pd.DataFrame,
+) -> Figure:
     """The figure of experiment 1: an example above, scores by horizon and by session below."""
     with house_style():
         below_inches = _paired_height(summary)

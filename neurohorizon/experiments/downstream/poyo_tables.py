@@ -114,7 +114,7 @@ def format_summary(summary: pd.DataFrame, sessions: pd.DataFrame, interval: floa
     return "\n".join(lines).rstrip() + "\n" if lines else "nothing was decoded\n"
 
 
-def make_decoding_tables(*, decodings: Sequence[Path], resampling: Resampling, folder: Path) -> None:
+def make_tables(*, decodings: Sequence[Path], resampling: Resampling, folder: Path) -> None:
     """Write both tables, as Parquet and TSV, and the summary as text."""
     sessions = session_table(read_decodings(decodings))
     summary = summary_table(sessions, resampling)

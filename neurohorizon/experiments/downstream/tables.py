@@ -176,7 +176,7 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
     return "\n".join(lines) + "\n"
 
 
-def make_downstream_tables(*, scores: Sequence[Path], resampling: Resampling, folder: Path) -> None:
+def make_tables(*, scores: Sequence[Path], resampling: Resampling, folder: Path) -> None:
     """Write every table, as Parquet and TSV, and the summary as text."""
     sessions = session_table(sorted(scores))
     summary = summary_table(sessions, resampling)

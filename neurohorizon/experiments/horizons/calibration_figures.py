@@ -1,6 +1,7 @@
 """Figures of calibration, drawn from its tables: nothing is computed here but positions on the page."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from neurohorizon.analysis.style import (
 from neurohorizon.analysis.tables import counted
 from neurohorizon.experiments.horizons.calibration import POPULATION, POPULATION_TOTAL, TARGETS, UNIT, UNIT_TOTAL
 from neurohorizon.experiments.horizons.calibration_tables import GAMMA_POISSON, REFERENCE_MEAN
-from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample
+from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, read_paths_example
 from neurohorizon.methods import DECODINGS, FORECASTER
 
 TARGET_LABELS = {
@@ -93,7 +94,7 @@ def draw_calibration(
     return figure
 
 
-def draw_paths(*, example: PathsExample | None) -> Figure:
+def draw_paths(*, example: Annotated[PathsExample | None, read_paths_example]) -> Figure:
     """Fan charts of one window: quantiles over paths, a few paths, and the spikes that came.
 
     Args:

@@ -185,7 +185,7 @@ def comparison_table(by_session: pd.DataFrame, resampling: Resampling) -> pd.Dat
     return table
 
 
-def make_calibration_tables(
+def make_tables(
     *,
     sums: Sequence[str | Path],
     examples: Sequence[str | Path],

@@ -62,7 +62,7 @@ def read_sums(calibration: pd.DataFrame, told: Iterable[str | Path]) -> pd.DataF
 
     Args:
         calibration: Calibration sums, as ``calibration_tables.read_calibration`` gives them.
-        told: Files of teacher-forced sums, which hold those of the true rates too.
+        teacher_forced: Files of teacher-forced sums, which hold those of the true rates too.
 
     Returns:
         One row per session, method and horizon bin: fold, session, subject, lab, source, method, class,
@@ -241,10 +241,10 @@ def horizon_calibration(
     return calibration_table(session_calibration(by_bin, parts), resampling)
 
 
-def make_horizons_tables(
+def make_tables(
     *,
     calibration: Sequence[str | Path],
-    told: Sequence[str | Path],
+    teacher_forced: Sequence[str | Path],
     horizons_ms: Sequence[float],
     block_bins: int,
     folder: str | Path,
@@ -254,7 +254,7 @@ def make_horizons_tables(
 
     Args:
         calibration: Files of calibration sums, one per fold, held-out session and seed.
-        told: Files of teacher-forced sums, one per fold and seed.
+        teacher_forced: Files of teacher-forced sums, one per fold and seed.
         horizons_ms: Ends of the horizons that are told apart.
         block_bins: Bins of a step of the decodings by blocks.
         folder: Where the tables go.
@@ -262,7 +262,7 @@ def make_horizons_tables(
     """
     folder = Path(folder)
     calibrated = read_calibration(sorted(map(Path, calibration)))
-    sums = read_sums(calibrated, sorted(map(Path, told)))
+    sums = read_sums(calibrated, sorted(map(Path, teacher_forced)))
     by_session, by_bin = session_table(sums, horizons_ms), bin_session_table(sums)
     means, bins = (mean_table(by_session, "last_ms", resampling), mean_table(by_bin, "horizon_ms", resampling))
     forecasts = _forecasts(bins)

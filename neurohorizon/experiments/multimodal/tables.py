@@ -430,7 +430,7 @@ def describe_encoders(multimodal: Multimodal, used: Sequence[str], weights: Mapp
     return text
 
 
-def make_multimodal_tables(
+def make_tables(
     *,
     scores: Sequence[str | Path],
     repeats: Sequence[str | Path],

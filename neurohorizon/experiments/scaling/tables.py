@@ -324,7 +324,7 @@ def parameter_table(points: Points, resampling: Resampling) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def make_scaling_tables(
+def make_tables(
     *, scores: Sequence[str | Path], horizons_ms: Sequence[float], folder: str | Path, resampling: Resampling
 ) -> None:
     """Write every table as Parquet and as TSV, and ``summary.txt`` for the terminal.

@@ -24,7 +24,7 @@ from neurohorizon.experiments.ablations.tables import (
     VARIANTS,
     ablation_table,
     difference_table,
-    make_ablations_tables,
+    make_tables,
     read_scores,
     session_table,
 )
@@ -42,7 +42,7 @@ def write_all(folder, *, names=None, seeds=SEEDS, **options):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ablations")
     scores = write_all(folder, left_out="s9")
-    make_ablations_tables(scores=scores, horizons_ms=(60, 500), folder=folder / "tables", resampling=RESAMPLING)
+    make_tables(scores=scores, horizons_ms=(60, 500), folder=folder / "tables", resampling=RESAMPLING)
     return folder / "tables"
 
 
@@ -195,7 +195,7 @@ def test_the_forest_marks_classes_and_shows_what_the_table_says(folder):
 
 def test_one_animal_has_no_interval_and_no_verdict(tmp_path):
     scores = write_all(tmp_path, sessions=2, seeds=(0,))
-    make_ablations_tables(scores=scores, horizons_ms=(100,), folder=tmp_path / "tables", resampling=RESAMPLING)
+    make_tables(scores=scores, horizons_ms=(100,), folder=tmp_path / "tables", resampling=RESAMPLING)
     table = {name: read(tmp_path / "tables", name) for name in NAMES}
     assert table["ablations"][["lower", "upper", "p", "p_holm"]].isna().all().all()
     text = describe_results(tmp_path / "tables")

@@ -28,7 +28,7 @@ from neurohorizon.experiments.cross_session.curve_tables import (
     elapsed_sessions,
     elapsed_table,
     gap_table,
-    make_cross_session_tables,
+    make_tables,
     match_rates,
     read_sums,
     region_sessions,
@@ -679,7 +679,7 @@ def test_seeds_are_averaged_within_a_session():
 
 @pytest.fixture(scope="module")
 def tables(folder, curves, elapsed):
-    make_cross_session_tables(
+    make_tables(
         curves=[curves],
         elapsed=[elapsed.elapsed],
         by_unit=[elapsed.by_unit],

@@ -583,7 +583,7 @@ def test_the_notebook_runs_on_the_tables_and_computes_nothing_else(run):
     assert all(cell.get("outputs", []) == [] for cell in notebook["cells"])
     pytest.importorskip("IPython")
     names = {}
-    exec("\n".join(code).replace("results/demo/tables", str(run / "tables")), names)
+    exec("\n".join(code).replace("results/demo/cross_session/tables", str(run / "tables")), names)
     assert names["folder"] == run / "tables"
 
 

@@ -23,7 +23,7 @@ from neurohorizon.experiments.downstream.tables import (
     comparison_table,
     format_summary,
     left_out_table,
-    make_downstream_tables,
+    make_tables,
     session_table,
     summary_table,
 )
@@ -137,7 +137,7 @@ def test_sentences_follow_the_numbers(paths):
 
 
 def test_tables_are_written_and_read_as_results(paths, tmp_path):
-    make_downstream_tables(scores=paths, resampling=RESAMPLING, folder=tmp_path)
+    make_tables(scores=paths, resampling=RESAMPLING, folder=tmp_path)
     for name in ("sessions", "summary", "comparisons", "left_out"):
         assert len(pd.read_parquet(tmp_path / f"{name}.parquet")) == len(
             pd.read_csv(tmp_path / f"{name}.tsv", sep="\t")
@@ -170,7 +170,7 @@ def test_a_run_in_which_nothing_could_be_decoded_has_tables_and_figures_too(tmp_
     gone = {"score": np.nan, "left_out": "no trials", "metric": "", "null": ""}
     path = tmp_path / "x.parquet"
     pd.DataFrame([row("heldout", method, "choice", 0, 0, 0, **gone) for method in METHODS]).to_parquet(path)
-    make_downstream_tables(scores=[path], resampling=RESAMPLING, folder=tmp_path)
+    make_tables(scores=[path], resampling=RESAMPLING, folder=tmp_path)
     tables = {name: pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("summary", "comparisons", "sessions")}
     assert tables["summary"].empty and tables["comparisons"].empty
     assert render_png(draw_scores(summary=tables["summary"]))

@@ -22,7 +22,7 @@ from neurohorizon.experiments.horizons.calibration_scores import SCHEMA
 from neurohorizon.experiments.horizons.calibration_tables import (
     DECLARED,
     NOMINAL,
-    make_calibration_tables,
+    make_tables,
     read_calibration,
     session_calibration,
 )
@@ -124,7 +124,7 @@ def folder(tmp_path_factory):
             write_paths_example(folder / f"s{session}" / f"seed-{seed}.h5", example() if session else None)
     write_sums(folder / "s9" / "seed-0.parquet", 9, left_out="no spikes")
     write_paths_example(folder / "s9" / "seed-0.h5", None)
-    make_calibration_tables(
+    make_tables(
         sums=sorted(folder.glob("s*/*.parquet")),
         examples=sorted(folder.glob("s*/*.h5")),
         horizons_ms=HORIZONS_MS,
@@ -250,7 +250,7 @@ def test_figures_are_drawn_from_tables_and_the_same_twice(folder, tmp_path):
 
 
 def test_one_session_has_no_interval_and_is_drawn_all_the_same(folder, tmp_path):
-    make_calibration_tables(
+    make_tables(
         sums=[folder / "s1" / "seed-0.parquet"],
         examples=[folder / "s1" / "seed-0.h5"],
         horizons_ms=HORIZONS_MS,

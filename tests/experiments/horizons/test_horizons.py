@@ -30,7 +30,7 @@ from neurohorizon.experiments.horizons.tables import (
     TEACHER_FORCED,
     _many_nats,
     comparison_table,
-    make_horizons_tables,
+    make_tables,
     mean_table,
     reach_table,
     read_sums,
@@ -246,9 +246,9 @@ def made_sums(folder, sessions=(0, 1, 2, 3), **changes):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("horizons")
     calibration, told = made_sums(folder)
-    make_horizons_tables(
+    make_tables(
         calibration=calibration,
-        told=told,
+        teacher_forced=told,
         horizons_ms=(60, 100, 500),
         block_bins=3,
         folder=folder / "tables",
@@ -428,9 +428,9 @@ def test_one_animal_gives_no_interval_and_no_reach(tmp_path):
     assert mean_table(by_session, "last_ms", RESAMPLING)["lower"].isna().all()
     compared = comparison_table(by_session, dict.fromkeys(DECODINGS, 20.0), RESAMPLING)
     assert compared["p"].isna().all() and len(compared) == len(DECODINGS)
-    make_horizons_tables(
+    make_tables(
         calibration=calibration,
-        told=told,
+        teacher_forced=told,
         horizons_ms=(200,),
         block_bins=3,
         folder=tmp_path / "tables",

@@ -42,7 +42,7 @@ from neurohorizon.experiments.multimodal.tables import (  # noqa: E402
     autocorrelation_table,
     comparison_table,
     describe_encoders,
-    make_multimodal_tables,
+    make_tables,
     session_gains,
     with_groups,
     write_autocorrelation,
@@ -72,7 +72,7 @@ def _make_tables(folder: Path, sessions: list[Path], files: list[Written], **cha
         "resampling": RESAMPLING,
     }
     write_autocorrelation(sessions, MULTIMODAL, output=folder / "scores.parquet")
-    make_multimodal_tables(**settings | changes, folder=folder)
+    make_tables(**settings | changes, folder=folder)
 
 
 @pytest.fixture(scope="session")
@@ -496,7 +496,7 @@ def test_a_session_scored_twice_is_an_error(run):
 
 
 def test_the_command_line_makes_the_same_tables(run, tmp_path):
-    command = [sys.executable, ROOT / "workflow" / "scripts" / "make_multimodal_tables.py"]
+    command = [sys.executable, ROOT / "workflow" / "scripts" / "make_tables.py"]
     for option, kind in (("scores", "scores"), ("repeats", "repeats"), ("examples", "example")):
         command += [f"--{option}", *sorted((run / kind).glob("*.parquet"))]
     command += [

@@ -16,7 +16,7 @@ from neurohorizon.experiments.scaling.narrative import describe_parts, describe_
 from neurohorizon.experiments.scaling.tables import (
     DECLARED,
     comparison_table,
-    make_scaling_tables,
+    make_tables,
     read_points,
     sessions_text,
     whole_horizon,
@@ -30,7 +30,7 @@ HORIZON_MS = BINS * BIN_US / 1000
 
 def made_tables(folder, made, horizons_ms=HORIZONS_MS):
     paths = write_scaling(folder, made)
-    make_scaling_tables(scores=paths, horizons_ms=horizons_ms, folder=folder / "tables", resampling=RESAMPLING)
+    make_tables(scores=paths, horizons_ms=horizons_ms, folder=folder / "tables", resampling=RESAMPLING)
     return {path.stem: pd.read_parquet(path) for path in (folder / "tables").glob("*.parquet")}
 
 
@@ -181,7 +181,7 @@ def test_a_session_without_a_score_at_some_point_counts_at_none(tmp_path):
 def test_a_run_without_arms_sizes_or_draws_has_what_it_can_have(tmp_path):
     made = MadeScaling(draws=1, sizes=(10, 50), networks=(), animals=3)
     paths = [path for path in write_scaling(tmp_path, made) if "same_" not in str(path)]
-    make_scaling_tables(scores=paths, horizons_ms=(1000,), folder=tmp_path / "tables", resampling=RESAMPLING)
+    make_tables(scores=paths, horizons_ms=(1000,), folder=tmp_path / "tables", resampling=RESAMPLING)
     comparisons = pd.read_parquet(tmp_path / "tables" / "comparisons.parquet")
     assert comparisons["comparison"].tolist() == ["more_sessions"]
     fits = pd.read_parquet(tmp_path / "tables" / "fits.parquet").set_index("law")
@@ -194,7 +194,7 @@ def test_a_run_without_arms_sizes_or_draws_has_what_it_can_have(tmp_path):
 def test_sizes_that_are_the_same_are_refused(tmp_path):
     paths = write_scaling(tmp_path, MadeScaling(sizes=(10, TOP), animals=2))
     with pytest.raises(TableError, match=r"370 and max were trained on as many sessions.*scaling\.sessions"):
-        make_scaling_tables(scores=paths, horizons_ms=(1000,), folder=tmp_path / "tables", resampling=RESAMPLING)
+        make_tables(scores=paths, horizons_ms=(1000,), folder=tmp_path / "tables", resampling=RESAMPLING)
 
 
 def test_nothing_to_make_tables_of_is_an_error(tmp_path):
@@ -263,7 +263,7 @@ def test_the_curve_shows_means_and_laws_where_the_tables_have_them(tables):
 def test_a_figure_of_a_run_without_arms_and_sizes_says_so(tmp_path):
     made = MadeScaling(draws=1, sizes=(10,), networks=(), animals=1)
     paths = [path for path in write_scaling(tmp_path, made) if "same_" not in str(path)]
-    make_scaling_tables(scores=paths, horizons_ms=(1000,), folder=tmp_path / "tables", resampling=RESAMPLING)
+    make_tables(scores=paths, horizons_ms=(1000,), folder=tmp_path / "tables", resampling=RESAMPLING)
     few = {path.stem: pd.read_parquet(path) for path in (tmp_path / "tables").glob("*.parquet")}
     figure = draw_main(**figure_tables(draw_main, few))
     said = " ".join(text.get_text() for axes in figure.axes for text in axes.texts)

@@ -11,8 +11,8 @@ from neurohorizon.files import replacing
 COLUMNS = ("fold", "method", "settings", "bits_per_spike", "chosen")
 
 
-def make_tried(*, tuned: Sequence[Path], output: Path) -> None:
-    """Write the table, tab-separated, one row for each fold, method and candidate.
+def make_tables(*, tuned: Sequence[Path], folder: Path) -> None:
+    """Write ``tried.parquet`` and ``tried.tsv``, one row for each fold, method and candidate.
 
     Scores are bits per spike over the reference mean, pooled over units and training sessions; they choose, and are no
     result. Methods are not compared by them: some are scored on the validation part and some on the second half of
@@ -20,12 +20,14 @@ def make_tried(*, tuned: Sequence[Path], output: Path) -> None:
 
     Args:
         tuned: Files of settings, in the folder of their fold.
-        output: The table.
+        folder: Where the table goes.
     """
     table = pd.DataFrame([row for path in tuned for row in _rows(path)], columns=list(COLUMNS))
     table = table.sort_values(["fold", "method"], kind="stable")
-    with replacing(output) as temporary:
-        table.to_csv(temporary, sep="\t", index=False, float_format="%.5f")
+    with replacing(folder / "tried.parquet") as path:
+        table.to_parquet(path, index=False)
+    with replacing(folder / "tried.tsv") as path:
+        table.to_csv(path, sep="\t", index=False, float_format="%.5f")
 
 
 def _rows(path: Path) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from factories import ROOT
 
-from neurohorizon.agreement.planted_truths import NO, NOT_RUN, YES, Truth, describe_truths, make_truths, planted_truths
+from neurohorizon.agreement.truth_tables import NO, NOT_RUN, YES, Truth, describe_truths, make_tables, planted_truths
 from neurohorizon.analysis.tables import Resampling
 
 RESAMPLING = Resampling(draws=2000, interval=0.95, seed=0)
@@ -33,7 +33,7 @@ TRUTHS = (
 @pytest.fixture(scope="module")
 def found() -> tuple[Truth, ...]:
     """Truths of the finished demo; skips where there is none."""
-    if not (RESULTS / "tables" / "summary.parquet").exists():
+    if not (RESULTS / "cross_session" / "tables" / "summary.parquet").exists():
         pytest.skip(f"no finished run at {RESULTS}: `make demo` makes one, NEUROHORIZON_RESULTS names another")
     return planted_truths(RESULTS, RESAMPLING)
 
@@ -92,14 +92,14 @@ def tables(sign: float = 1.0) -> dict[str, pd.DataFrame]:
     more = row(0.1 * sign, comparison="more_sessions", what="all sessions", against="2 sessions")
     shuffled = row(-0.1 * sign, variant="shuffled_identity", declared=True)
     return {
-        "tables/comparisons": pd.concat(
+        "cross_session/tables/comparisons": pd.concat(
             [row(0.1 * sign, against="mean_identity"), row(-0.5 * sign, against="own_history")]
         ),
-        "tables/sessions": of_sessions("method", {"shuffled_identity": -0.3 * sign, "mean_identity": 0.1}),
-        "tables/summary": pd.concat(
+        "cross_session/tables/sessions": of_sessions("method", {"shuffled_identity": -0.3 * sign, "mean_identity": 0.1}),
+        "cross_session/tables/summary": pd.concat(
             [gap, gap.assign(source="ibl", gap_closed_lower=0.1), gap.assign(null="evaluation")]
         ),
-        "tables/horizon_sessions": of_sessions(
+        "cross_session/tables/horizon_sessions": of_sessions(
             "horizon_ms", {20.0: 0.3 * sign, 500.0: 9.0, 1000.0: 0.1 * sign}, method="neurohorizon"
         ),
         "cross_session/tables/reference_length": pd.concat([length, *others]),
@@ -145,8 +145,8 @@ def test_an_interval_that_reaches_the_bound_is_not_enough():
 
 
 def test_the_table_ends_with_whether_each_holds(tmp_path):
-    write(tmp_path, tables() | {"tables/comparisons": tables(-1.0)["tables/comparisons"]})
-    make_truths(results=tmp_path, folder=tmp_path / "out", resampling=RESAMPLING)
+    write(tmp_path, tables() | {"cross_session/tables/comparisons": tables(-1.0)["cross_session/tables/comparisons"]})
+    make_tables(results=tmp_path, folder=tmp_path / "out", resampling=RESAMPLING)
     lines = (tmp_path / "out" / "truths.tsv").read_text().splitlines()
     assert lines[0].endswith("\tholds")
     # `make demo` looks for this end of a line
@@ -160,5 +160,5 @@ def test_the_words_count_what_was_asked_for(tmp_path):
     made = tables()
     del made["multimodal/tables/regions"]
     write(tmp_path, made)
-    make_truths(results=tmp_path, folder=tmp_path / "out", resampling=RESAMPLING)
+    make_tables(results=tmp_path, folder=tmp_path / "out", resampling=RESAMPLING)
     assert describe_truths(tmp_path / "out").startswith("All **7** truths")

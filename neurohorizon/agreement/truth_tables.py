@@ -195,10 +195,10 @@ def _images(truth: str, condition: str, region: str, must_be: str, bound: float)
 
 
 _QUESTIONS = (
-    (_identity, "tables/comparisons", _IDENTITY),
-    (_shuffled, "tables/sessions", _SHUFFLED),
-    (_gap, "tables/summary", _GAP),
-    (_horizon, "tables/horizon_sessions", _HORIZON),
+    (_identity, "cross_session/tables/comparisons", _IDENTITY),
+    (_shuffled, "cross_session/tables/sessions", _SHUFFLED),
+    (_gap, "cross_session/tables/summary", _GAP),
+    (_horizon, "cross_session/tables/horizon_sessions", _HORIZON),
     (_length, "cross_session/tables/reference_length", _LENGTH),
     (_sessions, "scaling/tables/comparisons", _SESSIONS),
     (_ablated, "ablations/tables/ablations", _ABLATED),
@@ -249,7 +249,7 @@ def truth_table(truths: tuple[Truth, ...]) -> pd.DataFrame:
     return pd.DataFrame([asdict(truth) | {"holds": truth.holds} for truth in truths])
 
 
-def make_truths(*, results: str | Path, folder: str | Path, resampling: Resampling) -> None:
+def make_tables(*, results: str | Path, folder: str | Path, resampling: Resampling) -> None:
     """Write ``truths.tsv``, ``truths.parquet`` and ``truths.txt``, for the terminal.
 
     Args:
