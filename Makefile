@@ -24,15 +24,15 @@ help: ## Show this list.
 demo: .venv/ready ## Run the whole workflow on the simulated cohort; print scores and the path of the report.
 	snakemake --cores $(CORES) --configfile $(CONFIG)
 	@$(MAKE) --no-print-directory report CONFIG=$(CONFIG)
-	@results=$(RESULTS); cat $$results/tables/summary.txt; echo; \
-	truths=$$results/tables/truths; if [ -e $$truths.txt ]; then cat $$truths.txt; echo; fi; \
+	@results=$(RESULTS); cat $$results/cross_session/tables/summary.txt; echo; \
+	truths=$$results/agreement/tables/truths; if [ -e $$truths.txt ]; then cat $$truths.txt; echo; fi; \
 	echo "Report: $$results/report.html"; \
 	if grep -q "$$(printf '\tno$$')" $$truths.tsv 2>/dev/null; then echo "A planted truth does not hold." >&2; exit 1; fi
 
 report: .venv/ready ## Write the HTML report of a finished run (CONFIG=config/demo.yaml).
 	@cd $(RESULTS); \
 	if [ ! -e report.html ] || \
-	    [ -n "$$(find overview.html tables figures notebooks validation config.yaml -newer report.html -print -quit)" ]; then \
+	    [ -n "$$(find */tables */figures */notebooks report validation config.yaml -newer report.html -print -quit)" ]; then \
 	    cd $(CURDIR); snakemake --configfile $(CONFIG) --report $(RESULTS)/report.html; \
 	fi
 

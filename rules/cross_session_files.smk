@@ -23,8 +23,3 @@ def elapsed_sums(wildcards) -> list[str]:
 def unit_sums(wildcards) -> list[str]:
     """Sums by unit of all held-out sessions."""
     return _heldout(f"{CURVE_SUMS}/units.parquet")
-
-
-def curve_scores(wildcards) -> list[str]:
-    """All sums that the tables of the curves are made from."""
-    return [*curve_sums(wildcards), *elapsed_sums(wildcards), *unit_sums(wildcards)]

@@ -1,4 +1,6 @@
-# The same forecasts under every published definition of bits per spike: a metric card for each method.
+# The same forecasts under every published definition of bits per spike: sums for a metric card of each method.
+
+
 rule score_definitions:
     input:
         session_forecasts,
@@ -17,35 +19,4 @@ rule score_definitions:
         """
         python "$SCRIPTS/score_definitions.py" --forecasts {input:q} --minimum-rate-hz {params.minimum_rate_hz} \
             --output {output:q} >{log:q} 2>&1
-        """
-
-
-rule make_definitions:
-    input:
-        definition_scores,
-    output:
-        report(
-            f"{RESULTS}/tables/definitions.tsv",
-            caption="../report/table_definitions.rst",
-            category=CATEGORIES["cross_session"],
-            subcategory="Tables",
-            labels={"table": "definitions of bits per spike"},
-        ),
-        f"{RESULTS}/tables/definitions.parquet",
-    log:
-        f"{RESULTS}/logs/make_definitions.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/make_definitions.tsv"
-    conda:
-        "../envs/report.yaml"
-    params:
-        folder=output_folder,
-        draws=CONFIG.evaluation.bootstrap_draws,
-        interval=CONFIG.evaluation.interval,
-        seed=CONFIG.run.seed,
-        code=code("make_definitions.py"),
-    shell:
-        """
-        python "$SCRIPTS/make_definitions.py" --scores {input:q} --draws {params.draws} \
-            --interval {params.interval} --seed {params.seed} --output-folder {params.folder:q} >{log:q} 2>&1
         """

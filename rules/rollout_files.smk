@@ -15,8 +15,3 @@ def calibration_sums(wildcards) -> list[str]:
 def calibration_examples(wildcards) -> list[str]:
     """Sample paths of one window of each, in the same order."""
     return _sampled("h5")
-
-
-def calibration_scores(wildcards) -> list[str]:
-    """Sums of sample paths, and the paths of one window."""
-    return [*calibration_sums(wildcards), *calibration_examples(wildcards)]

@@ -11,17 +11,12 @@ def scaling_heldout_files(wildcards) -> list[str]:
 
 
 def scaling_scores(wildcards) -> list[str]:
-    """Tables of sums of all points, what each was trained on, and the sessions that were matched by region."""
-    scores = point_scores("scaling")
-    folders = [os.path.dirname(path) for path in scores]
+    """Tables of sums of all points."""
+    return point_scores("scaling")
+
+
+def scaling_cards(wildcards) -> list[str]:
+    """Files next to these: what each point was trained on, and the sessions that were matched by region."""
+    folders = [os.path.dirname(path) for path in point_scores("scaling")]
     matched = [folder for folder in folders if os.path.basename(folder).startswith("same_region-")]
-    return [
-        *scores,
-        *(f"{folder}/point.json" for folder in folders),
-        *(f"{folder}/sessions.json" for folder in matched),
-    ]
-
-
-def scaling_score_option(wildcards, input) -> str:
-    """The tables of sums among the inputs, for a command line; the other files lie beside them."""
-    return shlex.join(path for path in input if os.path.basename(path) == "scores.parquet")
+    return [*(f"{folder}/point.json" for folder in folders), *(f"{folder}/sessions.json" for folder in matched)]

@@ -61,11 +61,15 @@ class Code:
         self._definition = cache(self._hash_definition)
         self._dump = cache(self._dump_statement)
 
-    def fingerprint(self, script: str | Path) -> str:
+    def fingerprint(self, script: str | Path, *functions: str) -> str:
         """Hash a script or a notebook and all that it reaches in the package.
 
         Comments, docstrings, layout and the module that a definition is in do not count: to improve or to move them
         reruns nothing.
+
+        Args:
+            script: Its file.
+            functions: Functions that it imports by a name from the command line, as ``module:name``.
 
         Returns:
             Twelve hexadecimal digits.
@@ -73,12 +77,12 @@ class Code:
         Raises:
             ImportError: The package is imported in a form that cannot be followed, or has no such name.
         """
-        return _hash(sorted(self._reached(Path(script))))
+        return _hash(sorted(self._reached(Path(script), functions)))
 
-    def _reached(self, script: Path) -> Iterator[str]:
+    def _reached(self, script: Path, functions: Iterable[str]) -> Iterator[str]:
         """Yield each statement that the script reaches, with the definitions that its names refer to."""
         tree = _without_docstrings(ast.parse(_source(script)))
-        pending: list[tuple[str, str | None]] = []
+        pending: list[tuple[str, str | None]] = [self._defined(tuple(one.split(":"))) for one in functions]
         for statement in tree.body:
             names = self._package_imports(statement, script.name)
             pending += names.values()

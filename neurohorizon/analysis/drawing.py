@@ -14,7 +14,8 @@ def draw_files(draw: Callable[..., Figure], tables: Sequence[Path], output: Sequ
     """Draw a figure from the files of its tables.
 
     Args:
-        draw: Takes each table by its name. A parameter ``Annotated[Kind, read]`` is read with ``read`` and not as Parquet.
+        draw: Takes each table by its name. A parameter ``Annotated[Kind, read]`` is read with ``read``,
+            any other one as Parquet.
         tables: Files, named as the parameters.
         output: Files to write; their suffixes decide the formats: .svg, .pdf or .png.
     """

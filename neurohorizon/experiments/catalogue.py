@@ -1,7 +1,7 @@
 """The catalogue: every experiment, the tables that are made from its sums, and what is made of these tables.
 
-Rules, the report and the paper are made in a loop over it. Standard library only, since the workflow reads it before any
-environment exists.
+Rules, the report and the paper are made in a loop over it. Standard library only, since the workflow reads it before
+any environment exists.
 """
 
 from collections.abc import Iterable, Mapping
@@ -70,6 +70,10 @@ class Entry:
         """Subcategory of the report: the kind of a result, or the part of an experiment."""
         return self.title if self.part_of else kind
 
+    def caption(self, kind: str, name: str) -> str:
+        """File in ``report/`` with the caption of a ``table`` or ``figure``."""
+        return f"{self.folder}/{kind}_{name}.rst"
+
     @property
     def table_files(self) -> list[str]:
         """Names of the files that the job of its tables writes, less the TSV of shown tables."""
@@ -109,7 +113,7 @@ def setting(config: object, name: str) -> object:
 CATALOGUE = {
     one.name: one
     for one in (
-        Entry(name="results", title="Results", number=0, folder="report", notebook=True),
+        Entry(name="paper", title="Results", number=0, folder="report", notebook=True),
         Entry(
             name="cross_session",
             title="Unseen animals",

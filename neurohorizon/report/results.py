@@ -8,9 +8,9 @@ import html
 import json
 import re
 from base64 import encodebytes
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pandas as pd
 import yaml
@@ -18,90 +18,20 @@ from jinja2 import Environment, StrictUndefined
 
 from neurohorizon.analysis.style import method_label
 from neurohorizon.analysis.tables import PRIMARY_NULL, claim, counted, over_all_sources
-from neurohorizon.experiments.ablations.narrative import describe_results as describe_ablations
-from neurohorizon.experiments.cross_session.curve_narrative import describe_results as describe_curves
-from neurohorizon.experiments.cross_session.narrative import describe_results as describe_cross_session
-from neurohorizon.experiments.downstream.narrative import describe_results as describe_downstream
-from neurohorizon.experiments.horizons.narrative import describe_results as describe_horizons
-from neurohorizon.experiments.multimodal.narrative import describe_results as describe_multimodal
-from neurohorizon.experiments.scaling.narrative import describe_results as describe_scaling
+from neurohorizon.experiments.catalogue import CATALOGUE
 from neurohorizon.files import replacing
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """How an experiment is told.
-
-    Attributes:
-        title: Its heading.
-        question: What it asks, in a sentence for anybody.
-        describe: Its results, from the folder of its tables.
-        headline_sentences: So many of the sentences with something in bold, the first ones, are the headline.
-    """
-
-    title: str
-    question: str
-    describe: Callable[[Path], str]
-    headline_sentences: int = 1
-
-
-EXPERIMENTS = {
-    "cross_session": Experiment(
-        "Unseen animals",
-        "Are the next moments of a recording forecast whose animal was never seen?",
-        describe_cross_session,
-        headline_sentences=3,  # the score, its share of what is possible where that is known, over the closest rival
-    ),
-    "cross_session_curves": Experiment(
-        "What must be known of a recording",
-        "How long a reference window, how many neurons, how soon after it?",
-        describe_curves,
-    ),
-    "scaling": Experiment(
-        "Scaling",
-        "Does it get better with more recordings, other recordings, larger networks?",
-        describe_scaling,
-        headline_sentences=2,  # the change, and whether a law was identified
-    ),
-    "horizons": Experiment(
-        "Horizons",
-        "How far ahead is anything known, and does it help to feed forecasts back?",
-        describe_horizons,
-    ),
-    "multimodal": Experiment(
-        "Behaviour and images",
-        "What do behaviour and images tell that the spikes do not?",
-        describe_multimodal,
-    ),
-    "downstream": Experiment(
-        "Decoding",
-        "What do the frozen latents know of what the animal saw, chose and did?",
-        describe_downstream,
-        headline_sentences=2,  # over chance, and over counts
-    ),
-    "ablations": Experiment(
-        "Ablations",
-        "What is each part of the network worth?",
-        describe_ablations,
-    ),
-}
-"""In the order of the paper; one that a run does not have is left out."""
-
-
-def experiment_folder(run: Path, name: str) -> Path:
-    """Folder of an experiment; the first one's tables and figures are those of the run."""
-    return run if name == "cross_session" else run / name.removesuffix("_curves")
-
-
 def describe_run(
-    run: Path, *, figures: Mapping[str, Path], captions: Mapping[str, Path], cards: Sequence[Path]
+    folder: Path, *, names: Sequence[str], figures: Sequence[Path], captions: Sequence[Path], cards: Sequence[Path]
 ) -> dict:
-    """Collect what the pages on a run say.
+    """Collect what the pages on a run show.
 
     Args:
-        run: The run's folder: ``config.yaml``, ``scores/sessions.parquet`` and tables.
-        figures: Experiment -> its figure, SVG with a PNG beside it; these experiments are told.
-        captions: Experiment -> the caption of that figure in the report.
+        folder: The run's folder: ``config.yaml``, ``scores/sessions.parquet`` and tables.
+        names: Entries of the catalogue that are sections of the paper, in its order.
+        figures: The figure of each, SVG with a PNG beside it.
+        captions: The caption of each figure in the report.
         cards: Cards of the main network, one per fold and seed.
 
     Returns:
@@ -110,21 +40,21 @@ def describe_run(
         headline, text, figure, width_pt, caption); ``claim``, what held-out sessions stand for; ``scores``, the rows of
         the table of methods.
     """
-    config = yaml.safe_load((run / "config.yaml").read_text())
+    config = yaml.safe_load((folder / "config.yaml").read_text())
     sections = []
-    for name in [name for name in EXPERIMENTS if name in figures]:
-        told = EXPERIMENTS[name]
-        text = told.describe(experiment_folder(run, name) / "tables")
+    for name, figure, rst in zip(names, figures, captions, strict=True):
+        entry = CATALOGUE[name]
+        text = resolve_name(entry.narrative_function)(folder / entry.folder / "tables")
         sections.append(
-            {"name": name, "title": told.title, "question": told.question}
-            | {"headline": headline(text, told.headline_sentences), "text": text}
-            | {"figure": str(figures[name].resolve()), "width_pt": svg_width_pt(figures[name])}
-            | {"caption": caption(captions[name].read_text(), config)}
+            {"name": name, "title": entry.title, "question": entry.question}
+            | {"headline": headline(text, entry.headline_sentences), "text": text}
+            | {"figure": str(figure.resolve()), "width_pt": svg_width_pt(figure)}
+            | {"caption": caption(rst.read_text(), config)}
         )
-    summary = pd.read_parquet(run / "tables" / "summary.parquet")
+    summary = pd.read_parquet(folder / CATALOGUE["cross_session"].folder / "tables" / "summary.parquet")
     return {
         "config": config,
-        "data": count_data(pd.read_parquet(run / "scores" / "sessions.parquet")),
+        "data": count_data(pd.read_parquet(folder / "scores" / "sessions.parquet")),
         "simulated": bool(config["sources"]["simulated"] or config["sources"]["simulated_allen"]),
         "training": [_training(path) for path in cards],
         "sections": sections,
@@ -133,13 +63,32 @@ def describe_run(
     }
 
 
-def write_results(
-    run: Path, *, figures: Mapping[str, Path], captions: Mapping[str, Path], cards: Sequence[Path], output: Path
+def tell_results(
+    folder: Path,
+    *,
+    names: Sequence[str],
+    figures: Sequence[Path],
+    captions: Sequence[Path],
+    cards: Sequence[Path],
+    output: Path,
+    page: Path,
 ) -> None:
-    """Write :func:`describe_run` as JSON."""
-    told = describe_run(run, figures=figures, captions=captions, cards=cards)
+    """Write :func:`describe_run` as JSON, and the report's first page.
+
+    Args:
+        folder: The run's folder.
+        names: Entries of the catalogue that are sections of the paper, in its order.
+        figures: The figure of each, SVG with a PNG beside it.
+        captions: The caption of each figure in the report.
+        cards: Cards of the main network, one per fold and seed.
+        output: The results, JSON.
+        page: The report's first page, HTML.
+    """
+    told = describe_run(folder, names=names, figures=figures, captions=captions, cards=cards)
     with replacing(output) as partial:
         partial.write_text(json.dumps(told, indent=1, ensure_ascii=False))
+    with replacing(page) as partial:
+        partial.write_text(overview(told))
 
 
 def count_data(sessions: pd.DataFrame) -> dict:
@@ -246,9 +195,3 @@ def _counted_data(part: Mapping) -> str:
         f"{counted(part['sessions'], 'session')} of {counted(part['animals'], 'animal')} "
         f"({counted(part['units'], 'unit')}, {part['hours']:g} h)"
     )
-
-
-def write_overview(results: Path, output: Path) -> None:
-    """Write :func:`overview` of a results file."""
-    with replacing(output) as partial:
-        partial.write_text(overview(json.loads(results.read_text())))

@@ -95,7 +95,9 @@ def tables(sign: float = 1.0) -> dict[str, pd.DataFrame]:
         "cross_session/tables/comparisons": pd.concat(
             [row(0.1 * sign, against="mean_identity"), row(-0.5 * sign, against="own_history")]
         ),
-        "cross_session/tables/sessions": of_sessions("method", {"shuffled_identity": -0.3 * sign, "mean_identity": 0.1}),
+        "cross_session/tables/sessions": of_sessions(
+            "method", {"shuffled_identity": -0.3 * sign, "mean_identity": 0.1}
+        ),
         "cross_session/tables/summary": pd.concat(
             [gap, gap.assign(source="ibl", gap_closed_lower=0.1), gap.assign(null="evaluation")]
         ),

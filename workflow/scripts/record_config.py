@@ -1,14 +1,16 @@
 """Write the configuration of a run as YAML, for the report."""
 
-import argparse
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--config-json", type=json.loads, required=True)
-parser.add_argument("--output", type=Path, required=True)
-arguments = parser.parse_args()
+from workflow.command import run
 
-arguments.output.write_text(yaml.safe_dump(arguments.config_json, sort_keys=False, default_flow_style=None))
+
+def record_config(*, config: Mapping, output: Path) -> None:
+    """Write the whole configuration as YAML."""
+    output.write_text(yaml.safe_dump(config, sort_keys=False, default_flow_style=None))
+
+
+run(record_config)

@@ -1,0 +1,295 @@
+# All that is made from files of sums, in a loop over neurohorizon/experiments/catalogue.py: tables, figures, notebooks,
+# the report's first page and the paper; and the archive of the sums.
+include: "report_files.smk"
+
+
+for _one in TABLED:
+
+    rule:
+        name:
+            f"make_{_one.name}_tables"
+        input:
+            BESIDE.get(_one.name, []),
+            **SUMS[_one.name],
+        output:
+            files_in(_one, "tables", _one.table_files),
+            [
+                report(
+                    path,
+                    caption=f"../report/{_one.caption('table', name)}",
+                    category=_one.category,
+                    subcategory=_one.subcategory("Tables"),
+                    labels={"table": name.replace("_", " ")},
+                )
+                for name in _one.shown
+                for path in files_in(_one, "tables", [f"{name}.tsv"])
+            ],
+        log:
+            f"{RESULTS}/logs/make_{_one.name}_tables.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/make_{_one.name}_tables.tsv"
+        conda:
+            "../envs/report.yaml"
+        params:
+            function=_one.table_function,
+            sums=input_options,
+            settings=setting_options(_one),
+            further=FURTHER_OPTIONS.get(_one.name, ""),
+            folder=output_folder,
+            code=code("make_tables.py", _one.table_function),
+        shell:
+            """
+            python "$SCRIPTS/make_tables.py" {params.function} {params.sums} {params.settings} {params.further} \
+                --folder {params.folder:q} >{log:q} 2>&1
+            """
+
+
+for _one, _figure in DRAWN:
+
+    rule:
+        name:
+            f"draw_{_one.name}_{_figure}"
+        input:
+            files_in(_one, "tables", as_files(_one.figures[_figure])),
+        output:
+            report(
+                figure_files(_one, _figure, "svg"),
+                caption=f"../report/{_one.caption('figure', _figure)}",
+                category=_one.category,
+                subcategory=_one.subcategory("Figures"),
+                labels={"figure": _figure.replace("_", " ")},
+            ),
+            figure_files(_one, _figure, "pdf", "png"),
+        log:
+            f"{RESULTS}/logs/draw_{_one.name}_{_figure}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/draw_{_one.name}_{_figure}.tsv"
+        conda:
+            "../envs/report.yaml"
+        params:
+            function=_one.figure_function(_figure),
+            code=code("draw.py", _one.figure_function(_figure)),
+        shell:
+            """
+            python "$SCRIPTS/draw.py" {params.function} --tables {input:q} --output {output:q} >{log:q} 2>&1
+            """
+
+
+for _one in NOTEBOOKS:
+
+    # papermill starts the kernel of its own environment
+    rule:
+        name:
+            f"notebook_{_one.name}"
+        input:
+            notebook=shipped(f"notebooks/{_one.name}.ipynb"),
+            tables=notebook_inputs(_one),
+        output:
+            executed=files_in(_one, "notebooks", [f"{_one.name}.ipynb"]),
+            page=report(
+                files_in(_one, "notebooks", [f"{_one.name}.html"]),
+                caption="../report/notebook.rst",
+                category=_one.category,
+                subcategory="Notebook",
+                labels={"notebook": _one.name.replace("_", " ")},
+            ),
+        log:
+            f"{RESULTS}/logs/notebook_{_one.name}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/notebook_{_one.name}.tsv"
+        conda:
+            "../envs/report.yaml"
+        params:
+            tables=os.path.abspath(f"{RESULTS}/{_one.folder}/tables"),
+            code=CODE.fingerprint(ROOT / "notebooks" / f"{_one.name}.ipynb"),
+        shell:
+            """
+            exec >{log:q} 2>&1
+            papermill --kernel python3 -p tables {params.tables:q} {input.notebook:q} {output.executed:q}
+            jupyter nbconvert --to html --no-input --TagRemovePreprocessor.enabled=True \
+                --TagRemovePreprocessor.remove_cell_tags injected-parameters \
+                --TagRemovePreprocessor.remove_cell_tags parameters {output.executed:q}
+            """
+
+
+rule tell_results:
+    input:
+        config=f"{RESULTS}/config.yaml",
+        sessions=SESSION_LIST,
+        cards=main_cards,
+        tables=[path for one in IN_PAPER for path in files_in(one, "tables", as_files([*one.shown, *one.tables]))],
+        figures=paper_figures("svg"),
+        pictures=paper_figures("png"),
+        captions=[shipped(f"report/{one.caption('figure', one.paper_figure)}") for one in IN_PAPER],
+    output:
+        results=f"{REPORT}/results.json",
+        overview=report(
+            f"{REPORT}/overview.html",
+            caption="../report/overview.rst",
+            category=CATALOGUE["paper"].category,
+            labels={"page": "overview"},
+        ),
+    log:
+        f"{RESULTS}/logs/tell_results.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tell_results.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        folder=RESULTS,
+        names=[one.name for one in IN_PAPER],
+        code=code("tell_results.py", *(one.narrative_function for one in IN_PAPER)),
+    shell:
+        """
+        python "$SCRIPTS/tell_results.py" --folder {params.folder:q} --names {params.names} \
+            --figures {input.figures:q} --captions {input.captions:q} --cards {input.cards:q} \
+            --output {output.results:q} --page {output.overview:q} >{log:q} 2>&1
+        """
+
+
+rule typeset_paper:
+    input:
+        paper=shipped("paper/paper.typ"),
+        references=shipped("paper/references.yml"),
+        results=f"{REPORT}/results.json",
+        figures=paper_figures("svg"),
+    output:
+        report(
+            f"{REPORT}/paper.pdf",
+            caption="../report/paper.rst",
+            category=CATALOGUE["paper"].category,
+            labels={"page": "paper"},
+        ),
+    log:
+        f"{RESULTS}/logs/typeset_paper.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/typeset_paper.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=code("typeset_paper.py"),
+    shell:
+        """
+        python "$SCRIPTS/typeset_paper.py" --source {input.paper:q} --results {input.results:q} \
+            --output {output:q} >{log:q} 2>&1
+        """
+
+
+rule record_config:
+    output:
+        report(
+            f"{RESULTS}/config.yaml",
+            caption="../report/config.rst",
+            category="Configuration",
+            labels={"file": "configuration"},
+        ),
+    log:
+        f"{RESULTS}/logs/record_config.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/record_config.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        config=section(CONFIG),
+        code=code("record_config.py"),
+    shell:
+        """
+        python "$SCRIPTS/record_config.py" --config {params.config:q} --output {output:q} >{log:q} 2>&1
+        """
+
+
+if REVIEW:
+
+    rule restore_scores:
+        input:
+            os.environ.get("SCORES", ARCHIVE),
+        output:
+            f"{RESULTS}/restored.txt",
+        log:
+            f"{RESULTS}/logs/restore_scores.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/restore_scores.tsv"
+        conda:
+            "../envs/report.yaml"
+        params:
+            folder=output_folder,
+            cohort=COHORT,
+            config=section(CONFIG),
+            code=code("restore_scores.py"),
+        shell:
+            """
+            python "$SCRIPTS/restore_scores.py" --archive {input:q} --folder {params.folder:q} \
+                --cohort {params.cohort:q} --config {params.config:q} --output {output:q} >{log:q} 2>&1
+            """
+
+else:
+
+    rule archive_scores:
+        input:
+            config=f"{RESULTS}/config.yaml",
+            cohort=COHORT,
+            scores=archived_files,
+        output:
+            archive=ARCHIVE,
+            sums=f"{ARCHIVE}.sha256",
+        log:
+            f"{RESULTS}/logs/archive_scores.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/archive_scores.tsv"
+        conda:
+            "../envs/report.yaml"
+        params:
+            folder=output_folder,
+            code=code("archive_scores.py"),
+        shell:
+            """
+            python "$SCRIPTS/archive_scores.py" --scores {input.scores:q} --folder {params.folder:q} \
+                --cohort {input.cohort:q} --output {output.archive:q} >{log:q} 2>&1
+            """
+
+    rule make_example:
+        input:
+            sessions=heldout_files,
+            forecasts=example_forecasts,
+        output:
+            EXAMPLE,
+        log:
+            f"{RESULTS}/logs/make_example.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/make_example.tsv"
+        conda:
+            "../envs/report.yaml"
+        params:
+            context_bins=CONFIG.timeline.context_bins,
+            units=CONFIG.evaluation.example_units,
+            code=code("make_example.py"),
+        shell:
+            """
+            python "$SCRIPTS/make_example.py" --sessions {input.sessions:q} --forecasts {input.forecasts:q} \
+                --context-bins {params.context_bins} --units {params.units} --output {output:q} >{log:q} 2>&1
+            """
+
+    # Agreement with the IBL Brain-Wide Bench's own scorer, on the forecasts of a run
+    rule audit_bwb:
+        input:
+            audited_forecasts,
+        output:
+            agreement=f"{RESULTS}/audit/agreement.tsv",
+            summary=f"{RESULTS}/audit/summary.txt",
+            submissions=directory(f"{RESULTS}/audit/submissions"),
+            ground_truth=directory(f"{RESULTS}/audit/ground_truth"),
+        log:
+            f"{RESULTS}/logs/audit_bwb.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/audit_bwb.tsv"
+        conda:
+            "../envs/bwb.yaml"
+        params:
+            recordings=bench_recordings,
+            folder=output_folder,
+            code=code("audit_bwb.py"),
+        shell:
+            """
+            python "$SCRIPTS/audit_bwb.py" --forecasts {input:q} --recordings {params.recordings:q} \
+                --folder {params.folder:q} >{log:q} 2>&1
+            """
