@@ -8,7 +8,7 @@ report: "report/workflow.rst"
 
 rule all:
     input:
-        [target(name) for name in CATALOGUE],
+        EVERY_RESULT,
         validation_pictures,
     localrule: True
 
@@ -16,7 +16,7 @@ rule all:
 # All that is made from files of sums
 rule figures:
     input:
-        [target(name) for name in CATALOGUE],
+        EVERY_RESULT,
     localrule: True
 
 

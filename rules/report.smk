@@ -136,7 +136,7 @@ rule tell_results:
     conda:
         "../envs/report.yaml"
     params:
-        folder=RESULTS,
+        folder=run_folder,
         names=[one.name for one in IN_PAPER],
         code=code("tell_results.py", *(one.narrative_function for one in IN_PAPER)),
     shell:

@@ -59,6 +59,9 @@ def results_of(one: Entry) -> list[str]:
     return made + ([f"{REPORT}/overview.html", f"{REPORT}/paper.pdf"] if one.name == "paper" else [])
 
 
+EVERY_RESULT = [path for one in ENTRIES for path in results_of(one)]
+
+
 def target(name: str) -> list[str]:
     """Results of an entry and of its parts, as far as this run has them."""
     return [path for one in ENTRIES if name in (one.name, one.part_of) for path in results_of(one)]
@@ -122,6 +125,11 @@ def archived_files(wildcards) -> list[str]:
         for files in SUMS[one.name].values():
             kept += files(wildcards) if callable(files) else [files]
     return sorted(set(kept))
+
+
+def run_folder(wildcards, input) -> str:
+    """Folder of the run, which has its configuration."""
+    return os.path.dirname(input.config)
 
 
 def input_options(wildcards, input) -> str:
