@@ -8,7 +8,7 @@ report: "report/workflow.rst"
 
 rule all:
     input:
-        EVERY_RESULT,
+        REPORT.every_result(),
         validation_pictures,
     localrule: True
 
@@ -16,7 +16,7 @@ rule all:
 # All that is made from files of sums
 rule figures:
     input:
-        EVERY_RESULT,
+        REPORT.every_result(),
     localrule: True
 
 
@@ -27,7 +27,7 @@ for _name in CATALOGUE:
         name:
             _name
         input:
-            target(_name),
+            REPORT.target(_name),
         localrule: True
 
 

@@ -4,15 +4,17 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 ROOT = Path(str(workflow.current_basedir)).parent
 sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 
 import yaml
 from fingerprint import Code
+from layout import Layout
 from snakemake.utils import update_config
 
 from neurohorizon.cohort import (
@@ -26,6 +28,7 @@ from neurohorizon.cohort import (
     training_sessions,
 )
 from neurohorizon.config import Config, ConfigError, Section, parse_config
+from neurohorizon.experiments.catalogue import CATALOGUE
 
 # Each job sees its own environment and this package, and nothing of the user's.
 shell.prefix(
@@ -106,6 +109,14 @@ def cohort() -> tuple[Row, ...]:
 
 if not COHORT_IS_MADE and not (REVIEW and not Path(COHORT).exists()):
     cohort()  # a fault in the table stops even a dry run
+
+
+def dinov2_card_file() -> str:
+    """Record of whether weights of DINOv2 are available, once they were looked for; a review has it from the archive."""
+    return f"{RESULTS}/weights/dinov2.json" if REVIEW else str(checkpoints.dinov2_weights.get().output.card)
+
+
+LAYOUT = Layout(CONFIG, cohort, dinov2_card_file)
 
 
 def row(wildcards) -> str:
@@ -206,10 +217,12 @@ def session_forecasts(wildcards) -> list[str]:
     return [f"{folder}/{name}.h5" for name in names] + oracle_forecast(wildcards)
 
 
-def tuned_settings(wildcards) -> list[str]:
-    """Settings that were chosen on training sessions, of every fold."""
-    names = ["baselines", "regressions"] if CONFIG.regressions else ["baselines"]
-    return [f"{RESULTS}/models/{fold}/{name}.json" for fold in folds(cohort()) for name in names]
+def audited_forecasts(wildcards) -> list[str]:
+    """Every method's forecasts of all held-out sessions of all folds."""
+    heldout = [(fold, one.session) for fold in folds(cohort()) for one in heldout_sessions(cohort(), fold)]
+    return [
+        path for fold, session in heldout for path in session_forecasts(SimpleNamespace(fold=fold, session=session))
+    ]
 
 
 def _heldout(pattern: str, **values) -> list[str]:
@@ -226,31 +239,14 @@ def truths(source: str) -> list[str]:
     return [f"{RESULTS}/truth/{session}.h5" for session in sorted(rows)]
 
 
-def all_scores(wildcards) -> list[str]:
-    """Score tables of all held-out sessions of all folds."""
-    return _heldout(f"{RESULTS}/scores/{{fold}}/{{session}}.parquet")
-
-
 def all_session_files(wildcards) -> list[str]:
     """Session files of all that takes part; some may hold no more than why they are left out."""
     return _files(f"{RESULTS}/sessions/{{source}}/{{session}}.h5", cohort())
 
 
-def shared_subjects_option(wildcards) -> str:
-    """Name the animals that are both trained on and forecast, on other days; for most cohorts, nobody."""
-    names = sorted({name for fold in folds(cohort()) for name in shared_subjects(cohort(), fold)})
-    return shlex.join(["--shared-subjects", *names]) if names else ""
-
-
 def heldout_files(wildcards) -> list[str]:
     """Session files of all held-out sessions."""
     return _heldout(f"{RESULTS}/sessions/{{source}}/{{session}}.h5")
-
-
-def example_forecasts(wildcards) -> list[str]:
-    """The main model's forecasts of the same sessions, in the same order."""
-    name = forecast_names(("neurohorizon",))[0]
-    return _heldout(f"{RESULTS}/forecasts/{{fold}}/{{session}}/{name}.h5")
 
 
 def validation_pictures(wildcards) -> list[str]:

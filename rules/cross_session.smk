@@ -1,4 +1,5 @@
 # Experiment 1 by length of the reference window, number of units, time and region: its sums.
+include: "cross_session_files.smk"
 
 
 # One job forecasts with all lengths of the reference part and all numbers of units.

@@ -8,18 +8,3 @@ def compared_forecasts(wildcards) -> list[str]:
     names = [f"{model}_seed-{wildcards.seed}" for model in seeded]
     names += ["reference_mean", *(("history_glm", "coupled_glm") if CONFIG.regressions else ())]
     return [f"{RESULTS}/forecasts/{wildcards.fold}/{wildcards.session}/{name}.h5" for name in names]
-
-
-def curve_sums(wildcards) -> list[str]:
-    """Sums against what is known, of all held-out sessions and seeds."""
-    return [path for seed in CONFIG.run.seeds for path in _heldout(f"{CURVE_SUMS}/curves_seed-{seed}.parquet")]
-
-
-def elapsed_sums(wildcards) -> list[str]:
-    """Sums by time of all held-out sessions."""
-    return _heldout(f"{CURVE_SUMS}/elapsed.parquet")
-
-
-def unit_sums(wildcards) -> list[str]:
-    """Sums by unit of all held-out sessions."""
-    return _heldout(f"{CURVE_SUMS}/units.parquet")

@@ -17,42 +17,6 @@ def decoded_training_files(wildcards) -> list[str]:
     )
 
 
-def all_decodings(wildcards) -> list[str]:
-    """Decodings of every fold with sessions to train on and to hold out, by every decoder and seed."""
-    found = []
-    for fold in folds(cohort()):
-        heldout = _decoded(heldout_sessions(cohort(), fold))
-        if not _decoded(training_sessions(cohort(), fold)) or not heldout:
-            continue
-        for seed in CONFIG.run.seeds:
-            folder = f"{RESULTS}/poyo/decodings/{fold}/seed-{seed}"
-            found.append(f"{folder}/training.h5")
-            found += [f"{folder}/{one.session}_{kind}.h5" for one in heldout for kind in ("poyo", "probes")]
-    return found
-
-
-def downstream_rows(fold: str) -> list[tuple[str, Row]]:
-    """Role and row of every session of a fold that is decoded: all held-out ones, and training ones evenly drawn."""
-    heldout, trained = (
-        [one for one in rows if one.source == CONFIG.downstream.source]
-        for rows in (heldout_sessions(cohort(), fold), training_sessions(cohort(), fold))
-    )
-    most = CONFIG.downstream.training_sessions
-    step = max((len(trained) - 1) / max(most - 1, 1), 1)
-    drawn = [trained[round(number * step)] for number in range(min(most, len(trained)))]
-    return [("heldout", one) for one in heldout] + [("train", one) for one in drawn]
-
-
-def downstream_scores(wildcards) -> list[str]:
-    """Scores of what is read of every session of every fold, from the weights of every seed."""
-    return [
-        f"{RESULTS}/downstream/scores/{fold}/{role}/{one.session}_seed-{seed}.parquet"
-        for fold in folds(cohort())
-        for role, one in downstream_rows(fold)
-        for seed in CONFIG.run.seeds
-    ]
-
-
 def poyo_of_session(wildcards) -> list[str]:
     """What POYO made of a session: of held-out ones alone, since it learned from labels of the others' decoded time."""
     if wildcards.role != "heldout" or not POYO_IS_PROBED:

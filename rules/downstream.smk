@@ -1,4 +1,5 @@
 # Experiment 5: scores of probes that read frozen latents at the end of a context, counts and POYO.
+include: "decoding_files.smk"
 
 
 rule score_downstream:

@@ -2,11 +2,6 @@
 IMAGES = CONFIG.multimodal.images if CONFIG.multimodal else None
 
 
-def dinov2_card_file() -> str:
-    """What became of DINOv2's weights, once they were looked for; a review has it from the archive."""
-    return f"{RESULTS}/weights/dinov2.json" if REVIEW else str(checkpoints.dinov2_weights.get().output.card)
-
-
 def image_encoders() -> tuple[str, ...]:
     """Encoders of this run, the primary one first. Weights that come as a package may not be had: then without.
 

@@ -22,10 +22,3 @@ def fold_oracles(wildcards) -> list[str]:
     """The simulator's true rates of those that are simulated."""
     rows = [one for one in heldout_sessions(cohort(), wildcards.fold) if is_simulated(one.source)]
     return _files(f"{RESULTS}/forecasts/{{fold}}/{{session}}/oracle.h5", rows, fold=wildcards.fold)
-
-
-def teacher_forced_scores(wildcards) -> list[str]:
-    """Teacher-forced sums of all folds and seeds."""
-    return [
-        f"{RESULTS}/horizons/scores/{fold}/seed-{seed}.parquet" for fold in folds(cohort()) for seed in CONFIG.run.seeds
-    ]

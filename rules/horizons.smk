@@ -1,4 +1,5 @@
 # Experiment 3: teacher-forced scores. All other sums are those of calibration (rules/rollouts.smk).
+include: "horizon_files.smk"
 
 
 rule score_teacher_forcing:

@@ -1,4 +1,5 @@
 # What was shown, as vectors: each image set through each frozen encoder, once for all sessions.
+include: "encoders.smk"
 
 
 if IMAGES:

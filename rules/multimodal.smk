@@ -1,5 +1,6 @@
 # Experiment 4: behaviour and images beside the spikes. A trained forecaster learns to read them, once for each image
 # encoder, and forecasts held-out sessions under every condition.
+include: "conditions.smk"
 
 
 rule modality_readouts:

@@ -1,4 +1,5 @@
 # Experiment 4, from forecasts to sums, for each condition.
+include: "condition_files.smk"
 
 
 rule forecast_psth:

@@ -1,5 +1,6 @@
 # Decoding of behaviour at the end of the context: POYO of torch_brain, trained on the training sessions and extended to
 # each held-out one, beside linear probes from the same labelled seconds.
+include: "decoding_files.smk"
 
 
 # Checkpoints are no output, since Snakemake deletes those of a job that is killed.

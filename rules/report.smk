@@ -1,18 +1,21 @@
 # All that is made from files of sums, in a loop over neurohorizon/experiments/catalogue.py: tables, figures, notebooks,
 # the report's first page and the paper; and the archive of the sums.
-include: "report_files.smk"
+from report_files import ReportFiles, input_options, run_folder
+
+REPORT = ReportFiles(LAYOUT)
+ARCHIVE = f"{RESULTS}/scores.tar"
 
 
-for _one in TABLED:
+for _one in REPORT.tabled:
 
     rule:
         name:
             f"make_{_one.name}_tables"
         input:
-            BESIDE.get(_one.name, []),
-            **SUMS[_one.name],
+            REPORT.beside(_one),
+            **REPORT.sums(_one),
         output:
-            files_in(_one, "tables", _one.table_files),
+            REPORT.of(_one, "tables", _one.table_files),
             [
                 report(
                     path,
@@ -22,7 +25,7 @@ for _one in TABLED:
                     labels={"table": name.replace("_", " ")},
                 )
                 for name in _one.shown
-                for path in files_in(_one, "tables", [f"{name}.tsv"])
+                for path in REPORT.of(_one, "tables", [f"{name}.tsv"])
             ],
         log:
             f"{RESULTS}/logs/make_{_one.name}_tables.log",
@@ -33,8 +36,8 @@ for _one in TABLED:
         params:
             function=_one.table_function,
             sums=input_options,
-            settings=setting_options(_one),
-            further=FURTHER_OPTIONS.get(_one.name, ""),
+            settings=REPORT.settings(_one),
+            further=REPORT.found(_one),
             folder=output_folder,
             code=code("make_tables.py", _one.table_function),
         shell:
@@ -44,22 +47,22 @@ for _one in TABLED:
             """
 
 
-for _one, _figure in DRAWN:
+for _one, _figure in REPORT.drawn:
 
     rule:
         name:
             f"draw_{_one.name}_{_figure}"
         input:
-            files_in(_one, "tables", as_files(_one.figures[_figure])),
+            REPORT.of(_one, "tables", _one.drawn_from(_figure)),
         output:
             report(
-                figure_files(_one, _figure, "svg"),
+                REPORT.figure(_one, _figure, "svg"),
                 caption=f"../report/{_one.caption('figure', _figure)}",
                 category=_one.category,
                 subcategory=_one.subcategory("Figures"),
                 labels={"figure": _figure.replace("_", " ")},
             ),
-            figure_files(_one, _figure, "pdf", "png"),
+            REPORT.figure(_one, _figure, "pdf", "png"),
         log:
             f"{RESULTS}/logs/draw_{_one.name}_{_figure}.log",
         benchmark:
@@ -75,7 +78,7 @@ for _one, _figure in DRAWN:
             """
 
 
-for _one in NOTEBOOKS:
+for _one in REPORT.paged:
 
     # papermill starts the kernel of its own environment
     rule:
@@ -83,11 +86,11 @@ for _one in NOTEBOOKS:
             f"notebook_{_one.name}"
         input:
             notebook=shipped(f"notebooks/{_one.name}.ipynb"),
-            tables=notebook_inputs(_one),
+            tables=REPORT.notebook_inputs(_one),
         output:
-            executed=files_in(_one, "notebooks", [f"{_one.name}.ipynb"]),
+            executed=REPORT.of(_one, "notebooks", [f"{_one.name}.ipynb"]),
             page=report(
-                files_in(_one, "notebooks", [f"{_one.name}.html"]),
+                REPORT.of(_one, "notebooks", [f"{_one.name}.html"]),
                 caption="../report/notebook.rst",
                 category=_one.category,
                 subcategory="Notebook",
@@ -115,16 +118,16 @@ for _one in NOTEBOOKS:
 rule tell_results:
     input:
         config=f"{RESULTS}/config.yaml",
-        sessions=SESSION_LIST,
-        cards=main_cards,
-        tables=[path for one in IN_PAPER for path in files_in(one, "tables", as_files([*one.shown, *one.tables]))],
-        figures=paper_figures("svg"),
-        pictures=paper_figures("png"),
-        captions=[shipped(f"report/{one.caption('figure', one.paper_figure)}") for one in IN_PAPER],
+        sessions=REPORT.session_list,
+        cards=LAYOUT.main_cards,
+        tables=REPORT.paper_tables(),
+        figures=REPORT.paper_figures("svg"),
+        pictures=REPORT.paper_figures("png"),
+        captions=[shipped(f"report/{one.caption('figure', one.paper_figure)}") for one in REPORT.published],
     output:
-        results=f"{REPORT}/results.json",
+        results=f"{REPORT.folder}/results.json",
         overview=report(
-            f"{REPORT}/overview.html",
+            f"{REPORT.folder}/overview.html",
             caption="../report/overview.rst",
             category=CATALOGUE["paper"].category,
             labels={"page": "overview"},
@@ -137,8 +140,8 @@ rule tell_results:
         "../envs/report.yaml"
     params:
         folder=run_folder,
-        names=[one.name for one in IN_PAPER],
-        code=code("tell_results.py", *(one.narrative_function for one in IN_PAPER)),
+        names=[one.name for one in REPORT.published],
+        code=code("tell_results.py", *(one.narrative_function for one in REPORT.published)),
     shell:
         """
         python "$SCRIPTS/tell_results.py" --folder {params.folder:q} --names {params.names} \
@@ -151,11 +154,11 @@ rule typeset_paper:
     input:
         paper=shipped("paper/paper.typ"),
         references=shipped("paper/references.yml"),
-        results=f"{REPORT}/results.json",
-        figures=paper_figures("svg"),
+        results=f"{REPORT.folder}/results.json",
+        figures=REPORT.paper_figures("svg"),
     output:
         report(
-            f"{REPORT}/paper.pdf",
+            f"{REPORT.folder}/paper.pdf",
             caption="../report/paper.rst",
             category=CATALOGUE["paper"].category,
             labels={"page": "paper"},
@@ -228,7 +231,7 @@ else:
         input:
             config=f"{RESULTS}/config.yaml",
             cohort=COHORT,
-            scores=archived_files,
+            scores=REPORT.archived,
         output:
             archive=ARCHIVE,
             sums=f"{ARCHIVE}.sha256",
@@ -249,10 +252,10 @@ else:
 
     rule make_example:
         input:
-            sessions=heldout_files,
-            forecasts=example_forecasts,
+            sessions=LAYOUT.every("sessions/{source}/{session}.h5"),
+            forecasts=LAYOUT.main_forecasts,
         output:
-            EXAMPLE,
+            REPORT.example,
         log:
             f"{RESULTS}/logs/make_example.log",
         benchmark:
@@ -285,7 +288,7 @@ else:
         conda:
             "../envs/bwb.yaml"
         params:
-            recordings=bench_recordings,
+            recordings=REPORT.bench_recordings,
             folder=output_folder,
             code=code("audit_bwb.py"),
         shell:

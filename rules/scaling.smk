@@ -1,4 +1,5 @@
 # Experiment 2: the sessions that are matched by region. Points are trained and scored by rules/variants.smk.
+include: "scaling_files.smk"
 
 
 rule choose_sessions:

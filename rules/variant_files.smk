@@ -121,21 +121,6 @@ def scored_readouts(wildcards) -> list[str]:
     return _files(f"{RESULTS}/readouts/{{source}}/{{session}}.h5", _scored_rows(wildcards))
 
 
-def point_scores(experiment: str) -> list[str]:
-    """Tables of sums of all points of an experiment."""
-    if experiment == "ablations":
-        names = [f"{name}_seed-{seed}" for name in trained_ablations(CONFIG) for seed in CONFIG.ablations.seeds]
-        used = {fold: names for fold in folds(cohort())}
-    else:
-        used = {fold: points(CONFIG.scaling) for fold in folds(cohort()) if _scaled_rows(fold)}
-    return [f"{RESULTS}/{experiment}/{fold}/{name}/scores.parquet" for fold, names in used.items() for name in names]
-
-
-def ablations_scores(wildcards) -> list[str]:
-    """Tables of sums of all networks of the ablations."""
-    return point_scores("ablations")
-
-
 wildcard_constraints:
     experiment="scaling|ablations",
     point=r"[\w-]+_seed-\d+",

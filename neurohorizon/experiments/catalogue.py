@@ -91,6 +91,10 @@ class Entry:
         """Function that describes its results, as ``module:name``."""
         return f"{self.code}narrative:describe_results"
 
+    def drawn_from(self, figure: str) -> list[str]:
+        """Names of the files that a figure is drawn from."""
+        return as_files(self.figures[figure])
+
     def figure_function(self, figure: str) -> str:
         """Function that draws a figure, as ``module:name``."""
         return f"{self.code}figures:draw_{figure}"

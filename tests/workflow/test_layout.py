@@ -103,10 +103,9 @@ def test_only_the_ablation_of_the_population_reads_no_readouts(layout):
 
 
 def test_every_point_has_scores_and_a_card_and_matched_ones_their_choice(layout):
-    found = layout.scaling_scores(wildcards())
-    scores = [path for path in found if path.endswith("scores.parquet")]
-    assert scores == layout.point_scores("scaling") and len(set(found)) == len(found)
-    assert sum(path.endswith("point.json") for path in found) == len(scores)
+    scores, found = layout.scaling_scores(wildcards()), layout.scaling_cards(wildcards())
+    assert len(set(scores)) == len(scores) and len(set(found)) == len(found)
+    assert [path.replace("scores.parquet", "point.json") for path in scores] == found[: len(scores)]
     matched = [path for path in found if path.endswith("sessions.json")]
     assert matched and all("/same_region-" in path for path in matched)
 

@@ -1,0 +1,211 @@
+"""Files and options of the report: for each entry of the catalogue, what its tables are made from and what is made."""
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+
+from pydantic import BaseModel
+
+from layout import Inputs, Layout
+from neurohorizon.experiments.catalogue import CATALOGUE, Entry, as_files, setting
+
+FORMATS = ("svg", "pdf", "png")
+CHECKED = {
+    "cross_session": ("comparisons", "sessions", "summary", "horizon_sessions"),
+    "curves": ("reference_length",),
+    "scaling": ("comparisons",),
+    "ablations": ("ablations",),
+    "multimodal": ("regions",),
+}
+"""Tables that are compared with the effects planted in simulated recordings."""
+
+
+class ReportFiles:
+    """The report of one run.
+
+    Attributes:
+        entries: Entries of the catalogue that the run has.
+        tabled: Those with tables.
+        drawn: Each figure, with its entry.
+        paged: Those with a notebook.
+        published: Those with a figure in the paper.
+        folder: Folder of the paper and of the report's first page.
+        session_list: List of the sessions of the run.
+        example: The window that figures of experiment 1 show.
+
+    Args:
+        layout: Paths of the run.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._config, self._results = layout.config, layout.results
+        self.entries = [one for one in CATALOGUE.values() if one.is_on(layout.config)]
+        self.tabled = [one for one in self.entries if one.code]
+        self.drawn = [(one, figure) for one in self.entries for figure in one.figures]
+        self.paged = [one for one in self.entries if one.notebook]
+        self.published = [one for one in self.entries if one.paper_figure]
+        self.folder = f"{self._results}/{CATALOGUE['paper'].folder}"
+        self.session_list = f"{self._results}/scores/sessions.parquet"
+        self.example = f"{self._results}/cross_session/tables/example.h5"
+
+    # results
+
+    def of(self, entry: Entry, kind: str, names: Iterable[str]) -> list[str]:
+        """Return files among an entry's ``tables``, ``figures`` or ``notebooks``."""
+        return [f"{self._results}/{entry.folder}/{kind}/{name}" for name in names]
+
+    def figure(self, entry: Entry, figure: str, *formats: str) -> list[str]:
+        """Return a figure in some formats."""
+        return self.of(entry, "figures", [f"{figure}.{suffix}" for suffix in formats])
+
+    def paper_figures(self, suffix: str) -> list[str]:
+        """Return the figures of the paper."""
+        return [path for one in self.published for path in self.figure(one, one.paper_figure, suffix)]
+
+    def paper_tables(self) -> list[str]:
+        """Return the tables that the results section of the paper reads."""
+        return [path for one in self.published for path in self.of(one, "tables", as_files([*one.shown, *one.tables]))]
+
+    def notebook_inputs(self, entry: Entry) -> list[str]:
+        """Return the files that a notebook reads: the tables of its folder, or the results of all experiments."""
+        if entry.name == "paper":
+            return [f"{self.folder}/results.json", *self.paper_figures("png")]
+        parts = [one for one in self.entries if one.folder == entry.folder and one.figures]
+        names = [name for one in parts for name in (*one.shown, *one.tables)]
+        names += [name for one in parts for drawn in one.figures.values() for name in drawn]
+        return self.of(entry, "tables", dict.fromkeys(as_files(names)))
+
+    def results_of(self, entry: Entry) -> list[str]:
+        """Return what a reader opens: figures, shown tables, page."""
+        return [
+            *(path for figure in entry.figures for path in self.figure(entry, figure, *FORMATS)),
+            *self.of(entry, "tables", [f"{name}.tsv" for name in entry.shown]),
+            *self.of(entry, "notebooks", [f"{entry.name}.html"] if entry.notebook else []),
+            *([f"{self.folder}/overview.html", f"{self.folder}/paper.pdf"] if entry.name == "paper" else []),
+        ]
+
+    def every_result(self) -> list[str]:
+        """Return the results of all entries."""
+        return [path for one in self.entries for path in self.results_of(one)]
+
+    def target(self, name: str) -> list[str]:
+        """Return the results of an entry and of its parts, as far as the run has them."""
+        return [path for one in self.entries if name in (one.name, one.part_of) for path in self.results_of(one)]
+
+    # sums
+
+    def sums(self, entry: Entry) -> dict[str, Inputs | str]:
+        """Return what the tables of an entry are made from: argument of ``make_tables`` -> files of sums."""
+        every, seeds = self._layout.every, self._config.run.seeds
+        curves = "cross_session/scores/{fold}/{session}"
+        sampled = "calibration/sums/{fold}/{session}"
+        return {
+            "cross_session": {"scores": every("scores/{fold}/{session}.parquet"), "sessions": self.session_list},
+            "tuning": {"tuned": self._layout.tuned_settings},
+            "curves": {
+                "curves": _joined(every(f"{curves}/curves_seed-{seed}.parquet") for seed in seeds),
+                "elapsed": every(f"{curves}/elapsed.parquet"),
+                "by_unit": every(f"{curves}/units.parquet"),
+            },
+            "scaling": {"scores": self._layout.scaling_scores},
+            "horizons": {
+                "calibration": _joined(every(f"{sampled}/seed-{seed}.parquet") for seed in seeds),
+                "teacher_forced": self._teacher_forced,
+            },
+            "calibration": {
+                "sums": _joined(every(f"{sampled}/seed-{seed}.parquet") for seed in seeds),
+                "examples": _joined(every(f"{sampled}/seed-{seed}.h5") for seed in seeds),
+            },
+            "multimodal": {
+                "scores": every("multimodal/scores/{fold}/{session}.parquet"),
+                "repeats": every("multimodal/repeats/{fold}/{session}.parquet"),
+                "examples": every("multimodal/examples/{fold}/{session}.parquet"),
+                "autocorrelation": f"{self._results}/multimodal/scores/autocorrelation.parquet",
+                "weights": self._layout.dinov2_cards,
+            },
+            "downstream": {"scores": self._layout.downstream_scores},
+            "poyo": {"decodings": self._layout.decodings},
+            "ablations": {"scores": self._layout.ablations_scores},
+            "definitions": {"scores": every("definitions/scores/{fold}/{session}.parquet")},
+        }.get(entry.name, {})
+
+    def beside(self, entry: Entry) -> Inputs | list[str]:
+        """Return further files that the tables of an entry are made from, which are no argument."""
+        if entry.name == "scaling":
+            return self._layout.scaling_cards
+        if entry.name == "truths":
+            return [path for one in self.entries for path in self.of(one, "tables", as_files(CHECKED.get(one.name, ())))]
+        return []
+
+    def archived(self, wildcards) -> list[str]:
+        """Return every file that the results of the run are made from."""
+        kept = [self.example, *self._layout.main_cards(wildcards)]
+        kept += self._layout.scaling_cards(wildcards) if self._config.scaling else []
+        for one in self.tabled:
+            for files in self.sums(one).values():
+                kept += files(wildcards) if callable(files) else [files]
+        return sorted(set(kept))
+
+    def _teacher_forced(self, wildcards) -> list[str]:
+        folder, seeds = f"{self._results}/horizons/scores", self._config.run.seeds
+        return [f"{folder}/{fold}/seed-{seed}.parquet" for fold in self._layout.folds() for seed in seeds]
+
+    # options of the command line
+
+    def settings(self, entry: Entry) -> str:
+        """Return values of the configuration that the tables of an entry depend on."""
+        config = self._config
+        options = {name.rpartition(".")[2]: setting(config, name) for name in entry.settings}
+        if entry.resampled:
+            evaluation = config.evaluation
+            options["resampling"] = {"draws": evaluation.bootstrap_draws, "interval": evaluation.interval}
+            options["resampling"] |= {"seed": config.run.seed}
+        return _options(options)
+
+    def found(self, entry: Entry) -> Inputs | str:
+        """Return options that follow from the cohort or from the encoders that the run has."""
+        layout = self._layout
+        return {
+            "cross_session": lambda wildcards: _options({"shared_subjects": layout.shared_subjects()}),
+            "multimodal": lambda wildcards: _options({"primary": layout.primary_encoder()}),
+            "truths": _options({"results": self._results}),
+        }.get(entry.name, "")
+
+    def bench_recordings(self, wildcards) -> str:
+        """Return the Brain-Wide Bench's names of held-out IBL sessions as JSON: ids of experiments, if there are any."""
+        rows = [one for fold in self._layout.folds() for one in self._layout.held_out(fold, "ibl")]
+        return json.dumps({one.session: one.extras.get("eid") or one.session for one in rows})
+
+
+def input_options(wildcards, input) -> str:
+    """Return the named inputs of a job as options of the command line."""
+    return _options(dict(input.items()))
+
+
+def run_folder(wildcards, input) -> str:
+    """Return the folder of the run, which has its configuration."""
+    return str(PurePath(input.config).parent)
+
+
+def _joined(parts: Iterable[Inputs]) -> Inputs:
+    parts = list(parts)
+    return lambda wildcards: [path for part in parts for path in part(wildcards)]
+
+
+def _options(values: Mapping[str, object]) -> str:
+    """Write arguments as options; one without values is left out."""
+    words = []
+    for name, value in values.items():
+        match value:
+            case BaseModel():
+                texts = [value.model_dump_json()]
+            case dict():
+                texts = [json.dumps(value)]
+            case str() | int() | float():
+                texts = [str(value)]
+            case _:
+                texts = list(map(str, value))
+        words += [f"--{name.replace('_', '-')}", *texts] if texts else []
+    return shlex.join(words)
