@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
+from layout import Inputs, Layout
 from pydantic import BaseModel
 
-from layout import Inputs, Layout
 from neurohorizon.experiments.catalogue import CATALOGUE, Entry, as_files, setting
 
 FORMATS = ("svg", "pdf", "png")
@@ -136,7 +136,8 @@ class ReportFiles:
         if entry.name == "scaling":
             return self._layout.scaling_cards
         if entry.name == "truths":
-            return [path for one in self.entries for path in self.of(one, "tables", as_files(CHECKED.get(one.name, ())))]
+            checked = [(one, as_files(CHECKED.get(one.name, ()))) for one in self.entries]
+            return [path for one, names in checked for path in self.of(one, "tables", names)]
         return []
 
     def archived(self, wildcards) -> list[str]:
@@ -174,17 +175,17 @@ class ReportFiles:
         }.get(entry.name, "")
 
     def bench_recordings(self, wildcards) -> str:
-        """Return the Brain-Wide Bench's names of held-out IBL sessions as JSON: ids of experiments, if there are any."""
+        """Return the names of held-out IBL sessions in the Brain-Wide Bench, as JSON: ids of experiments, if known."""
         rows = [one for fold in self._layout.folds() for one in self._layout.held_out(fold, "ibl")]
         return json.dumps({one.session: one.extras.get("eid") or one.session for one in rows})
 
 
-def input_options(wildcards, input) -> str:
+def input_options(wildcards, input) -> str:  # noqa: A002 - the name that Snakemake gives
     """Return the named inputs of a job as options of the command line."""
     return _options(dict(input.items()))
 
 
-def run_folder(wildcards, input) -> str:
+def run_folder(wildcards, input) -> str:  # noqa: A002
     """Return the folder of the run, which has its configuration."""
     return str(PurePath(input.config).parent)
 

@@ -18,13 +18,11 @@ from neurohorizon.analysis.style import save_figure  # noqa: E402
 from neurohorizon.analysis.tables import Resampling  # noqa: E402
 from neurohorizon.experiments.cross_session.tables import make_tables  # noqa: E402
 from neurohorizon.report.results import (  # noqa: E402
-    EXPERIMENTS,
     caption,
     count_data,
     headline,
-    overview,
     svg_width_pt,
-    write_results,
+    tell_results,
 )
 from neurohorizon.report.typesetting import to_typst, typeset  # noqa: E402
 
@@ -36,7 +34,9 @@ def told(tmp_path_factory) -> Path:
     """The results of a made run of the first experiment alone."""
     run = tmp_path_factory.mktemp("results")
     scores = write_run(run, sessions=4, seeds=(0,))
-    make_tables(scores=scores, folder=run / "tables", resampling=Resampling(draws=100, interval=0.95, seed=0))
+    make_tables(
+        scores=scores, folder=run / "cross_session" / "tables", resampling=Resampling(draws=100, interval=0.95, seed=0)
+    )
     (run / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     rows = [("a", "train", "one", 10, ""), ("b", "heldout", "two", 20, ""), ("c", "heldout", "two", 0, "no spikes")]
     listed = pd.DataFrame(rows, columns=["session", "role", "subject", "units", "left_out"])
@@ -47,12 +47,14 @@ def told(tmp_path_factory) -> Path:
     save_figure(Figure(figsize=(7.2, 3.0)), figures)
     card = {"fold": "main", "sessions": ["a"], "scores": {"steps": 777, "seed": 0, "validation_bits_per_spike": 0.1}}
     (run / "model.json").write_text(json.dumps(card))
-    write_results(
+    tell_results(
         run,
-        figures={"cross_session": figures[0]},
-        captions={"cross_session": ROOT / "report" / "figure_main.rst"},
+        names=["cross_session"],
+        figures=[figures[0]],
+        captions=[ROOT / "report" / "cross_session" / "figure_main.rst"],
         cards=[run / "model.json"],
         output=run / "results.json",
+        page=run / "overview.html",
     )
     return run / "results.json"
 
@@ -66,7 +68,7 @@ def changed(told: Path, name: str, change) -> Path:
 
 
 def test_the_score_that_is_told_is_that_of_the_table(told):
-    summary = pd.read_parquet(told.parent / "tables" / "summary.parquet").query(
+    summary = pd.read_parquet(told.parent / "cross_session" / "tables" / "summary.parquet").query(
         "null == 'reference' and source == 'all'"
     )
     score = summary.set_index("method").loc["neurohorizon", "bits_per_spike"]
@@ -144,7 +146,9 @@ def test_the_headline_is_the_first_sentence_in_bold_and_no_decimal_point_ends_it
     assert headline(text, 2) == "It gains **+0.154 bits/spike** (p = 0.2). It is **better**."
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "report").glob("*figure_*.rst")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "report").rglob("figure_*.rst")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
 def test_every_caption_of_a_figure_can_stand_in_the_paper(path, tmp_path):
     text = caption(path.read_text(), CONFIG)
     assert "{{" not in text and ":sup:" not in text and "``" not in text
@@ -154,7 +158,7 @@ def test_every_caption_of_a_figure_can_stand_in_the_paper(path, tmp_path):
 
 
 def test_the_first_page_of_the_report_can_be_laid_out_and_names_what_is_simulated(told):
-    page = overview(json.loads(told.read_text()))
+    page = told.with_name("overview.html").read_text()
     assert "<b>simulated</b>" in page
     assert "1 session of 1 animal (20 units, 1 h)" in page
     assert "data:image/png;base64" in page
@@ -164,8 +168,3 @@ def test_the_first_page_of_the_report_can_be_laid_out_and_names_what_is_simulate
 def test_a_width_is_that_of_the_file(tmp_path):
     save_figure(Figure(figsize=(3.5, 2.0)), [tmp_path / "one.svg"])
     assert svg_width_pt(tmp_path / "one.svg") == pytest.approx(3.5 * 72)
-
-
-def test_every_experiment_of_the_configuration_is_told():
-    sections = {"scaling", "multimodal", "downstream", "ablations"} & CONFIG.keys()
-    assert sections | {"cross_session", "cross_session_curves", "horizons"} == EXPERIMENTS.keys()

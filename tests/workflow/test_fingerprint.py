@@ -125,6 +125,22 @@ def test_an_edit_changes_exactly_the_scripts_that_reach_it(toy, file, old, new, 
     assert {name for name in SCRIPTS if before[name] != after[name]} == changed
 
 
+def test_a_function_that_a_script_imports_by_name_counts_and_its_neighbours_do_not(toy):
+    script = toy / "by_name.py"
+    script.write_text("import sys\nfrom pkgutil import resolve_name\nresolve_name(sys.argv[1])()\n")
+
+    def fingerprint(*functions: str) -> str:
+        return Code(toy, package="toy").fingerprint(script, *functions)
+
+    before = {name: fingerprint(f"toy.deep.rates:{name}") for name in ("rate", "unused")}
+    assert len({fingerprint(), *before.values()}) == 3
+    edit(toy / "toy/deep/rates.py", "1e-3", "1e-4")
+    after = {name: fingerprint(f"toy.deep.rates:{name}") for name in before}
+    assert after["rate"] != before["rate"] and after["unused"] == before["unused"]
+    with pytest.raises(ImportError, match="does not define nothing"):
+        fingerprint("toy.deep.rates:nothing")
+
+
 def test_the_code_of_a_notebook_counts_and_its_prose_does_not(toy):
     def notebook(prose: str, code: str) -> str:
         cells = [

@@ -178,8 +178,9 @@ SHOWS = re.compile("make_(?!example).*|draw_|notebook_|tell_|typeset_")
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
 def test_every_rule_that_computes_has_its_environment_log_benchmark_and_code(path):
-    blocks = re.split(r"^ *(?:rule|checkpoint) (\w+):$", path.read_text(), flags=re.M)[1:]
-    for name, body in zip(blocks[::2], blocks[1::2], strict=True):
+    blocks = re.split(r"^ *(?:rule|checkpoint)(?: (\w+))?:$", path.read_text(), flags=re.M)[1:]
+    for named, body in zip(blocks[::2], blocks[1::2], strict=True):
+        name = named or re.search(r'f"(\w+)', body)[1]
         assert not re.search(r"^ *(run|script|notebook|wrapper):", body, flags=re.M), f"{name}: shell alone"
         assert "lambda" not in body, name
         if "shell:" in body:
@@ -187,7 +188,7 @@ def test_every_rule_that_computes_has_its_environment_log_benchmark_and_code(pat
                 assert part in body, f"{name} has no {part}"
             assert re.search(r"\bcode=(code|CODE\.fingerprint)\(", body), f"{name} does not depend on its code"
             if script := re.search(r'\$SCRIPTS/(\w+\.py)"', body):
-                assert f'code("{script[1]}")' in body, f"{name} depends on the code of another script"
+                assert f'code("{script[1]}"' in body, f"{name} depends on the code of another script"
 
 
 SCRIPT = re.compile(r'\$SCRIPTS/(\w+)\.py"(.*?)>\{log:q\}', flags=re.S)

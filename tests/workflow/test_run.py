@@ -67,7 +67,7 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
             assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), script
             assert numpy == pinned, script
             ran += 1
-    assert ran == len(witnesses) == 65
+    assert ran == len(witnesses) == 46
     assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all but nwb, which has no session here"
 
 
@@ -76,7 +76,7 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 
 def test_the_tables_tell_of_every_method_and_of_every_session(finished):
-    tables = finished.root / RESULTS / "tables"
+    tables = finished.root / RESULTS / "cross_session" / "tables"
     header, *lines = (line.split("\t") for line in (tables / "summary.tsv").read_text().splitlines())
     rows = [dict(zip(header, line, strict=True)) for line in lines]
     assert {row["method"] for row in rows} == METHODS
@@ -175,23 +175,25 @@ def edited(source: str, function: str) -> str:
     return "".join(lines)
 
 
-RETOLD = {"make_truths", "tell_results", "typeset_paper", "notebook_results", "all"}
+RETOLD = {"make_truths_tables", "tell_results", "typeset_paper", "notebook_paper", "all"}
 """What all experiments say together stands on the tables of each."""
-TOLD = {"make_tables", "draw_main", "draw_paired", "draw_horizon", "notebook_cross_session", *RETOLD}
+TOLD = {f"draw_cross_session_{name}" for name in ("main", "paired", "horizon")}
+TOLD |= {"make_cross_session_tables", "notebook_cross_session", *RETOLD}
 MODELLED = {"tune_baselines", "train", "forecast", "forecast_baselines", "forecast_oracle", "score", "make_example"}
-MODELLED |= {"forecast_controls", "fit_within_session", "tune_regressions", "forecast_regressions", "make_tried"}
+MODELLED |= {"forecast_controls", "fit_within_session", "tune_regressions", "forecast_regressions"}
+MODELLED |= {"make_tuning_tables"}
 SHOWN = {f"draw_multimodal_{name}" for name in ("main", "regions", "horizon", "conditions", "psth")}
 SHOWN |= {"make_multimodal_tables", "notebook_multimodal", *RETOLD}
 LISTED = {"list_sessions", "measure_behaviour"}
-DEFINED = {"score_definitions", "make_definitions"}
+DEFINED = {"score_definitions", "make_definitions_tables"}
 CALIBRATED = {"sample_paths", "make_calibration_tables", "draw_calibration_calibration", "draw_calibration_paths"}
 CONDITIONS = {"forecast_conditions", "forecast_psth", "score_conditions"}
 """Forecasts under conditions are not kept, so what scores them again makes all of them again."""
-DECODED = {"train_poyo", "decode_training", "extend_poyo", "probe_session", "make_decoding_tables", "draw_decoding"}
+DECODED = {"train_poyo", "decode_training", "extend_poyo", "probe_session", "make_poyo_tables", "draw_poyo_decoding"}
 PROBED = {"score_downstream", "make_downstream_tables", "notebook_downstream"}
 PROBED |= {f"draw_downstream_{name}" for name in ("scores", "sessions")}
-CURVES = {f"draw_cross_session_{name}" for name in ("elapsed", "matched_regions", "population", "reference_length")}
-CURVES |= {"make_cross_session_tables", "score_elapsed"}
+CURVES = {f"draw_curves_{name}" for name in ("elapsed", "matched_regions", "population", "reference_length")}
+CURVES |= {"make_curves_tables", "score_elapsed"}
 AHEAD = {f"draw_horizons_{name}" for name in ("calibration", "curves", "horizons", "main", "teacher_forced")}
 AHEAD |= {"make_horizons_tables", "notebook_horizons"}
 COMPARED = {f"draw_scaling_{name}" for name in ("curve", "horizon", "main")}
@@ -199,8 +201,8 @@ COMPARED |= {f"draw_ablations_{name}" for name in ("forest", "horizons")}
 COMPARED |= {"make_scaling_tables", "make_ablations_tables", "notebook_scaling", "notebook_ablations"}
 POINTS = {"choose_sessions", "train_point", "score_point", *COMPARED}
 EVERYTHING_AFTER_INGESTION = {
-    *("validate", "reference_features", "population_readout", "modality_readouts", "train_multimodal", "draw_example"),
-    *("score_curves", "score_teacher_forcing"),
+    *("validate", "reference_features", "population_readout", "modality_readouts", "train_multimodal"),
+    *("draw_cross_session_example", "score_curves", "score_teacher_forcing"),
     *(MODELLED | TOLD | SHOWN | LISTED | DEFINED | CONDITIONS | DECODED | PROBED | CALIBRATED),
     *(CURVES | AHEAD | POINTS),
 }
@@ -231,7 +233,13 @@ EVERYTHING_AFTER_INGESTION = {
             | DEFINED
             | CURVES
             | AHEAD
-            | {"forecast_baselines", "score", "make_tried", "score_curves"},
+            | {"forecast_baselines", "score", "make_tuning_tables", "score_curves"},
+        ),
+        ("experiments/scaling/figures.py", "draw_curve", {"draw_scaling_curve"}, {"all"}),
+        (
+            *("experiments/cross_session/curve_narrative.py", "describe_gap"),
+            {"tell_results", "notebook_cross_session"},
+            {"notebook_paper", "typeset_paper", "all"},
         ),
         ("session.py", "order_spikes", {"preprocess_ibl", "preprocess_allen"}, EVERYTHING_AFTER_INGESTION),
     ],
@@ -272,12 +280,12 @@ def test_other_settings_rerun_what_reads_them(finished):
         config.write_text(before)
     changed = {rule for rule, reason in reasons.items() if "Params have changed" in reason}
     assert changed == {
-        "make_tables",
-        "make_definitions",
+        "make_cross_session_tables",
+        "make_definitions_tables",
         "make_multimodal_tables",
         "make_calibration_tables",
-        "make_decoding_tables",
-        "make_cross_session_tables",
+        "make_poyo_tables",
+        "make_curves_tables",
         "make_scaling_tables",
         "make_horizons_tables",
         "make_downstream_tables",

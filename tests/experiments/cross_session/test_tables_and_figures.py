@@ -33,6 +33,8 @@ from factories.forecasts import (  # noqa: E402
 from neurohorizon.analysis.session_list import write_session_list  # noqa: E402
 from neurohorizon.analysis.tables import Resampling, TableError, left_out_table  # noqa: E402
 from neurohorizon.cohort import Row, write_cohort  # noqa: E402
+from neurohorizon.config import read_config  # noqa: E402
+from neurohorizon.experiments.catalogue import CATALOGUE  # noqa: E402
 from neurohorizon.experiments.cross_session.narrative import (  # noqa: E402
     describe_comparison,
     describe_data,
@@ -620,10 +622,18 @@ def test_every_figure_is_drawn_in_three_formats_the_same_bytes_each_time(run, tm
 def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
     figures = pytest.importorskip("neurohorizon.experiments.cross_session.figures")
     style = pytest.importorskip("neurohorizon.analysis.style")
-    command = [sys.executable, ROOT / "workflow" / "scripts" / "draw_figures.py", "horizon"]
-    command += ["--tables", run / "tables" / "horizon.parquet", "--output", tmp_path / "there.svg"]
+    names = TABLES_OF["main"]
+    files = [run / "tables" / ("example.h5" if name == "example" else f"{name}.parquet") for name in names]
+    command = [
+        sys.executable,
+        ROOT / "workflow" / "scripts" / "draw.py",
+        CATALOGUE["cross_session"].figure_function("main"),
+    ]
+    command += ["--tables", *files, "--output", tmp_path / "there.svg"]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    style.save_figure(figures.draw_horizon(_table(run, "horizon")), [tmp_path / "here.svg"])
+    example = read_example(run / "tables" / "example.h5")
+    tables = {name: example if name == "example" else _table(run, name) for name in names}
+    style.save_figure(figures.draw_main(**tables), [tmp_path / "here.svg"])
     assert (tmp_path / "there.svg").read_bytes() == (tmp_path / "here.svg").read_bytes()
 
 
@@ -726,17 +736,22 @@ def test_a_figure_is_not_saved_in_a_format_with_dates(tmp_path):
 # captions
 
 
-EXPERIMENTS = {name: name for name in ("cross_session", "scaling", "multimodal", "downstream", "ablations", "poyo")}
-EXPERIMENTS |= {"horizons": "rollout", "calibration": "rollout"}
-"""Start of a caption's name -> section of the configuration without which nothing has that caption."""
+CAPTIONS = {
+    one.caption(kind, name): one
+    for one in CATALOGUE.values()
+    for kind, names in (("table", one.shown), ("figure", one.figures))
+    for name in names
+}
 
 
-@pytest.mark.parametrize("caption", sorted((ROOT / "report").glob("*.rst")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "caption", sorted((ROOT / "report").rglob("*.rst")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
 def test_every_caption_finds_what_it_quotes_in_every_shipped_config_that_has_it(caption):
     jinja2 = pytest.importorskip("jinja2")
     template = jinja2.Template(caption.read_text(), undefined=jinja2.StrictUndefined)
-    needed = [section for name, section in EXPERIMENTS.items() if caption.stem.startswith(f"{name}_")]
+    entry = CAPTIONS.get(str(caption.relative_to(ROOT / "report")))
     for path in sorted((ROOT / "config").glob("*.yaml")):
         config = yaml.safe_load(path.read_text())
-        if all(config[section] for section in needed):
+        if entry is None or entry.is_on(read_config(path)):
             assert "{" not in template.render(snakemake=SimpleNamespace(config=config), files=[])
