@@ -15,7 +15,7 @@ def write_run_page(*, results: Path, summaries: Mapping[str, Path], output: Path
     """Write :func:`run_page` of a results file.
 
     Args:
-        results: File of :func:`neurohorizon.report.results.write_results`.
+        results: File of :func:`neurohorizon.report.results.tell_results`.
         summaries: Experiment -> its ``summary.txt``.
         output: The page.
     """

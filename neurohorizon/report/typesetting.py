@@ -48,7 +48,7 @@ def typeset(source: Path, *, results: Path, output: Path) -> None:
 
     Args:
         source: The paper, Typst.
-        results: File of :func:`neurohorizon.report.results.write_results`.
+        results: File of :func:`neurohorizon.report.results.tell_results`.
         output: PDF to write.
     """
     import typst  # only the environment of pages has it
