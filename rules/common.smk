@@ -24,11 +24,9 @@ from neurohorizon.cohort import (
     heldout_sessions,
     read_cohort,
     sessions_in_use,
-    shared_subjects,
     training_sessions,
 )
 from neurohorizon.config import Config, ConfigError, Section, parse_config
-from neurohorizon.experiments.catalogue import CATALOGUE
 
 # Each job sees its own environment and this package, and nothing of the user's.
 shell.prefix(

@@ -2,6 +2,8 @@
 # the report's first page and the paper; and the archive of the sums.
 from report_files import ReportFiles, input_options, run_folder
 
+from neurohorizon.experiments.catalogue import CATALOGUE
+
 REPORT = ReportFiles(LAYOUT)
 ARCHIVE = f"{RESULTS}/scores.tar"
 

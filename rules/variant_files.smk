@@ -1,6 +1,6 @@
 # Which networks experiments 2 and 6 train, on what, and how they are scored; rules/variants.smk makes them.
-from neurohorizon.experiments.scaling.points import nested_subset, parse_point, points, same_lab_subset
-from neurohorizon.experiments.ablations.variants import Variant, ablation, scaled, trained_ablations
+from neurohorizon.experiments.scaling.points import nested_subset, parse_point, same_lab_subset
+from neurohorizon.experiments.ablations.variants import Variant, ablation, scaled
 
 POINT = f"{RESULTS}/{{experiment}}/{{fold}}/{{point}}"
 
