@@ -13,6 +13,8 @@ from typing import Annotated, Literal, TypeVar, get_args, get_origin
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from neurohorizon.methods import CONTROLS, NETWORKS, WAYS_OF_DECODING
+
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -319,9 +321,9 @@ class Baselines(Section):
     """Prior shapes of the gamma-Poisson filter."""
     gamma_discount: Choices[Share]
     """Per-bin discounts of the gamma-Poisson filter."""
-    networks: tuple[Literal["own_history", "own_history_readout"], ...]
+    networks: tuple[Literal[NETWORKS], ...]
     """Networks to train beside the forecaster: with ``population`` off, without and with the readout."""
-    controls: tuple[Literal["shuffled_identity", "mean_identity"], ...]
+    controls: tuple[Literal[CONTROLS], ...]
     """What is tampered with in the trained forecaster, at the forecast alone."""
     learned_embedding: LearnedEmbedding | None
     """Null: nothing is fitted on the sessions that are forecast."""
@@ -473,7 +475,7 @@ class Evaluation(Section):
 class Rollout(Section):
     """Sample paths: forecasts that go on from their own draws."""
 
-    decodings: tuple[Literal["autoregressive", "blockwise", "coarse_to_fine"], ...]
+    decodings: tuple[Literal[WAYS_OF_DECODING], ...]
     """How paths are drawn: bin by bin; a block of bins at a time; or totals of blocks first, then split over bins."""
     paths: Annotated[int, Field(ge=2)]
     """Paths drawn for each window."""

@@ -15,6 +15,7 @@ from neurohorizon.inputs.batches import SessionInputs, collate, session_block
 from neurohorizon.inputs.session_modalities import ModalitySettings, image_space, load_images, load_modalities
 from neurohorizon.inputs.sessions import SessionPaths, feature_columns, load_inputs
 from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
+from neurohorizon.methods import CEILING, CONTROL, FITTED, ORACLE, UPPER_BOUND, ZERO_SHOT
 from neurohorizon.modalities.conditions import CONDITIONS, Condition
 from neurohorizon.modalities.tokens import SessionModalities
 from neurohorizon.models.batch import Tensors
@@ -56,7 +57,7 @@ def forecast_with_network(
     forecaster, card = load_forecaster(weights)
     session, inputs, windows = heldout_windows(weights, card, paths, timeline)
     forecast = empty_forecast(
-        session, fold=fold, method=method, method_class="zero_shot", timeline=timeline, seed=seed, code=code
+        session, fold=fold, method=method, method_class=ZERO_SHOT, timeline=timeline, seed=seed, code=code
     )
     if inputs is not None:
         shape = WindowShape.of(timeline, card.model)
@@ -119,7 +120,7 @@ def forecast_with_controls(
     session, inputs, windows = heldout_windows(weights, card, paths, timeline)
     for control in controls:
         forecast = empty_forecast(
-            session, fold=fold, method=control, method_class="control", timeline=timeline, seed=seed, code=code
+            session, fold=fold, method=control, method_class=CONTROL, timeline=timeline, seed=seed, code=code
         )
         if inputs is not None:
             tampered = with_control(forecaster, inputs, control, seed=seed)
@@ -169,7 +170,7 @@ def forecast_with_learned_embedding(
     forecaster, card = load_forecaster(weights)
     session, inputs, windows = heldout_windows(weights, card, paths, timeline)
     forecast = empty_forecast(
-        session, fold=fold, method="learned_embedding", method_class="fitted", timeline=timeline, seed=seed, code=code
+        session, fold=fold, method=UPPER_BOUND, method_class=FITTED, timeline=timeline, seed=seed, code=code
     )
     told = "nothing was fitted: the session was left out"
     if inputs is not None:
@@ -242,7 +243,7 @@ def forecast_conditions(
             session,
             fold=fold,
             method=name,
-            method_class="control" if condition.control else "zero_shot",
+            method_class=CONTROL if condition.control else ZERO_SHOT,
             timeline=timeline,
             seed=seed,
             code=code,
@@ -305,7 +306,7 @@ def forecast_with_baselines(
     loaded = _test_windows(paths, timeline, baseline_shape(timeline, trailing_bins))
     for name, rate in RATES.items():
         forecast = empty_forecast(
-            session, fold=fold, method=name, method_class="zero_shot", timeline=timeline, seed=None, code=code
+            session, fold=fold, method=name, method_class=ZERO_SHOT, timeline=timeline, seed=None, code=code
         )
         if loaded is not None:
             inputs, windows = loaded
@@ -333,7 +334,7 @@ def forecast_with_oracle(
     """
     session = read_session(paths.session)
     forecast = empty_forecast(
-        session, fold=fold, method="oracle", method_class="ceiling", timeline=timeline, seed=None, code=code
+        session, fold=fold, method=ORACLE, method_class=CEILING, timeline=timeline, seed=None, code=code
     )
     loaded = _test_windows(paths, timeline, WindowShape.of(timeline))
     if loaded is not None:

@@ -1,14 +1,16 @@
 """Forecasts of a held-out session's test time by the regressions, each in the file that all methods write.
 
-=============== ===== ===========================================================================================
-method          class data that it saw
-=============== ===== ===========================================================================================
-``ar_glm``        Z   training sessions; of the held-out one, statistics of its reference window and the context
-``ridge_ar``      Z   the reference window, in closed form, and the context; settings from training sessions
-``reduced_rank``  Z   the same
-``history_glm``   F   the reference window, by Poisson regressions of each unit; settings from training sessions
-``coupled_glm``   F   the same, with the population's modes
-=============== ===== ===========================================================================================
+================ =================================================================================================
+method           data that it uses
+================ =================================================================================================
+``ar_glm``       training sessions; of the held-out one, statistics of its reference window and the context
+``ridge_ar``     the reference window, in closed form, and the context; settings from training sessions
+``reduced_rank`` the same
+``history_glm``  the reference window, by Poisson regressions of each unit; settings from training sessions
+``coupled_glm``  the same, with the population's modes
+================ =================================================================================================
+
+The last two are fitted for each unit of the session (class fitted); the others are zero-shot.
 """
 
 from pathlib import Path
@@ -25,17 +27,9 @@ from neurohorizon.forecasts.forecast_file import write_forecast
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths, load_inputs
 from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
+from neurohorizon.methods import METHODS, REGRESSIONS
 from neurohorizon.session import read_session
 from neurohorizon.units.reference import MARGINAL_GROUPS
-
-CLASSES = {
-    "ar_glm": "zero_shot",
-    "ridge_ar": "zero_shot",
-    "reduced_rank": "zero_shot",
-    "history_glm": "fitted",
-    "coupled_glm": "fitted",
-}
-"""Regressions by their name in tables, and what each may use."""
 
 
 def forecast_with_regressions(
@@ -69,9 +63,9 @@ def forecast_with_regressions(
         origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
         windows = cut_windows(inputs.spikes, inputs.part, origins, shape)
         rates = regression_rates(read_tuned(tuned), PooledGlm.read(pooled), paths, inputs, windows, regressions, shape)
-    for name, method_class in CLASSES.items():
+    for name in REGRESSIONS:
         forecast = empty_forecast(
-            session, fold=fold, method=name, method_class=method_class, timeline=timeline, seed=None, code=code
+            session, fold=fold, method=name, method_class=METHODS[name].kind, timeline=timeline, seed=None, code=code
         )
         if inputs is not None:
             forecast = filled_forecast(forecast, session, inputs, windows, np.log(rates[name]).astype(np.float32))

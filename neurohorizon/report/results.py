@@ -16,7 +16,6 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from neurohorizon.analysis.style import method_label
 from neurohorizon.analysis.tables import PRIMARY_NULL, claim, counted, over_all_sources
 from neurohorizon.experiments.ablations.narrative import describe_results as describe_ablations
 from neurohorizon.experiments.cross_session.curve_narrative import describe_results as describe_curves
@@ -26,6 +25,7 @@ from neurohorizon.experiments.horizons.narrative import describe_results as desc
 from neurohorizon.experiments.multimodal.narrative import describe_results as describe_multimodal
 from neurohorizon.experiments.scaling.narrative import describe_results as describe_scaling
 from neurohorizon.files import replacing
+from neurohorizon.methods import method_label
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from neurohorizon.analysis.style import (
 )
 from neurohorizon.analysis.tables import counted
 from neurohorizon.experiments.ablations.tables import TEACHER_FORCING, VARIANTS
+from neurohorizon.methods import CONTROL, FITTED, ZERO_SHOT, class_word
 
 LABELS = {
     "no_identity": "one identity for all units",
@@ -32,9 +33,9 @@ LABELS = {
     "gaussian_loss": "Gaussian loss",
 }
 _CLASSES = {  # class: colour, marker, whether it is filled, words
-    "zero_shot": (BLUE, "o", True, "zero-shot: trained so"),
-    "control": (VERMILLION, "D", False, "control: tampered with at the forecast"),
-    "fitted": (BLACK, "s", True, "fitted: fits the session"),
+    ZERO_SHOT: (BLUE, "o", True, "trained so"),
+    CONTROL: (VERMILLION, "D", False, "tampered with at the forecast"),
+    FITTED: (BLACK, "s", True, "fits the session"),
 }
 _SHADES = (SKY_BLUE, BLUE, VERMILLION, BLACK)
 _ROW_INCHES = 0.24
@@ -179,13 +180,13 @@ def _classes_legend(figure: Figure, shown: pd.DataFrame) -> None:
         if kind in set(shown["class"]):
             face = colour if filled else "white"
             look = {"linestyle": "none", "marker": marker, "markersize": 4, "markerfacecolor": face}
-            handles.append(Line2D([], [], color=colour, label=words, **look))
+            handles.append(Line2D([], [], color=colour, label=f"{class_word(kind)}: {words}", **look))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, columnspacing=1.0, handletextpad=0.3)
 
 
 def _left_end(shown: pd.DataFrame, points: pd.DataFrame) -> float:
     """Where the axis may end: what networks lose that were trained so; what a control loses can be many times that."""
-    trained = shown.loc[shown["class"] != "control"]
+    trained = shown.loc[shown["class"] != CONTROL]
     drawn = points[points["method"].isin(trained["method"])]
     values = [*drawn["difference"], *trained["lower"].dropna(), 0.0]
     return min(values) - 0.05 * np.ptp(values)

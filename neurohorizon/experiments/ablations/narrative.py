@@ -8,6 +8,7 @@ import pandas as pd
 from neurohorizon.analysis.tables import counted
 from neurohorizon.analysis.wording import FEW_ANIMALS, interval_text
 from neurohorizon.experiments.ablations.tables import FULL, TEACHER_FORCING
+from neurohorizon.methods import ZERO_SHOT
 
 _NAMES = {  # completes "the one ..."
     "no_identity": "with one identity for all units",
@@ -40,7 +41,7 @@ def describe_results(folder: Path) -> str:
 
 def describe_costliest(ablations: pd.DataFrame) -> str:
     """The part that costs most to train without, or "": a control, which is told wrong, has all parts."""
-    trained = ablations[ablations["declared"].astype(bool) & (ablations["class"] == "zero_shot")]
+    trained = ablations[ablations["declared"].astype(bool) & (ablations["class"] == ZERO_SHOT)]
     if trained.empty:
         return ""
     row = trained.loc[trained["difference"].idxmin()]

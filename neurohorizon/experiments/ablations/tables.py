@@ -32,6 +32,7 @@ from neurohorizon.analysis.tables import (
     write_table,
 )
 from neurohorizon.files import replacing
+from neurohorizon.methods import class_word
 from neurohorizon.scores import bits_per_spike
 
 FULL = "full"
@@ -281,7 +282,7 @@ def format_ablations(ablations: pd.DataFrame, summary: pd.DataFrame) -> str:
         rows.append(
             (
                 row["method"],
-                row["class"],
+                class_word(row["class"]),
                 f"{row['bits_per_spike']:+.4f}",
                 f"{row['against_bits_per_spike']:+.4f}",
                 f"{row['difference']:+.4f}",
@@ -299,8 +300,8 @@ def format_ablations(ablations: pd.DataFrame, summary: pd.DataFrame) -> str:
             "",
             *aligned(rows),
             "",
-            "Below zero is what is lost without the part. Class Z: trained without it; control: tampered with at the "
-            "forecast; F: fitted to the session.",
+            "Below zero is what is lost without the part. Zero-shot: trained without it; control: tampered with at "
+            "the forecast; fitted: fitted to the session.",
             f"Rows that end in {ROLLOUT[1:]} compare rollouts with the rollout of the whole network.",
             "",
         ]
