@@ -243,7 +243,12 @@ def oracle_forecast(wildcards) -> list[str]:
 def session_forecasts(wildcards) -> list[str]:
     """Every method's forecasts of one held-out session."""
     folder = f"{RESULTS}/forecasts/{wildcards.fold}/{wildcards.session}"
-    names = [*CLOSED_FORM, *(REGRESSIONS if CONFIG.regressions else ()), *forecast_names(), *forecast_names(CONFIG.baselines.controls)]
+    names = [
+        *CLOSED_FORM,
+        *(REGRESSIONS if CONFIG.regressions else ()),
+        *forecast_names(),
+        *forecast_names(CONFIG.baselines.controls),
+    ]
     names += forecast_names((UPPER_BOUND,)) if CONFIG.baselines.learned_embedding else []
     names += forecast_names(DECODED)
     return [f"{folder}/{name}.h5" for name in names] + oracle_forecast(wildcards)
