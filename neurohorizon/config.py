@@ -6,6 +6,7 @@ of the run. A function takes its own section. This module stays light, since the
 
 import difflib
 import json
+from functools import reduce
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Literal, TypeVar, get_args, get_origin
@@ -13,6 +14,7 @@ from typing import Annotated, Literal, TypeVar, get_args, get_origin
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from neurohorizon.ablations import ABLATIONS
 from neurohorizon.methods import CONTROLS, NETWORKS, WAYS_OF_DECODING
 
 Positive = Annotated[int, Field(gt=0)]
@@ -416,21 +418,8 @@ class Scaling(Section):
 class Ablations(Section):
     """Experiment 6: the forecaster with one part taken away at a time."""
 
-    variants: Choices[
-        Literal[
-            "no_identity",
-            "shuffled_identity",
-            "rate_only",
-            "no_relational",
-            "learned_embedding",
-            "no_own_history",
-            "no_population",
-            "teacher_forcing_only",
-            "noncausal_decoder",
-            "gaussian_loss",
-        ]
-    ]
-    """What is compared with the whole; see docs/experiments.md."""
+    variants: Choices[Literal[tuple(ABLATIONS)]]
+    """What is compared with the whole; see :mod:`neurohorizon.ablations`."""
     seeds: Choices[NonNegative]
     """Seeds of the networks of every variant."""
     steps: Positive
@@ -700,11 +689,9 @@ class Config(Section):
                 f"found {list(scaling.sessions)}"
             )
         if self.ablations:
-            for variant, needed, there in (
-                ("teacher_forcing_only", "rollout", self.rollout),
-                ("learned_embedding", "baselines.learned_embedding", self.baselines.learned_embedding),
-            ):
-                if variant in self.ablations.variants and not there:
+            for variant in self.ablations.variants:
+                needed = ABLATIONS[variant].needs
+                if needed and reduce(getattr, needed.split("."), self) is None:
                     raise ValueError(f"the ablation {variant} needs the section {needed}, which is null")
 
     def _edges_within_the_context(self) -> dict[str, tuple[int, ...]]:

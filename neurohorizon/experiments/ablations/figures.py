@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from neurohorizon.ablations import ABLATIONS
 from neurohorizon.analysis.style import (
     BLACK,
     BLUE,
@@ -17,21 +18,8 @@ from neurohorizon.analysis.style import (
     house_style,
 )
 from neurohorizon.analysis.tables import counted
-from neurohorizon.experiments.ablations.tables import TEACHER_FORCING, VARIANTS
 from neurohorizon.methods import CONTROL, FITTED, ZERO_SHOT, class_word
 
-LABELS = {
-    "no_identity": "one identity for all units",
-    "shuffled_identity": "identities exchanged",
-    "rate_only": "features: mean rate alone",
-    "no_relational": "no relational features",
-    "learned_embedding": "embeddings fitted to session",
-    "no_own_history": "no own history",
-    "no_population": "no population",
-    TEACHER_FORCING: "teacher forcing only (rollout)",
-    "noncausal_decoder": "decoder not causal",
-    "gaussian_loss": "Gaussian loss",
-}
 _CLASSES = {  # class: colour, marker, whether it is filled, words
     ZERO_SHOT: (BLUE, "o", True, "trained so"),
     CONTROL: (VERMILLION, "D", False, "tampered with at the forecast"),
@@ -153,12 +141,13 @@ def _declared(ablations: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sorted(shown: pd.DataFrame) -> pd.DataFrame:
-    return shown.sort_values("variant", key=lambda names: names.map(VARIANTS.index), ignore_index=True, kind="stable")
+    order = list(ABLATIONS)
+    return shown.sort_values("variant", key=lambda names: names.map(order.index), ignore_index=True, kind="stable")
 
 
 def _rows(axes: Axes, shown: pd.DataFrame) -> None:
     axes.axvline(0, color=GREY, linewidth=0.8, linestyle=(0, (1, 1)), zorder=0)
-    axes.set_yticks(range(len(shown)), [LABELS[name] for name in shown["variant"]])
+    axes.set_yticks(range(len(shown)), [ABLATIONS[name].label for name in shown["variant"]])
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=5)
     axes.spines["left"].set_visible(False)
