@@ -13,6 +13,7 @@ method           data that it uses
 The last two are fitted for each unit of the session (class fitted); the others are zero-shot.
 """
 
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,11 @@ from neurohorizon.baselines.glm import PooledGlm, fit_unit_glms
 from neurohorizon.baselines.linear import fit_linear, reference_windows, regression_shape
 from neurohorizon.baselines.tuning import unit_rows
 from neurohorizon.config import Regressions, Timeline
-from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast
-from neurohorizon.forecasts.forecast_file import write_forecast
+from neurohorizon.forecasts.forecast import Method, forecast_session, load_test_windows
 from neurohorizon.inputs.batches import SessionInputs
-from neurohorizon.inputs.sessions import SessionPaths, load_inputs
-from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
+from neurohorizon.inputs.sessions import SessionPaths
+from neurohorizon.inputs.windows import Windows, WindowShape
 from neurohorizon.methods import METHODS, REGRESSIONS
-from neurohorizon.session import read_session
 from neurohorizon.units.reference import MARGINAL_GROUPS
 
 
@@ -55,39 +54,45 @@ def forecast_with_regressions(
         code: Fingerprint of the code.
         output_folder: Folder of the files.
     """
-    session = read_session(paths.session)
-    inputs = load_inputs(paths, "test", groups=MARGINAL_GROUPS, readout=None)
-    rates = {}
-    if inputs is not None:
-        shape = regression_shape(timeline, regressions)
-        origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
-        windows = cut_windows(inputs.spikes, inputs.part, origins, shape)
-        rates = regression_rates(read_tuned(tuned), PooledGlm.read(pooled), paths, inputs, windows, regressions, shape)
+    shape = regression_shape(timeline, regressions)
+    held_out = load_test_windows(paths, timeline, shape, groups=MARGINAL_GROUPS)
+    methods = regression_methods(read_tuned(tuned), PooledGlm.read(pooled), paths, regressions, shape)
     for name in REGRESSIONS:
-        forecast = empty_forecast(
-            session, fold=fold, method=name, method_class=METHODS[name].kind, timeline=timeline, seed=None, code=code
+        forecast_session(
+            held_out,
+            methods[name],
+            output_folder / f"{name}.h5",
+            fold=fold,
+            method=name,
+            method_class=METHODS[name].kind,
+            timeline=timeline,
+            seed=None,
+            code=code,
         )
-        if inputs is not None:
-            forecast = filled_forecast(forecast, session, inputs, windows, np.log(rates[name]).astype(np.float32))
-        write_forecast(output_folder / f"{name}.h5", forecast)
 
 
-def regression_rates(
+def regression_methods(
     settings: dict[str, dict[str, float]],
     pooled: PooledGlm,
     paths: SessionPaths,
-    inputs: SessionInputs,
-    windows: Windows,
     regressions: Regressions,
     shape: WindowShape,
-) -> dict[str, np.ndarray]:
-    """Forecast windows of a session's test time: for each method expected counts, [window, horizon bin, unit]."""
-    reference = reference_windows(paths, "test", shape=shape, most=regressions.windows)
-    rates = {"ar_glm": pooled.rates(unit_rows(paths, "test", inputs, windows))}
-    fits = fit_linear(reference, regressions)
-    for name in ("ridge_ar", "reduced_rank"):
-        chosen = dict(settings[name])
-        rates[name] = fits[chosen.pop("own_first")].rates(windows, **chosen)
-    for name in ("history_glm", "coupled_glm"):
-        rates[name] = fit_unit_glms(reference, regressions, **settings[name]).rates(windows)
-    return rates
+) -> dict[str, Method]:
+    """Return each regression as a method that is fitted once it forecasts."""
+    reference = cache(lambda: reference_windows(paths, "test", shape=shape, most=regressions.windows))
+    linear = cache(lambda: fit_linear(reference(), regressions))
+
+    def by_all_units(windows: Windows, inputs: SessionInputs) -> np.ndarray:
+        return np.log(pooled.rates(unit_rows(paths, "test", inputs, windows)))
+
+    def by_linear(windows: Windows, inputs: SessionInputs, *, own_first: bool, **chosen: float) -> np.ndarray:
+        return np.log(linear()[own_first].rates(windows, **chosen))
+
+    def by_unit(windows: Windows, inputs: SessionInputs, **chosen: float) -> np.ndarray:
+        return np.log(fit_unit_glms(reference(), regressions, **chosen).rates(windows))
+
+    return {
+        "ar_glm": by_all_units,
+        **{name: partial(by_linear, **settings[name]) for name in ("ridge_ar", "reduced_rank")},
+        **{name: partial(by_unit, **settings[name]) for name in ("history_glm", "coupled_glm")},
+    }
