@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from neurohorizon.ablations import ABLATIONS
 from neurohorizon.methods import CONTROLS, NETWORKS, WAYS_OF_DECODING
+from neurohorizon.sources import SOURCES
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -397,7 +398,7 @@ class Size(Section):
 class Scaling(Section):
     """Experiment 2: the score against the number of training sessions, and of parameters."""
 
-    source: Literal["ibl", "allen", "nwb"]
+    source: Literal[tuple(SOURCES)]
     """Source of the sessions that are trained on and forecast."""
     sessions: tuple[Positive, ...]
     """Numbers of training sessions, rising; all of them are one more, the top."""
@@ -429,7 +430,7 @@ class Ablations(Section):
 class Downstream(Section):
     """Experiment 5: what can be read from frozen latents, against counts and POYO, at the end of the same context."""
 
-    source: Literal["ibl", "allen", "nwb"]
+    source: Literal[tuple(SOURCES)]
     """Source of the sessions that take part."""
     targets: Choices[Literal["choice", "reward", "stimulus_side", "block", "wheel_velocity", "wheel_speed"]]
     """What is decoded: of trials, where their table has the columns of the IBL, or of the wheel."""
@@ -528,7 +529,7 @@ class Poyo(Section):
     What is decoded is a behaviour series at the end of the context, from the context's spikes.
     """
 
-    source: Literal["ibl", "allen", "nwb"]
+    source: Literal[tuple(SOURCES)]
     """Source of the sessions that take part."""
     target: str
     """Behaviour series that is decoded; sessions without it are listed as left out."""
@@ -654,9 +655,9 @@ class Config(Section):
             )
         self._same_labels()
         self._experiments_fit()
-        for simulated, source in (("simulated", "ibl"), ("simulated_allen", "allen")):
-            filled = getattr(self.sources, source)
-            if getattr(self.sources, simulated) and not (filled and filled.mode == "local"):
+        for source, row in SOURCES.items():
+            filled, simulated = getattr(self.sources, source), row.simulator
+            if simulated and getattr(self.sources, simulated) and not (filled and filled.mode == "local"):
                 raise ValueError(
                     f"sources.{simulated} fills the folder of sources.{source}, which must be set with mode: local"
                 )

@@ -27,6 +27,7 @@ from neurohorizon.cohort import (
 )
 from neurohorizon.config import Config, ConfigError, Section, parse_config
 from neurohorizon.methods import CLOSED_FORM, FORECASTER, NETWORKS, OWN_HISTORY, REGRESSIONS, UPPER_BOUND
+from neurohorizon.sources import SOURCES, WITH_IMAGES
 
 # Each job sees its own environment and this package, and nothing of the user's.
 shell.prefix(
@@ -229,8 +230,8 @@ def of_source(wildcards) -> str:
 
 def is_simulated(source: str) -> bool:
     """Whether the true rates of a source's sessions are known."""
-    simulated = {"ibl": CONFIG.sources.simulated, "allen": CONFIG.sources.simulated_allen}
-    return simulated.get(source) is not None
+    simulator = SOURCES[source].simulator
+    return bool(simulator) and getattr(CONFIG.sources, simulator) is not None
 
 
 def oracle_forecast(wildcards) -> list[str]:
@@ -330,7 +331,7 @@ def validation_pictures(wildcards) -> list[str]:
 
 
 wildcard_constraints:
-    source="ibl|allen|nwb",
+    source="|".join(SOURCES),
     session=r"[\w.-]+",
     fold=r"[\w.-]+",
     model="|".join([FORECASTER, *NETWORKS]),

@@ -15,12 +15,10 @@ from neurohorizon.experiments.ablations.variants import Variant, ablation, scale
 from neurohorizon.experiments.scaling.points import nested_subset, parse_point, points, same_lab_subset
 from neurohorizon.methods import FORECASTER, ORACLE, OWN_HISTORY
 from neurohorizon.modalities.conditions import CONDITIONS, NO_ENCODER, OF_BEHAVIOUR, OF_ENCODERS
+from neurohorizon.sources import SOURCES, WITH_IMAGES
 
 Inputs = Callable[[object], list[str]]
 """An input function of Snakemake: from a job's wildcards to files."""
-
-WITH_IMAGES = "allen"
-"""Source whose sessions have images."""
 
 
 class Layout:
@@ -64,8 +62,8 @@ class Layout:
 
     def is_simulated(self, source: str) -> bool:
         """Return whether the true rates of a source's sessions are known."""
-        simulated = {"ibl": self.config.sources.simulated, "allen": self.config.sources.simulated_allen}
-        return simulated.get(source) is not None
+        simulator = SOURCES[source].simulator
+        return bool(simulator) and getattr(self.config.sources, simulator) is not None
 
     # three kinds of input functions
 
