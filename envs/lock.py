@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 ENVS = Path(__file__).resolve().parent
-RULES = ("one", "nwb", "model", "vision", "poyo", "report", "allen", "bwb")
 TOOLS = ("workflow", "test")
+RULES = tuple(sorted(path.stem for path in ENVS.glob("*.in") if path.stem not in TOOLS))
 PYTHON = "3.11"
 AS_OF = {"allen": "2024-06-01"}
 """Day whose packages an environment is resolved with, where the newest do not work."""

@@ -26,10 +26,10 @@ from pathlib import Path
 
 from neurohorizon.config import Sources
 from neurohorizon.files import replacing
+from neurohorizon.sources import SOURCES
 
 COLUMNS = ("session", "source", "subject", "lab", "date", "role", "fold", "why")
 ROLES = ("train", "heldout", "rotate", "reserved", "left_out")
-SOURCES = ("ibl", "allen", "nwb")
 _FORECAST_ROLES = ("heldout", "rotate")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -44,7 +44,7 @@ class Row:
 
     Attributes:
         session: Unique id, and the stem of the session's files.
-        source: Which reader it needs: one of :data:`SOURCES`.
+        source: Which reader it needs: one of :data:`neurohorizon.sources.SOURCES`.
         subject: The animal.
         lab: Where it was recorded; splits are stratified by it.
         date: Day of recording, YYYY-MM-DD; empty where unknown.

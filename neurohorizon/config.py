@@ -6,12 +6,17 @@ of the run. A function takes its own section. This module stays light, since the
 
 import difflib
 import json
+from functools import reduce
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from neurohorizon.ablations import ABLATIONS
+from neurohorizon.methods import CONTROLS, NETWORKS, WAYS_OF_DECODING
+from neurohorizon.sources import SOURCES
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -319,9 +324,9 @@ class Baselines(Section):
     """Prior shapes of the gamma-Poisson filter."""
     gamma_discount: Choices[Share]
     """Per-bin discounts of the gamma-Poisson filter."""
-    networks: tuple[Literal["own_history", "own_history_readout"], ...]
+    networks: tuple[Literal[NETWORKS], ...]
     """Networks to train beside the forecaster: with ``population`` off, without and with the readout."""
-    controls: tuple[Literal["shuffled_identity", "mean_identity"], ...]
+    controls: tuple[Literal[CONTROLS], ...]
     """What is tampered with in the trained forecaster, at the forecast alone."""
     learned_embedding: LearnedEmbedding | None
     """Null: nothing is fitted on the sessions that are forecast."""
@@ -393,7 +398,7 @@ class Size(Section):
 class Scaling(Section):
     """Experiment 2: the score against the number of training sessions, and of parameters."""
 
-    source: Literal["ibl", "allen", "nwb"]
+    source: Literal[tuple(SOURCES)]
     """Source of the sessions that are trained on and forecast."""
     sessions: tuple[Positive, ...]
     """Numbers of training sessions, rising; all of them are one more, the top."""
@@ -414,21 +419,8 @@ class Scaling(Section):
 class Ablations(Section):
     """Experiment 6: the forecaster with one part taken away at a time."""
 
-    variants: Choices[
-        Literal[
-            "no_identity",
-            "shuffled_identity",
-            "rate_only",
-            "no_relational",
-            "learned_embedding",
-            "no_own_history",
-            "no_population",
-            "teacher_forcing_only",
-            "noncausal_decoder",
-            "gaussian_loss",
-        ]
-    ]
-    """What is compared with the whole; see docs/experiments.md."""
+    variants: Choices[Literal[tuple(ABLATIONS)]]
+    """What is compared with the whole; see :mod:`neurohorizon.ablations`."""
     seeds: Choices[NonNegative]
     """Seeds of the networks of every variant."""
     steps: Positive
@@ -438,7 +430,7 @@ class Ablations(Section):
 class Downstream(Section):
     """Experiment 5: what can be read from frozen latents, against counts and POYO, at the end of the same context."""
 
-    source: Literal["ibl", "allen", "nwb"]
+    source: Literal[tuple(SOURCES)]
     """Source of the sessions that take part."""
     targets: Choices[Literal["choice", "reward", "stimulus_side", "block", "wheel_velocity", "wheel_speed"]]
     """What is decoded: of trials, where their table has the columns of the IBL, or of the wheel."""
@@ -473,7 +465,7 @@ class Evaluation(Section):
 class Rollout(Section):
     """Sample paths: forecasts that go on from their own draws."""
 
-    decodings: tuple[Literal["autoregressive", "blockwise", "coarse_to_fine"], ...]
+    decodings: tuple[Literal[WAYS_OF_DECODING], ...]
     """How paths are drawn: bin by bin; a block of bins at a time; or totals of blocks first, then split over bins."""
     paths: Annotated[int, Field(ge=2)]
     """Paths drawn for each window."""
@@ -537,7 +529,7 @@ class Poyo(Section):
     What is decoded is a behaviour series at the end of the context, from the context's spikes.
     """
 
-    source: Literal["ibl", "allen", "nwb"]
+    source: Literal[tuple(SOURCES)]
     """Source of the sessions that take part."""
     target: str
     """Behaviour series that is decoded; sessions without it are listed as left out."""
@@ -663,9 +655,9 @@ class Config(Section):
             )
         self._same_labels()
         self._experiments_fit()
-        for simulated, source in (("simulated", "ibl"), ("simulated_allen", "allen")):
-            filled = getattr(self.sources, source)
-            if getattr(self.sources, simulated) and not (filled and filled.mode == "local"):
+        for source, row in SOURCES.items():
+            filled, simulated = getattr(self.sources, source), row.simulator
+            if simulated and getattr(self.sources, simulated) and not (filled and filled.mode == "local"):
                 raise ValueError(
                     f"sources.{simulated} fills the folder of sources.{source}, which must be set with mode: local"
                 )
@@ -698,11 +690,9 @@ class Config(Section):
                 f"found {list(scaling.sessions)}"
             )
         if self.ablations:
-            for variant, needed, there in (
-                ("teacher_forcing_only", "rollout", self.rollout),
-                ("learned_embedding", "baselines.learned_embedding", self.baselines.learned_embedding),
-            ):
-                if variant in self.ablations.variants and not there:
+            for variant in self.ablations.variants:
+                needed = ABLATIONS[variant].needs
+                if needed and reduce(getattr, needed.split("."), self) is None:
                     raise ValueError(f"the ablation {variant} needs the section {needed}, which is null")
 
     def _edges_within_the_context(self) -> dict[str, tuple[int, ...]]:

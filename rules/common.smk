@@ -27,6 +27,8 @@ from neurohorizon.cohort import (
     training_sessions,
 )
 from neurohorizon.config import Config, ConfigError, Section, parse_config
+from neurohorizon.methods import CLOSED_FORM, FORECASTER, NETWORKS, OWN_HISTORY, REGRESSIONS, UPPER_BOUND
+from neurohorizon.sources import SOURCES, WITH_IMAGES
 
 # Each job sees its own environment and this package, and nothing of the user's.
 shell.prefix(
@@ -69,14 +71,12 @@ RESULTS = CONFIG.run.results
 COHORT = shipped(CONFIG.cohort.table)
 REVIEW = globals().get("REVIEW", False)  # profiles/review/Snakefile: from score files alone
 COHORT_IS_MADE = not REVIEW and CONFIG.cohort.heldout_fraction is not None and not Path(COHORT).exists()
-MODELS = ("neurohorizon", *CONFIG.baselines.networks)
-BASELINES = ("reference_mean", "trailing_mean", "shrinkage", "gamma_poisson")
+MODELS = (FORECASTER, *CONFIG.baselines.networks)
 DECODED = (  # scores are compared on the same windows alone
-    tuple(f"neurohorizon_{decoding}" for decoding in CONFIG.rollout.decodings)
+    tuple(f"{FORECASTER}_{decoding}" for decoding in CONFIG.rollout.decodings)
     if CONFIG.rollout and CONFIG.rollout.every_windows == 1
     else ()
 )
-REGRESSIONS = ("ar_glm", "ridge_ar", "reduced_rank", "history_glm", "coupled_glm") if CONFIG.regressions else ()
 CODE = Code(ROOT)
 
 
@@ -154,7 +154,7 @@ def training_readouts(wildcards) -> list[str]:
 
 def model_training_readouts(wildcards) -> list[str]:
     """Their population readouts, for a network that reads them."""
-    return [] if wildcards.model == "own_history" else training_readouts(wildcards)
+    return [] if wildcards.model == OWN_HISTORY else training_readouts(wildcards)
 
 
 def _of_session(kind: str, session: str) -> str:
@@ -179,7 +179,7 @@ def readout_file(wildcards) -> str:
 
 def model_readout(wildcards) -> list[str]:
     """Its population readout, for a network that reads one."""
-    return [] if wildcards.model == "own_history" else [readout_file(wildcards)]
+    return [] if wildcards.model == OWN_HISTORY else [readout_file(wildcards)]
 
 
 def forecast_names(models: tuple[str, ...] = MODELS) -> list[str]:
@@ -195,8 +195,8 @@ def of_source(wildcards) -> str:
 
 def is_simulated(source: str) -> bool:
     """Whether the true rates of a source's sessions are known."""
-    simulated = {"ibl": CONFIG.sources.simulated, "allen": CONFIG.sources.simulated_allen}
-    return simulated.get(source) is not None
+    simulator = SOURCES[source].simulator
+    return bool(simulator) and getattr(CONFIG.sources, simulator) is not None
 
 
 def oracle_forecast(wildcards) -> list[str]:
@@ -209,8 +209,13 @@ def oracle_forecast(wildcards) -> list[str]:
 def session_forecasts(wildcards) -> list[str]:
     """Every method's forecasts of one held-out session."""
     folder = f"{RESULTS}/forecasts/{wildcards.fold}/{wildcards.session}"
-    names = [*BASELINES, *REGRESSIONS, *forecast_names(), *forecast_names(CONFIG.baselines.controls)]
-    names += forecast_names(("learned_embedding",)) if CONFIG.baselines.learned_embedding else []
+    names = [
+        *CLOSED_FORM,
+        *(REGRESSIONS if CONFIG.regressions else ()),
+        *forecast_names(),
+        *forecast_names(CONFIG.baselines.controls),
+    ]
+    names += forecast_names((UPPER_BOUND,)) if CONFIG.baselines.learned_embedding else []
     names += forecast_names(DECODED)
     return [f"{folder}/{name}.h5" for name in names] + oracle_forecast(wildcards)
 
@@ -253,9 +258,9 @@ def validation_pictures(wildcards) -> list[str]:
 
 
 wildcard_constraints:
-    source="ibl|allen|nwb",
+    source="|".join(SOURCES),
     session=r"[\w.-]+",
     fold=r"[\w.-]+",
-    model="neurohorizon|own_history|own_history_readout",
+    model="|".join([FORECASTER, *NETWORKS]),
     seed=r"\d+",
     encoder=r"\w+",

@@ -14,7 +14,7 @@ def primary_encoder() -> str:
 
 def has_images(source: str) -> bool:
     """Whether sessions of a source come with images that are known."""
-    return source == "allen" and CONFIG.multimodal.images is not None
+    return source == WITH_IMAGES and CONFIG.multimodal.images is not None
 
 
 def session_embeddings(wildcards) -> list[str]:

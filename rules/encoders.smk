@@ -20,7 +20,7 @@ def image_sets() -> tuple[str, ...]:
     return (*IMAGES.sets, "gray")
 
 
-def embedding_files(encoder: str, source: str = "allen") -> list[str]:
+def embedding_files(encoder: str, source: str = WITH_IMAGES) -> list[str]:
     """Embeddings of all image sets of a source by one encoder, the gray screen's among them."""
     return [f"{RESULTS}/embeddings/{encoder}/{source}/{name}.h5" for name in image_sets()]
 

@@ -105,7 +105,7 @@ rule forecast_baselines:
         session=session_file,
         features=feature_file,
     output:
-        [f"{RESULTS}/forecasts/{{fold}}/{{session}}/{name}.h5" for name in BASELINES],
+        [f"{RESULTS}/forecasts/{{fold}}/{{session}}/{name}.h5" for name in CLOSED_FORM],
     log:
         f"{RESULTS}/logs/forecast_baselines/{{fold}}/{{session}}.log",
     benchmark:

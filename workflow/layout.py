@@ -13,16 +13,12 @@ from neurohorizon.cohort import Row, folds, heldout_sessions, shared_subjects, t
 from neurohorizon.config import Config, Timeline
 from neurohorizon.experiments.ablations.variants import Variant, ablation, scaled, trained_ablations
 from neurohorizon.experiments.scaling.points import nested_subset, parse_point, points, same_lab_subset
+from neurohorizon.methods import FORECASTER, ORACLE, OWN_HISTORY
 from neurohorizon.modalities.conditions import CONDITIONS, NO_ENCODER, OF_BEHAVIOUR, OF_ENCODERS
+from neurohorizon.sources import SOURCES, WITH_IMAGES
 
 Inputs = Callable[[object], list[str]]
 """An input function of Snakemake: from a job's wildcards to files."""
-
-OWN_HISTORY = "own_history"
-"""The network without a population, which reads no population readout."""
-MAIN = "neurohorizon"
-WITH_IMAGES = "allen"
-"""Source whose sessions have images."""
 
 
 class Layout:
@@ -66,8 +62,8 @@ class Layout:
 
     def is_simulated(self, source: str) -> bool:
         """Return whether the true rates of a source's sessions are known."""
-        simulated = {"ibl": self.config.sources.simulated, "allen": self.config.sources.simulated_allen}
-        return simulated.get(source) is not None
+        simulator = SOURCES[source].simulator
+        return bool(simulator) and getattr(self.config.sources, simulator) is not None
 
     # three kinds of input functions
 
@@ -114,16 +110,16 @@ class Layout:
     def oracle(self, wildcards) -> list[str]:
         """Return the forecast by the true rates of a held-out session, if it is a simulated one."""
         simulated = self.is_simulated(self.row(wildcards.session).source)
-        return self.forecasts(wildcards.fold, wildcards.session, ["oracle"] if simulated else [])
+        return self.forecasts(wildcards.fold, wildcards.session, [ORACLE] if simulated else [])
 
     def oracles(self, wildcards) -> list[str]:
         """Return the forecasts by the true rates of a fold's simulated sessions."""
         rows = [one for one in self.held_out(wildcards.fold) if self.is_simulated(one.source)]
-        return [path for one in rows for path in self.forecasts(wildcards.fold, one.session, ["oracle"])]
+        return [path for one in rows for path in self.forecasts(wildcards.fold, one.session, [ORACLE])]
 
     def main_forecasts(self, wildcards) -> list[str]:
         """Return the first seed's forecasts by the main network of all held-out sessions."""
-        name = self.seeded(MAIN)[0]
+        name = self.seeded(FORECASTER)[0]
         return self.every(f"forecasts/{{fold}}/{{session}}/{name}.h5")(wildcards)
 
     def tuned_settings(self, wildcards) -> list[str]:
@@ -133,7 +129,7 @@ class Layout:
 
     def main_cards(self, wildcards) -> list[str]:
         """Return the cards of the main network of every fold and seed."""
-        names = self.seeded(MAIN)
+        names = self.seeded(FORECASTER)
         return [f"{self.results}/models/{fold}/{name}/model.json" for fold in self.folds() for name in names]
 
     def truths(self, source: str) -> list[str]:

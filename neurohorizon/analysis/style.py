@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurohorizon.files import replacing
+from neurohorizon.methods import METHODS
 
 COLUMN_WIDTH_INCHES = 3.5  # 89 mm, one column of a journal page
 PAGE_WIDTH_INCHES = 7.2  # 183 mm, both columns
@@ -22,47 +23,9 @@ GREY, LIGHT_GREY = "#7A7A7A", "#C8C8C8"
 ANIMAL_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY_BLUE, VERMILLION, YELLOW)
 ANIMAL_MARKERS = ("o", "s", "^", "D")
 
-METHOD_LABELS = {
-    "reference_mean": "reference mean",
-    "trailing_mean": "trailing mean",
-    "shrinkage": "shrinkage",
-    "gamma_poisson": "gamma-Poisson",
-    "ar_glm": "pooled AR-GLM",
-    "ridge_ar": "ridge AR",
-    "reduced_rank": "reduced rank",
-    "own_history": "own history",
-    "own_history_readout": "own history + readout",
-    "neurohorizon": "NeuroHorizon",
-    "neurohorizon_autoregressive": "NeuroHorizon, autoregressive",
-    "neurohorizon_blockwise": "NeuroHorizon, blockwise",
-    "neurohorizon_coarse_to_fine": "NeuroHorizon, coarse to fine",
-    "history_glm": "history GLM",
-    "coupled_glm": "coupled GLM",
-    "learned_embedding": "learned embedding",
-    "shuffled_identity": "shuffled identity",
-    "mean_identity": "mean identity",
-    "oracle": "oracle",
-}
-METHOD_LINES = {  # colour, dashes: told apart in grey print too; kindred methods share a colour
-    "reference_mean": (GREY, (0, (1, 1))),
-    "trailing_mean": (SKY_BLUE, (0, (4, 1, 1, 1))),
-    "shrinkage": (ORANGE, (0, (3, 1))),
-    "gamma_poisson": (PURPLE, (0, (5, 1, 1, 1, 1, 1))),
-    "ar_glm": (ORANGE, (0, (1, 1))),
-    "ridge_ar": (GREEN, (0, (4, 1, 1, 1))),
-    "reduced_rank": (GREEN, (0, (5, 1))),
-    "own_history": (BLUE, (0, (6, 1))),
-    "own_history_readout": (BLUE, "solid"),
-    "neurohorizon": (VERMILLION, "solid"),
-    "neurohorizon_autoregressive": (VERMILLION, (0, (5, 1))),
-    "neurohorizon_blockwise": (VERMILLION, (0, (4, 1, 1, 1))),
-    "neurohorizon_coarse_to_fine": (VERMILLION, (0, (1, 1))),
-    "history_glm": (SKY_BLUE, (0, (1, 1))),
-    "coupled_glm": (SKY_BLUE, "solid"),
-    "learned_embedding": (BLACK, "solid"),
-    "shuffled_identity": (GREY, "solid"),
-    "mean_identity": (GREY, (0, (6, 1))),
-    "oracle": (BLACK, (0, (2, 1))),
+_COLOURS = {
+    **{"black": BLACK, "grey": GREY, "orange": ORANGE, "sky blue": SKY_BLUE},
+    **{"green": GREEN, "blue": BLUE, "vermillion": VERMILLION, "purple": PURPLE, "yellow": YELLOW},
 }
 NULL_LABELS = {
     "reference": "reference-window mean rate",
@@ -140,11 +103,6 @@ def _settle(figure: Figure) -> None:
         axes.set_position([round(value, 6) for value in axes.get_position().bounds])
 
 
-def method_label(method: str) -> str:
-    """The method's name for readers."""
-    return METHOD_LABELS.get(method, method.replace("_", " "))
-
-
 def null_line(axes: Axes, text: str = "", *, at: float = 1.0) -> None:
     """Draw the line of what scores zero.
 
@@ -153,7 +111,7 @@ def null_line(axes: Axes, text: str = "", *, at: float = 1.0) -> None:
         text: What it is; "" for a line that the caption explains.
         at: Right end of the text, as a share of the width.
     """
-    colour, dashes = METHOD_LINES["reference_mean"]
+    colour, dashes = method_line("reference_mean")
     axes.axhline(0, color=colour, linewidth=0.8, linestyle=dashes, zorder=0)
     if text:
         axes.annotate(
@@ -170,4 +128,7 @@ def null_line(axes: Axes, text: str = "", *, at: float = 1.0) -> None:
 
 def method_line(method: str) -> tuple[str, object]:
     """Colour and dashes of a method; methods without their own are grey."""
-    return METHOD_LINES.get(method, (GREY, "solid"))
+    if method not in METHODS:
+        return GREY, "solid"
+    row = METHODS[method]
+    return _COLOURS[row.colour], (0, row.dashes) if row.dashes else "solid"

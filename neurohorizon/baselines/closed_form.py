@@ -1,7 +1,7 @@
 """Baselines in closed form, all zero-shot: they use only the reference window and the context.
 
-Their few settings are chosen on training sessions only. Each turns windows into natural log rates like
-the forecaster does, so one evaluation serves all.
+Their few settings are chosen on training sessions only. Each is a function of windows and of the inputs of their
+session that returns natural log rates, as all methods are (:data:`neurohorizon.forecasts.forecast.Method`).
 """
 
 import json
@@ -22,49 +22,45 @@ from neurohorizon.scores import poisson_log_likelihood, scored_units
 MOST_WINDOWS = 200
 """Windows of a training session that baselines are tuned on, evenly spaced."""
 
-Rate = Callable[..., np.ndarray]
 
-
-def reference_mean(windows: Windows, reference: np.ndarray) -> np.ndarray:
-    """Return the mean counts of the reference window for every bin: the null of the primary score.
+def reference_mean(windows: Windows, inputs: SessionInputs) -> np.ndarray:
+    """Return the mean rate of the reference window for every bin: the null of the primary score.
 
     Args:
         windows: Windows of one session.
-        reference: Expected counts per bin in the reference window, [unit].
+        inputs: The session.
 
     Returns:
-        Expected counts, [window, horizon bin, unit]; as for all functions here.
+        Natural log of expected counts per bin, [window, horizon bin, unit]; as for all methods.
     """
-    return np.broadcast_to(reference, windows.counts.shape)
+    return _in_all_bins(windows, _reference(inputs))
 
 
-def trailing_mean(windows: Windows, reference: np.ndarray, *, bins: int) -> np.ndarray:
+def trailing_mean(windows: Windows, inputs: SessionInputs, *, bins: int) -> np.ndarray:
     """Return the mean of the last bins, ``(n + 1/2) / bins``: half a spike keeps silence from meaning never.
 
     Bins that reach beyond the context are those of the part's valid time before it, as for a unit's own history.
     """
     spikes, valid = _recent(windows, bins)
-    rate = (spikes + 0.5) / np.maximum(valid, 1)[:, None]
-    return np.broadcast_to(rate[:, None], windows.counts.shape)
+    return _in_all_bins(windows, (spikes + 0.5) / np.maximum(valid, 1)[:, None])
 
 
-def shrinkage(windows: Windows, reference: np.ndarray, *, bins: int, weight: float) -> np.ndarray:
+def shrinkage(windows: Windows, inputs: SessionInputs, *, bins: int, weight: float) -> np.ndarray:
     """Return the mean of the last bins, shrunk towards the reference mean."""
     spikes, valid = _recent(windows, bins)
     trailing = spikes / np.maximum(valid, 1)[:, None]
-    rate = weight * trailing + (1 - weight) * reference
-    return np.broadcast_to(rate[:, None], windows.counts.shape)
+    return _in_all_bins(windows, weight * trailing + (1 - weight) * _reference(inputs))
 
 
-def gamma_poisson(windows: Windows, reference: np.ndarray, *, shape: float, discount: float) -> np.ndarray:
+def gamma_poisson(windows: Windows, inputs: SessionInputs, *, shape: float, discount: float) -> np.ndarray:
     """Return the mean of a discounted gamma-Poisson filter that reverts to the reference mean.
 
     The rate has a gamma prior of the given shape and the reference mean. Each bin, shape and rate parameter move
     a share ``1 - discount`` of the way back to the prior, then take in the count: the power steady model of Smith
     (1979, J. R. Stat. Soc. B 41) with a proper prior to return to. Over the horizon they go on moving back.
     """
-    alpha, beta = gamma_poisson_law(windows, reference, shape=shape, discount=discount)
-    return alpha / beta
+    alpha, beta = gamma_poisson_law(windows, _reference(inputs), shape=shape, discount=discount)
+    return _log(alpha / beta)
 
 
 def gamma_poisson_law(
@@ -122,28 +118,42 @@ def _filtered(windows: Windows, reference: np.ndarray, *, shape: float, discount
     return alpha, beta
 
 
-RATES: dict[str, Rate] = {
-    "reference_mean": reference_mean,
-    "trailing_mean": trailing_mean,
-    "shrinkage": shrinkage,
-    "gamma_poisson": gamma_poisson,
+@dataclass(frozen=True)
+class ClosedForm:
+    """A baseline and the settings that it is tuned over.
+
+    Attributes:
+        log_rate: From windows, inputs and settings to log rates.
+        candidates: From the section ``baselines`` of the configuration to settings.
+    """
+
+    log_rate: Callable[..., np.ndarray]
+    candidates: Callable[[Baselines], list[dict[str, float]]]
+
+
+CLOSED_FORMS = {
+    "reference_mean": ClosedForm(reference_mean, lambda section: [{}]),
+    "trailing_mean": ClosedForm(trailing_mean, lambda section: [{"bins": bins} for bins in section.trailing_bins]),
+    "shrinkage": ClosedForm(
+        shrinkage,
+        lambda section: [
+            {"bins": bins, "weight": weight} for bins, weight in product(section.trailing_bins, section.shrinkage)
+        ],
+    ),
+    "gamma_poisson": ClosedForm(
+        gamma_poisson,
+        lambda section: [
+            {"shape": shape, "discount": discount}
+            for shape, discount in product(section.gamma_shape, section.gamma_discount)
+        ],
+    ),
 }
-"""Baselines by their name in tables."""
+"""Baselines by their name in :mod:`neurohorizon.methods`."""
 
 
 def candidates(baselines: Baselines) -> dict[str, list[dict[str, float]]]:
     """List the settings that each baseline is tuned over."""
-    return {
-        "reference_mean": [{}],
-        "trailing_mean": [{"bins": bins} for bins in baselines.trailing_bins],
-        "shrinkage": [
-            {"bins": bins, "weight": weight} for bins, weight in product(baselines.trailing_bins, baselines.shrinkage)
-        ],
-        "gamma_poisson": [
-            {"shape": shape, "discount": discount}
-            for shape, discount in product(baselines.gamma_shape, baselines.gamma_discount)
-        ],
-    }
+    return {name: one.candidates(baselines) for name, one in CLOSED_FORMS.items()}
 
 
 @dataclass(frozen=True)
@@ -151,7 +161,7 @@ class Tuned:
     """A baseline with its chosen settings.
 
     Attributes:
-        settings: Arguments of its rate function.
+        settings: Arguments of its function.
         score: Bits per spike over the reference mean on training sessions, pooled.
         tried: Score of every candidate, in the order of :func:`candidates`.
     """
@@ -216,14 +226,13 @@ def tune_baselines(
         origins = evaluation_origins(session.part, shape, shape.horizon_bins)
         origins = thinned(origins, MOST_WINDOWS)
         windows = cut_windows(session.spikes, session.part, origins, shape)
-        reference = np.exp(session.reference_log_rate.astype(float))
+        reference = _reference(session)
         scored = scored_units(reference, minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)
         spikes += windows.counts[..., scored].sum()
         for name, settings in options.items():
             for index, chosen in enumerate(settings):
-                gained[name][index] += _gained_nats(
-                    windows, reference, RATES[name](windows, reference, **chosen), scored
-                )
+                log_rate = CLOSED_FORMS[name].log_rate(windows, session, **chosen)
+                gained[name][index] += _gained_nats(windows, reference, log_rate, scored)
     scores = {name: nats / max(spikes, 1) / np.log(2) for name, nats in gained.items()}
     return {
         name: Tuned(
@@ -254,9 +263,22 @@ def baseline_shape(timeline: Timeline, trailing_bins: Iterable[int]) -> WindowSh
     return replace(WindowShape.of(timeline), history_edges_bins=tuple(sorted(edges)))
 
 
-def _gained_nats(windows: Windows, reference: np.ndarray, rate: np.ndarray, scored: np.ndarray) -> float:
+def _reference(inputs: SessionInputs) -> np.ndarray:
+    """Expected counts per bin in the reference window, [unit]."""
+    return np.exp(inputs.reference_log_rate.astype(float))
+
+
+def _in_all_bins(windows: Windows, rate: np.ndarray) -> np.ndarray:
+    """Log of one rate for all bins of the horizon; rates are [unit] or [window, unit]."""
+    return np.broadcast_to(_log(rate)[..., None, :], windows.counts.shape)
+
+
+def _log(rate: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore"):  # a rate of zero is a forecast too
-        log_rate = np.log(rate)
+        return np.log(rate)
+
+
+def _gained_nats(windows: Windows, reference: np.ndarray, log_rate: np.ndarray, scored: np.ndarray) -> float:
     gained = poisson_log_likelihood(windows.counts, log_rate) - poisson_log_likelihood(
         windows.counts, np.log(reference)
     )

@@ -1,20 +1,22 @@
 """Forecasts of a held-out session's test time, by a trained network, the baselines or the oracle."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 import torch
 
-from neurohorizon.baselines.closed_form import RATES, baseline_shape, read_tuned
+from neurohorizon.baselines.closed_form import CLOSED_FORMS, baseline_shape, read_tuned
 from neurohorizon.config import Features, LearnedEmbedding, Multimodal, Readout, Splits, Timeline, Training
 from neurohorizon.forecasts.forecast_file import Forecast, left_out_forecast, write_forecast
 from neurohorizon.inputs.batches import SessionInputs, collate, session_block
 from neurohorizon.inputs.session_modalities import ModalitySettings, image_space, load_images, load_modalities
 from neurohorizon.inputs.sessions import SessionPaths, feature_columns, load_inputs
 from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
+from neurohorizon.methods import CEILING, CONTROL, FITTED, ORACLE, UPPER_BOUND, ZERO_SHOT
 from neurohorizon.modalities.conditions import CONDITIONS, Condition
 from neurohorizon.modalities.tokens import SessionModalities
 from neurohorizon.models.batch import Tensors
@@ -25,6 +27,12 @@ from neurohorizon.models.within_session import fit_within_session
 from neurohorizon.session import Session, read_session
 
 WINDOWS_PER_BATCH = 32
+
+Method = Callable[[Windows, SessionInputs], np.ndarray]
+"""A method: from windows and the inputs of their session to the natural log of expected counts per bin, [window,
+horizon bin, unit]."""
+HeldOut = tuple[Session, SessionInputs | None, Windows | None]
+"""A held-out session, its inputs and its test windows; a session that was left out has only the first."""
 
 
 def forecast_with_network(
@@ -54,15 +62,22 @@ def forecast_with_network(
         ValueError: The session is one that the network was trained on, or its features are not the network's.
     """
     forecaster, card = load_forecaster(weights)
-    session, inputs, windows = heldout_windows(weights, card, paths, timeline)
-    forecast = empty_forecast(
-        session, fold=fold, method=method, method_class="zero_shot", timeline=timeline, seed=seed, code=code
+    forecast_session(
+        heldout_windows(weights, card, paths, timeline),
+        network_method(forecaster, WindowShape.of(timeline, card.model)),
+        output,
+        fold=fold,
+        method=method,
+        method_class=ZERO_SHOT,
+        timeline=timeline,
+        seed=seed,
+        code=code,
     )
-    if inputs is not None:
-        shape = WindowShape.of(timeline, card.model)
-        log_rate = forecast_windows(forecaster, inputs, windows.origin_us, shape)
-        forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
-    write_forecast(output, forecast)
+
+
+def network_method(forecaster: Forecaster, shape: WindowShape) -> Method:
+    """Return a network as a method."""
+    return lambda windows, inputs: forecast_windows(forecaster, inputs, windows.origin_us, shape)
 
 
 def forecast_windows(
@@ -116,17 +131,24 @@ def forecast_with_controls(
         ValueError: The session is one that the network was trained on, or its features are not the network's.
     """
     forecaster, card = load_forecaster(weights)
-    session, inputs, windows = heldout_windows(weights, card, paths, timeline)
+    held_out, shape = heldout_windows(weights, card, paths, timeline), WindowShape.of(timeline, card.model)
+
+    def tampered(windows: Windows, inputs: SessionInputs, *, control: str) -> np.ndarray:
+        network = with_control(forecaster, inputs, control, seed=seed)
+        return forecast_windows(network, inputs, windows.origin_us, shape)
+
     for control in controls:
-        forecast = empty_forecast(
-            session, fold=fold, method=control, method_class="control", timeline=timeline, seed=seed, code=code
+        forecast_session(
+            held_out,
+            partial(tampered, control=control),
+            output_folder / f"{control}_seed-{seed}.h5",
+            fold=fold,
+            method=control,
+            method_class=CONTROL,
+            timeline=timeline,
+            seed=seed,
+            code=code,
         )
-        if inputs is not None:
-            tampered = with_control(forecaster, inputs, control, seed=seed)
-            shape = WindowShape.of(timeline, card.model)
-            log_rate = forecast_windows(tampered, inputs, windows.origin_us, shape)
-            forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
-        write_forecast(output_folder / f"{control}_seed-{seed}.h5", forecast)
 
 
 def forecast_with_learned_embedding(
@@ -167,10 +189,7 @@ def forecast_with_learned_embedding(
     """
     torch.set_num_threads(training.threads)
     forecaster, card = load_forecaster(weights)
-    session, inputs, windows = heldout_windows(weights, card, paths, timeline)
-    forecast = empty_forecast(
-        session, fold=fold, method="learned_embedding", method_class="fitted", timeline=timeline, seed=seed, code=code
-    )
+    held_out = session, inputs, _ = heldout_windows(weights, card, paths, timeline)
     told = "nothing was fitted: the session was left out"
     if inputs is not None:
         fit = fit_within_session(
@@ -187,10 +206,18 @@ def forecast_with_learned_embedding(
         told = f"bits per spike where it was decided when to stop: {fit.scores}"
         if fit.too_short:
             told = f"nothing was fitted, the network stays as it was: {fit.too_short}"
-        shape = WindowShape.of(timeline, card.model)
-        log_rate = forecast_windows(fit.forecaster, inputs, windows.origin_us, shape)
-        forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
-    write_forecast(output, forecast)
+        forecaster = fit.forecaster
+    forecast_session(
+        held_out,
+        network_method(forecaster, WindowShape.of(timeline, card.model)),
+        output,
+        fold=fold,
+        method=UPPER_BOUND,
+        method_class=FITTED,
+        timeline=timeline,
+        seed=seed,
+        code=code,
+    )
     return told
 
 
@@ -233,55 +260,70 @@ def forecast_conditions(
     space = image_space(embeddings, multimodal)
     if (space.identity if space else "") != card.image_space:
         raise ValueError(f"the image embeddings are not those that {weights} was trained on; make both anew")
-    session, inputs, windows = heldout_windows(weights, card, paths, timeline)
+    held_out = heldout_windows(weights, card, paths, timeline)
     shape = WindowShape.of(timeline, card.model)
-    loaded: dict[str, SessionModalities] = {}
-    for name in conditions:
-        condition = CONDITIONS[name]
-        forecast = empty_forecast(
-            session,
+
+    @cache
+    def loaded(control: str) -> SessionModalities:
+        return load_modalities(
+            paths,
+            "test",
+            readouts=modalities,
+            images=load_images(paths.session, space, settings, shuffled=control == "shuffled"),
+            encoder=card.encoder,
+            settings=settings,
+            control=control,
+        )
+
+    def given(windows: Windows, inputs: SessionInputs, *, condition: Condition) -> np.ndarray:
+        inputs = replace(inputs, modalities=loaded(condition.control))
+        return forecast_windows(forecaster, inputs, windows.origin_us, shape, condition=condition)
+
+    for condition in map(CONDITIONS.__getitem__, conditions):
+        forecast_session(
+            held_out,
+            partial(given, condition=condition),
+            output_folder / f"{condition.name}.h5",
+            encoder=card.encoder,
             fold=fold,
-            method=name,
-            method_class="control" if condition.control else "zero_shot",
+            method=condition.name,
+            method_class=CONTROL if condition.control else ZERO_SHOT,
             timeline=timeline,
             seed=seed,
             code=code,
         )
-        if inputs is not None:
-            control = condition.control
-            if control not in loaded:
-                loaded[control] = load_modalities(
-                    paths,
-                    "test",
-                    readouts=modalities,
-                    images=load_images(paths.session, space, settings, shuffled=control == "shuffled"),
-                    encoder=card.encoder,
-                    settings=settings,
-                    control=control,
-                )
-            beside = replace(inputs, modalities=loaded[control])
-            log_rate = forecast_windows(forecaster, beside, windows.origin_us, shape, condition=condition)
-            forecast = filled_forecast(forecast, session, inputs, windows, log_rate)
-        write_forecast(output_folder / f"{name}.h5", replace(forecast, encoder=card.encoder))
 
 
-def heldout_windows(
-    weights: Path, card: Card, paths: SessionPaths, timeline: Timeline
-) -> tuple[Session, SessionInputs | None, Windows | None]:
-    """Load a session that a network may forecast, and its test windows; nothing but the session where it was left out.
+def heldout_windows(weights: Path, card: Card, paths: SessionPaths, timeline: Timeline) -> HeldOut:
+    """Load a session that a network may forecast, and its test windows.
 
     Raises:
         ValueError: The session is one that the network was trained on, or its features are not the network's.
     """
-    session = read_session(paths.session)
+    # what a network reads beyond the context it takes from blocks of its own
+    held_out = session, inputs, _ = load_test_windows(
+        paths, timeline, WindowShape.of(timeline), groups=card.feature_groups, readout=card.model.readout
+    )
     if session.session_id in card.sessions:
         raise ValueError(f"{weights} was trained on {session.session_id}: its forecast would not be held out")
-    inputs = load_inputs(paths, "test", groups=card.feature_groups, readout=card.model.readout)
+    if inputs is not None and feature_columns(paths.features, card.feature_groups) != card.features:
+        raise ValueError(f"{paths.features} does not hold the features that {weights} was trained on; make both anew")
+    return held_out
+
+
+def load_test_windows(
+    paths: SessionPaths,
+    timeline: Timeline,
+    shape: WindowShape,
+    *,
+    groups: Sequence[str] = (),
+    readout: Readout | None = None,
+) -> HeldOut:
+    """Load a session with some groups of features, and its test windows."""
+    session = read_session(paths.session)
+    inputs = load_inputs(paths, "test", groups=groups, readout=readout)
     if inputs is None:
         return session, None, None
-    if feature_columns(paths.features, card.feature_groups) != card.features:
-        raise ValueError(f"{paths.features} does not hold the features that {weights} was trained on; make both anew")
-    shape = WindowShape.of(timeline)  # what a network reads beyond the context it takes from blocks of its own
     origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
     return session, inputs, cut_windows(inputs.spikes, inputs.part, origins, shape)
 
@@ -300,19 +342,20 @@ def forecast_with_baselines(
         output_folder: Folder of the forecast files.
     """
     settings = read_tuned(baselines)
-    session = read_session(paths.session)
     trailing_bins = [one["bins"] for one in settings.values() if "bins" in one]
-    loaded = _test_windows(paths, timeline, baseline_shape(timeline, trailing_bins))
-    for name, rate in RATES.items():
-        forecast = empty_forecast(
-            session, fold=fold, method=name, method_class="zero_shot", timeline=timeline, seed=None, code=code
+    held_out = load_test_windows(paths, timeline, baseline_shape(timeline, trailing_bins))
+    for name, baseline in CLOSED_FORMS.items():
+        forecast_session(
+            held_out,
+            partial(baseline.log_rate, **settings[name]),
+            output_folder / f"{name}.h5",
+            fold=fold,
+            method=name,
+            method_class=ZERO_SHOT,
+            timeline=timeline,
+            seed=None,
+            code=code,
         )
-        if loaded is not None:
-            inputs, windows = loaded
-            with np.errstate(divide="ignore"):  # a rate of zero is a forecast too
-                log_rate = np.log(rate(windows, np.exp(inputs.reference_log_rate.astype(float)), **settings[name]))
-            forecast = filled_forecast(forecast, session, inputs, windows, log_rate.astype(np.float32))
-        write_forecast(output_folder / f"{name}.h5", forecast)
 
 
 def forecast_with_oracle(
@@ -331,22 +374,28 @@ def forecast_with_oracle(
     Raises:
         ValueError: The truth is of other units than the session.
     """
-    session = read_session(paths.session)
-    forecast = empty_forecast(
-        session, fold=fold, method="oracle", method_class="ceiling", timeline=timeline, seed=None, code=code
-    )
-    loaded = _test_windows(paths, timeline, WindowShape.of(timeline))
-    if loaded is not None:
-        inputs, windows = loaded
+    held_out = session, _, _ = load_test_windows(paths, timeline, WindowShape.of(timeline))
+
+    def true_log_rate(windows: Windows, inputs: SessionInputs) -> np.ndarray:
         with h5py.File(truth, "r") as file:
             expected, bin_us = file["expected_counts"][:], int(file.attrs["bin_us"])
             units = file["unit_id"].asstr()[:]
         if list(units) != list(session.units["id"]):
             raise ValueError(f"{truth} and {paths.session} differ in their units or their order")
         with np.errstate(divide="ignore"):
-            log_rate = np.log(_expected_counts(expected, bin_us, windows.origin_us, timeline))
-        forecast = filled_forecast(forecast, session, inputs, windows, log_rate.astype(np.float32))
-    write_forecast(output, forecast)
+            return np.log(_expected_counts(expected, bin_us, windows.origin_us, timeline))
+
+    forecast_session(
+        held_out,
+        true_log_rate,
+        output,
+        fold=fold,
+        method=ORACLE,
+        method_class=CEILING,
+        timeline=timeline,
+        seed=None,
+        code=code,
+    )
 
 
 def _expected_counts(expected: np.ndarray, truth_bin_us: int, origin_us: np.ndarray, timeline: Timeline) -> np.ndarray:
@@ -360,12 +409,21 @@ def _expected_counts(expected: np.ndarray, truth_bin_us: int, origin_us: np.ndar
     return np.maximum(np.diff(at_edge, axis=1), 0)
 
 
-def _test_windows(paths: SessionPaths, timeline: Timeline, shape: WindowShape) -> tuple[SessionInputs, Windows] | None:
-    inputs = load_inputs(paths, "test", groups=(), readout=None)
-    if inputs is None:
-        return None
-    origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
-    return inputs, cut_windows(inputs.spikes, inputs.part, origins, shape)
+def forecast_session(held_out: HeldOut, by: Method, output: Path, *, encoder: str = "", **names: object) -> None:
+    """Forecast the test windows of a held-out session by one method, and write the file.
+
+    Args:
+        held_out: The session; the file of one that was left out holds only the reason.
+        by: The method.
+        output: Forecast file to write.
+        encoder: Image encoder whose embeddings the method reads, "" if none.
+        **names: Fold, method, class, timeline, seed and code; see :func:`empty_forecast`.
+    """
+    session, inputs, windows = held_out
+    forecast = replace(empty_forecast(session, **names), encoder=encoder)
+    if inputs is not None:
+        forecast = filled_forecast(forecast, session, inputs, windows, by(windows, inputs).astype(np.float32))
+    write_forecast(output, forecast)
 
 
 def empty_forecast(

@@ -11,8 +11,7 @@ import h5py
 import numpy as np
 
 from neurohorizon.files import replacing
-
-CLASSES = ("zero_shot", "fitted", "control", "ceiling")
+from neurohorizon.methods import CLASS_ORDER
 
 
 class ForecastFileError(ValueError):
@@ -30,8 +29,7 @@ class Forecast:
         source: Source in the cohort table.
         fold: Fold in which the session is held out.
         method: Name of the method, without its seed.
-        method_class: What the method may use: ``Z`` (only the reference window and the context), ``F``
-            (fits the target session), ``control``, or ``ceiling`` (knows the true rates).
+        method_class: What the method may use, one of ``methods.CLASS_ORDER``.
         seed: Seed of a trained method; None where nothing is drawn.
         code: Fingerprint of the code that made it, "" if unknown.
         bin_us: Width of a bin, microseconds.
@@ -69,8 +67,10 @@ class Forecast:
     encoder: str = ""
 
     def __post_init__(self) -> None:
-        if self.method_class not in CLASSES:
-            raise ForecastFileError(f"class of method {self.method!r} is {self.method_class!r}, not one of {CLASSES}")
+        if self.method_class not in CLASS_ORDER:
+            raise ForecastFileError(
+                f"class of method {self.method!r} is {self.method_class!r}, not one of {CLASS_ORDER}"
+            )
         windows, units = len(self.start_us), len(self.unit_id)
         if self.log_rate.ndim != 3 or self.log_rate.shape[::2] != (windows, units):
             raise ForecastFileError(

@@ -26,7 +26,7 @@ from neurohorizon.forecasts.scoring import SCHEMA, score_forecast
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows
-from neurohorizon.methods import AUTOREGRESSIVE
+from neurohorizon.methods import AUTOREGRESSIVE, CONTROL, FITTED, SHUFFLED_IDENTITY, UPPER_BOUND, ZERO_SHOT
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.identity import with_control
 from neurohorizon.models.weights import Card, load_forecaster
@@ -181,7 +181,7 @@ def _begun(session: Session, use: str, point: Point, settings: PointSettings) ->
         session,
         fold=point.fold,
         method=method,
-        method_class={"learned_embedding": "fitted", "shuffled_identity": "control"}.get(use, "zero_shot"),
+        method_class={UPPER_BOUND: FITTED, SHUFFLED_IDENTITY: CONTROL}.get(use, ZERO_SHOT),
         timeline=settings.timeline,
         seed=point.seed,
         code=point.code,
@@ -209,8 +209,8 @@ class Asked:
         ways = {
             "": self._parallel,
             AUTOREGRESSIVE: self._autoregressive,
-            "shuffled_identity": self._shuffled,
-            "learned_embedding": self._learned,
+            SHUFFLED_IDENTITY: self._shuffled,
+            UPPER_BOUND: self._learned,
         }
         if use not in ways:
             raise ValueError(f"a network is not scored as {use!r}; it is as {', '.join(filter(None, ways))}")
@@ -226,7 +226,7 @@ class Asked:
         return self.windows, forecast_windows(forecaster, self.inputs, self.windows.origin_us, self._shape)
 
     def _shuffled(self) -> tuple[Windows, np.ndarray]:
-        return self._parallel(with_control(self.forecaster, self.inputs, "shuffled_identity", seed=self.seed))
+        return self._parallel(with_control(self.forecaster, self.inputs, SHUFFLED_IDENTITY, seed=self.seed))
 
     def _learned(self) -> tuple[Windows, np.ndarray]:
         fit = fit_within_session(

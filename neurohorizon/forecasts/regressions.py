@@ -1,16 +1,19 @@
 """Forecasts of a held-out session's test time by the regressions, each in the file that all methods write.
 
-=============== ===== ===========================================================================================
-method          class data that it saw
-=============== ===== ===========================================================================================
-``ar_glm``        Z   training sessions; of the held-out one, statistics of its reference window and the context
-``ridge_ar``      Z   the reference window, in closed form, and the context; settings from training sessions
-``reduced_rank``  Z   the same
-``history_glm``   F   the reference window, by Poisson regressions of each unit; settings from training sessions
-``coupled_glm``   F   the same, with the population's modes
-=============== ===== ===========================================================================================
+================ =================================================================================================
+method           data that it uses
+================ =================================================================================================
+``ar_glm``       training sessions; of the held-out one, statistics of its reference window and the context
+``ridge_ar``     the reference window, in closed form, and the context; settings from training sessions
+``reduced_rank`` the same
+``history_glm``  the reference window, by Poisson regressions of each unit; settings from training sessions
+``coupled_glm``  the same, with the population's modes
+================ =================================================================================================
+
+The last two are fitted for each unit of the session (class fitted); the others are zero-shot.
 """
 
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +23,12 @@ from neurohorizon.baselines.glm import PooledGlm, fit_unit_glms
 from neurohorizon.baselines.linear import fit_linear, reference_windows, regression_shape
 from neurohorizon.baselines.tuning import unit_rows
 from neurohorizon.config import Regressions, Timeline
-from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast
-from neurohorizon.forecasts.forecast_file import write_forecast
+from neurohorizon.forecasts.forecast import Method, forecast_session, load_test_windows
 from neurohorizon.inputs.batches import SessionInputs
-from neurohorizon.inputs.sessions import SessionPaths, load_inputs
-from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
-from neurohorizon.session import read_session
+from neurohorizon.inputs.sessions import SessionPaths
+from neurohorizon.inputs.windows import Windows, WindowShape
+from neurohorizon.methods import METHODS, REGRESSIONS
 from neurohorizon.units.reference import MARGINAL_GROUPS
-
-CLASSES = {
-    "ar_glm": "zero_shot",
-    "ridge_ar": "zero_shot",
-    "reduced_rank": "zero_shot",
-    "history_glm": "fitted",
-    "coupled_glm": "fitted",
-}
-"""Regressions by their name in tables, and what each may use."""
 
 
 def forecast_with_regressions(
@@ -61,39 +54,45 @@ def forecast_with_regressions(
         code: Fingerprint of the code.
         output_folder: Folder of the files.
     """
-    session = read_session(paths.session)
-    inputs = load_inputs(paths, "test", groups=MARGINAL_GROUPS, readout=None)
-    rates = {}
-    if inputs is not None:
-        shape = regression_shape(timeline, regressions)
-        origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
-        windows = cut_windows(inputs.spikes, inputs.part, origins, shape)
-        rates = regression_rates(read_tuned(tuned), PooledGlm.read(pooled), paths, inputs, windows, regressions, shape)
-    for name, method_class in CLASSES.items():
-        forecast = empty_forecast(
-            session, fold=fold, method=name, method_class=method_class, timeline=timeline, seed=None, code=code
+    shape = regression_shape(timeline, regressions)
+    held_out = load_test_windows(paths, timeline, shape, groups=MARGINAL_GROUPS)
+    methods = regression_methods(read_tuned(tuned), PooledGlm.read(pooled), paths, regressions, shape)
+    for name in REGRESSIONS:
+        forecast_session(
+            held_out,
+            methods[name],
+            output_folder / f"{name}.h5",
+            fold=fold,
+            method=name,
+            method_class=METHODS[name].kind,
+            timeline=timeline,
+            seed=None,
+            code=code,
         )
-        if inputs is not None:
-            forecast = filled_forecast(forecast, session, inputs, windows, np.log(rates[name]).astype(np.float32))
-        write_forecast(output_folder / f"{name}.h5", forecast)
 
 
-def regression_rates(
+def regression_methods(
     settings: dict[str, dict[str, float]],
     pooled: PooledGlm,
     paths: SessionPaths,
-    inputs: SessionInputs,
-    windows: Windows,
     regressions: Regressions,
     shape: WindowShape,
-) -> dict[str, np.ndarray]:
-    """Forecast windows of a session's test time: for each method expected counts, [window, horizon bin, unit]."""
-    reference = reference_windows(paths, "test", shape=shape, most=regressions.windows)
-    rates = {"ar_glm": pooled.rates(unit_rows(paths, "test", inputs, windows))}
-    fits = fit_linear(reference, regressions)
-    for name in ("ridge_ar", "reduced_rank"):
-        chosen = dict(settings[name])
-        rates[name] = fits[chosen.pop("own_first")].rates(windows, **chosen)
-    for name in ("history_glm", "coupled_glm"):
-        rates[name] = fit_unit_glms(reference, regressions, **settings[name]).rates(windows)
-    return rates
+) -> dict[str, Method]:
+    """Return each regression as a method that is fitted once it forecasts."""
+    reference = cache(lambda: reference_windows(paths, "test", shape=shape, most=regressions.windows))
+    linear = cache(lambda: fit_linear(reference(), regressions))
+
+    def by_all_units(windows: Windows, inputs: SessionInputs) -> np.ndarray:
+        return np.log(pooled.rates(unit_rows(paths, "test", inputs, windows)))
+
+    def by_linear(windows: Windows, inputs: SessionInputs, *, own_first: bool, **chosen: float) -> np.ndarray:
+        return np.log(linear()[own_first].rates(windows, **chosen))
+
+    def by_unit(windows: Windows, inputs: SessionInputs, **chosen: float) -> np.ndarray:
+        return np.log(fit_unit_glms(reference(), regressions, **chosen).rates(windows))
+
+    return {
+        "ar_glm": by_all_units,
+        **{name: partial(by_linear, **settings[name]) for name in ("ridge_ar", "reduced_rank")},
+        **{name: partial(by_unit, **settings[name]) for name in ("history_glm", "coupled_glm")},
+    }

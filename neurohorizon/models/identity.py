@@ -7,14 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from neurohorizon.inputs.batches import SessionInputs
+from neurohorizon.methods import MEAN_IDENTITY, SHUFFLED_IDENTITY
 from neurohorizon.models.forecaster import Forecaster
-
-CONTROLS = ("shuffled_identity", "mean_identity")
-"""What is tampered with, in a trained network and at the forecast alone.
-
-Every unit has the identity of another unit of its session, or all have that of the mean features of the units in
-training. What is known of a unit besides stays its own: its reference rate, its recent history, what the readout gives.
-"""
 
 
 class LearnedIdentity(nn.Module):
@@ -67,22 +61,25 @@ def with_learned_identity(forecaster: Forecaster, *, n_units: int) -> Forecaster
 
 
 def with_control(forecaster: Forecaster, inputs: SessionInputs, control: str, *, seed: int) -> Forecaster:
-    """Return a copy of a network whose units have tampered identities.
+    """Return a copy of a trained network whose units have tampered identities, for the forecast only.
+
+    Every unit has the identity of another unit of its session, or all have that of the mean features of the units in
+    training. Everything else about a unit stays its own: its reference rate, recent history and readout.
 
     Args:
         forecaster: The trained network.
         inputs: Inputs of the session that is forecast.
-        control: Which of ``CONTROLS``.
+        control: Which of ``methods.CONTROLS``.
         seed: Seed of the exchange.
     """
-    if control == "shuffled_identity":
+    if control == SHUFFLED_IDENTITY:
         own = identity_of(forecaster, inputs)
         return with_identity(forecaster, own[torch.from_numpy(exchanged(len(own), seed))])
-    if control == "mean_identity":
+    if control == MEAN_IDENTITY:
         n_units, n_features = inputs.features.shape
         mean = forecaster.id_encoder.mean.cpu().expand(n_units, -1)
         return with_identity(forecaster, _embedded(forecaster, mean[:, :n_features], mean[:, n_features:]))
-    raise ValueError(f"no control {control!r}; there are {', '.join(CONTROLS)}")
+    raise ValueError(f"no control {control!r}; there are {SHUFFLED_IDENTITY} and {MEAN_IDENTITY}")
 
 
 def exchanged(n_units: int, seed: int) -> np.ndarray:

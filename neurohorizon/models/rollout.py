@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 
 from neurohorizon.config import Rollout
+from neurohorizon.methods import WAYS_OF_DECODING
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.count_feedback import FED_SPANS_BINS, Fed, log_surprise
 from neurohorizon.models.distributions import Outlook
 from neurohorizon.models.forecaster import Encoded, Forecaster
 from neurohorizon.models.scheduled_sampling import draw_counts
 
-DECODINGS = ("parallel", "autoregressive", "blockwise", "coarse_to_fine")
+DECODINGS = ("parallel", *WAYS_OF_DECODING)
 LARGEST_COUNT = 255
 
 

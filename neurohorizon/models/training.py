@@ -31,6 +31,7 @@ from neurohorizon.files import replacing
 from neurohorizon.inputs.batches import Batch, SessionInputs, TrainingWindows, collate, session_block
 from neurohorizon.inputs.sessions import SessionPaths, feature_columns, load_inputs
 from neurohorizon.inputs.windows import WindowShape, spread_origins
+from neurohorizon.methods import FORECASTER
 from neurohorizon.modalities.conditions import CONDITIONS, LEARNED_CONDITIONS
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.distributions import Outlook
@@ -96,7 +97,7 @@ def train_on_files(
         chosen = json.loads(only.read_text())["sessions"]
         paths = [one for one in paths if one.session.stem in chosen]
     groups = features.groups
-    if method != "neurohorizon":
+    if method != FORECASTER:
         model = model.model_copy(update={"population": False, "feedback": False})
         groups = tuple(group for group in groups if group in MARGINAL_GROUPS)
     inputs = {

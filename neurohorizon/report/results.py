@@ -16,10 +16,10 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from neurohorizon.analysis.style import method_label
 from neurohorizon.analysis.tables import PRIMARY_NULL, claim, counted, over_all_sources
 from neurohorizon.experiments.catalogue import CATALOGUE
 from neurohorizon.files import replacing
+from neurohorizon.methods import method_label
 
 
 def describe_run(

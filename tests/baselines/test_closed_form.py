@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,20 +8,18 @@ from factories.sessions import made_files, made_session, small_config
 from scipy.stats import nbinom
 
 from neurohorizon.baselines.closed_form import (
-    RATES,
+    CLOSED_FORMS,
     baseline_shape,
     candidates,
-    gamma_poisson,
     gamma_poisson_law,
     gamma_poisson_paths,
     read_tuned,
-    shrinkage,
-    trailing_mean,
     tune_baselines,
     tune_on_files,
 )
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
+from neurohorizon.methods import CLOSED_FORM
 from neurohorizon.scores import poisson_log_likelihood
 
 CONFIG = small_config()
@@ -55,15 +54,27 @@ CONTEXT = np.arange(20).reshape(1, 10, 2) % 5
 REFERENCE = np.array([0.5, 2.0])
 
 
+def rates(name, windows, **settings):
+    """Expected counts by a baseline, [window, horizon bin, unit]."""
+    inputs = SimpleNamespace(reference_log_rate=np.log(REFERENCE))
+    return np.exp(CLOSED_FORMS[name].log_rate(windows, inputs, **settings))
+
+
+def test_every_closed_form_of_the_table_of_methods_has_its_function():
+    assert tuple(CLOSED_FORMS) == CLOSED_FORM
+
+
 def test_the_trailing_mean_counts_the_last_bins():
-    rate = trailing_mean(windows_of(CONTEXT), REFERENCE, bins=3)
+    rate = rates("trailing_mean", windows_of(CONTEXT), bins=3)
     np.testing.assert_allclose(rate[0, 0], (CONTEXT[0, 7:].sum(0) + 0.5) / 3)
     assert rate.shape == (1, 4, 2)
 
 
 def test_a_mean_beyond_the_context_takes_in_what_was_recorded_before_it():
-    rate = trailing_mean(windows_of(CONTEXT), REFERENCE, bins=40)
-    np.testing.assert_allclose(rate[0, 0], (4 * CONTEXT[0].sum(0) + 1 + 0.5) / (10 + 25))
+    rate = rates("trailing_mean", windows_of(CONTEXT), bins=40)
+    np.testing.assert_allclose(
+        rate[0, 0], (4 * CONTEXT[0].sum(0) + 1 + 0.5) / (10 + 25), rtol=1e-6
+    )  # spans are float32
     shape = baseline_shape(CONFIG.timeline, [3, 40, 25])
     assert shape.history_edges_bins == (10, 25, 40) and shape.context_bins == 10
 
@@ -75,28 +86,26 @@ def test_masked_bins_are_neither_spikes_nor_silence():
     kept = windows_of(np.delete(context, 8, axis=1))
     for name, settings in (("shrinkage", {"bins": 3, "weight": 0.4}), ("trailing_mean", {"bins": 3})):
         fewer = settings | {"bins": 2}
-        np.testing.assert_allclose(
-            RATES[name](windows_of(context, mask), REFERENCE, **settings), RATES[name](kept, REFERENCE, **fewer)
-        )
+        np.testing.assert_allclose(rates(name, windows_of(context, mask), **settings), rates(name, kept, **fewer))
     # the filter forgets in a masked bin, and learns nothing
-    masked = gamma_poisson(windows_of(context, mask), REFERENCE, shape=2.0, discount=1.0)
-    np.testing.assert_allclose(masked, gamma_poisson(kept, REFERENCE, shape=2.0, discount=1.0))
+    masked = rates("gamma_poisson", windows_of(context, mask), shape=2.0, discount=1.0)
+    np.testing.assert_allclose(masked, rates("gamma_poisson", kept, shape=2.0, discount=1.0))
 
 
 def test_shrinkage_runs_from_the_reference_to_the_recent_mean():
     windows = windows_of(CONTEXT)
-    np.testing.assert_allclose(shrinkage(windows, REFERENCE, bins=5, weight=0.0)[0, 0], REFERENCE)
-    np.testing.assert_allclose(shrinkage(windows, REFERENCE, bins=5, weight=1.0)[0, 0], CONTEXT[0, 5:].mean(0))
+    np.testing.assert_allclose(rates("shrinkage", windows, bins=5, weight=0.0)[0, 0], REFERENCE)
+    np.testing.assert_allclose(rates("shrinkage", windows, bins=5, weight=1.0)[0, 0], CONTEXT[0, 5:].mean(0))
 
 
 def test_without_forgetting_the_filter_is_the_conjugate_posterior():
-    rate = gamma_poisson(windows_of(CONTEXT), REFERENCE, shape=3.0, discount=1.0)
+    rate = rates("gamma_poisson", windows_of(CONTEXT), shape=3.0, discount=1.0)
     posterior = (3.0 + CONTEXT[0].sum(0)) / (3.0 / REFERENCE + 10)
     np.testing.assert_allclose(rate[0], np.broadcast_to(posterior, (4, 2)))
 
 
 def test_the_filter_returns_to_the_reference_mean():
-    rate = gamma_poisson(windows_of(CONTEXT, n_bins=500), REFERENCE, shape=3.0, discount=0.9)
+    rate = rates("gamma_poisson", windows_of(CONTEXT, n_bins=500), shape=3.0, discount=0.9)
     assert np.abs(np.log(rate[0, 0] / REFERENCE)).max() > 0.05
     np.testing.assert_allclose(rate[0, -1], REFERENCE, rtol=1e-6)
 
@@ -104,7 +113,7 @@ def test_the_filter_returns_to_the_reference_mean():
 def test_paths_of_the_filter_start_from_its_negative_binomial():
     settings = {"shape": 1.5, "discount": 0.8}
     alpha, beta = gamma_poisson_law(windows_of(CONTEXT), REFERENCE, **settings)
-    np.testing.assert_allclose(alpha / beta, gamma_poisson(windows_of(CONTEXT), REFERENCE, **settings))
+    np.testing.assert_allclose(alpha / beta, rates("gamma_poisson", windows_of(CONTEXT), **settings))
     rng = np.random.default_rng(0)
     first = gamma_poisson_paths(windows_of(CONTEXT), REFERENCE, **settings, paths=40_000, rng=rng)[0, :, 0]
     law = nbinom(alpha[0, 0], beta[0, 0] / (1 + beta[0, 0]))
@@ -124,7 +133,7 @@ def test_paths_of_the_filter_take_in_what_they_drew():
             context=np.concatenate([CONTEXT, shown], axis=1),
             context_mask=np.ones((1, 11), bool),
         )
-        assert after.mean() == pytest.approx(gamma_poisson(one_more, REFERENCE, **settings)[0, 0, unit], rel=0.05)
+        assert after.mean() == pytest.approx(rates("gamma_poisson", one_more, **settings)[0, 0, unit], rel=0.05)
 
 
 def test_the_chosen_settings_score_best(files):
@@ -139,8 +148,7 @@ def test_the_chosen_settings_score_best(files):
         spikes += windows.counts.sum()
         for name, options in candidates(CONFIG.baselines).items():
             for index, settings in enumerate(options):
-                with np.errstate(divide="ignore"):
-                    log_rate = np.log(RATES[name](windows, reference, **settings))
+                log_rate = CLOSED_FORMS[name].log_rate(windows, session, **settings)
                 null = np.broadcast_to(np.log(reference), windows.counts.shape)
                 gained[name][index] += (
                     poisson_log_likelihood(windows.counts, log_rate) - poisson_log_likelihood(windows.counts, null)

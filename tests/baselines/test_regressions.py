@@ -22,10 +22,11 @@ from neurohorizon.baselines.linear import (
 from neurohorizon.baselines.tuning import MOST_WINDOWS, tune_regressions_on_files, unit_rows
 from neurohorizon.experiments.cross_session.tuning_tables import make_tables
 from neurohorizon.forecasts.forecast_file import read_forecast
-from neurohorizon.forecasts.regressions import CLASSES, forecast_with_regressions
+from neurohorizon.forecasts.regressions import forecast_with_regressions
 from neurohorizon.forecasts.scoring import score_session
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import Windows, cut_windows, evaluation_origins
+from neurohorizon.methods import METHODS, REGRESSIONS
 from neurohorizon.scores import poisson_log_likelihood
 from neurohorizon.units.reference import MARGINAL_GROUPS
 
@@ -368,11 +369,11 @@ def test_every_regression_beats_the_reference_mean_on_a_new_session(files, tuned
         code="abc",
         output_folder=tmp_path,
     )
-    paths = [tmp_path / f"{name}.h5" for name in CLASSES]
+    paths = [tmp_path / f"{name}.h5" for name in REGRESSIONS]
     score_session(forecasts=paths, output=tmp_path / "scores.parquet", minimum_rate_hz=0.1)
     sums = pd.read_parquet(tmp_path / "scores.parquet").groupby(["method", "class"]).sum(numeric_only=True)
     gain = ((sums.model_nats - sums.reference_nats) / sums.spikes / np.log(2)).reset_index().set_index("method")
-    assert dict(gain["class"]) == CLASSES
+    assert dict(gain["class"]) == {name: METHODS[name].kind for name in REGRESSIONS}
     assert (gain[0] > 0.03).all(), gain
     # the units share an oscillation, which their own few spikes tell of less than all spikes do
     assert gain[0]["coupled_glm"] > gain[0]["history_glm"] + 0.01
@@ -394,7 +395,7 @@ def test_the_test_part_is_never_read_by_a_fit(files, tmp_path):
 
 def test_the_chosen_settings_score_best(tuned):
     written = json.loads((tuned / "regressions.json").read_text())
-    assert written.keys() == CLASSES.keys()
+    assert written.keys() == set(REGRESSIONS)
     n_linear = 2 * len(SETTINGS.ridge) * len(SETTINGS.floor)
     assert len(written["ridge_ar"]["tried"]) == n_linear
     assert len(written["reduced_rank"]["tried"]) == n_linear * len(SETTINGS.rank)

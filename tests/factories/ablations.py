@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from neurohorizon.ablations import ABLATIONS
 from neurohorizon.forecasts.scoring import SCHEMA
 
 BINS, BIN_US, WINDOWS, UNITS, SPIKES = 10, 20_000, 40, 3, 50
@@ -26,6 +27,7 @@ EFFECTS = {  # method: (class, difference to the whole network at the first bin,
     "full_autoregressive": ("zero_shot", -0.05, 0.0),
     "teacher_forcing_only_autoregressive": ("zero_shot", -0.15, 0.0),
 }
+EFFECTS |= dict.fromkeys(ABLATIONS.keys() - EFFECTS.keys(), ("zero_shot", -0.01, 0.0))
 FROM = {  # trained network: what is made of its weights
     "full": ("shuffled_identity", "learned_embedding", "full_autoregressive"),
     "teacher_forcing_only": ("teacher_forcing_only_autoregressive",),

@@ -7,6 +7,7 @@ import numpy as np
 
 from neurohorizon.forecasts.forecast_file import Forecast, left_out_forecast, write_forecast
 from neurohorizon.forecasts.scoring import score_session
+from neurohorizon.methods import METHODS
 from neurohorizon.session import Session, write_session
 from neurohorizon.timeline import Intervals, Splits
 
@@ -14,29 +15,33 @@ BIN_US = 20_000
 CONTEXT_BINS = HORIZON_BINS = 50
 FIRST_TEST_BIN = 1600
 
-KNOWLEDGE = {  # method: (class, share of the true modulation seen at the origin, half-life in bins)
-    "reference_mean": ("zero_shot", 0.0, 1.0),
-    "trailing_mean": ("zero_shot", 0.2, 30.0),
-    "shrinkage": ("zero_shot", 0.4, 30.0),
-    "gamma_poisson": ("zero_shot", 0.45, 30.0),
-    "own_history": ("zero_shot", 0.6, 40.0),
-    "neurohorizon": ("zero_shot", 0.8, 60.0),
-    "oracle": ("ceiling", 1.0, np.inf),
+_SEEN = {  # method: (share of the true modulation seen at the origin, half-life in bins)
+    "reference_mean": (0.0, 1.0),
+    "trailing_mean": (0.2, 30.0),
+    "shrinkage": (0.4, 30.0),
+    "gamma_poisson": (0.45, 30.0),
+    "own_history": (0.6, 40.0),
+    "neurohorizon": (0.8, 60.0),
+    "oracle": (1.0, np.inf),
+    "ar_glm": (0.5, 40.0),
+    "ridge_ar": (0.55, 40.0),
+    "reduced_rank": (0.58, 40.0),
+    "own_history_readout": (0.7, 50.0),
+    "neurohorizon_autoregressive": (0.75, 50.0),
+    "neurohorizon_blockwise": (0.77, 50.0),
+    "neurohorizon_coarse_to_fine": (0.76, 50.0),
+    "history_glm": (0.6, 40.0),
+    "coupled_glm": (0.75, 50.0),
+    "learned_embedding": (0.9, 60.0),
+    "shuffled_identity": (0.5, 40.0),
+    "mean_identity": (0.6, 40.0),
 }
-EVERY_METHOD = KNOWLEDGE | {
-    "ar_glm": ("zero_shot", 0.5, 40.0),
-    "ridge_ar": ("zero_shot", 0.55, 40.0),
-    "reduced_rank": ("zero_shot", 0.58, 40.0),
-    "own_history_readout": ("zero_shot", 0.7, 50.0),
-    "neurohorizon_autoregressive": ("zero_shot", 0.75, 50.0),
-    "neurohorizon_blockwise": ("zero_shot", 0.77, 50.0),
-    "neurohorizon_coarse_to_fine": ("zero_shot", 0.76, 50.0),
-    "history_glm": ("fitted", 0.6, 40.0),
-    "coupled_glm": ("fitted", 0.75, 50.0),
-    "learned_embedding": ("fitted", 0.9, 60.0),
-    "shuffled_identity": ("control", 0.5, 40.0),
-    "mean_identity": ("control", 0.6, 40.0),
+_OF_ANY_OTHER = (0.3, 30.0)
+EVERY_METHOD = {  # method: (class, share, half-life)
+    name: (METHODS[name].kind, *_SEEN.get(name, _OF_ANY_OTHER)) for name in (*_SEEN, *(METHODS.keys() - _SEEN.keys()))
 }
+KNOWLEDGE = {name: EVERY_METHOD[name] for name in list(_SEEN)[:7]}
+"""A few methods, in the same form."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from neurohorizon.forecasts.forecast import (
 )
 from neurohorizon.forecasts.forecast_file import read_forecast
 from neurohorizon.inputs.sessions import load_inputs
+from neurohorizon.methods import CONTROLS
 from neurohorizon.models.identity import (
-    CONTROLS,
     exchanged,
     identity_of,
     with_control,

@@ -148,7 +148,7 @@ def test_the_papers_cohort_is_made_from_given_tables_and_then_planned_in_full(wo
     assert found["download_allen"] == 58
     assert found["train"] == 9
     assert "make_cohort" not in found
-    points = {"scaling": 4 * 5 + 1 + 2 * 5 + 3, "ablations": 9 * 3}
+    points = {"scaling": 4 * 5 + 1 + 2 * 5 + 3, "ablations": 10 * 3}
     assert found["train_point"] == found["score_point"] == sum(points.values())
     assert found["choose_sessions"] == 5, "sessions with fitting regions are chosen, once for each draw"
     assert found["score"] == found["score_elapsed"] == 83, "held-out sessions"

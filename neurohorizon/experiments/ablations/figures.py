@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from neurohorizon.ablations import ABLATIONS
 from neurohorizon.analysis.style import (
     BLACK,
     BLUE,
@@ -17,24 +18,12 @@ from neurohorizon.analysis.style import (
     house_style,
 )
 from neurohorizon.analysis.tables import counted
-from neurohorizon.experiments.ablations.tables import TEACHER_FORCING, VARIANTS
+from neurohorizon.methods import CONTROL, FITTED, ZERO_SHOT, class_word
 
-LABELS = {
-    "no_identity": "one identity for all units",
-    "shuffled_identity": "identities exchanged",
-    "rate_only": "features: mean rate alone",
-    "no_relational": "no relational features",
-    "learned_embedding": "embeddings fitted to session",
-    "no_own_history": "no own history",
-    "no_population": "no population",
-    TEACHER_FORCING: "teacher forcing only (rollout)",
-    "noncausal_decoder": "decoder not causal",
-    "gaussian_loss": "Gaussian loss",
-}
 _CLASSES = {  # class: colour, marker, whether it is filled, words
-    "zero_shot": (BLUE, "o", True, "zero-shot: trained so"),
-    "control": (VERMILLION, "D", False, "control: tampered with at the forecast"),
-    "fitted": (BLACK, "s", True, "fitted: fits the session"),
+    ZERO_SHOT: (BLUE, "o", True, "trained so"),
+    CONTROL: (VERMILLION, "D", False, "tampered with at the forecast"),
+    FITTED: (BLACK, "s", True, "fits the session"),
 }
 _SHADES = (SKY_BLUE, BLUE, VERMILLION, BLACK)
 _ROW_INCHES = 0.24
@@ -152,12 +141,13 @@ def _declared(ablations: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sorted(shown: pd.DataFrame) -> pd.DataFrame:
-    return shown.sort_values("variant", key=lambda names: names.map(VARIANTS.index), ignore_index=True, kind="stable")
+    order = list(ABLATIONS)
+    return shown.sort_values("variant", key=lambda names: names.map(order.index), ignore_index=True, kind="stable")
 
 
 def _rows(axes: Axes, shown: pd.DataFrame) -> None:
     axes.axvline(0, color=GREY, linewidth=0.8, linestyle=(0, (1, 1)), zorder=0)
-    axes.set_yticks(range(len(shown)), [LABELS[name] for name in shown["variant"]])
+    axes.set_yticks(range(len(shown)), [ABLATIONS[name].label for name in shown["variant"]])
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=5)
     axes.spines["left"].set_visible(False)
@@ -179,13 +169,13 @@ def _classes_legend(figure: Figure, shown: pd.DataFrame) -> None:
         if kind in set(shown["class"]):
             face = colour if filled else "white"
             look = {"linestyle": "none", "marker": marker, "markersize": 4, "markerfacecolor": face}
-            handles.append(Line2D([], [], color=colour, label=words, **look))
+            handles.append(Line2D([], [], color=colour, label=f"{class_word(kind)}: {words}", **look))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, columnspacing=1.0, handletextpad=0.3)
 
 
 def _left_end(shown: pd.DataFrame, points: pd.DataFrame) -> float:
     """Where the axis may end: what networks lose that were trained so; what a control loses can be many times that."""
-    trained = shown.loc[shown["class"] != "control"]
+    trained = shown.loc[shown["class"] != CONTROL]
     drawn = points[points["method"].isin(trained["method"])]
     values = [*drawn["difference"], *trained["lower"].dropna(), 0.0]
     return min(values) - 0.05 * np.ptp(values)

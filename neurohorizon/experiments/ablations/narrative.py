@@ -5,22 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from neurohorizon.ablations import ABLATIONS, FULL, TEACHER_FORCING
 from neurohorizon.analysis.tables import counted
 from neurohorizon.analysis.wording import FEW_ANIMALS, interval_text
-from neurohorizon.experiments.ablations.tables import FULL, TEACHER_FORCING
+from neurohorizon.methods import ZERO_SHOT
 
-_NAMES = {  # completes "the one ..."
-    "no_identity": "with one identity for all units",
-    "shuffled_identity": "with the identities of units exchanged",
-    "rate_only": "told of each unit its mean rate alone",
-    "no_relational": "not told how units go with others",
-    "learned_embedding": "with embeddings fitted to the session",
-    "no_own_history": "not told each unit's own history",
-    "no_population": "without the population",
-    TEACHER_FORCING: "trained by teacher forcing alone, in its rollout",
-    "noncausal_decoder": "with a decoder that is not causal",
-    "gaussian_loss": "trained with a Gaussian loss",
-}
 _OUTCOMES = {  # which side of zero the interval lies on: heading
     "worse": "**Worse** than the whole network is the one",
     "unclear": "**Not to be told apart** from it is the one",
@@ -40,7 +29,7 @@ def describe_results(folder: Path) -> str:
 
 def describe_costliest(ablations: pd.DataFrame) -> str:
     """The part that costs most to train without, or "": a control, which is told wrong, has all parts."""
-    trained = ablations[ablations["declared"].astype(bool) & (ablations["class"] == "zero_shot")]
+    trained = ablations[ablations["declared"].astype(bool) & (ablations["class"] == ZERO_SHOT)]
     if trained.empty:
         return ""
     row = trained.loc[trained["difference"].idxmin()]
@@ -49,7 +38,7 @@ def describe_costliest(ablations: pd.DataFrame) -> str:
     )
     verdict = {"unclear": ", which **cannot be told apart** from none", "unknown": ", from too few animals to say more"}
     return (
-        f"{most} {_NAMES[row['variant']]}: **{row['difference']:+.3f} bits/spike** ({interval_text(row)})"
+        f"{most} {ABLATIONS[row['variant']].phrase}: **{row['difference']:+.3f} bits/spike** ({interval_text(row)})"
         f"{verdict.get(_outcome(row), '')}."
     )
 
@@ -82,7 +71,8 @@ def describe_parts(ablations: pd.DataFrame) -> str:
             continue
         rows = rows.reindex(rows["difference"].abs().sort_values(ascending=False, kind="stable").index)
         parts = [
-            f"{_NAMES[row['variant']]} ({row['difference']:+.3f} bits/spike, {interval_text(pd.Series(row))}{_p(row)})"
+            f"{ABLATIONS[row['variant']].phrase} ({row['difference']:+.3f} bits/spike, "
+            f"{interval_text(pd.Series(row))}{_p(row)})"
             for row in rows.to_dict("records")
         ]
         sentences.append(f"{heading} {'; '.join(parts)}.")

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from neurohorizon.ablations import ABLATIONS, FULL
 from neurohorizon.analysis.statistics import bootstrap_mean, bootstrap_ratio, compare_paired, holm
 from neurohorizon.analysis.tables import (
     PRIMARY_NULL,
@@ -32,16 +33,10 @@ from neurohorizon.analysis.tables import (
     write_table,
 )
 from neurohorizon.files import replacing
+from neurohorizon.methods import AUTOREGRESSIVE, class_word
 from neurohorizon.scores import bits_per_spike
 
-FULL = "full"
-ROLLOUT = "_autoregressive"
-VARIANTS = (
-    *("no_identity", "shuffled_identity", "rate_only", "no_relational", "learned_embedding"),
-    *("no_own_history", "no_population", "teacher_forcing_only", "noncausal_decoder", "gaussian_loss"),
-)
-"""All ablations, in the order of tables and figures."""
-TEACHER_FORCING = "teacher_forcing_only"
+ROLLOUT = f"_{AUTOREGRESSIVE}"
 
 
 @dataclass(frozen=True)
@@ -61,10 +56,11 @@ class Comparison:
     declared: bool
 
 
+_AS_ROLLOUT = [name for name, one in ABLATIONS.items() if AUTOREGRESSIVE in one.also]
 COMPARISONS = (
-    *(Comparison(name, name, FULL, True) for name in VARIANTS if name != TEACHER_FORCING),
-    Comparison(TEACHER_FORCING, f"{TEACHER_FORCING}{ROLLOUT}", f"{FULL}{ROLLOUT}", True),
-    Comparison(TEACHER_FORCING, TEACHER_FORCING, FULL, False),
+    *(Comparison(name, name, FULL, True) for name in ABLATIONS if name not in _AS_ROLLOUT),
+    *(Comparison(name, f"{name}{ROLLOUT}", f"{FULL}{ROLLOUT}", True) for name in _AS_ROLLOUT),
+    *(Comparison(name, name, FULL, False) for name in _AS_ROLLOUT),
 )
 """The declared family: one comparison for each ablation. Holm's adjustment is over those that a run can make. That of
 teacher forcing in parallel stands outside of it, with no adjusted p."""
@@ -215,7 +211,7 @@ def summary_table(by_session: pd.DataFrame, resampling: Resampling) -> pd.DataFr
         row |= {"sessions": found.sessions, "animals": found.animals}
         row |= {name: int(of[name].sum()) for name in ("windows", "spikes")}
         rows.append(row | {"seeds": int(of["seeds"].min()), "seed_sd": of["seed_sd"].mean()})
-    order = [FULL, f"{FULL}{ROLLOUT}", *(name for one in VARIANTS for name in (one, f"{one}{ROLLOUT}"))]
+    order = [FULL, f"{FULL}{ROLLOUT}", *(name for one in ABLATIONS for name in (one, f"{one}{ROLLOUT}"))]
     return pd.DataFrame(rows).sort_values(
         "method", key=lambda names: names.map(order.index), ignore_index=True, kind="stable"
     )
@@ -281,7 +277,7 @@ def format_ablations(ablations: pd.DataFrame, summary: pd.DataFrame) -> str:
         rows.append(
             (
                 row["method"],
-                row["class"],
+                class_word(row["class"]),
                 f"{row['bits_per_spike']:+.4f}",
                 f"{row['against_bits_per_spike']:+.4f}",
                 f"{row['difference']:+.4f}",
@@ -299,8 +295,8 @@ def format_ablations(ablations: pd.DataFrame, summary: pd.DataFrame) -> str:
             "",
             *aligned(rows),
             "",
-            "Below zero is what is lost without the part. Class Z: trained without it; control: tampered with at the "
-            "forecast; F: fitted to the session.",
+            "Below zero is what is lost without the part. Zero-shot: trained without it; control: tampered with at "
+            "the forecast; fitted: fitted to the session.",
             f"Rows that end in {ROLLOUT[1:]} compare rollouts with the rollout of the whole network.",
             "",
         ]

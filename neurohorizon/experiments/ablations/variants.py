@@ -4,15 +4,12 @@ A variant says what is trained and how; which sessions it is trained on is for t
 (:mod:`neurohorizon.experiments.scaling.points`). This module stays light, since the workflow imports it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from neurohorizon.config import Config, Features, Model, Training
-from neurohorizon.methods import AUTOREGRESSIVE
-
-FULL = "full"
-"""The configured forecaster, under an experiment's own number of steps."""
-_FROM_FULL = ("shuffled_identity", "learned_embedding")
-"""Ablations that are made of the full network's weights."""
+from neurohorizon.ablations import ABLATIONS, FULL, Ablation
+from neurohorizon.config import Config, Features, Model, Section, Training
+from neurohorizon.methods import FORECASTER
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Variant:
 
 def trained_ablations(config: Config) -> tuple[str, ...]:
     """Names of the ablations that a network is trained for, the whole forecaster first."""
-    return (FULL, *(name for name in config.ablations.variants if name not in _FROM_FULL))
+    return (FULL, *(name for name in config.ablations.variants if not ABLATIONS[name].of_full))
 
 
 def ablation(config: Config, name: str) -> Variant:
@@ -45,40 +42,40 @@ def ablation(config: Config, name: str) -> Variant:
 
     Args:
         config: A configuration with ablations.
-        name: ``full`` or one that is trained; see ``config.Ablations``.
+        name: ``full`` or one that is trained; see :mod:`neurohorizon.ablations`.
 
     Raises:
         ValueError: Nothing is trained for an ablation of this name.
     """
-    settings = config.ablations
-    method, features, model = "neurohorizon", config.features, config.model
-    training = _shortened(config.training, settings.steps)
-    uses: tuple[str, ...] = ()
-    if name == FULL:
-        uses = tuple(one for one in _FROM_FULL if one in settings.variants)
-        uses += (AUTOREGRESSIVE,) if "teacher_forcing_only" in settings.variants else ()
-    elif name == "no_identity":
-        model = model.model_copy(update={"identity": False})
-    elif name == "rate_only":
-        features = features.model_copy(update={"groups": ("rate",)})
-    elif name == "no_relational":
-        groups = tuple(group for group in features.groups if group != "relational")
-        features = features.model_copy(update={"groups": groups})
-    elif name == "no_own_history":
-        model = model.model_copy(update={"own_history": False})
-    elif name == "no_population":
-        method = "own_history"
-    elif name == "teacher_forcing_only":
-        feedback = training.feedback.model_copy(update={"sampled_share": 0.0})
-        training = training.model_copy(update={"feedback": feedback})
-        uses = (AUTOREGRESSIVE,)
-    elif name == "noncausal_decoder":
-        model = model.model_copy(update={"causal": False, "feedback": False})
-    elif name == "gaussian_loss":
-        model = model.model_copy(update={"likelihood": "gaussian"})
-    else:
+    row = _full(config) if name == FULL else ABLATIONS.get(name)
+    if row is None or row.of_full:
         raise ValueError(f"no network is trained for an ablation {name!r}; there are {trained_ablations(config)}")
-    return Variant(method, features, model, training, uses)
+    sections = {
+        "features": config.features,
+        "model": config.model,
+        "training": _shortened(config.training, config.ablations.steps),
+    }
+    changed = {key: _changed(section, row.changes.get(key, {})) for key, section in sections.items()}
+    return Variant(row.network, **changed, uses=row.also)
+
+
+def _full(config: Config) -> Ablation:
+    """Return the forecaster as a row of its own, scored as all that its ablations are compared with."""
+    configured = [one for name, one in ABLATIONS.items() if name in config.ablations.variants]
+    made_of_it = [one.name for one in configured if one.of_full]
+    decoded = [use for one in configured for use in one.also]
+    return Ablation(FULL, FULL, FULL, also=tuple(dict.fromkeys([*made_of_it, *decoded])))
+
+
+def _changed(section: Section, changes: Mapping[str, object]) -> Section:
+    """Return a section with the changes of a row."""
+    update = {}
+    for key, change in changes.items():
+        value = getattr(section, key)
+        if isinstance(change, Mapping):
+            change = _changed(value, change)
+        update[key] = change(value) if callable(change) else change
+    return section.model_copy(update=update)
 
 
 def scaled(config: Config, size: str | None = None) -> Variant:
@@ -93,7 +90,7 @@ def scaled(config: Config, size: str | None = None) -> Variant:
         if size not in settings.sizes:
             raise ValueError(f"scaling.sizes has no {size!r}; it has {', '.join(settings.sizes)}")
         model = model.model_copy(update=settings.sizes[size].model_dump())
-    return Variant("neurohorizon", config.features, model, _shortened(config.training, settings.steps))
+    return Variant(FORECASTER, config.features, model, _shortened(config.training, settings.steps))
 
 
 def _shortened(training: Training, steps: int) -> Training:

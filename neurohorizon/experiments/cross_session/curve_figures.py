@@ -14,14 +14,13 @@ from neurohorizon.analysis.style import (
     NULL_LABELS,
     VERMILLION,
     house_style,
-    method_label,
     method_line,
     null_line,
 )
 from neurohorizon.analysis.tables import PRIMARY_NULL, counted
 from neurohorizon.experiments.cross_session.curve_tables import NETWORKS, whole_horizon
 from neurohorizon.experiments.cross_session.elapsed_scores import LENGTH, UNITS
-from neurohorizon.methods import CEILING_CLASS, FORECASTER, UPPER_BOUND
+from neurohorizon.methods import CEILING, FORECASTER, UPPER_BOUND, class_word, method_label
 
 _ROW_INCHES = 0.2
 _BELOW = {
@@ -53,14 +52,14 @@ def draw_elapsed(*, elapsed: pd.DataFrame, elapsed_leads: pd.DataFrame) -> Figur
     shown = elapsed[(elapsed["null"] == PRIMARY_NULL) & (elapsed["method"] != "reference_mean")]
     baselines = elapsed_leads.loc[elapsed_leads["role"] == "baseline", "against"].unique()
     drawn = [*baselines, *NETWORKS, FORECASTER, UPPER_BOUND]
-    drawn += list(shown.loc[shown["class"] == CEILING_CLASS, "method"].unique())
+    drawn += list(shown.loc[shown["class"] == CEILING, "method"].unique())
     with house_style():
         figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 4.6), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True)
         scale, unit = _time_unit(shown["first_s"].max())
         for method in (name for name in drawn if name in set(shown["method"])):
             line = shown[shown["method"] == method]
-            label = f"{method_label(method)} ({line['class'].iloc[0]})"
+            label = f"{method_label(method)} ({class_word(line['class'].iloc[0])})"
             _band(above, _middle(line, shown) / scale, line, method, label)
         for against, line in elapsed_leads.groupby("against", sort=False):
             _band(below, _middle(line, shown) / scale, line.rename(columns={"difference": "bits_per_spike"}), against)
@@ -143,7 +142,7 @@ def _curve(table: pd.DataFrame, sessions: pd.DataFrame, label: str, *, also: tup
         for method in (*NETWORKS, UPPER_BOUND):
             for row in table[(table["method"] == method) & table["whole"]].to_dict("records"):
                 colour, dashes = method_line(method)
-                name = f"{method_label(method)} ({row['class']})"
+                name = f"{method_label(method)} ({class_word(row['class'])})"
                 above.axhline(row["bits_per_spike"], color=colour, linestyle=dashes, linewidth=0.9, label=name)
         below.set_xscale("log")
         below.set_xticks(sorted(table.loc[~table["whole"], "size"].unique()))

@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from neurohorizon.analysis.style import method_label
 from neurohorizon.analysis.tables import PRIMARY_NULL, counted, format_interval
 from neurohorizon.analysis.wording import FEW_ANIMALS
 from neurohorizon.experiments.cross_session.curve_tables import FEWEST_PAIRS, LARGEST_RATE_RATIO, whole_horizon
-from neurohorizon.methods import FORECASTER, UPPER_BOUND
+from neurohorizon.methods import FORECASTER, OWN_HISTORY, UPPER_BOUND, method_label
 
 _NEARLY_ALL = 0.95
 """Share of the score with all known from which on the text says that nearly all is there."""
@@ -80,7 +79,7 @@ def describe_elapsed(elapsed: pd.DataFrame, leads: pd.DataFrame) -> str:
             " The null grows old as well; over each unit's own mean in the same windows, which no forecast can know, "
             f"the change is {change['change']:+.3f} ({_interval(change, 'change')})."
         )
-    for role, name in (("network", "own_history"), ("baseline", None), ("within", UPPER_BOUND)):
+    for role, name in (("network", OWN_HISTORY), ("baseline", None), ("within", UPPER_BOUND)):
         rows = leads[(leads["role"] == role) & ((leads["against"] == name) | (name is None))].sort_values("first_s")
         if len(rows) > 1:
             first, last = rows.iloc[0], rows.iloc[-1]

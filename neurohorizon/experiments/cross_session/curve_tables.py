@@ -29,11 +29,18 @@ from neurohorizon.analysis.tables import (
 from neurohorizon.experiments.cross_session.elapsed_scores import LENGTH, UNITS
 from neurohorizon.files import replacing
 from neurohorizon.forecasts.scoring import left_out_reason
-from neurohorizon.methods import BASELINES, CLASS_ORDER, FORECASTER, METHOD_ORDER, UPPER_BOUND, WITHIN_SESSION
+from neurohorizon.methods import (
+    BASELINES,
+    CLASS_ORDER,
+    FORECASTER,
+    METHOD_ORDER,
+    NETWORKS,
+    UPPER_BOUND,
+    WITHIN_SESSION,
+    ZERO_SHOT,
+)
 from neurohorizon.scores import bits_per_spike
 
-NETWORKS = ("own_history", "own_history_readout")
-"""Networks without a population: what the forecaster adds to them is what it hears of others."""
 LARGEST_RATE_RATIO = 1.25
 """A unit and its control differ at most by this factor in their reference rates."""
 FEWEST_PAIRS = 5
@@ -135,7 +142,7 @@ def gap_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
                 rows.append(
                     {
                         "method": method,
-                        "class": "zero_shot",
+                        "class": ZERO_SHOT,
                         "within": within,
                         "null": PRIMARY_NULL,
                         "horizon_ms": horizon_ms,
@@ -223,7 +230,7 @@ def elapsed_leads(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFram
             rows.append(
                 {
                     "method": FORECASTER,
-                    "class": "zero_shot",
+                    "class": ZERO_SHOT,
                     "against": against,
                     "against_class": kinds[against],
                     "role": roles[against],
@@ -291,7 +298,7 @@ def region_sessions(by_unit: pd.DataFrame, fewest_units: int) -> pd.DataFrame:
                 {
                     **dict(zip(SESSION, identity, strict=True)),
                     "method": FORECASTER,
-                    "class": "zero_shot",
+                    "class": ZERO_SHOT,
                     "null": PRIMARY_NULL,
                     "region": region,
                     "units": len(here),
@@ -323,7 +330,7 @@ def region_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame
     rows = []
     for region, group in sessions.groupby("region", sort=True):
         matched = group.dropna(subset=["bits_per_spike", "control_bits_per_spike"])
-        row = {"region": region, "method": FORECASTER, "class": "zero_shot", "null": PRIMARY_NULL}
+        row = {"region": region, "method": FORECASTER, "class": ZERO_SHOT, "null": PRIMARY_NULL}
         row |= {name: matched[name].mean() for name in ("bits_per_spike", "control_bits_per_spike")}
         if len(matched):
             found = compare_paired(

@@ -23,13 +23,12 @@ from neurohorizon.analysis.style import (
     PAGE_WIDTH_INCHES,
     VERMILLION,
     house_style,
-    method_label,
     method_line,
     null_line,
 )
 from neurohorizon.analysis.tables import PRIMARY_NULL, counted, over_all_sources
 from neurohorizon.forecasts.example import Example, read_example
-from neurohorizon.methods import FORECASTER
+from neurohorizon.methods import FORECASTER, METHODS, class_word, method_label
 
 _RATE_COLOURS = LinearSegmentedColormap.from_list("rate", [BLUE, "#FFFFFF", VERMILLION])
 # the pad is in heights of its letters, so that it clears the axis's label whatever the panel's height
@@ -42,11 +41,7 @@ _LEGEND_BELOW = {
 }
 _DEEPEST = -0.5  # lowest score drawn, as a multiple of the highest, unless the forecaster itself is lower
 _ANIMALS_NAMED = 8  # more would cover the points
-_MOST_LINES = 8  # with more methods, only those declared below are drawn by horizon, and none are linked by session
-_DRAWN_BY_HORIZON = (
-    *("gamma_poisson", "ar_glm", "reduced_rank", "own_history", "own_history_readout", FORECASTER),
-    *("coupled_glm", "learned_embedding", "oracle"),
-)
+_MOST_LINES = 8  # with more methods, only those of the short list are drawn by horizon, and none are linked by session
 _ROW_INCHES = 0.185
 _LARGEST_FOLD = 2.0  # log2 of the largest change of rate that the colours tell apart
 
@@ -163,7 +158,8 @@ def _paired_panel(axes: Axes, sessions: pd.DataFrame, summary: pd.DataFrame) -> 
     )
     axes.axvline(0, color=GREY, linewidth=0.8, linestyle=method_line("reference_mean")[1], zorder=0)
     labels = [
-        f"{method_label(row.method)} ({kind})" for row, kind in zip(means.itertuples(), means["class"], strict=True)
+        f"{method_label(row.method)} ({class_word(kind)})"
+        for row, kind in zip(means.itertuples(), means["class"], strict=True)
     ]
     axes.set_yticks(range(len(place)), labels)
     for label, method in zip(axes.get_yticklabels(), place, strict=True):
@@ -237,11 +233,11 @@ def _horizon_panel(axes: Axes, horizon: pd.DataFrame) -> None:
     shown = horizon[(horizon["null"] == PRIMARY_NULL) & (horizon["method"] != "reference_mean")]
     methods = shown["method"].nunique()
     if methods > _MOST_LINES:
-        shown = shown[shown["method"].isin(_DRAWN_BY_HORIZON)]
+        shown = shown[shown["method"].isin([name for name, one in METHODS.items() if one.short])]
     further = methods - shown["method"].nunique()
     for method, line in shown.groupby("method", sort=False):
         colour, dashes = method_line(method)
-        label = f"{method_label(method)} ({line['class'].iloc[0]})"
+        label = f"{method_label(method)} ({class_word(line['class'].iloc[0])})"
         width = 1.8 if method == FORECASTER else 1.0
         zorder = 4 if method == FORECASTER else 3
         single = {"marker": "o", "markersize": 3} if len(line) == 1 else {}

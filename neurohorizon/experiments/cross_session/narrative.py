@@ -7,33 +7,12 @@ import pandas as pd
 
 from neurohorizon.analysis.tables import ALL_SOURCES, PRIMARY_NULL, claim, counted, over_all_sources
 from neurohorizon.analysis.wording import FEW_ANIMALS, SIGNIFICANT, against_zero, interval_text
-from neurohorizon.methods import CEILING_CLASS, DECODINGS, FORECASTER, UPPER_BOUND
+from neurohorizon.methods import CEILING, CONTROL, DECODINGS, FITTED, FORECASTER, UPPER_BOUND, ZERO_SHOT, method_phrase
 
-_NAMES = {
-    "reference_mean": "the reference mean",
-    "trailing_mean": "the trailing mean",
-    "shrinkage": "tuned shrinkage",
-    "gamma_poisson": "the gamma-Poisson filter",
-    "ar_glm": "the pooled AR-GLM",
-    "ridge_ar": "ridge AR",
-    "reduced_rank": "reduced-rank regression",
-    "own_history": "the own-history network",
-    "own_history_readout": "the own-history network with readout",
-    "neurohorizon": "NeuroHorizon",
-    "neurohorizon_autoregressive": "its autoregressive decoding",
-    "neurohorizon_blockwise": "its blockwise decoding",
-    "neurohorizon_coarse_to_fine": "its coarse-to-fine decoding",
-    "history_glm": "the history GLM of each unit",
-    "coupled_glm": "the coupled GLM",
-    "learned_embedding": "the network with embeddings fitted on the session",
-    "shuffled_identity": "itself with the identities of units exchanged",
-    "mean_identity": "itself with one identity for all units",
-    "oracle": "the oracle",
-}
 _OUTSIDE = {
-    "zero_shot": "Other zero-shot methods, not among those declared:",
-    "fitted": "Methods that fit the session that is forecast, which NeuroHorizon never does:",
-    "control": (
+    ZERO_SHOT: "Other zero-shot methods, not among those declared:",
+    FITTED: "Methods that fit the session that is forecast, which NeuroHorizon never does:",
+    CONTROL: (
         "Controls, the same weights with tampered identities: they show how far NeuroHorizon relies on knowing its "
         "units, not what a network would reach that was trained without:"
     ),
@@ -82,17 +61,18 @@ def describe_result(summary: pd.DataFrame) -> str:
     )
     share = row.get("share_of_oracle", np.nan)
     if np.isfinite(share):
-        ceiling = shown.loc[shown["class"] == CEILING_CLASS, "bits_per_spike"].iloc[0]
+        ceiling = shown.loc[shown["class"] == CEILING, "bits_per_spike"].iloc[0]
         text += f" That is **{share:.0%}** of what the true rates reach ({ceiling:+.3f})."
     closed = row.get("gap_closed", np.nan)
     if np.isfinite(closed):
         text += (
-            f" It closes {closed:.0%} of the gap between the reference mean and {_name(UPPER_BOUND)} "
+            f" It closes {closed:.0%} of the gap between the reference mean and {method_phrase(UPPER_BOUND)} "
             f"({shown.loc[UPPER_BOUND, 'bits_per_spike']:+.3f})."
         )
-    best = shown[shown["class"] == "zero_shot"]["bits_per_spike"].idxmax()
+    best = shown[shown["class"] == ZERO_SHOT]["bits_per_spike"].idxmax()
     if best != FORECASTER:
-        text += f" The best zero-shot method of this run is {_name(best)} ({shown.loc[best, 'bits_per_spike']:+.3f})."
+        score = f"({shown.loc[best, 'bits_per_spike']:+.3f})"
+        text += f" The best zero-shot method of this run is {method_phrase(best)} {score}."
     return text
 
 
@@ -110,7 +90,7 @@ def describe_sources(summary: pd.DataFrame) -> str:
 
 def describe_comparison(row: pd.Series) -> str:
     """One row of the table of comparisons as a sentence."""
-    first, second = _name(row["method"]), _name(row["against"])
+    first, second = method_phrase(row["method"]), method_phrase(row["against"])
     direction = "gains" if row["difference"] >= 0 else "loses"
     text = (
         f"Against **{second}**, {first} {direction} {abs(row['difference']):.3f} bits/spike ({interval_text(row)}), "
@@ -144,12 +124,12 @@ def describe_family(comparisons: pd.DataFrame) -> str:
     )
     if len(holm):
         text += f"; Holm-adjusted, p is below {SIGNIFICANT:g} in {int((holm < SIGNIFICANT).sum())}"
-    return f"{text}. The closest rival is {_name(row['against'])}. {describe_comparison(row)}"
+    return f"{text}. The closest rival is {method_phrase(row['against'])}. {describe_comparison(row)}"
 
 
 def describe_others(comparisons: pd.DataFrame) -> str:
     """Comparisons outside of the declared family as a list, by what they say; "" where there are none."""
-    others = comparisons[~comparisons["declared"].astype(bool) & (comparisons["against_class"] != CEILING_CLASS)]
+    others = comparisons[~comparisons["declared"].astype(bool) & (comparisons["against_class"] != CEILING)]
     parts = []
     for kind, heading in _OUTSIDE.items():
         rows = others[others["against_class"] == kind]
@@ -176,14 +156,14 @@ def describe_horizon(horizon: pd.DataFrame) -> str:
         text += ", the interval lies above the null in every bin."
     else:
         text += f", the interval lies above the null in {len(known)} of {counted(len(curve), 'bin')}."
-    others = shown[(shown["class"] == "zero_shot") & ~shown["method"].isin([FORECASTER, "reference_mean", *DECODINGS])]
+    others = shown[(shown["class"] == ZERO_SHOT) & ~shown["method"].isin([FORECASTER, "reference_mean", *DECODINGS])]
     if len(others):
         best = others.pivot(index="horizon_ms", columns="method", values="bits_per_spike")
         behind = curve["bits_per_spike"] < best.max(axis=1).reindex(curve.index)
         if behind.any():
             rivals = sorted(set(best.loc[behind[behind].index].idxmax(axis=1)))
             text += (
-                f" Its mean is below that of another zero-shot method ({', '.join(map(_name, rivals))}) in "
+                f" Its mean is below that of another zero-shot method ({', '.join(map(method_phrase, rivals))}) in "
                 f"{int(behind.sum())} of {counted(len(curve), 'bin')}, at {behind[behind].index[0]:g} ms first."
             )
         else:
@@ -193,7 +173,3 @@ def describe_horizon(horizon: pd.DataFrame) -> str:
 
 def _primary(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["null"] == PRIMARY_NULL]
-
-
-def _name(method: str) -> str:
-    return _NAMES.get(method, method.replace("_", " "))

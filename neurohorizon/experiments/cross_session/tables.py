@@ -33,12 +33,13 @@ from neurohorizon.analysis.tables import (
 from neurohorizon.files import replacing
 from neurohorizon.forecasts.scoring import left_out_reason
 from neurohorizon.methods import (
-    CEILING_CLASS,
+    CEILING,
     CLASS_DESCRIPTIONS,
     CLASS_ORDER,
     DECLARED_FAMILY,
     FORECASTER,
     UPPER_BOUND,
+    class_word,
 )
 from neurohorizon.scores import NULLS, bits_per_spike, poisson_d2
 
@@ -243,7 +244,7 @@ def summary_table(
 
 
 def _summary_of(sessions: pd.DataFrame, comparisons: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
-    ceilings = sessions.loc[sessions["class"] == CEILING_CLASS, "method"].unique()
+    ceilings = sessions.loc[sessions["class"] == CEILING, "method"].unique()
     rows = []
     for (null, method, kind), of_method in sessions.groupby(["null", *METHOD], sort=False):
         values, animals = of_method["bits_per_spike"].to_numpy(), animal_names(of_method)
@@ -293,7 +294,12 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
     rows = [(*rows[0], "gap closed")] if closed else rows
     for row in shown.to_dict("records"):
         rows.append(
-            (row["method"], row["class"], *_scored_cells(row), *([_percent(row["gap_closed"])] if closed else []))
+            (
+                row["method"],
+                class_word(row["class"]),
+                *_scored_cells(row),
+                *([_percent(row["gap_closed"])] if closed else []),
+            )
         )
     lines = [
         f"Zero-shot forecasts of held-out sessions; null: {PRIMARY_NULL}-window mean rate",
@@ -302,7 +308,10 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
     ]
     lines += _source_lines(by_source, interval)
     lines += _difference_lines(comparisons, interval, int(shown["animals"].max()))
-    lines += ["", *(f"{kind}: {CLASS_DESCRIPTIONS[kind]}." for kind in CLASS_ORDER if kind in set(shown["class"]))]
+    lines += [
+        "",
+        *(f"{class_word(kind)}: {CLASS_DESCRIPTIONS[kind]}." for kind in CLASS_ORDER if kind in set(shown["class"])),
+    ]
     if closed:
         lines.append(f"Gap closed: share of the way from the reference mean to {UPPER_BOUND}, which fits the session.")
     lines.append("Intervals resample animals; with few of them they are coarse, with one there is none.")
@@ -365,7 +374,7 @@ def _scored_cells(row: Mapping[str, object]) -> tuple[str, ...]:
 def _source_lines(by_source: pd.DataFrame, interval: float) -> list[str]:
     """The forecaster and the ceiling by source, where there is more than one."""
     rows = [("source", "method", "bits/spike", f"{interval:.0%} interval", "sessions", "animals", "of oracle")]
-    shown = by_source[(by_source["method"] == FORECASTER) | (by_source["class"] == CEILING_CLASS)]
+    shown = by_source[(by_source["method"] == FORECASTER) | (by_source["class"] == CEILING)]
     rows += [(row["source"], row["method"], *_scored_cells(row)) for row in shown.to_dict("records")]
     return ["", *aligned(rows)] if len(shown) else []
 

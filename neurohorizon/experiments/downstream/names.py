@@ -1,5 +1,7 @@
 """Names of what downstream decoding compares, for jobs, tables and figures alike."""
 
+from neurohorizon.methods import FITTED
+
 LATENTS, RAW, NORMALISED = "latents", "raw_counts", "normalised_counts"
 POYO, POYO_LATENTS = "poyo", "poyo_latents"
 METHOD_ORDER = (LATENTS, NORMALISED, RAW, POYO_LATENTS, POYO)
@@ -20,7 +22,7 @@ TARGET_WORDS = {
     "wheel_speed": "wheel speed",
 }
 """Order and words of what is decoded."""
-CLASS = "fitted"
+CLASS = FITTED
 """Every decoder is fitted on labels of the session that it decodes."""
 HELDOUT, TRAIN = "heldout", "train"
 ROLES = (HELDOUT, TRAIN)

@@ -10,6 +10,7 @@ from neurohorizon.analysis.statistics import bootstrap_mean, compare_paired
 from neurohorizon.analysis.tables import Resampling, aligned, format_interval, write_table
 from neurohorizon.experiments.downstream.decoding_file import Decoding, r2, read_decodings
 from neurohorizon.files import replacing
+from neurohorizon.methods import FITTED, class_word
 
 POYO = "poyo"
 METHOD_ORDER = (POYO, "latent_probe", "forecast_probe", "count_ridge")
@@ -20,7 +21,7 @@ METHOD_WORDS = {
     "forecast_probe": "ridge on NeuroHorizon's forecasts",
     "count_ridge": "ridge on counts",
 }
-CLASS = "fitted"
+CLASS = FITTED
 """Every decoder is fitted on labels of the session that it decodes."""
 SESSION = ["fold", "part", "session", "subject", "lab", "source", "target", "unit"]
 PART_WORDS = {
@@ -100,7 +101,7 @@ def format_summary(summary: pd.DataFrame, sessions: pd.DataFrame, interval: floa
             rows.append(
                 (
                     METHOD_WORDS[row["method"]],
-                    row["class"],
+                    class_word(row["class"]),
                     f"{row['r2']:+.3f}",
                     format_interval(row["lower"], row["upper"]),
                     str(row["sessions"]),

@@ -26,7 +26,7 @@ from neurohorizon.analysis.tables import counted
 from neurohorizon.experiments.horizons.calibration import POPULATION, POPULATION_TOTAL, TARGETS, UNIT, UNIT_TOTAL
 from neurohorizon.experiments.horizons.calibration_tables import GAMMA_POISSON, REFERENCE_MEAN
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, read_paths_example
-from neurohorizon.methods import DECODINGS, FORECASTER
+from neurohorizon.methods import DECODINGS, FORECASTER, method_label
 
 TARGET_LABELS = {
     UNIT: "a unit in a bin",
@@ -35,10 +35,9 @@ TARGET_LABELS = {
     POPULATION_TOTAL: "all units over the horizon",
 }
 LABELS = {
-    REFERENCE_MEAN: "reference mean",
-    GAMMA_POISSON: "gamma-Poisson",
+    **{name: method_label(name) for name in (REFERENCE_MEAN, GAMMA_POISSON)},
     FORECASTER: "NeuroHorizon, parallel",
-    **dict(zip(DECODINGS, ("autoregressive", "blockwise", "coarse to fine"), strict=True)),
+    **{name: method_label(name).removeprefix(f"{method_label(FORECASTER)}, ") for name in DECODINGS},
 }
 LOOKS = {  # colour, dashes, marker: the ways to decode one network are told apart here, and here alone
     REFERENCE_MEAN: (GREY, (0, (1, 1)), "o"),

@@ -50,6 +50,7 @@ from neurohorizon.forecasts.sample_paths import PathDrawer, single_session
 from neurohorizon.forecasts.scoring import OF_METHOD, named, none_scored, write_sums
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import Windows, WindowShape
+from neurohorizon.methods import ZERO_SHOT
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.scores import Sums, scored_units, sum_scores
 
@@ -146,7 +147,7 @@ def sample_session(
 
     def begun(name: str) -> Forecast:
         return empty_forecast(
-            session, fold=fold, method=name, method_class="zero_shot", timeline=timeline, seed=seed, code=code
+            session, fold=fold, method=name, method_class=ZERO_SHOT, timeline=timeline, seed=seed, code=code
         )
 
     if inputs is None:
@@ -346,7 +347,7 @@ class Judge:
             of_method = {
                 **named(forecast),
                 "method": method,
-                "class": "zero_shot",
+                "class": ZERO_SHOT,
                 "seed": self._sampler.seed if of_network else None,
                 "target": target,
                 "bin_us": self._sampler.shape.bin_us,

@@ -40,7 +40,7 @@ from neurohorizon.experiments.horizons.calibration import (
 from neurohorizon.experiments.horizons.example_paths import read_paths_example, write_paths_example
 from neurohorizon.files import replacing
 from neurohorizon.forecasts.scoring import left_out_reason
-from neurohorizon.methods import DECODINGS, FORECASTER, METHOD_ORDER
+from neurohorizon.methods import DECODINGS, FORECASTER, METHOD_ORDER, class_word
 from neurohorizon.scores import bits_per_spike
 
 GAMMA_POISSON, REFERENCE_MEAN = "gamma_poisson", "reference_mean"
@@ -235,7 +235,7 @@ def format_calibration(calibration: pd.DataFrame, comparisons: pd.DataFrame) -> 
             rows.append(
                 (
                     row["method"],
-                    row["class"],
+                    class_word(row["class"]),
                     f"{row['crps_skill']:+.4f}",
                     format_interval(row["crps_skill_lower"], row["crps_skill_upper"]),
                     *(f"{row[name]:.3f}" for name in _COVERAGES),

@@ -24,10 +24,10 @@ from neurohorizon.experiments.horizons.calibration import POPULATION, UNIT
 from neurohorizon.experiments.horizons.calibration_figures import LABELS, LOOKS
 from neurohorizon.experiments.horizons.calibration_tables import GAMMA_POISSON, REFERENCE_MEAN
 from neurohorizon.experiments.horizons.tables import AUTOREGRESSIVE, TEACHER_FORCED
-from neurohorizon.methods import CEILING_CLASS, DECODINGS, FORECASTER
+from neurohorizon.methods import CEILING, DECODINGS, FORECASTER, ORACLE
 
-_LABELS = LABELS | {"oracle": "true rates (ceiling)", TEACHER_FORCED: "teacher-forced: not a forecast"}
-_LOOKS = LOOKS | {"oracle": (BLACK, (0, (2, 1)), "D"), TEACHER_FORCED: (BLACK, (0, (1, 1)), "o")}
+_LABELS = LABELS | {ORACLE: "true rates (ceiling)", TEACHER_FORCED: "teacher-forced: not a forecast"}
+_LOOKS = LOOKS | {ORACLE: (BLACK, (0, (2, 1)), "D"), TEACHER_FORCED: (BLACK, (0, (1, 1)), "o")}
 _NETWORK = (FORECASTER, *DECODINGS)
 _SCORE = f"bits/spike over\n{NULL_LABELS[PRIMARY_NULL]}"
 _INSIDE = "counts inside, less claimed\n(percentage points)"
@@ -211,7 +211,7 @@ def _around(rows: pd.DataFrame, value: str, lower: str, upper: str) -> np.ndarra
 
 
 def _count(axes: Axes, table: pd.DataFrame, lower: str) -> None:
-    rows = table[table["class"] != CEILING_CLASS]
+    rows = table[table["class"] != CEILING]
     if rows.empty:
         return
     text = f"{counted(int(rows['sessions'].max()), 'session')}, {counted(int(rows['animals'].max()), 'animal')}"

@@ -9,15 +9,15 @@ from neurohorizon.analysis.tables import counted, listed
 from neurohorizon.analysis.wording import FEW_ANIMALS, interval_text
 from neurohorizon.experiments.horizons.calibration import POPULATION, UNIT
 from neurohorizon.experiments.horizons.calibration_tables import GAMMA_POISSON, REFERENCE_MEAN
-from neurohorizon.methods import CEILING_CLASS, DECODINGS, FORECASTER
+from neurohorizon.methods import CEILING, DECODINGS, FORECASTER, ORACLE, method_phrase
 
 _NAMES = {
     FORECASTER: "the parallel forecast",
     **dict(
         zip(DECODINGS, ("the autoregressive rollout", "blockwise decoding", "coarse-to-fine decoding"), strict=True)
     ),
-    GAMMA_POISSON: "the gamma-Poisson filter",
-    "oracle": "the true rates",
+    GAMMA_POISSON: method_phrase(GAMMA_POISSON),
+    ORACLE: "the true rates",
 }
 _LITTLE = 1.0  # percentage points of coverage that are not worth a word
 
@@ -66,7 +66,7 @@ def describe_horizons(horizons: pd.DataFrame) -> str:
             f" Of what the true rates gain this is {first['share_of_oracle']:.0%} at {first['last_ms']:g} ms and "
             f"{last['share_of_oracle']:.0%} at {last['last_ms']:g} ms."
         )
-    others = horizons[(horizons["last_ms"] == last["last_ms"]) & (horizons["class"] != CEILING_CLASS)]
+    others = horizons[(horizons["last_ms"] == last["last_ms"]) & (horizons["class"] != CEILING)]
     best = others.loc[others["bits_per_spike"].idxmax()]
     if best["method"] != FORECASTER:
         text += f" At {last['last_ms']:g} ms {_name(best['method'])} is the best ({best['bits_per_spike']:+.3f})."
@@ -75,7 +75,7 @@ def describe_horizons(horizons: pd.DataFrame) -> str:
 
 def describe_reach(reach: pd.DataFrame) -> str:
     """The horizon at which the interval of each method first touches zero."""
-    rows = reach[(reach["class"] != CEILING_CLASS) & reach["method"].isin(_NAMES)]
+    rows = reach[(reach["class"] != CEILING) & reach["method"].isin(_NAMES)]
     if rows.empty or rows["bins_above"].isna().all():
         return "There are no intervals to say how far ahead anything is known."
     sentences = []
@@ -184,4 +184,4 @@ def _verdict(row: dict) -> str:
 
 
 def _name(method: str) -> str:
-    return _NAMES.get(method, method.replace("_", " "))
+    return _NAMES.get(method) or method_phrase(method)

@@ -42,7 +42,7 @@ from neurohorizon.experiments.horizons.calibration_tables import (
     session_calibration,
 )
 from neurohorizon.files import replacing
-from neurohorizon.methods import CEILING_CLASS, DECODINGS, FORECASTER, METHOD_ORDER
+from neurohorizon.methods import CEILING, DECODINGS, FORECASTER, METHOD_ORDER
 from neurohorizon.scores import bits_per_spike
 
 TEACHER_FORCED = f"{FORECASTER}_teacher_forced"
@@ -114,7 +114,7 @@ def mean_table(by_session: pd.DataFrame, end: str, resampling: Resampling) -> pd
         method, class, null, the end, bits_per_spike, lower, upper, interval, many_paths, share_of_oracle with its
         bounds (NaN where there is no ceiling), sessions, animals, windows, spikes, seeds.
     """
-    ceiling = by_session[by_session["class"] == CEILING_CLASS].set_index([*SESSION, end])["bits_per_spike"]
+    ceiling = by_session[by_session["class"] == CEILING].set_index([*SESSION, end])["bits_per_spike"]
     rows = []
     for key, group in by_session.groupby([*_METHOD, "null", end], sort=False):
         found = bootstrap_mean(

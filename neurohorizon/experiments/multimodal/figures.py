@@ -24,7 +24,7 @@ from neurohorizon.analysis.tables import counted
 from neurohorizon.experiments.multimodal.psth import PSTH
 from neurohorizon.experiments.multimodal.scores import region_group
 from neurohorizon.experiments.multimodal.tables import CONDITION_ORDER, ENCODERS, REGION_GROUPS, SPIKES, shown_encoder
-from neurohorizon.methods import CEILING_CLASS
+from neurohorizon.methods import CEILING, CONTROL, class_word
 from neurohorizon.modalities.conditions import CONDITIONS
 
 CONDITION_LABELS = {
@@ -260,15 +260,15 @@ def _condition_panel(axes: Axes, gain: pd.DataFrame, gain_sessions: pd.DataFrame
         dots = {"linestyle": "none", "marker": "o", "markersize": 2.2, "color": LIGHT_GREY, "zorder": 2}
         axes.plot(here["gain"], np.full(len(here), place + 0.24), **dots)
         colour, _, marker = _LOOKS[name]
-        look = _HOLLOW if row["class"].iloc[0] == "control" else _FILLED
+        look = _HOLLOW if row["class"].iloc[0] == CONTROL else _FILLED
         axes.errorbar(row["gain"], [place], xerr=_around(row), **_BAR, **look, marker=marker, color=colour)
     axes.axvline(0, color=GREY, linewidth=0.8, linestyle=(0, (1, 1)), zorder=0)
     _count(axes, shown, "movies, visual regions")
-    labels = [f"{CONDITION_LABELS[name]} ({_class_of(shown, name)})" for name in present]
+    labels = [f"{CONDITION_LABELS[name]} ({class_word(_class_of(shown, name))})" for name in present]
     axes.set_yticks(range(len(present)), labels)
     axes.set_ylim(len(present) - 0.5, -0.6)
     axes.set_xlabel(_GAIN.replace("\n", " "))
-    ceiling = gain[(gain["class"] == CEILING_CLASS) & (gain["stimulus"] == "movies") & (gain["region"] == "visual")]
+    ceiling = gain[(gain["class"] == CEILING) & (gain["stimulus"] == "movies") & (gain["region"] == "visual")]
     if len(ceiling) and present:
         text = f"oracle (ceiling)\nat {ceiling['gain'].iloc[0]:+.2f} \u2192"  # an arrow to the right
         corner = {"xycoords": "axes fraction", "ha": "right", "va": "center", "fontsize": 6}
@@ -345,7 +345,7 @@ def _psth_panel(axes: Axes, example: pd.DataFrame) -> None:
     for name in ("oracle", SPIKES, "image_ahead"):
         if name in lines:
             colour, dashes, _ = _LOOKS[name]
-            label = f"{CONDITION_LABELS[name]} ({lines[name]['class'].iloc[0]})"
+            label = f"{CONDITION_LABELS[name]} ({class_word(lines[name]['class'].iloc[0])})"
             width = 1.3 if name == "image_ahead" else 0.9
             values, edges = _staircase(lines[name], "expected_hz")
             axes.stairs(values, edges, color=colour, linestyle=dashes, linewidth=width, label=label, **steps)

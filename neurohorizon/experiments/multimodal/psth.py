@@ -38,6 +38,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import csr_array
 
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast, write_forecast
+from neurohorizon.methods import FITTED
 from neurohorizon.scores import poisson_log_likelihood
 from neurohorizon.session import Session, read_session
 from neurohorizon.timeline import Intervals, to_us
@@ -271,7 +272,7 @@ def forecast_psth(*, session: Path, task: Path, code: str, output: Path) -> None
         ValueError: The files are of different units.
     """
     asked = read_forecast(task)
-    forecast = replace(asked, method=PSTH, method_class="fitted", seed=None, encoder="", code=code, train_log_rate=None)
+    forecast = replace(asked, method=PSTH, method_class=FITTED, seed=None, encoder="", code=code, train_log_rate=None)
     if asked.left_out is None:
         recording = read_session(session)
         _require_units(recording, asked)

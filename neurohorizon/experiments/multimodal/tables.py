@@ -37,7 +37,7 @@ from neurohorizon.experiments.multimodal.psth import PSTH
 from neurohorizon.experiments.multimodal.scores import region_group
 from neurohorizon.files import replacing
 from neurohorizon.forecasts.scoring import left_out_reason
-from neurohorizon.methods import CEILING_CLASS
+from neurohorizon.methods import CEILING
 from neurohorizon.modalities.conditions import CONDITIONS, NO_ENCODER
 from neurohorizon.modalities.signals import behaviour_signal
 from neurohorizon.scores import bits_per_spike
@@ -201,7 +201,7 @@ def session_gains(sums: pd.DataFrame, by: Sequence[str], primary: Mapping[str, s
     for name, null in (("gain", "spikes_nats"), ("bits_per_spike", "reference_nats")):
         columns = {"model_nats": table["model_nats"], "null_nats": table[null], "spikes": table["spikes"]}
         table[name] = bits_per_spike(**{key: column.to_numpy() for key, column in columns.items()})
-    ceiling = table[table["class"] == CEILING_CLASS].set_index([*SESSION, *by])[["gain", "bits_per_spike"]]
+    ceiling = table[table["class"] == CEILING].set_index([*SESSION, *by])[["gain", "bits_per_spike"]]
     table = table.join(ceiling.add_prefix("ceiling_"), on=[*SESSION, *by])
     kept = ["gain", "bits_per_spike", "spikes", "seeds", "ceiling_gain", "ceiling_bits_per_spike"]
     return table[[*_KEY, *by, *kept]].reset_index(drop=True)
@@ -610,7 +610,8 @@ def format_multimodal(tables: Mapping[str, pd.DataFrame]) -> str:
             lines.append(f"autocorrelation {row['at_shift']:.2f} at {row['shift_s']:g} s.")
     if len(tables["left_out"]):
         lines += ["", f"Left out: {len(tables['left_out'])}, listed with the reason in left_out.tsv."]
-    lines += ["", "Z: uses the reference window, the context and what its name says. F: uses the rest of the session."]
+    lines += ["", "zero-shot: uses the reference window, the context and what its name says."]
+    lines += ["fitted: uses the rest of the session."]
     lines += ["control: what its name says was tampered with. ceiling: knows the true rates."]
     return "\n".join(lines) + "\n"
 
@@ -635,7 +636,7 @@ def _gain_lines(gain: pd.DataFrame, interval: str) -> list[str]:
 
 
 def _is_ceiling(row: tuple[str, str, str]) -> bool:
-    return row[-1] == CEILING_CLASS
+    return row[-1] == CEILING
 
 
 def _estimate(rows: pd.DataFrame) -> str:

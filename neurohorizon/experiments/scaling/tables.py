@@ -30,6 +30,7 @@ from neurohorizon.analysis.tables import (
 from neurohorizon.experiments.scaling.laws import LAWS, PARAMETERS, Curve, LawFit, akaike_weights, fit_laws, predict_top
 from neurohorizon.experiments.scaling.points import Point, parse_point
 from neurohorizon.files import replacing
+from neurohorizon.methods import ZERO_SHOT
 from neurohorizon.scores import bits_per_spike
 
 RANDOM, SAME_LAB, SAME_REGION = "random", "same_lab", "same_region"
@@ -136,7 +137,7 @@ def point_table(points: Points, resampling: Resampling) -> pd.DataFrame:
         )
         rows.append(
             dict(zip(_KEY, key, strict=True))
-            | {"class": "zero_shot", "null": PRIMARY_NULL, "last_ms": last_ms, "bits_per_spike": mean.value}
+            | {"class": ZERO_SHOT, "null": PRIMARY_NULL, "last_ms": last_ms, "bits_per_spike": mean.value}
             | {"lower": mean.lower, "upper": mean.upper, "interval": resampling.interval}
             | {"sessions": mean.sessions, "animals": mean.animals, "seeds": group["seeds"].min()}
             | {"seed_sd": group["seed_sd"].mean()}
@@ -214,7 +215,7 @@ def arm_table(points: Points, resampling: Resampling) -> pd.DataFrame:
         for last_ms, group in _of_arm(points.scores, arm, size).groupby("last_ms"):
             of_arm = _of_arm(trained, arm, size)
             rows.append(
-                {"arm": arm, "last_ms": last_ms, "class": "zero_shot", "null": PRIMARY_NULL}
+                {"arm": arm, "last_ms": last_ms, "class": ZERO_SHOT, "null": PRIMARY_NULL}
                 | _mean_over_draws(group, resampling)
                 | of_arm[columns[columns.index("sessions_trained") :]].mean().to_dict()
             )
@@ -313,7 +314,7 @@ def parameter_table(points: Points, resampling: Resampling) -> pd.DataFrame:
                     "name": name,
                     "parameters": int(trained.loc[name, "parameters"]),
                     "last_ms": last_ms,
-                    "class": "zero_shot",
+                    "class": ZERO_SHOT,
                 }
                 | {"null": PRIMARY_NULL, "bits_per_spike": mean.value, "lower": mean.lower, "upper": mean.upper}
                 | {"interval": resampling.interval, "over_fewest": over.value, "over_fewest_lower": over.lower}
@@ -592,7 +593,7 @@ def _curve_rows(points: Points, scores: pd.DataFrame, column: str, resampling: R
         amounts = _of_size(trained, size)[names].mean().to_dict()
         for value, group in of_size.groupby(column):
             rows.append(
-                {"size": size, column: value, "class": "zero_shot", "null": PRIMARY_NULL}
+                {"size": size, column: value, "class": ZERO_SHOT, "null": PRIMARY_NULL}
                 | _mean_over_draws(group, resampling)
                 | amounts
             )

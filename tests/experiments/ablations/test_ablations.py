@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from factories.ablations import BINS, EFFECTS, SPIKES, UNITS, WINDOWS, score_of, trained_networks, write_scores
 
+from neurohorizon.ablations import ABLATIONS
 from neurohorizon.analysis.statistics import holm, sign_flip_p
 from neurohorizon.analysis.style import render_png
 from neurohorizon.analysis.tables import Resampling, TableError
-from neurohorizon.config import Ablations
-from neurohorizon.experiments.ablations.figures import LABELS, draw_forest, draw_horizons
+from neurohorizon.experiments.ablations.figures import draw_forest, draw_horizons
 from neurohorizon.experiments.ablations.narrative import (
     describe_costliest,
     describe_identity,
@@ -21,7 +21,6 @@ from neurohorizon.experiments.ablations.narrative import (
 )
 from neurohorizon.experiments.ablations.tables import (
     COMPARISONS,
-    VARIANTS,
     ablation_table,
     difference_table,
     make_tables,
@@ -60,10 +59,8 @@ def expected(method, against, bins=BINS, sessions=range(SESSIONS)):
 
 
 def test_every_ablation_of_the_configuration_is_compared_once_in_the_declared_family():
-    (configured,) = Ablations.model_fields["variants"].annotation.__args__[:1]
-    assert set(VARIANTS) == set(configured.__args__) == set(LABELS)
     declared = [one.variant for one in COMPARISONS if one.declared]
-    assert sorted(declared) == sorted(VARIANTS)
+    assert sorted(declared) == sorted(ABLATIONS)
     assert {one.against for one in COMPARISONS if one.variant != "teacher_forcing_only"} == {"full"}
 
 
@@ -86,7 +83,7 @@ def test_differences_to_the_whole_network_come_back(folder):
 def test_holm_goes_over_the_declared_family_alone(folder):
     table = read(folder, "ablations")
     declared = table["declared"]
-    assert declared.sum() == len(VARIANTS) and list(table[~declared]["method"]) == ["teacher_forcing_only"]
+    assert declared.sum() == len(ABLATIONS) and list(table[~declared]["method"]) == ["teacher_forcing_only"]
     np.testing.assert_allclose(table.loc[declared, "p_holm"], holm(table.loc[declared, "p"]))
     assert table.loc[~declared, "p_holm"].isna().all() and table.loc[~declared, "p"].notna().all()
     row = table[table["method"] == "no_population"].iloc[0]
@@ -171,14 +168,14 @@ def test_the_forest_marks_classes_and_shows_what_the_table_says(folder):
     table = {name: read(folder, name) for name in NAMES}
     figure = draw_forest(ablations=table["ablations"], differences=table["differences"])
     axes = figure.axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == [LABELS[name] for name in VARIANTS]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [one.label for one in ABLATIONS.values()]
     markers = {
         int(line.get_ydata()[0]): (float(line.get_xdata()[0]), line.get_marker())
         for line in axes.get_lines()
         if line.get_marker() in ("o", "D", "s")
     }
     rows = table["ablations"][table["ablations"]["declared"]].set_index("variant")
-    for place, name in enumerate(VARIANTS):
+    for place, name in enumerate(ABLATIONS):
         marker = {"zero_shot": "o", "control": "D", "fitted": "s"}[rows.loc[name, "class"]]
         assert markers[place] == (pytest.approx(rows.loc[name, "difference"]), marker), name
     assert len({marker for _, marker in markers.values()}) == 3
@@ -209,7 +206,7 @@ def test_sentences_follow_the_numbers(folder):
     worse, rest = describe_parts(table).split("**Not to be told apart**")
     unclear, better = rest.split("**Better** than it")
     assert "without the population (-0.100" in worse and "one identity for all units" in worse
-    assert "not told how units go with others" in unclear
+    assert "without features of how units go with others" in unclear
     assert "embeddings fitted to the session (+0.050" in better
     trained = table[table["declared"].astype(bool) & (table["class"] == "zero_shot")].set_index("variant")["difference"]
     assert f"**{trained.min():+.3f} bits/spike**" in describe_costliest(table)

@@ -54,7 +54,7 @@ from neurohorizon.experiments.cross_session.tables import (  # noqa: E402
 from neurohorizon.forecasts.example import choose_window, make_example, read_example  # noqa: E402
 from neurohorizon.forecasts.forecast_file import ForecastFileError, read_forecast, write_forecast  # noqa: E402
 from neurohorizon.forecasts.scoring import ScoringError, left_out_reason, score_session  # noqa: E402
-from neurohorizon.methods import METHOD_ORDER  # noqa: E402
+from neurohorizon.methods import BASELINES, METHODS, method_label  # noqa: E402
 from neurohorizon.scores import bits_per_spike, poisson_d2, sum_scores  # noqa: E402
 from neurohorizon.session import left_out_session, write_session  # noqa: E402
 
@@ -335,8 +335,8 @@ def test_methods_stand_by_class_the_forecaster_after_what_it_is_measured_against
     assert set(summary["method"]) == set(EVERY_METHOD)
     assert summary["class"].drop_duplicates().tolist() == ["zero_shot", "fitted", "control", "ceiling"]
     zero_shot = summary.loc[summary["class"] == "zero_shot", "method"].tolist()
-    assert zero_shot.index("neurohorizon") == 9
-    assert all(name.startswith("neurohorizon_") for name in zero_shot[10:])
+    assert zero_shot.index("neurohorizon") == len(BASELINES)
+    assert all(name.startswith("neurohorizon_") for name in zero_shot[len(BASELINES) + 1 :])
 
 
 def test_the_gap_closed_is_the_share_of_what_a_fit_of_the_session_gains(every, run):
@@ -678,11 +678,11 @@ def test_the_paired_figure_shows_the_numbers_of_its_tables(run):
     np.testing.assert_allclose(drawn, np.sort(expected))
 
 
-def test_every_method_has_its_label_and_a_line_of_its_own():
+def test_every_method_has_a_label_and_a_line_of_its_own():
     style = pytest.importorskip("neurohorizon.analysis.style")
-    assert {*METHOD_ORDER, "oracle"} == set(EVERY_METHOD) == set(style.METHOD_LABELS) == set(style.METHOD_LINES)
-    assert len({str(line) for line in style.METHOD_LINES.values()}) == len(EVERY_METHOD)
-    assert len(set(style.METHOD_LABELS.values())) == len(EVERY_METHOD)
+    assert set(METHODS) == set(EVERY_METHOD)
+    assert len({str(style.method_line(name)) for name in METHODS}) == len(METHODS)
+    assert len({method_label(name) for name in METHODS}) == len(METHODS)
 
 
 def test_of_many_methods_few_are_drawn_by_horizon_and_all_by_session(every):
@@ -690,8 +690,10 @@ def test_of_many_methods_few_are_drawn_by_horizon_and_all_by_session(every):
     sessions, summary = _table(every, "sessions"), _table(every, "summary")
     axes = figures.draw_horizon(_table(every, "horizon")).axes[0]
     lines = axes.get_legend_handles_labels()[1]
-    assert len(lines) == 9
-    assert axes.get_legend().get_title().get_text() == "9 further methods in the tables"
+    few = [name for name, one in METHODS.items() if one.short]
+    assert len(lines) == len(few) == 9
+    further = len(METHODS) - 1 - len(few)
+    assert axes.get_legend().get_title().get_text() == f"{further} further methods in the tables"
     labels = [label.get_text() for label in figures.draw_paired(sessions, summary).axes[0].get_yticklabels()]
     assert len(labels) == len(EVERY_METHOD) - 1
     assert {"coupled GLM (fitted)", "mean identity (control)", *lines} <= set(labels)
