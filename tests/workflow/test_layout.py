@@ -151,3 +151,39 @@ def test_animals_on_both_sides_of_a_fold_are_named(layout, tmp_path):
     rows = read_cohort(ROOT / "config/cohorts/hippocampus.tsv")
     config = read_config(ROOT / "config/hippocampus.yaml")
     assert Layout(config, lambda: rows, lambda: "").shared_subjects()
+
+
+def test_a_session_is_forecast_by_every_method_once_and_the_oracle_is_last(layout):
+    found = sessions(layout.session_forecasts(wildcards(session=HELD_OUT[0].session)))
+    assert len(set(found)) == len(found)
+    assert found[0] == "reference_mean" and found[-1] == "oracle"
+    assert {"neurohorizon_seed-0", "coupled_glm", "own_history_seed-0"} <= set(found)
+
+
+def test_rollouts_have_forecast_files_only_if_every_window_is_sampled(tmp_path):
+    for every, number in ((1, len(CONFIG.rollout.decodings)), (2, 0)):
+        rollout = CONFIG.rollout.model_copy(update={"every_windows": every})
+        assert len(layout_of(tmp_path, config=CONFIG.model_copy(update={"rollout": rollout})).rollouts()) == number
+
+
+def test_a_point_has_the_sections_of_its_network(layout):
+    def point(name: str) -> SimpleNamespace:
+        return wildcards(experiment="ablations", point=f"{name}_seed-3")
+
+    assert (layout.point_name(point("full")), layout.point_seed(point("full"))) == ("full", 3)
+    assert json.loads(layout.point_section("features")(point("rate_only")))["groups"] == ["rate"]
+    assert layout.point_method(point("no_population")) == "own_history"
+    assert layout.point_rollout(point("no_population")) == "null" != layout.point_rollout(point("full"))
+
+
+def test_the_row_of_a_session_does_not_depend_on_its_role(layout):
+    values = json.loads(layout.row_json(wildcards(session=HELD_OUT[0].session)))
+    assert values["session"] == HELD_OUT[0].session and values["subject"] == HELD_OUT[0].subject
+    assert values["role"] == values["fold"] == values["why"] == ""
+
+
+def test_only_dinov2_reads_weights(layout):
+    assert layout.encoder_weights(wildcards(encoder="pixels")) == []
+    assert layout.encoder_weights_name(wildcards(encoder="pixels")) == ""
+    (folder,) = layout.encoder_weights(wildcards(encoder="dinov2"))
+    assert PurePath(folder).name == "dinov2"

@@ -12,7 +12,7 @@ from factories.workflow import copy_workflow, counts
 
 from neurohorizon.cohort import folds, heldout_sessions, read_cohort, training_sessions
 
-RULES = sorted(ROOT.glob("rules/*.smk"))
+RULES = sorted(ROOT.glob("rules/**/*.smk"))
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,10 @@ def signature(script: str) -> tuple[list[str], list[str]] | None:
     text = (ROOT / "workflow" / "scripts" / f"{script}.py").read_text()
     if not (called := RUN.search(text)):
         return None
-    module = re.search(rf"^from ([\w.]+) import [^\n]*\b{called[1]}\b", text, flags=re.M)[1]
+    place = re.search(rf"^from (neurohorizon[\w.]+) import [^\n]*\b{called[1]}\b", text, flags=re.M)
+    if place is None:  # the function is named on the command line
+        return None
+    module = place[1]
     tree = ast.parse(ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text())
     (found,) = (one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == called[1])
     given, defaults = found.args.args, found.args.defaults

@@ -45,7 +45,7 @@ def finished(tmp_path_factory) -> Workflow:
 def scripts_of_environments() -> dict[str, set[str]]:
     """Environment -> the scripts of its rules, as the rules say."""
     found: dict[str, set[str]] = {}
-    for path in ROOT.glob("rules/*.smk"):
+    for path in ROOT.glob("rules/**/*.smk"):
         for body in re.split(r"^ *(?:rule|checkpoint)(?: \w+)?:$", path.read_text(), flags=re.M)[1:]:
             script = re.search(r"\$SCRIPTS/(\w+)\.py", body)
             if script:

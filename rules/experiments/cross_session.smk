@@ -1,16 +1,16 @@
 # Experiment 1 by length of the reference window, number of units, time and region: its sums.
-include: "cross_session_files.smk"
+CURVE_SUMS = f"{RESULTS}/cross_session/scores/{{fold}}/{{session}}"
 
 
-# One job forecasts with all lengths of the reference part and all numbers of units.
+# One job forecasts with all lengths of the reference window and all numbers of units.
 rule score_curves:
     input:
         weights=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",
         card=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.json",
-        session=session_file,
-        features=feature_file,
-        readout=readout_file,
-        forecasts=compared_forecasts,
+        session=LAYOUT.of_session("sessions"),
+        features=LAYOUT.of_session("features"),
+        readout=LAYOUT.of_session("readouts"),
+        forecasts=LAYOUT.compared_forecasts,
     output:
         f"{CURVE_SUMS}/curves_seed-{{seed}}.parquet",
     log:
@@ -18,7 +18,7 @@ rule score_curves:
     benchmark:
         f"{RESULTS}/benchmarks/score_curves/{{fold}}/{{session}}/seed-{{seed}}.tsv"
     conda:
-        "../envs/model.yaml"
+        "../../envs/model.yaml"
     params:
         cross_session=section(CONFIG.cross_session),
         timeline=section(CONFIG.timeline),
@@ -38,8 +38,8 @@ rule score_curves:
 
 rule score_elapsed:
     input:
-        session=session_file,
-        forecasts=session_forecasts,
+        session=LAYOUT.of_session("sessions"),
+        forecasts=LAYOUT.session_forecasts,
     output:
         elapsed=f"{CURVE_SUMS}/elapsed.parquet",
         by_unit=f"{CURVE_SUMS}/units.parquet",
@@ -48,7 +48,7 @@ rule score_elapsed:
     benchmark:
         f"{RESULTS}/benchmarks/score_elapsed/{{fold}}/{{session}}.tsv"
     conda:
-        "../envs/model.yaml"
+        "../../envs/model.yaml"
     params:
         cross_session=section(CONFIG.cross_session),
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,

@@ -1,11 +1,10 @@
-# Experiment 2: the sessions that are matched by region. Points are trained and scored by rules/variants.smk.
-include: "scaling_files.smk"
+# Experiment 2: sessions that are matched by region. Points are trained and scored by points.smk.
 
 
 rule choose_sessions:
     input:
-        training=scaling_training_files,
-        heldout=scaling_heldout_files,
+        training=LAYOUT.training("sessions", CONFIG.scaling.source),
+        heldout=LAYOUT.heldout("sessions", CONFIG.scaling.source),
     output:
         f"{RESULTS}/scaling/{{fold}}/same_region-{{size}}_draw-{{draw}}_seed-{{seed}}/sessions.json",
     log:
@@ -16,7 +15,7 @@ rule choose_sessions:
         size=r"\d+",
         draw=r"\d+",
     conda:
-        "../envs/model.yaml"
+        "../../envs/model.yaml"
     params:
         seed=CONFIG.run.seed,
         code=code("choose_sessions.py"),

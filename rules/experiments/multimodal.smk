@@ -1,13 +1,12 @@
-# Experiment 4: behaviour and images beside the spikes. A trained forecaster learns to read them, once for each image
+# Experiment 4: behaviour and images next to the spikes. A trained forecaster learns to read them, once for each image
 # encoder, and forecasts held-out sessions under every condition.
-include: "conditions.smk"
 
 
 rule modality_readouts:
     input:
         session=f"{RESULTS}/sessions/{{source}}/{{session}}.h5",
         features=f"{RESULTS}/features/{{source}}/{{session}}.h5",
-        embeddings=session_embeddings,
+        embeddings=LAYOUT.session_embeddings,
     output:
         f"{RESULTS}/modalities/{{source}}/{{session}}.h5",
     log:
@@ -15,9 +14,9 @@ rule modality_readouts:
     benchmark:
         f"{RESULTS}/benchmarks/modality_readouts/{{source}}/{{session}}.tsv"
     conda:
-        "../envs/model.yaml"
+        "../../envs/model.yaml"
     params:
-        uses=reference_uses,
+        uses=LAYOUT.reference_uses,
         multimodal=section(CONFIG.multimodal),
         readout=section(CONFIG.model.readout),
         timeline=section(CONFIG.timeline),
@@ -34,11 +33,11 @@ rule train_multimodal:
     input:
         base=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",
         card=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.json",
-        sessions=training_files,
-        features=training_features,
-        readouts=training_readouts,
-        modalities=training_modalities,
-        embeddings=encoder_embeddings,
+        sessions=LAYOUT.training("sessions"),
+        features=LAYOUT.training("features"),
+        readouts=LAYOUT.training("readouts"),
+        modalities=LAYOUT.training("modalities"),
+        embeddings=LAYOUT.embeddings,
     output:
         weights=f"{RESULTS}/multimodal/models/{{fold}}/{{encoder}}_seed-{{seed}}/model.safetensors",
         card=f"{RESULTS}/multimodal/models/{{fold}}/{{encoder}}_seed-{{seed}}/model.json",
@@ -48,7 +47,7 @@ rule train_multimodal:
     benchmark:
         f"{RESULTS}/benchmarks/train_multimodal/{{fold}}/{{encoder}}_seed-{{seed}}.tsv"
     conda:
-        "../envs/model.yaml"
+        "../../envs/model.yaml"
     threads: CONFIG.training.threads
     params:
         checkpoints=f"{RESULTS}/checkpoints/{{fold}}/multimodal_{{encoder}}_seed-{{seed}}",
@@ -73,11 +72,11 @@ rule forecast_conditions:
     input:
         weights=f"{RESULTS}/multimodal/models/{{fold}}/{{encoder}}_seed-{{seed}}/model.safetensors",
         card=f"{RESULTS}/multimodal/models/{{fold}}/{{encoder}}_seed-{{seed}}/model.json",
-        session=session_file,
-        features=feature_file,
-        readout=readout_file,
-        modalities=modality_file,
-        embeddings=encoder_embeddings,
+        session=LAYOUT.of_session("sessions"),
+        features=LAYOUT.of_session("features"),
+        readout=LAYOUT.of_session("readouts"),
+        modalities=LAYOUT.of_session("modalities"),
+        embeddings=LAYOUT.embeddings,
     output:
         temp(directory(f"{RESULTS}/multimodal/forecasts/{{fold}}/{{session}}/{{encoder}}_seed-{{seed}}")),
     log:
@@ -85,9 +84,9 @@ rule forecast_conditions:
     benchmark:
         f"{RESULTS}/benchmarks/forecast_conditions/{{fold}}/{{session}}/{{encoder}}_seed-{{seed}}.tsv"
     conda:
-        "../envs/model.yaml"
+        "../../envs/model.yaml"
     params:
-        conditions=conditions_of,
+        conditions=LAYOUT.conditions,
         multimodal=section(CONFIG.multimodal),
         readout=section(CONFIG.model.readout),
         timeline=section(CONFIG.timeline),
@@ -99,4 +98,77 @@ rule forecast_conditions:
             --embeddings {input.embeddings:q} --conditions {params.conditions} --fold {wildcards.fold:q} \
             --seed {wildcards.seed} --multimodal {params.multimodal:q} --readout {params.readout:q} \
             --timeline {params.timeline:q} --code {params.code} --output-folder {output:q} >{log:q} 2>&1
+        """
+
+
+rule forecast_psth:
+    input:
+        session=LAYOUT.of_session("sessions"),
+        task=LAYOUT.first_condition_forecasts,
+    output:
+        temp(f"{RESULTS}/multimodal/psth/{{fold}}/{{session}}.h5"),
+    log:
+        f"{RESULTS}/logs/forecast_psth/{{fold}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/forecast_psth/{{fold}}/{{session}}.tsv"
+    conda:
+        "../../envs/model.yaml"
+    params:
+        code=code("forecast_psth.py"),
+    shell:
+        """
+        python "$SCRIPTS/forecast_psth.py" --session {input.session:q} --task {input.task:q}/spikes.h5 \
+            --code {params.code} --output {output:q} >{log:q} 2>&1
+        """
+
+
+rule score_conditions:
+    input:
+        session=LAYOUT.of_session("sessions"),
+        folders=LAYOUT.condition_forecasts,
+        psth=LAYOUT.psth_forecast,
+        oracle=LAYOUT.oracle,
+    output:
+        scores=f"{RESULTS}/multimodal/scores/{{fold}}/{{session}}.parquet",
+        repeats=f"{RESULTS}/multimodal/repeats/{{fold}}/{{session}}.parquet",
+        example=f"{RESULTS}/multimodal/examples/{{fold}}/{{session}}.parquet",
+    log:
+        f"{RESULTS}/logs/score_conditions/{{fold}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_conditions/{{fold}}/{{session}}.tsv"
+    conda:
+        "../../envs/model.yaml"
+    params:
+        multimodal=section(CONFIG.multimodal),
+        minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
+        horizons_ms=CONFIG.evaluation.horizons_ms,
+        code=code("score_conditions.py"),
+    shell:
+        """
+        python "$SCRIPTS/score_conditions.py" --session {input.session:q} --folders {input.folders:q} \
+            --others {input.psth:q} {input.oracle:q} --multimodal {params.multimodal:q} \
+            --minimum-rate-hz {params.minimum_rate_hz} --horizons-ms {params.horizons_ms} \
+            --output.scores {output.scores:q} --output.repeats {output.repeats:q} \
+            --output.example {output.example:q} >{log:q} 2>&1
+        """
+
+
+rule measure_behaviour:
+    input:
+        LAYOUT.every("sessions/{source}/{session}.h5"),
+    output:
+        f"{RESULTS}/multimodal/scores/autocorrelation.parquet",
+    log:
+        f"{RESULTS}/logs/measure_behaviour.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure_behaviour.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        multimodal=section(CONFIG.multimodal),
+        code=code("measure_behaviour.py"),
+    shell:
+        """
+        python "$SCRIPTS/measure_behaviour.py" --sessions {input:q} --multimodal {params.multimodal:q} \
+            --output {output:q} >{log:q} 2>&1
         """

@@ -1,9 +1,11 @@
-# What is learned from training sessions: the networks, and the choices of the baselines. A held-out
-# session is no input of any of these rules.
+# What is learned from training sessions: the networks, and the settings of the baselines. No held-out session is an
+# input of these rules.
+
+
 rule tune_baselines:
     input:
-        sessions=training_files,
-        features=training_features,
+        sessions=LAYOUT.training("sessions"),
+        features=LAYOUT.training("features"),
     output:
         f"{RESULTS}/models/{{fold}}/baselines.json",
     log:
@@ -28,9 +30,9 @@ rule tune_baselines:
 # Checkpoints are no output, since Snakemake deletes those of a job that is killed.
 rule train:
     input:
-        sessions=training_files,
-        features=training_features,
-        readouts=model_training_readouts,
+        sessions=LAYOUT.training("sessions"),
+        features=LAYOUT.training("features"),
+        readouts=LAYOUT.with_population(LAYOUT.training("readouts")),
     output:
         weights=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/model.safetensors",
         card=f"{RESULTS}/models/{{fold}}/{{model}}_seed-{{seed}}/model.json",
@@ -57,3 +59,32 @@ rule train:
             --model {params.model:q} --training {params.training:q} --code {params.code} \
             --checkpoints {params.checkpoints:q} --output {output.weights:q} --log {output.curve:q} >{log:q} 2>&1
         """
+
+
+if CONFIG.regressions:
+
+    rule tune_regressions:
+        input:
+            sessions=LAYOUT.training("sessions"),
+            features=LAYOUT.training("features"),
+        output:
+            tuned=f"{RESULTS}/models/{{fold}}/regressions.json",
+            pooled=f"{RESULTS}/models/{{fold}}/ar_glm.json",
+        log:
+            f"{RESULTS}/logs/tune_regressions/{{fold}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/tune_regressions/{{fold}}.tsv"
+        conda:
+            "../envs/model.yaml"
+        params:
+            timeline=section(CONFIG.timeline),
+            regressions=section(CONFIG.regressions),
+            minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
+            code=code("tune_regressions.py"),
+        shell:
+            """
+            python "$SCRIPTS/tune_regressions.py" --paths.session {input.sessions:q} --paths.features {input.features:q} \
+                --timeline {params.timeline:q} --regressions {params.regressions:q} \
+                --minimum-rate-hz {params.minimum_rate_hz} --output {output.tuned:q} --pooled {output.pooled:q} \
+                >{log:q} 2>&1
+            """

@@ -1,15 +1,19 @@
-# Points of experiments 2 and 6: a network each, trained on its own sessions or with a part taken away, and scored on
-# all held-out sessions.
-include: "variant_files.smk"
+# Points of experiments 2 and 6: each is one network, trained on its own sessions or without one part, and scored on all
+# held-out sessions.
+POINT = f"{RESULTS}/{{experiment}}/{{fold}}/{{point}}"
 
 
-# Checkpoints are no output, since Snakemake deletes those of a job that is killed.
+wildcard_constraints:
+    experiment="scaling|ablations",
+    point=r"[\w-]+_seed-\d+",
+
+
 rule train_point:
     input:
-        sessions=variant_sessions,
-        features=variant_features,
-        readouts=variant_readouts,
-        choice=variant_choice,
+        sessions=LAYOUT.point_training("sessions"),
+        features=LAYOUT.point_training("features"),
+        readouts=LAYOUT.point_training("readouts"),
+        choice=LAYOUT.point_choice,
     output:
         weights=f"{POINT}/model.safetensors",
         card=f"{POINT}/model.json",
@@ -19,16 +23,16 @@ rule train_point:
     benchmark:
         f"{RESULTS}/benchmarks/train_point/{{experiment}}/{{fold}}/{{point}}.tsv"
     conda:
-        "../envs/model.yaml"
+        "../../envs/model.yaml"
     threads: CONFIG.training.threads
     params:
         checkpoints=f"{RESULTS}/checkpoints/{{experiment}}/{{fold}}/{{point}}/training",
-        method=variant_method,
-        seed=point_seed,
+        method=LAYOUT.point_method,
+        seed=LAYOUT.point_seed,
         timeline=section(CONFIG.timeline),
-        features=of_variant("features"),
-        model=of_variant("model"),
-        training=of_variant("training"),
+        features=LAYOUT.point_section("features"),
+        model=LAYOUT.point_section("model"),
+        training=LAYOUT.point_section("training"),
         code=code("train.py"),
     shell:
         """
@@ -44,9 +48,9 @@ rule score_point:
     input:
         weights=f"{POINT}/model.safetensors",
         card=f"{POINT}/model.json",
-        sessions=scored_sessions,
-        features=scored_features,
-        readouts=scored_readouts,
+        sessions=LAYOUT.point_heldout("sessions"),
+        features=LAYOUT.point_heldout("features"),
+        readouts=LAYOUT.point_heldout("readouts"),
     output:
         scores=f"{POINT}/scores.parquet",
         point=f"{POINT}/point.json",
@@ -55,18 +59,18 @@ rule score_point:
     benchmark:
         f"{RESULTS}/benchmarks/score_point/{{experiment}}/{{fold}}/{{point}}.tsv"
     conda:
-        "../envs/model.yaml"
+        "../../envs/model.yaml"
     threads: CONFIG.training.threads
     params:
         parts=f"{RESULTS}/checkpoints/{{experiment}}/{{fold}}/{{point}}/scores",
         timeline=section(CONFIG.timeline),
         splits=section(CONFIG.splits),
         features=section(CONFIG.features),
-        method=point_name,
-        seed=point_seed,
-        uses=point_uses,
-        rollout=rollout_of_point,
-        learned_embedding=learned_embedding_of_point,
+        method=LAYOUT.point_name,
+        seed=LAYOUT.point_seed,
+        uses=LAYOUT.point_uses,
+        rollout=LAYOUT.point_rollout,
+        learned_embedding=LAYOUT.point_learned_embedding,
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
         code=code("score_point.py"),
     shell:

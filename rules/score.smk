@@ -1,9 +1,9 @@
-# Scores are sums per session, and the list of sessions tells whose they are.
+# Sums of scores of each held-out session, and the list of sessions.
 
 
 rule score:
     input:
-        session_forecasts,
+        LAYOUT.session_forecasts,
     output:
         f"{RESULTS}/scores/{{fold}}/{{session}}.parquet",
     log:
@@ -26,7 +26,7 @@ rule score:
 rule list_sessions:
     input:
         cohort=COHORT,
-        sessions=all_session_files,
+        sessions=LAYOUT.of_cohort("sessions/{source}/{session}.h5"),
     output:
         f"{RESULTS}/scores/sessions.parquet",
         report(
@@ -47,4 +47,25 @@ rule list_sessions:
         """
         python "$SCRIPTS/list_sessions.py" --sessions {input.sessions:q} --cohort {input.cohort:q} \
             --outputs {output:q} >{log:q} 2>&1
+        """
+
+
+rule score_definitions:
+    input:
+        LAYOUT.session_forecasts,
+    output:
+        f"{RESULTS}/definitions/scores/{{fold}}/{{session}}.parquet",
+    log:
+        f"{RESULTS}/logs/score_definitions/{{fold}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_definitions/{{fold}}/{{session}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    params:
+        minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
+        code=code("score_definitions.py"),
+    shell:
+        """
+        python "$SCRIPTS/score_definitions.py" --forecasts {input:q} --minimum-rate-hz {params.minimum_rate_hz} \
+            --output {output:q} >{log:q} 2>&1
         """

