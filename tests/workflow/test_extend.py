@@ -15,6 +15,7 @@ from factories.workflow import Workflow, copy_workflow, counts
 pytestmark = pytest.mark.slow
 MINIATURE = ("--configfile", "config/miniature.yaml")
 RESULTS = Path("results/miniature")
+TABLES = RESULTS / "tables"
 PYTHON = ROOT / ".venv-test" / "bin" / "python"
 OFF = dict.fromkeys(("rollout", "multimodal", "poyo", "regressions", "cross_session", "scaling", "downstream"))
 
@@ -111,8 +112,8 @@ def finished(tmp_path_factory) -> Workflow:
     values = yaml.safe_load(path.read_text())
     values["ablations"]["variants"] = ["no_fano"]  # the project itself does not have it
     path.write_text(yaml.safe_dump(values, sort_keys=False))
-    tables = [RESULTS / "tables" / "summary.tsv", RESULTS / "ablations" / "tables" / "ablations.tsv"]
-    done = project.snakemake(*MINIATURE, *tables)
+    tables = [TABLES / "summary.tsv", RESULTS / "ablations" / "tables" / "ablations.tsv"]
+    done = project.snakemake(*tables, *MINIATURE)
     assert done.returncode == 0, done.stdout
     return project
 
@@ -123,11 +124,11 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_new_baseline_is_in_the_summary_and_in_the_declared_comparisons(finished):
-    summary = {row["method"]: row for row in rows(finished.root / RESULTS / "tables" / "summary.tsv")}
+    summary = {row["method"]: row for row in rows(finished.root / TABLES / "summary.tsv")}
     assert summary["discounted_mean"]["class"] == "zero_shot"
     assert np.isfinite(float(summary["discounted_mean"]["bits_per_spike"]))
     assert summary["discounted_mean"]["bits_per_spike"] != summary["shrinkage"]["bits_per_spike"]
-    compared = {row["against"]: row["declared"] for row in rows(finished.root / RESULTS / "tables" / "comparisons.tsv")}
+    compared = {row["against"]: row["declared"] for row in rows(finished.root / TABLES / "comparisons.tsv")}
     assert compared["discounted_mean"] == "True"
 
 
@@ -153,8 +154,8 @@ def test_a_new_source_is_read_and_planned(tmp_path):
     assert len(touched) <= 12
     well_formed(project.root)
     passes(project.root, "tests/ingest/test_npz.py")
-    planned = project.snakemake("-n", "--configfile", path, RESULTS / "tables" / "summary.tsv")
-    done = project.snakemake("--configfile", path, RESULTS / "sessions" / "npz" / "a.h5")
+    planned = project.snakemake("-n", TABLES / "summary.tsv", "--configfile", path)
+    done = project.snakemake(RESULTS / "sessions" / "npz" / "a.h5", "--configfile", path)
     assert done.returncode == 0, done.stdout
     assert (project.root / RESULTS / "sessions" / "npz" / "a.h5").exists()
     assert planned.returncode == 0, planned.stdout
