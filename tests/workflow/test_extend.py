@@ -15,7 +15,7 @@ from factories.workflow import Workflow, copy_workflow, counts
 pytestmark = pytest.mark.slow
 MINIATURE = ("--configfile", "config/miniature.yaml")
 RESULTS = Path("results/miniature")
-TABLES = RESULTS / "tables"
+TABLES = RESULTS / "cross_session" / "tables"
 PYTHON = ROOT / ".venv-test" / "bin" / "python"
 OFF = dict.fromkeys(("rollout", "multimodal", "poyo", "regressions", "cross_session", "scaling", "downstream"))
 
