@@ -53,12 +53,7 @@ ABLATIONS = {
             "with one identity for all units",
             {"model": {"identity": False}},
         ),
-        Ablation(
-            SHUFFLED_IDENTITY,
-            "identities exchanged",
-            "with the identities of units exchanged",
-            of_full=True,
-        ),
+        Ablation(SHUFFLED_IDENTITY, "identities exchanged", "with the identities of units exchanged", of_full=True),
         Ablation(
             "rate_only",
             "features: mean rate alone",
@@ -79,17 +74,9 @@ ABLATIONS = {
             needs="baselines.learned_embedding",
         ),
         Ablation(
-            "no_own_history",
-            "no own history",
-            "without each unit's own history",
-            {"model": {"own_history": False}},
+            "no_own_history", "no own history", "without each unit's own history", {"model": {"own_history": False}}
         ),
-        Ablation(
-            "no_population",
-            "no population",
-            "without the population",
-            network=OWN_HISTORY,
-        ),
+        Ablation("no_population", "no population", "without the population", network=OWN_HISTORY),
         Ablation(
             TEACHER_FORCING,
             "teacher forcing only (rollout)",
@@ -105,10 +92,7 @@ ABLATIONS = {
             {"model": {"causal": False, "feedback": False}},
         ),
         Ablation(
-            "gaussian_loss",
-            "Gaussian loss",
-            "trained with a Gaussian loss",
-            {"model": {"likelihood": "gaussian"}},
+            "gaussian_loss", "Gaussian loss", "trained with a Gaussian loss", {"model": {"likelihood": "gaussian"}}
         ),
         Ablation(
             "negative_binomial",
