@@ -65,10 +65,10 @@ def texts(path: Path) -> Iterator[tuple[str, str]]:
 
 def findings(text: str, words: dict[str, str]) -> Iterator[tuple[int, str, str]]:
     """Yield the line, the phrase and what to write, for each phrase of the list in a text."""
-    text = re.sub(r"```.*?```|``.+?``|`[^`\n]+`", lambda found: hidden(found[0]), text, flags=re.S)
+    text = re.sub(r"\0+|```.*?```|``.+?``|`[^`\n]+`", lambda found: GAP + "\n" * found[0].count("\n"), text, flags=re.S)
     longest_first = sorted(words, key=len, reverse=True)
     phrases = "|".join(re.escape(phrase).replace(r"\ ", r"[\s#]+") for phrase in longest_first)
-    for found in re.finditer(rf"(?<![\w-])(?:{phrases})(?![\w-])", text, flags=re.I):
+    for found in re.finditer(rf"\b(?<!-)(?:{phrases})\b(?!-)", text, flags=re.I):
         phrase = re.sub(r"[\s#]+", " ", found[0])
         yield text.count("\n", 0, found.start()) + 1, phrase, words[phrase.lower()]
 
