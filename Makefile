@@ -1,4 +1,4 @@
-# Three commands: `make demo`, `make check` and `make test`. The rest is in `make help`.
+# Two commands: `make demo` and `make test`. The rest is in `make help`.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
