@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo review test lint bench audit cohorts report schema graph lock clean
+.PHONY: help demo review check test lint bench audit cohorts report schema graph lock clean
 
 PYTHON ?= python3.11
 CORES ?= all
@@ -41,11 +41,19 @@ review: .venv/ready ## Make every table, figure and page from a score archive on
 	snakemake figures --cores $(CORES) --configfile $(CONFIG) --workflow-profile profiles/review
 	snakemake figures --configfile $(CONFIG) --workflow-profile profiles/review --report $(RESULTS)/report.html
 
-test: .venv/ready .venv-test/ready ## Run the tests (TESTS="-k name" for a selection).
+check: lint .venv/ready ## Lint, then run the fast tests on two cores, in less than 3 minutes.
+	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+test: .venv/ready $(if $(TESTS),.venv-test/ready,lint) ## Lint, then run all tests (TESTS="-k name" for a selection).
 	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest $(TESTS)
 
-lint: .venv/ready .venv-test/ready ## Check style, layout and the workflow.
-	.venv-test/bin/python -m pytest tests/workflow/test_rules.py -k "lint_and_format or every_rule"
+lint: .venv-test/ready ## Check style, format, imports, spelling and wording.
+	.venv-test/bin/ruff check .
+	.venv-test/bin/ruff format --check .
+	PATH=.venv-test/bin:$$PATH snakefmt --check Snakefile workflow/Snakefile rules
+	.venv-test/bin/lint-imports
+	.venv-test/bin/codespell
+	.venv-test/bin/python tools/wording.py
 
 bench: .venv-test/ready ## Time our code against other packages and print ratios (BENCH="--only loader" for a selection).
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/bench.py $(BENCH)
@@ -80,5 +88,5 @@ clean: ## Delete the environments of make; keep results and the environments of 
 
 .venv-test/ready: envs/test.txt | .venv/ready
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-test
-	.venv/bin/uv pip sync --quiet --python .venv-test/bin/python $<
+	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-test/bin/python $<
 	touch $@

@@ -1,4 +1,4 @@
-"""A stand-in for ``conda``: the few calls that Snakemake makes of it.
+"""A stand-in for ``conda``: the few calls that Snakemake uses.
 
 Packages of a conda channel are solved and linked by py-rattler, those of an environment's ``pip:`` section
 by uv. Where no channel answers, Python comes from this machine through a channel on disk, and pins from
@@ -25,7 +25,7 @@ from rattler.platform import Platform
 
 HERE = Path(__file__).resolve().parent
 VERSION = "24.7.1"  # the conda whose answers these are, and the oldest that Snakemake takes
-# where channels are, unless conda's own variable says otherwise, is for rattler to know
+# rattler decides where channels are, unless conda's own variable gives it
 PUBLIC = ChannelConfig(*filter(None, [os.environ.get("CONDA_CHANNEL_ALIAS")]))
 LOCAL_CHANNELS = HERE / "channels"
 PROBE_SECONDS = 4
@@ -108,7 +108,7 @@ def _install(pins: list[str], prefix: Path) -> None:
 def reachable_channels() -> ChannelConfig:
     """Return where channels are: the public address if it answers, else a folder of this machine.
 
-    The finding is kept for an hour, so that a machine without network asks once, not at every call.
+    The finding is kept for an hour, so that a machine without network waits once, not at every call.
     """
     finding = LOCAL_CHANNELS / "reachable.json"
     address = str(Channel("conda-forge", PUBLIC).base_url)
@@ -124,7 +124,7 @@ def reachable_channels() -> ChannelConfig:
         finding.write_text(json.dumps({"when": time.time(), "address": address, "reachable": reachable}))
         if not reachable:
             host = f"Python {sys.version_info.major}.{sys.version_info.minor} of this machine"
-            print(f"No conda and no conda channel here: environments stand on {host}.", file=sys.stderr)
+            print(f"No conda and no conda channel here: environments use {host}.", file=sys.stderr)
     return PUBLIC if reachable else ChannelConfig(channel_alias=f"{LOCAL_CHANNELS.as_uri()}/")
 
 
