@@ -22,7 +22,7 @@ rule score_downstream:
         "../envs/model.yaml"
     params:
         downstream=section(CONFIG.downstream),
-        timeline=section(DECODED_TIMELINE),
+        timeline=section(CONFIG.timeline),
         gap_s=CONFIG.splits.gap_s,
         code=code("score_downstream.py"),
     shell:

@@ -20,7 +20,7 @@ rule train_poyo:
     params:
         checkpoints=f"{RESULTS}/checkpoints/{{fold}}/poyo_seed-{{seed}}",
         poyo=section(CONFIG.poyo),
-        timeline=section(DECODED_TIMELINE),
+        timeline=section(CONFIG.timeline),
         accelerator=CONFIG.training.accelerator,
         code=code("train_poyo.py"),
     shell:
@@ -103,7 +103,7 @@ rule probe_session:
         "../envs/model.yaml"
     params:
         poyo=section(CONFIG.poyo),
-        timeline=section(DECODED_TIMELINE),
+        timeline=section(CONFIG.timeline),
         code=code("probe_session.py"),
     shell:
         """

@@ -18,9 +18,12 @@ from neurohorizon.inputs.windows import WindowShape, evaluation_origins
 from neurohorizon.modalities.conditions import CONDITIONS
 from neurohorizon.modalities.tokens import ModalityLayout
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.count_feedback import Fed
+from neurohorizon.models.count_feedback import FedBackCounts
 from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.multimodal import MultimodalForecaster
+from neurohorizon.models.own_history import OwnHistoryForecaster
 from neurohorizon.models.rollout import DECODINGS, sample_paths
+from neurohorizon.models.stream import Stream
 from neurohorizon.models.training import TrainingModule
 from neurohorizon.units.reference import MARGINAL_GROUPS
 
@@ -108,20 +111,24 @@ def made_recordings(folder: Path) -> Recordings:
     return Recordings(config, inputs, files.settings.layout)
 
 
-def build_network(name: str, recordings: Recordings, *, dropout: float = 0.0, noise: float = 0.0) -> Forecaster:
+def build_network(name: str, recordings: Recordings, *, dropout: float = 0.0, noise: float = 0.0) -> nn.Module:
     """Build an untrained network with the weights of one seed."""
     torch.manual_seed(4)
-    return Forecaster(
-        model=recordings.config.model.model_copy(update=(NETWORKS | MULTIMODAL)[name]),
-        n_features=recordings.inputs[recordings.kind(name)][0].features.shape[1],
-        horizon_bins=recordings.config.timeline.horizon_bins,
-        dropout=dropout,
-        feature_noise=noise,
-        modalities=recordings.layout if name in MULTIMODAL else None,
-    )
+    sizes = {
+        "model": recordings.config.model.model_copy(update=(NETWORKS | MULTIMODAL)[name]),
+        "n_features": recordings.inputs[recordings.kind(name)][0].features.shape[1],
+        "horizon_bins": recordings.config.timeline.horizon_bins,
+        "feature_noise": noise,
+    }
+    if not sizes["model"].population:
+        return OwnHistoryForecaster(**sizes)
+    sizes |= {"context_bins": recordings.config.timeline.context_bins, "dropout": dropout}
+    if name in MULTIMODAL:
+        return MultimodalForecaster(**sizes, modalities=recordings.layout)
+    return Forecaster(**sizes)
 
 
-def draw_zero_weights(network: Forecaster, *, std: float = 0.1) -> Forecaster:
+def draw_zero_weights(network: nn.Module, *, std: float = 0.1) -> nn.Module:
     """Draw all weights that start at zero, so that every part matters."""
     generator = torch.Generator().manual_seed(1)
     for parameter in network.parameters():
@@ -140,9 +147,15 @@ def numbers_of(name: str, recordings: Recordings) -> Iterator[tuple[str, list[Te
     for label, condition in conditions.items():
         x = recordings.batch(name, conditions=condition)
         with torch.inference_mode():
-            yield f"forecast{label}", [log_rate_of(draw_zero_weights(build_network(name, recordings)).eval(), x)]
+            yield f"forecast{label}", [draw_zero_weights(build_network(name, recordings)).eval()(x).log_rate]
         network = draw_zero_weights(build_network(name, recordings, dropout=0.2, noise=0.3)).train()
-        module = module_of(network, recordings)
+        module = TrainingModule(
+            forecaster=network,
+            training=recordings.config.training,
+            seed=3,
+            likelihood=(NETWORKS | MULTIMODAL)[name].get("likelihood", "poisson"),
+            with_feedback=name not in MULTIMODAL,
+        )
         loss = module.training_step(x, 0)
         loss.backward()
         yield f"loss{label}", [loss.detach()]
@@ -158,7 +171,8 @@ def numbers_of(name: str, recordings: Recordings) -> Iterator[tuple[str, list[Te
     if feedback:
         with torch.inference_mode():
             given = torch.arange(recordings.shape.horizon_bins) != 2
-            yield "forecast with counts", [given_counts(network, x, x.target_mask & given)]
+            fed_back = FedBackCounts(x.counts, x.target_mask & given)
+            yield "forecast with counts", [network.decode_given(network.encode(x), x, fed_back).log_rate]
     for decoding in DECODINGS if feedback else DECODINGS[:1]:
         paths = sample_paths(
             network,
@@ -171,27 +185,10 @@ def numbers_of(name: str, recordings: Recordings) -> Iterator[tuple[str, list[Te
         yield f"paths {decoding}", [paths.counts, paths.log_rate]
     one = recordings.inputs[recordings.kind(name)][1]
     start_us = int(one.part.start_us[0])
-    stream = stream_of(network, one, recordings.shape, start_us / 1e6)
+    stream = Stream(network, one, recordings.shape, start_s=start_us / 1e6)
     found = []
     for first_us in start_us + np.arange(14) * recordings.shape.bin_us:
         times_us, unit = one.spikes.between(first_us, first_us + recordings.shape.bin_us)
         stream.push(times_us / 1e6, unit)
         found.append(torch.from_numpy(stream.next()))
     yield "stream", found
-
-
-def log_rate_of(network, x):
-    return network(x)
-
-
-def given_counts(network, x, is_given):
-    return network(x, Fed(x.counts, is_given))
-
-
-def stream_of(network, inputs, shape, start_s):
-    return network.stream(inputs, shape, start_s=start_s)
-
-
-def module_of(network, recordings):
-    training = recordings.config.training
-    return TrainingModule(forecaster=network, training=training, seed=3, with_feedback=not hasattr(network, "tokens"))
