@@ -101,8 +101,10 @@ def fit_within_session(
         units_per_session=training.units_per_session,
         unit_dropout=training.unit_dropout,
     )
-    judges = [Tensors.of(batch, device) for batch in _spread_batches(validation, shape, training.validation_windows)]
-    scores = {"zero_shot": _score(fitted, judges)}
+    validation_batches = [
+        Tensors.of(batch, device) for batch in _spread_batches(validation, shape, training.validation_windows)
+    ]
+    scores = {"zero_shot": _score(fitted, validation_batches)}
     stages = {
         "embeddings": ([fitted.unit_encoder.of_unit.weight], settings.learning_rate),
         "all_weights": (list(fitted.parameters()), settings.weights_learning_rate),
@@ -111,8 +113,15 @@ def fit_within_session(
     for index, (stage, (parameters, rate)) in enumerate(stages.items()):
         numbers = range(index * settings.steps, (index + 1) * settings.steps)
         batches = (Tensors.of(stream.batch(number), device) for number in numbers)
-        score = scores[stage] = _climb(
-            fitted, parameters, rate, batches, judges, start=score, clip=training.gradient_clip, settings=settings
+        score = scores[stage] = _fit(
+            fitted,
+            parameters,
+            rate,
+            batches,
+            validation_batches,
+            start=score,
+            clip=training.gradient_clip,
+            settings=settings,
         )
     return Fit(forecaster=fitted.eval(), scores=scores)
 
@@ -181,12 +190,12 @@ def _score(forecaster: Forecaster, batches: Sequence[Tensors]) -> float:
     return sum(float(one[0]) for one in sums) / spikes / float(np.log(2)) if spikes else 0.0
 
 
-def _climb(
+def _fit(
     forecaster: Forecaster,
     parameters: Sequence[Tensor],
     learning_rate: float,
     batches: Iterator[Tensors],
-    judges: Sequence[Tensors],
+    validation_batches: Sequence[Tensors],
     *,
     start: float,
     clip: float,
@@ -209,7 +218,7 @@ def _climb(
         optimizer.step()
         if step % settings.validate_every_steps:
             continue
-        score = _score(forecaster, judges)
+        score = _score(forecaster, validation_batches)
         if score > best:
             best, waited = score, 0
             kept = [parameter.detach().clone() for parameter in parameters]

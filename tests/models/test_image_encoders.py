@@ -167,7 +167,7 @@ def test_missing_weights_say_how_to_get_them(tmp_path, folder, movie, monkeypatc
         str(tmp_path / "nowhere"): "nowhere",
         str(tmp_path / "empty"): "no config.json",
         str(incomplete): "missing.*encoder.layer.1",
-        str(broken): "cannot be had",
+        str(broken): "cannot be loaded",
     }
     for weights, fault in cases.items():
         with pytest.raises(ImageError, match=rf"(?s){fault}.*hf download.*multimodal\.images\.dinov2"):
