@@ -28,8 +28,8 @@ def laid_over(run: str, size: str) -> Config:
     """Lay a size over a run as Snakemake does with two --configfile."""
     values = read_config(ROOT / "config" / f"{run}.yaml").model_dump(mode="json")
     changes = yaml.safe_load((ROOT / "config" / "sizes" / f"{size}.yaml").read_text())
-    assert list(changes) == ["model"]
-    return parse_config(values | {"model": values["model"] | changes["model"]})
+    assert set(changes) <= {"model", "training"}
+    return parse_config(values | {name: values[name] | section for name, section in changes.items()})
 
 
 def parameters(config: Config) -> int:
@@ -58,6 +58,13 @@ def test_a_size_lies_over_every_run_and_has_the_parameters_of_the_table(run, siz
     assert found == pytest.approx(SIZES[size], rel=0.15)
     head = config.model.width // config.model.heads
     assert head % 8 == 0  # fused attention wants whole groups of eight
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_trains_on_batches_of_as_many_sessions(size):
+    plain, sized = read_config(ROOT / "config" / "config.yaml").training, laid_over("config", size).training
+    sessions = [one.sessions_per_batch * one.accumulate_batches * one.devices for one in (plain, sized)]
+    assert sessions[0] == sessions[1]
 
 
 def test_sizes_grow():
