@@ -32,9 +32,8 @@ class TogetherHead(nn.Module, ABC):
 
     def forward(self, bins: Tensor, unit: Tensor, x: Tensors) -> Tensor:
         """Return residual log rates, [S, W, H, O]."""
-        hidden = nnf.gelu(
-            self._first(self.bin_norm(bins), unit, torch.cat([own_history(x), x.readout], dim=-1))
-        )  # [S, W, H, O, D]
+        history = torch.cat([own_history(x), x.readout], dim=-1)
+        hidden = nnf.gelu(self._first(self.bin_norm(bins), unit, history))  # [S, W, H, O, D]
         rate, weight = self.out(nnf.gelu(self.mix(hidden))).unbind(-1)
         return rate + weight * x.readout[..., self.group].transpose(-1, -2)
 

@@ -266,7 +266,7 @@ class Training(Section):
     sessions_per_batch: Positive
     windows_per_session: Positive
     units_per_session: Positive
-    """Most units forecast in each session of a training batch; the encoder hears all of them."""
+    """Most units forecast in each session of a training batch; the encoder reads all units."""
     accumulate_batches: Positive
     """Batches on each device whose gradients are averaged for one step."""
     learning_rate: PositiveFloat

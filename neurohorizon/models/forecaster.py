@@ -66,11 +66,13 @@ class Forecaster(nn.Module):
 
     def forward(self, x: Tensors) -> CountDistribution:
         """Forecast all bins of the horizon at once, from spikes before the origin only."""
+        # fmt: off
         unit = self.unit_encoder(x.features, x.readout_cv_gain)  # [S, U, D]     features of each unit
-        latents = self.encoder(unit, x)  # [S, W, L, D]  spikes of the context
-        bins = self.decoder(self.horizon_queries, latents)  # [S, W, H, D]  bins to forecast
-        state = self.head.unit_state(x.targets_of(unit), x)  # [S, W, C, O]  own history, features, readout
-        return self.head(bins, state, x)  # [S, W, H, O]  reference log rate + residual
+        latents = self.encoder(unit, x)                          # [S, W, L, D]  spikes of the context
+        bins = self.decoder(self.horizon_queries, latents)       # [S, W, H, D]  bins to forecast
+        state = self.head.unit_state(x.targets_of(unit), x)      # [S, W, C, O]  own history, features, readout
+        return self.head(bins, state, x)                         # [S, W, H, O]  reference log rate + residual
+        # fmt: on
 
     def encode(self, x: Tensors) -> "Encoded":
         """Compute the parts of :meth:`forward` that several decodings of a batch share."""

@@ -10,7 +10,6 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -98,18 +97,8 @@ def sample_paths(
     )
 
 
-class Steps(Protocol):
-    """A decoding in steps; see :class:`neurohorizon.models.decoder_cache.CachedDecoding`."""
-
-    def predict(self, first: int, n_bins: int) -> CountDistribution:
-        """Return the distributions of the next bins, [S, W, path, bin, O]."""
-
-    def feed_back(self, counts: Tensor, first: int, n_bins: int) -> None:
-        """Feed back the counts of the predicted bins, [S, W, path, bin, O]."""
-
-
 def draw_in_steps(
-    steps: Steps, horizon_bins: int, *, decoding: str, block_bins: int, cap: float, generator: torch.Generator
+    steps: CachedDecoding, horizon_bins: int, *, decoding: str, block_bins: int, cap: float, generator: torch.Generator
 ) -> Paths:
     """Draw the bins of the horizon in turn, and feed the draws back.
 

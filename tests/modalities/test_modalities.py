@@ -121,6 +121,24 @@ def test_modalities_have_no_effect_in_an_untrained_network(seen, condition):
     )
 
 
+def test_a_network_that_reads_modalities_makes_only_the_parallel_forecast(seen):
+    x = Tensors.of(block_of(inputs_of(seen), "spikes"))
+    with pytest.raises(ValueError, match="only makes the parallel forecast"):
+        network().encode(x)
+
+
+def test_a_base_network_with_other_parts_is_refused():
+    other = CONFIG.model.model_copy(update={"encoder_layers": CONFIG.model.encoder_layers + 1})
+    base = Forecaster(
+        model=other,
+        n_features=N_FEATURES,
+        context_bins=CONFIG.timeline.context_bins,
+        horizon_bins=CONFIG.timeline.horizon_bins,
+    )
+    with pytest.raises(ValueError, match=r"parameters that this network lacks: \['encoder\.spikes\.layers"):
+        network().start_from(base)
+
+
 def rewritten(files, folder, session):
     """The same session with something else after an origin; features and readouts stay those of before."""
     from neurohorizon.session import write_session

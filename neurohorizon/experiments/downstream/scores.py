@@ -81,7 +81,7 @@ def score_downstream(
         weights: Weights of the forecaster.
         paths: Files of the session.
         downstream: Settings.
-        timeline: Bins, and the context that is decoded from: the spikes that the encoder hears.
+        timeline: Bins, and the context from which behaviour is decoded, which is also the encoder's.
         gap_s: Windows that end less than this apart from a block of time are not fitted on for it.
         role: ``heldout``, or ``train`` for a session of an animal that was trained on.
         fold: Fold of the forecaster.
@@ -163,10 +163,8 @@ def representations(
 ) -> dict[str, np.ndarray]:
     """Represent the spikes of contexts in every way, each in the same spans of time, [window, input]."""
     edges = downstream.span_edges_bins
-    context = cut_windows(frozen.inputs.spikes, part, origin_us, decoding_shape(timeline)).context[
-        :, :, frozen.encoded_units
-    ]
-    counts = span_counts(context, edges)
+    windows = cut_windows(frozen.inputs.spikes, part, origin_us, decoding_shape(timeline))
+    counts = span_counts(windows.context[:, :, frozen.encoded_units], edges)
     features = frozen_features(
         frozen.forecaster, frozen.inputs, part, origin_us, frozen.shape, bins=(), encoded_units=frozen.encoded_units
     )
