@@ -56,7 +56,7 @@ class Curve:
 
 
 def over_units(folder: Path, config: Config, units: Sequence[int], *, duration_s: float, repeats: int) -> list[Curve]:
-    """Loading, training step and features of one session of rising numbers of units, all heard and forecast."""
+    """Loading, training step and features of one session of rising numbers of units, all encoded and forecast."""
     windows = 8
     shape = WindowShape.of(config.timeline, config.model)
     points: dict[tuple[str, str], list[float]] = {}
@@ -95,7 +95,7 @@ def over_context(
     points: dict[str, list[float]] = {}
     for bins in contexts:
         edges = (*(edge for edge in (1, 2, 4, 8) if edge < bins), bins)
-        longer = _with(config, timeline={"context_bins": bins}, model={"history_edges_bins": edges, "heard_bins": bins})
+        longer = _with(config, timeline={"context_bins": bins}, model={"history_edges_bins": edges})
         shape = WindowShape.of(longer.timeline, longer.model)
         origins = sampled_windows([inputs], shape, per_session=windows, seed=1)
         calls = {

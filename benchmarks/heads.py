@@ -12,13 +12,13 @@ from benchmarks.training_step import stream_of
 from neurohorizon.config import Config
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.forecaster import UnitHead, _history_inputs
+from neurohorizon.models.forecaster import UnitHead, own_history
 
 
 class TogetherHead(nn.Module, ABC):
     """A network of the widths of ``UnitHead`` over each bin and unit together: bin, identity and history side by side.
 
-    Shapes as in ``models.forecaster``; what comes out are a rate and a trust in the readout.
+    Shapes as in ``models.forecaster``; the outputs are a rate and a weight of the readout.
     """
 
     def __init__(self, *, width: int, head_width: int, n_history: int, horizon_group: Tensor) -> None:
@@ -32,9 +32,10 @@ class TogetherHead(nn.Module, ABC):
 
     def forward(self, bins: Tensor, unit: Tensor, x: Tensors) -> Tensor:
         """Return residual log rates, [S, W, H, O]."""
-        hidden = nnf.gelu(self._first(self.bin_norm(bins), unit, _history_inputs(x)))  # [S, W, H, O, D]
-        rate, trust = self.out(nnf.gelu(self.mix(hidden))).unbind(-1)
-        return rate + trust * x.readout[..., self.group].transpose(-1, -2)
+        history = torch.cat([own_history(x), x.readout], dim=-1)
+        hidden = nnf.gelu(self._first(self.bin_norm(bins), unit, history))  # [S, W, H, O, D]
+        rate, weight = self.out(nnf.gelu(self.mix(hidden))).unbind(-1)
+        return rate + weight * x.readout[..., self.group].transpose(-1, -2)
 
     @abstractmethod
     def _first(self, bins: Tensor, unit: Tensor, history: Tensor) -> Tensor:
@@ -64,8 +65,7 @@ class ShippedHead(UnitHead):
 
     def forward(self, bins: Tensor, unit: Tensor, x: Tensors) -> Tensor:
         """Return log rates, [S, W, H, O]."""
-        place = torch.arange(bins.shape[2])
-        return super().forward(bins, self.unit_state(unit, x), x, place).log_rate
+        return super().forward(bins, self.unit_state(unit, x), x).log_rate
 
 
 def heads_of(config: Config, sizes: dict[str, int]) -> dict[str, nn.Module]:

@@ -21,8 +21,9 @@ from torch.utils._pytree import tree_leaves
 
 from neurohorizon.config import Config, Model, read_config
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.forecaster import Forecaster, checkpoint_layers
+from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.losses import count_loss
+from neurohorizon.models.recomputation import checkpoint_layers
 from neurohorizon.units.reference import feature_names
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
@@ -69,7 +70,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 def made_batch(config: Config, n_features: int) -> Tensors:
-    """Draw a batch of the size that a configuration trains on, with as many units heard as are forecast."""
+    """Draw a batch of the size that a configuration trains on, in which all units are encoded and forecast."""
     training, timeline = config.training, config.timeline
     blocks = (training.sessions_per_batch, training.windows_per_session)
     sessions, units, spans = blocks[0], training.units_per_session, len(config.model.history_edges_bins)
@@ -81,7 +82,7 @@ def made_batch(config: Config, n_features: int) -> Tensors:
     return Tensors(
         features=torch.randn(sessions, units, n_features),
         spike_unit=torch.randint(units, (*blocks, SPIKES)),
-        spike_age_bins=config.model.heard_bins * torch.rand(*blocks, SPIKES),
+        spike_age_bins=timeline.context_bins * torch.rand(*blocks, SPIKES),
         spike_mask=torch.ones(*blocks, SPIKES, dtype=torch.bool),
         target_unit=torch.arange(units).repeat(sessions, 1),
         target_unit_mask=torch.ones(sessions, units, dtype=torch.bool),
@@ -89,7 +90,7 @@ def made_batch(config: Config, n_features: int) -> Tensors:
         history=torch.ones(*blocks, units, spans),
         history_bins=torch.ones(*blocks, spans),
         readout=torch.randn(*blocks, units, groups),
-        readout_trust=torch.randn(sessions, units, 2 * groups),
+        readout_cv_gain=torch.randn(sessions, units, 2 * groups),
         counts=torch.ones(*blocks, bins, units),
         target_mask=torch.ones(*blocks, bins, dtype=torch.bool),
         token_value=none(*blocks, 0, 0),
@@ -101,7 +102,7 @@ def made_batch(config: Config, n_features: int) -> Tensors:
         ahead_mask=none(*blocks, 0, kind=torch.bool),
         modality_gain=none(*blocks, 0, bins, units),
         modality_group_gain=none(*blocks, units, 0),
-        modality_trust=none(sessions, units, 0),
+        modality_cv_gain=none(sessions, units, 0),
     )
 
 
@@ -112,6 +113,7 @@ def peak_bytes(config: Config, model: Model, *, precision: str, recomputed: bool
         forecaster = Forecaster(
             model=model,
             n_features=n_features,
+            context_bins=config.timeline.context_bins,
             horizon_bins=config.timeline.horizon_bins,
             dropout=config.training.dropout,
         )

@@ -10,6 +10,7 @@ from benchmarks.side_by_side import seconds_of
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.stream import Stream
 from neurohorizon.timeline import to_s
 
 
@@ -42,7 +43,7 @@ def bin_seconds(
     start_us = int(inputs.part.start_us[0])
     first_us = start_us + np.arange(shape.context_bins + bins) * shape.bin_us
     arriving = [inputs.spikes.between(first, first + shape.bin_us) for first in first_us.tolist()]
-    stream = forecaster.stream(inputs, shape, start_s=start_us / 1e6)
+    stream = Stream(forecaster, inputs, shape, start_s=start_us / 1e6)
     seconds = []
     with torch_threads(threads):
         for times_us, unit in arriving:

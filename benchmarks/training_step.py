@@ -33,12 +33,13 @@ def forecaster_of(config: Config, sessions: Sequence[SessionInputs], sizes: dict
     forecaster = Forecaster(
         model=config.model.model_copy(update=sizes),
         n_features=sessions[0].features.shape[1],
+        context_bins=config.timeline.context_bins,
         horizon_bins=config.timeline.horizon_bins,
         dropout=config.training.dropout,
     )
-    forecaster.id_encoder.fit_scale(
+    forecaster.unit_encoder.fit_scale(
         torch.from_numpy(np.concatenate([one.features for one in sessions])),
-        torch.from_numpy(np.concatenate([one.readout.trust for one in sessions])),
+        torch.from_numpy(np.concatenate([one.readout.cv_gain for one in sessions])),
     )
     return forecaster
 
@@ -129,7 +130,7 @@ def operations(step: Callable[[], None]) -> int:
 
 
 def stream_of(sessions: Sequence[SessionInputs], config: Config, *, windows: int) -> TrainingWindows:
-    """Return the stream of training batches of the configuration, over all sessions, all units heard."""
+    """Return the stream of training batches of the configuration, over all sessions, all units encoded."""
     return TrainingWindows(
         sessions=tuple(sessions),
         shape=WindowShape.of(config.timeline, config.model),

@@ -226,8 +226,6 @@ class Model(Section):
     encoder_layers: Positive
     decoder_layers: Positive
     latents_per_window: Positive
-    heard_bins: Positive
-    """Bins before the origin whose spikes the encoder hears; a unit's own history may reach further back."""
     head_width: Positive
     history_edges_bins: tuple[Positive, ...]
     """Ends, in bins before the origin, of the spans whose counts are a unit's own recent history. Those above
@@ -268,7 +266,7 @@ class Training(Section):
     sessions_per_batch: Positive
     windows_per_session: Positive
     units_per_session: Positive
-    """Most units forecast in each session of a training batch; the encoder hears all of them."""
+    """Most units forecast in each session of a training batch; the encoder reads all units."""
     accumulate_batches: Positive
     """Batches on each device whose gradients are averaged for one step."""
     learning_rate: PositiveFloat
@@ -280,7 +278,7 @@ class Training(Section):
     """Standard deviation of noise on the standardised reference features while training, so that few training
     animals are not learned by heart; choose it by the validation score."""
     unit_dropout: Share
-    """Share of the units that the encoder and the readout do not hear in a training batch."""
+    """Share of the units whose spikes the encoder and the readout do not receive in a training batch."""
     feedback: Feedback
     validate_every_steps: Positive
     patience: Positive
@@ -622,11 +620,6 @@ class Config(Section):
                 f"regressions.mode_edges_bins reach beyond timeline.context_bins {context_bins}, "
                 f"found {list(self.regressions.mode_edges_bins)}"
             )
-        if self.model.heard_bins > self.timeline.context_bins:
-            raise ValueError(
-                f"model.heard_bins is {self.model.heard_bins}, more than timeline.context_bins "
-                f"{self.timeline.context_bins}"
-            )
         for name, edges in self._edges_within_the_context().items():
             if not edges or list(edges) != sorted(set(edges)) or edges[-1] > self.timeline.context_bins:
                 raise ValueError(
@@ -646,8 +639,8 @@ class Config(Section):
                 )
         if self.model.feedback and not self.model.causal:
             raise ValueError(
-                "model.feedback needs a causal decoder, or a bin would hear its own counts: set model.causal to true, "
-                "or model.feedback to false"
+                "model.feedback needs a causal decoder, or a bin would receive its own counts: "
+                "set model.causal to true, or model.feedback to false"
             )
         if self.model.feedback and not self.model.population:
             raise ValueError(

@@ -80,7 +80,6 @@ def test_a_misspelt_key_is_named_with_the_right_one(path):
         (("model", "heads"), 5, "model.width 64 must be a multiple"),
         (("model", "history_edges_bins"), [1, 2], r"history_edges_bins must rise to .* 50, .* found \[1, 2\]"),
         (("model", "history_edges_bins"), [1, 40, 200], r"rise to timeline.context_bins 50, or through it, found \[1"),
-        (("model", "heard_bins"), 51, "heard_bins is 51, more than timeline.context_bins 50"),
         (("model", "readout", "span_edges_bins"), [2, 51], r"at most timeline.context_bins 50, found \[2, 51\]"),
         (("sources", "ibl"), None, "sources.ibl, which must be set"),
         (("evaluation", "horizons_ms"), [100, 900], r"must rise to the horizon of 1000 ms, found \[100, 900\]"),

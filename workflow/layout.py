@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 
 from neurohorizon.cohort import Row, folds, heldout_sessions, shared_subjects, training_sessions
-from neurohorizon.config import Config, Section, Timeline
+from neurohorizon.config import Config, Section
 from neurohorizon.experiments.ablations.variants import Variant, ablation, scaled, trained_ablations
 from neurohorizon.experiments.scaling.points import nested_subset, parse_point, points, same_lab_subset
 from neurohorizon.methods import (
@@ -377,10 +377,6 @@ class Layout:
         return [f"{self.results}/multimodal/psth/{wildcards.fold}/{wildcards.session}.h5"]
 
     # decoding of behaviour
-
-    def decoding_timeline(self) -> Timeline:
-        """Return the timeline of all decoders: each reads the spikes that the encoder reads."""
-        return self.config.timeline.model_copy(update={"context_bins": self.config.model.heard_bins})
 
     def poyo_is_probed(self) -> bool:
         """Return whether the probes read POYO's latents of the same sessions."""

@@ -16,7 +16,7 @@ from neurohorizon.config import Baselines, Timeline
 from neurohorizon.files import replacing
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths, load_inputs
-from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins, thinned
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins, subsample
 from neurohorizon.scores import poisson_log_likelihood, scored_units
 
 MOST_WINDOWS = 200
@@ -224,7 +224,7 @@ def tune_baselines(
     spikes = 0
     for session in sessions:
         origins = evaluation_origins(session.part, shape, shape.horizon_bins)
-        origins = thinned(origins, MOST_WINDOWS)
+        origins = subsample(origins, MOST_WINDOWS)
         windows = cut_windows(session.spikes, session.part, origins, shape)
         reference = _reference(session)
         scored = scored_units(reference, minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)

@@ -14,7 +14,7 @@ from scipy.sparse.linalg import eigsh
 
 from neurohorizon.config import Regressions, Timeline
 from neurohorizon.inputs.sessions import SessionPaths, Use, load_inputs
-from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, history_sums, thinned
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, history_sums, subsample
 from neurohorizon.timeline import bin_domain
 from neurohorizon.units.reference import read_reference
 
@@ -58,7 +58,7 @@ def reference_windows(paths: SessionPaths, use: Use, *, shape: WindowShape, most
     bins = bin_domain(window.intervals, shape.bin_us)
     place = np.arange(len(bins)) - np.searchsorted(bins.segment, bins.segment)
     origins = bins.start_us[place >= shape.context_bins // 2]
-    windows = cut_windows(inputs.spikes, window.intervals, thinned(origins, most), shape)
+    windows = cut_windows(inputs.spikes, window.intervals, subsample(origins, most), shape)
     return Reference(windows, np.exp(inputs.reference_log_rate.astype(float)))
 
 

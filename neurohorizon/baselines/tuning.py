@@ -18,7 +18,7 @@ from neurohorizon.config import Regressions, Timeline
 from neurohorizon.files import replacing
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths, Use, feature_columns, load_inputs
-from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins, thinned
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins, subsample
 from neurohorizon.scores import scored_units
 from neurohorizon.session import read_identity
 from neurohorizon.units.reference import MARGINAL_GROUPS
@@ -69,7 +69,7 @@ def tune_regressions_on_files(
     """
     shape = regression_shape(timeline, regressions)
     used = [one for one in paths if not read_identity(one.session)["left_out"]]
-    few = thinned(used, MOST_SESSIONS)
+    few = subsample(used, MOST_SESSIONS)
     sessions = [_imitation(one, shape, regressions.windows, minimum_rate_hz) for one in few]
     linear = _try_linear(sessions, regressions)
     tried = {
@@ -120,7 +120,7 @@ def _imitation(paths: SessionPaths, shape: WindowShape, most: int, minimum_rate_
 
 def _windows(inputs: SessionInputs, shape: WindowShape, most: int | None = None) -> Windows:
     origins = evaluation_origins(inputs.part, shape, shape.horizon_bins)
-    return cut_windows(inputs.spikes, inputs.part, thinned(origins, most) if most else origins, shape)
+    return cut_windows(inputs.spikes, inputs.part, subsample(origins, most) if most else origins, shape)
 
 
 def _try_linear(sessions: Sequence[Imitation], regressions: Regressions) -> Tried:
@@ -139,7 +139,7 @@ def _try_linear(sessions: Sequence[Imitation], regressions: Regressions) -> Trie
 def _try_unit_glms(sessions: Sequence[Imitation], regressions: Regressions, own_precision: float | None) -> Tried:
     gains = Gains(regressions.horizon_edges_bins)
     for session in sessions:
-        units = thinned(np.flatnonzero(session.scored), MOST_UNITS)
+        units = subsample(np.flatnonzero(session.scored), MOST_UNITS)
         gains.begin(session.windows, session.reference.mean_counts, np.isin(np.arange(session.scored.size), units))
         for precision in regressions.precision:
             if own_precision is None:

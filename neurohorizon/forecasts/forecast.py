@@ -20,6 +20,7 @@ from neurohorizon.methods import CEILING, CONTROL, FITTED, ORACLE, UPPER_BOUND, 
 from neurohorizon.modalities.conditions import CONDITIONS, Condition
 from neurohorizon.modalities.tokens import SessionModalities
 from neurohorizon.models.batch import Tensors
+from neurohorizon.models.count_feedback import FedBackCounts
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.identity import with_control
 from neurohorizon.models.weights import Card, load_forecaster
@@ -87,11 +88,23 @@ def forecast_windows(
     shape: WindowShape,
     *,
     condition: Condition = CONDITIONS["spikes"],
+    fed_back: Callable[[Tensors], FedBackCounts] | None = None,
 ) -> np.ndarray:
-    """Forecast windows of one session, reading what the condition allows.
+    """Forecast windows of one session from the inputs that the condition allows.
+
+    Args:
+        forecaster: The network.
+        inputs: The session.
+        origin_us: Forecast origins, [window].
+        shape: Lengths in bins.
+        condition: Modalities that are read.
+        fed_back: Counts of the horizon that the decoder receives, made from each batch; None for the parallel forecast.
 
     Returns:
         Natural log of expected counts per bin, float32, [window, horizon bin, unit].
+
+    Raises:
+        ValueError: Counts are fed back to a network without feedback.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     forecaster = forecaster.to(device).eval()
@@ -99,8 +112,12 @@ def forecast_windows(
     with torch.inference_mode():
         for first in range(0, origin_us.size, WINDOWS_PER_BATCH):
             some = origin_us[first : first + WINDOWS_PER_BATCH]
-            batch = collate([session_block(inputs, some, shape, condition=condition)])
-            parts.append(forecaster(Tensors.of(batch, device))[0].float().cpu().numpy())
+            x = Tensors.of(collate([session_block(inputs, some, shape, condition=condition)]), device)
+            if fed_back is None:
+                forecast = forecaster(x)
+            else:
+                forecast = forecaster.decode_given(forecaster.encode(x), x, fed_back(x))
+            parts.append(forecast.log_rate[0].float().cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -41,11 +41,11 @@ class Batch:
     """Windows of several sessions, padded to common numbers of units and spikes.
 
     Axes: ``session`` blocks of ``window`` windows each. ``unit`` counts all units of a session, which the
-    encoder hears; ``head`` those that are forecast.
+    encoder reads; ``head`` those that are forecast.
 
     Attributes:
         features: Reference features, float32, [session, unit, feature].
-        spike_unit: Unit of each context spike that an encoder hears, int64, 0 where padded, [session, window, spike].
+        spike_unit: Unit of each context spike that an encoder reads, int64, 0 where padded, [session, window, spike].
         spike_age_bins: Age of each context spike at the origin in bins, float32, [session, window, spike].
         spike_mask: False where padded, [session, window, spike].
         target_unit: Index into ``unit`` of each unit that is forecast, int64, [session, target unit].
@@ -54,7 +54,7 @@ class Batch:
         history: Counts in spans of recent history, float32, [session, window, head, span].
         history_bins: Valid bins in each span, float32, [session, window, span].
         readout: Log gain that the closed-form readout gives, float32, [session, window, head, group].
-        readout_trust: How it did on held-out blocks of the reference window, float32, [session, unit, 2 * group].
+        readout_cv_gain: How it did on held-out blocks of the reference window, float32, [session, unit, 2 * group].
         counts: Observed counts, float32, [session, window, horizon bin, target unit].
         target_mask: False where not valid time or padded, [session, window, horizon bin].
         origin_us: Forecast origins, int64, [session, window].
@@ -69,7 +69,7 @@ class Batch:
         modality_gain: Log gain that each modality's readout gives, float32, [session, window, modality, horizon bin,
             head].
         modality_group_gain: Its mean over groups of horizon bins, float32, [session, window, head, modality * group].
-        modality_trust: How the readouts did on held-out blocks of the reference window, and for each modality
+        modality_cv_gain: How the readouts did on held-out blocks of the reference window, and for each modality
             whether it is known ahead, float32, [session, head, modality * (2 * group + 1)].
     """
 
@@ -83,7 +83,7 @@ class Batch:
     history: np.ndarray
     history_bins: np.ndarray
     readout: np.ndarray
-    readout_trust: np.ndarray
+    readout_cv_gain: np.ndarray
     counts: np.ndarray
     target_mask: np.ndarray
     origin_us: np.ndarray
@@ -96,7 +96,7 @@ class Batch:
     ahead_mask: np.ndarray
     modality_gain: np.ndarray
     modality_group_gain: np.ndarray
-    modality_trust: np.ndarray
+    modality_cv_gain: np.ndarray
 
 
 def session_block(
@@ -104,7 +104,7 @@ def session_block(
     origin_us: np.ndarray,
     shape: WindowShape,
     *,
-    heard: np.ndarray | None = None,
+    encoded_units: np.ndarray | None = None,
     head: np.ndarray | None = None,
     condition: Condition = CONDITIONS["spikes"],
 ) -> dict[str, np.ndarray]:
@@ -114,15 +114,14 @@ def session_block(
         session: Inputs of the session.
         origin_us: Forecast origins, [window].
         shape: Lengths in bins.
-        heard: Whether the encoder hears a unit, [unit]; None: all.
+        encoded_units: True for units whose spikes the encoder and the readout receive, [unit]; None: all.
         head: Indices of the units to forecast, [head]; None: all.
         condition: What is read beside the spikes, where the session has it.
     """
     windows = cut_windows(session.spikes, session.part, origin_us, shape)
     head = np.arange(session.spikes.n_units) if head is None else head
 
-    recent = windows.spike_age_bins <= shape.heard_bins
-    spike = np.flatnonzero(recent if heard is None else recent & heard[windows.spike_unit])
+    spike = slice(None) if encoded_units is None else np.flatnonzero(encoded_units[windows.spike_unit])
     spike_window = windows.spike_window[spike]
     per_window = np.bincount(spike_window, minlength=origin_us.size)
     # spikes are sorted by window, so a spike's place is its rank within the window
@@ -142,8 +141,8 @@ def session_block(
         "reference_log_rate": session.reference_log_rate[head].astype(np.float32),
         "history": windows.history[:, head],
         "history_bins": windows.history_bins,
-        "readout": session.readout.log_gain(windows.context, windows.context_mask, head, heard),
-        "readout_trust": session.readout.trust,
+        "readout": session.readout.log_gain(windows.context, windows.context_mask, head, encoded_units),
+        "readout_cv_gain": session.readout.cv_gain,
         "counts": windows.counts[:, :, head].astype(np.float32),
         "target_mask": windows.target_mask,
         "origin_us": windows.origin_us,
@@ -189,7 +188,7 @@ class TrainingWindows:
         sessions_per_batch: Sessions drawn for each batch.
         windows_per_session: Windows drawn from each.
         units_per_session: Most units forecast in each session of a batch.
-        unit_dropout: Share of the units that neither the encoder nor the readout hears.
+        unit_dropout: Share of the units whose spikes neither the encoder nor the readout receives.
         modality_dropout: Share of a session's blocks in which a modality that it has is absent.
     """
 
@@ -218,10 +217,10 @@ class TrainingWindows:
             minimum_horizon_bins=max(self.shape.horizon_bins // 2, 1),
         )
         n_units = session.spikes.n_units
-        heard = rng.random(n_units) >= self.unit_dropout if self.unit_dropout else None
+        encoded_units = rng.random(n_units) >= self.unit_dropout if self.unit_dropout else None
         head = np.sort(rng.permutation(n_units)[: self.units_per_session])
         condition = drawn_condition(rng, self.modality_dropout) if session.modalities else CONDITIONS["spikes"]
-        return session_block(session, origins, self.shape, heard=heard, head=head, condition=condition)
+        return session_block(session, origins, self.shape, encoded_units=encoded_units, head=head, condition=condition)
 
 
 def drawn_condition(rng: np.random.Generator, dropout: float) -> Condition:

@@ -13,7 +13,7 @@ from neurohorizon.inputs.windows import Spikes
 from neurohorizon.session import Session, SpikeReader, read_identity, read_splits
 from neurohorizon.timeline import Intervals, to_s
 from neurohorizon.units.counts import reference_counts
-from neurohorizon.units.population_readout import PopulationReadout, fit_readout, read_readout, silent_readout
+from neurohorizon.units.population_readout import PopulationReadout, fit_readout, read_readout, zero_readout
 from neurohorizon.units.reference import read_reference, reference_features
 
 Use = Literal["early", "late", "validation", "test"]
@@ -113,7 +113,7 @@ def feature_columns(features: Path, groups: Sequence[str]) -> tuple[str, ...]:
 def _readout(paths: SessionPaths, use: Use, log_rate: np.ndarray, readout: Readout | None) -> PopulationReadout | None:
     if paths.readout is not None:
         return read_readout(paths.readout, use)
-    return silent_readout(log_rate, readout) if readout else None
+    return zero_readout(log_rate, readout) if readout else None
 
 
 def _target_part(paths: SessionPaths, use: Use) -> Intervals:

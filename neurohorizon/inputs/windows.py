@@ -25,24 +25,21 @@ class WindowShape:
         horizon_bins: Bins from the forecast origin on.
         history_edges_bins: Rising ends of the spans, in bins before the origin; the first span
             starts at the origin. They may reach further back than the context, which must then be one of them.
-        heard_bins: Bins before the origin whose spikes an encoder hears.
     """
 
     bin_us: int
     context_bins: int
     horizon_bins: int
     history_edges_bins: tuple[int, ...]
-    heard_bins: int
 
     @classmethod
     def of(cls, timeline: Timeline, model: Model | None = None) -> "WindowShape":
-        """Take lengths from the configuration; with no model, all is heard and the context is one span of history."""
+        """Take lengths from the configuration; without a model the context is one span of history."""
         return cls(
             bin_us=timeline.bin_ms * 1000,
             context_bins=timeline.context_bins,
             horizon_bins=timeline.horizon_bins,
             history_edges_bins=model.history_edges_bins if model else (timeline.context_bins,),
-            heard_bins=model.heard_bins if model else timeline.context_bins,
         )
 
     def history_edges(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -188,9 +185,9 @@ def evaluation_origins(part: Intervals, shape: WindowShape, stride_bins: int) ->
     return first[interval] + index * step
 
 
-def thinned(values: Sequence, most: int) -> Sequence:
-    """Return every so many-th of some values, from the first on, so that there are at most ``most``."""
-    return values[:: max(-(-len(values) // most), 1)]
+def subsample(values: Sequence, maximum: int) -> Sequence:
+    """Return every n-th value, starting at the first, with the smallest n that leaves at most ``maximum`` values."""
+    return values[:: max(-(-len(values) // maximum), 1)]
 
 
 def spread_origins(part: Intervals, shape: WindowShape, most: int) -> np.ndarray:

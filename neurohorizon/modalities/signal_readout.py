@@ -18,7 +18,7 @@ AXES = {
     "center": "span * channel",
     "scale": "span * channel",
     "weights": "span * channel, unit, group",
-    "trust": "unit, 2 * group",
+    "cv_gain": "unit, 2 * group",
 }
 """Arrays of a readout and their axes, in memory and in its file."""
 
@@ -31,7 +31,7 @@ class SignalReadout:
         spans_bins: Nearest and farthest bin of each span, counted back from the time of reading, [span, 2].
         center, scale: Mean and standard deviation of each state in the reference window, [span * channel].
         weights: Log gain per standard deviation, float32, [span * channel, unit, group].
-        trust: Cross-validated on blocks of the reference window: first the gain in nats per expected spike for
+        cv_gain: Cross-validated on blocks of the reference window: first the gain in nats per expected spike for
             each group, then the slope of the outcome on the readout, float32, [unit, 2 * group].
     """
 
@@ -39,7 +39,7 @@ class SignalReadout:
     center: np.ndarray
     scale: np.ndarray
     weights: np.ndarray
-    trust: np.ndarray
+    cv_gain: np.ndarray
 
     def log_gain(self, signals: Sequence[Signal], at_us: np.ndarray, units: np.ndarray, bin_us: int) -> np.ndarray:
         """Read the log gain of units.
@@ -100,16 +100,16 @@ def fit_signal_readout(
         share = np.ones(origins.index.size, np.float32)
         block = np.arange(origins.index.size) * FOLDS // max(origins.index.size, 1)
         precisions = np.asarray(readout.ridge)
-        weights, trust = ridge_gain(state, outcome, share, mean_counts, block, precisions, each_unit=True)
+        weights, cv_gain = ridge_gain(state, outcome, share, mean_counts, block, precisions, each_unit=True)
         weights = weights[..., None]
     else:
-        weights, trust = fit_gains(state, relative, origins, mean_counts, readout, each_unit=True)
+        weights, cv_gain = fit_gains(state, relative, origins, mean_counts, readout, each_unit=True)
     return SignalReadout(
         spans_bins=np.asarray(spans_bins),
         center=center.astype(np.float32),
         scale=scale.astype(np.float32),
         weights=weights.astype(np.float32),
-        trust=trust.astype(np.float32),
+        cv_gain=cv_gain.astype(np.float32),
     )
 
 

@@ -64,7 +64,7 @@ class ModalityLayout:
         return len(MODALITIES) * self.groups
 
     @property
-    def trust_inputs(self) -> int:
+    def cv_gain_inputs(self) -> int:
         """Numbers that say, for each unit, how the readouts did, and whether images are known ahead."""
         return len(MODALITIES) * (2 * self.groups + 1)
 
@@ -126,7 +126,7 @@ class SessionModalities:
         if read_images and condition.image == "ahead":
             ahead = self._image_tokens(origin_us, origin_us, origin_us + horizon_us, bin_us)
         joined = _Tokens.joined(tokens)
-        gain, of_groups, trust = self._gains(origin_us, condition, horizon_bins, bin_us, head)
+        gain, of_groups, cv_gain = self._gains(origin_us, condition, horizon_bins, bin_us, head)
         return {
             "token_value": joined.value,
             "token_type": joined.kind,
@@ -137,7 +137,7 @@ class SessionModalities:
             "ahead_mask": ahead.mask,
             "modality_gain": gain,
             "modality_group_gain": of_groups,
-            "modality_trust": trust,
+            "modality_cv_gain": cv_gain,
         }
 
     def _behaviour_tokens(
@@ -174,7 +174,7 @@ class SessionModalities:
         n_groups = self.layout.groups
         gain = np.zeros((origin_us.size, len(MODALITIES), horizon_bins, head.size), np.float32)
         of_groups = np.zeros((origin_us.size, head.size, len(MODALITIES), n_groups), np.float32)
-        trust = np.zeros((head.size, len(MODALITIES), 2 * n_groups + 1), np.float32)
+        cv_gain = np.zeros((head.size, len(MODALITIES), 2 * n_groups + 1), np.float32)
         edges = np.asarray(self.horizon_edges_bins)
         group = np.searchsorted(edges, np.arange(horizon_bins), side="right")
         bins = np.diff(edges, prepend=0)
@@ -188,15 +188,15 @@ class SessionModalities:
                 gain[:, index] = readout.log_gain(self._signals(name), bin_stop_us, head, bin_us)[..., 0]
                 sums = np.add.reduceat(gain[:, index], [0, *edges[:-1]], axis=1) / bins[:, None]
                 of_groups[:, :, index] = sums.transpose(0, 2, 1)
-                # one trust for all bins: the image is known as well at the last as at the first
-                trust[:, index, :-1] = np.repeat(readout.trust[head], n_groups, axis=1)
-                trust[:, index, -1] = trust[:, index].any(axis=1)  # nothing is said of a unit that follows nothing
+                # one value for all bins: the image is known as well at the last as at the first
+                cv_gain[:, index, :-1] = np.repeat(readout.cv_gain[head], n_groups, axis=1)
+                cv_gain[:, index, -1] = cv_gain[:, index].any(axis=1)  # nothing is said of a unit that follows nothing
             else:
                 read = readout.log_gain(self._signals(name), origin_us, head, bin_us)  # [window, head, group]
                 gain[:, index] = read[..., group].transpose(0, 2, 1)
                 of_groups[:, :, index] = read
-                trust[:, index, :-1] = readout.trust[head]
-        return gain, of_groups.reshape(origin_us.size, head.size, -1), trust.reshape(head.size, -1)
+                cv_gain[:, index, :-1] = readout.cv_gain[head]
+        return gain, of_groups.reshape(origin_us.size, head.size, -1), cv_gain.reshape(head.size, -1)
 
     def _signals(self, readout: str) -> list[Signal]:
         if readout == "behaviour":
@@ -218,7 +218,7 @@ def absent_block(n_windows: int, n_head: int, horizon_bins: int) -> dict[str, np
         "ahead_mask": flat.astype(bool),
         "modality_gain": np.zeros((n_windows, 0, horizon_bins, n_head), np.float32),
         "modality_group_gain": np.zeros((n_windows, n_head, 0), np.float32),
-        "modality_trust": np.zeros((n_head, 0), np.float32),
+        "modality_cv_gain": np.zeros((n_head, 0), np.float32),
     }
 
 

@@ -10,7 +10,7 @@ from neurohorizon.inputs.batches import Batch
 
 @dataclass(frozen=True)
 class Tensors:
-    """A batch on a device; fields and axes as in ``inputs.windows.Batch``."""
+    """A batch on a device; fields and axes as in ``inputs.batches.Batch``."""
 
     features: Tensor
     spike_unit: Tensor
@@ -22,7 +22,7 @@ class Tensors:
     history: Tensor
     history_bins: Tensor
     readout: Tensor
-    readout_trust: Tensor
+    readout_cv_gain: Tensor
     counts: Tensor
     target_mask: Tensor
     token_value: Tensor
@@ -34,7 +34,7 @@ class Tensors:
     ahead_mask: Tensor
     modality_gain: Tensor
     modality_group_gain: Tensor
-    modality_trust: Tensor
+    modality_cv_gain: Tensor
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device | str = "cpu") -> "Tensors":
@@ -42,10 +42,21 @@ class Tensors:
         return cls(**{f.name: torch.from_numpy(getattr(batch, f.name)).to(device) for f in fields(cls)})
 
     def first_windows(self, n: int) -> "Tensors":
-        """Return the same sessions with the first windows of each alone."""
+        """Return the first windows of each session."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return Tensors(**{name: one if name in OF_SESSION else one[:, :n] for name, one in values.items()})
 
+    def targets_of(self, unit: Tensor) -> Tensor:
+        """Pick the embeddings of the units to forecast, [S, O, D], from those of all units, [S, U, D]."""
+        return torch.take_along_dim(unit, self.target_unit[..., None], dim=1)
 
-OF_SESSION = ("features", "target_unit", "target_unit_mask", "reference_log_rate", "readout_trust", "modality_trust")
+
+OF_SESSION = (
+    "features",
+    "target_unit",
+    "target_unit_mask",
+    "reference_log_rate",
+    "readout_cv_gain",
+    "modality_cv_gain",
+)
 """Fields of a batch that all windows of a session share."""

@@ -1,4 +1,4 @@
-"""Counts fed back to the decoder: observed or drawn counts of earlier bins of the horizon."""
+"""Counts of earlier bins of the horizon, observed or drawn, that are fed back to the decoder and the head."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from neurohorizon.models.batch import Tensors
 from neurohorizon.models.losses import QUIET_COUNTS
 
 FED_SPANS_BINS = (1, 4, 16)
@@ -13,16 +14,21 @@ FED_SPANS_BINS = (1, 4, 16)
 
 
 @dataclass(frozen=True)
-class Fed:
-    """Counts of the horizon's bins that are fed back to the decoder; each bin hears those before it.
+class FedBackCounts:
+    """Counts of the horizon's bins; each bin receives those of the bins before it.
 
     Attributes:
-        counts: Counts of the forecast units; where a bin is not known they do not matter, [S, W, H, O].
-        known: Whether a bin's counts are fed back, [S, W, H].
+        counts: Counts of the forecast units, [S, W, H, O]. Where a bin is not given their values have no effect.
+        is_given: True where a bin's counts are fed back, [S, W, H].
     """
 
     counts: Tensor
-    known: Tensor
+    is_given: Tensor
+
+    @classmethod
+    def observed(cls, x: Tensors) -> "FedBackCounts":
+        """Return the observed counts of all valid bins of a batch."""
+        return cls(x.counts, x.target_mask)
 
 
 class PopulationFeedback(nn.Module):
@@ -32,45 +38,50 @@ class PopulationFeedback(nn.Module):
         super().__init__()
         self.value = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        self.fed = nn.Parameter(torch.zeros(width))  # that counts are known, whatever they are
+        self.fed = nn.Parameter(torch.zeros(width))  # marks that counts are given, whatever their values
         nn.init.zeros_(self.out.weight)
 
-    def forward(self, unit: Tensor, counts: Tensor, log_rate: Tensor, mask: Tensor, known: Tensor) -> Tensor:
-        """Return what each bin feeds back; exactly zero where it is not known.
+    def forward(self, unit: Tensor, counts: Tensor, x: Tensors) -> Tensor:
+        """Pool the counts of any R bins, [S, W, R, D].
 
         Args:
             unit: Embeddings of the forecast units, [S, O, D].
-            counts: Their counts in each bin, [S, W, R, O], of any rows R.
-            log_rate: Their reference log rate, [S, O].
-            mask: False for padded units, [S, O].
-            known: Whether the counts of a row are fed back, [S, W, R].
-
-        Returns:
-            [S, W, R, D].
+            counts: Counts of these units in each bin, [S, W, R, O].
+            x: The batch.
         """
-        expected = log_rate.exp()[:, None, None]
+        mask = x.target_unit_mask
+        expected = x.reference_log_rate.exp()[:, None, None]
         surplus = (counts - expected) / torch.sqrt(expected + QUIET_COUNTS) * mask[:, None, None]
         surplus = surplus / mask.sum(-1).clamp_min(1).sqrt()[:, None, None, None]
         pooled = surplus.to(unit.dtype) @ self.value(unit)[:, None]  # [S, W, R, D]
-        return (self.out(pooled) + self.fed) * known[..., None]
+        return self.out(pooled) + self.fed
+
+    def of_bin_before(self, unit: Tensor, fed_back: FedBackCounts, x: Tensors) -> Tensor:
+        """Return the pooled counts of the bin before each bin; exactly zero where none is given, [S, W, H, D]."""
+        pooled = self(unit, fed_back.counts, x) * fed_back.is_given[..., None]
+        return nnf.pad(pooled, (0, 0, 1, 0))[:, :, :-1]
 
 
-def own_surprise(fed: Fed, log_rate: Tensor) -> list[Tensor]:
-    """Return each unit's :func:`log_surprise` over the known bins of the spans before each bin, K of [S, W, H, O]."""
-    known = fed.known[..., None].to(fed.counts.dtype)
-    counts = nnf.pad((fed.counts * known).cumsum(2), (0, 0, 1, 0))  # [S, W, H + 1, O]
-    bins = nnf.pad(known.cumsum(2), (0, 0, 1, 0))
-    rate = log_rate.exp()[:, None, None]
-    n_bins = fed.known.shape[2]
+def history_log_ratios(fed_back: FedBackCounts, reference_log_rate: Tensor) -> list[Tensor]:
+    """Return each unit's :func:`history_log_ratio` over the given bins of the spans before each bin.
+
+    Returns:
+        One tensor per span of :data:`FED_SPANS_BINS`, [S, W, H, O].
+    """
+    given = fed_back.is_given[..., None].to(fed_back.counts.dtype)
+    counts = nnf.pad((fed_back.counts * given).cumsum(2), (0, 0, 1, 0))  # [S, W, H + 1, O]
+    bins = nnf.pad(given.cumsum(2), (0, 0, 1, 0))
+    rate = reference_log_rate.exp()[:, None, None]
+    n_bins = fed_back.is_given.shape[2]
     until = torch.arange(n_bins, device=counts.device)
-    found = []
+    ratios = []
     for span in FED_SPANS_BINS:
         since = (until - span).clamp_min(0)
         expected = rate * (bins[:, :, until] - bins[:, :, since])
-        found.append(log_surprise(counts[:, :, until] - counts[:, :, since], expected))
-    return found
+        ratios.append(history_log_ratio(counts[:, :, until] - counts[:, :, since], expected))
+    return ratios
 
 
-def log_surprise(counts: Tensor, expected: Tensor) -> Tensor:
-    """Return log counts against those expected, half a spike added to both; 0 where no bin is known."""
+def history_log_ratio(counts: Tensor, expected: Tensor) -> Tensor:
+    """Return the log of counts over expected counts, half a spike added to both; 0 where no bin is valid."""
     return torch.log((counts + 0.5) / (expected + 0.5))

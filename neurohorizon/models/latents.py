@@ -1,4 +1,4 @@
-"""What a frozen forecaster makes of a context, for linear probes: latents, and forecasts of every unit."""
+"""Latents and forecasts of a frozen forecaster, as inputs of linear probes."""
 
 from dataclasses import dataclass, replace
 
@@ -16,12 +16,12 @@ WINDOWS_PER_BATCH = 64
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """What a forecaster makes of contexts.
+    """Latents and forecasts of a forecaster for some contexts.
 
     Attributes:
         latents: Latents after the last layer of the encoder, oldest first, float32 [window, latent, width].
-        log_rate: Natural log of expected counts in some bins of the horizon, float32 [window, bin, heard unit].
-        age_bins: Age at the end of the context of the time that a latent stands for, in bins, [latent].
+        log_rate: Natural log of expected counts in some bins of the horizon, float32 [window, bin, encoded unit].
+        age_bins: Age of each latent's place on the time grid at the end of the context, in bins, [latent].
     """
 
     latents: np.ndarray
@@ -37,33 +37,33 @@ def frozen_features(
     shape: WindowShape,
     *,
     bins: tuple[int, ...],
-    heard: np.ndarray | None = None,
+    encoded_units: np.ndarray | None = None,
 ) -> FrozenFeatures:
-    """Pass contexts through a forecaster that stays as it is.
+    """Pass contexts through a forecaster without changing it.
 
     Args:
         forecaster: A trained forecaster with an encoder.
-        session: What it may know of the session: its reference features and its spikes, no behaviour.
+        session: Reference features and spikes of the session, without behaviour.
         part: Valid time that contexts may read.
         origin_us: Ends of the contexts, int64 [window]; at least one.
-        shape: Lengths that the forecaster was trained with.
-        bins: Bins of the horizon whose forecasts are given; none where latents alone are wanted, which is quicker.
-        heard: Whether a unit is heard and forecast, [unit]; None: all are.
+        shape: Lengths with which the forecaster was trained.
+        bins: Bins of the horizon to forecast; empty for latents only, which is faster.
+        encoded_units: True for units that are encoded and forecast, [unit]; None: all.
 
     Raises:
         ValueError: The network has no encoder.
     """
-    if not forecaster.population:
+    if not isinstance(forecaster, Forecaster):
         raise ValueError("this network has no encoder, so there are no latents; use one with model.population: true")
     forecaster.eval()
     session = replace(session, part=part)
-    heard = np.ones(session.spikes.n_units, bool) if heard is None else heard
-    head = np.flatnonzero(heard)
+    encoded_units = np.ones(session.spikes.n_units, bool) if encoded_units is None else encoded_units
+    head = np.flatnonzero(encoded_units)
     latents, log_rate = [], []
     with torch.inference_mode():
         for first in range(0, len(origin_us), WINDOWS_PER_BATCH):
             origins = origin_us[first : first + WINDOWS_PER_BATCH]
-            block = session_block(session, origins, shape, heard=heard, head=head)
+            block = session_block(session, origins, shape, encoded_units=encoded_units, head=head)
             x = Tensors.of(collate([block]))
             encoded = forecaster.encode(x)
             latents.append(encoded.latents[0].numpy())

@@ -22,9 +22,9 @@ class SelfLayer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention with rotary time (Su et al. 2021, RoFormer), normalising its inputs.
+    """Multi-head attention with normalised inputs and rotary time (Su et al. 2021, RoFormer).
 
-    Wavelengths run from two bins to ``longest_bins``.
+    Wavelengths range from two bins to ``longest_bins``.
     """
 
     def __init__(self, *, width: int, heads: int, longest_bins: int, causal: bool = False) -> None:
@@ -42,20 +42,20 @@ class Attention(nn.Module):
         return self.attend(queries, self.key_value_of(tokens), query_time, token_time, None)
 
     def key_value_of(self, tokens: Tensor) -> Tensor:
-        """Return keys, not yet turned by time, and values, [..., 2D]."""
+        """Return keys, not yet rotated by time, and values, [..., 2D]."""
         return self.key_value(self.token_norm(tokens))
 
     def attend(
         self, queries: Tensor, key_value: Tensor, query_time: Tensor, token_time: Tensor, mask: Tensor | None
     ) -> Tensor:
-        """Attend to tokens whose keys and values are known.
+        """Attend to tokens with given keys and values.
 
         Args:
             queries: [batch, query, D].
             key_value: [batch, token, 2D].
             query_time: Bins, [query] or [batch, query].
             token_time: Bins, [token] or [batch, token].
-            mask: True where attended to, broadcast to [batch, head, query, token]; None: everywhere.
+            mask: True where a token may be attended to, broadcast to [batch, head, query, token]; None: everywhere.
         """
         query = self._split(self.query(self.query_norm(queries)))
         key, value = (self._split(part) for part in key_value.chunk(2, dim=-1))

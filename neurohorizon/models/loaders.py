@@ -12,7 +12,7 @@ from neurohorizon.inputs.batches import Batch, TrainingWindows
 
 
 class NumberedDataset(Dataset):
-    """Batches that a stream of training windows makes from their number."""
+    """Training batches by their number, made on demand."""
 
     def __init__(self, stream: TrainingWindows) -> None:
         self.stream = stream
@@ -22,7 +22,7 @@ class NumberedDataset(Dataset):
 
 
 class ListDataset(Dataset):
-    """Batches that are made already."""
+    """Batches in memory."""
 
     def __init__(self, batches: list[Batch]) -> None:
         self.batches = batches
@@ -35,14 +35,14 @@ class ListDataset(Dataset):
 
 
 def process_place() -> tuple[int, int]:
-    """Return which of the training's processes this is, and how many there are."""
+    """Return the index of this training process, and the number of processes."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
 def batch_numbers(epoch: int, *, steps: int, accumulated: int, rank: int, ranks: int) -> range:
-    """Number the training batches of one process in one epoch; no two processes or epochs share any.
+    """Return the numbers of the batches of one process in one epoch; no two processes or epochs share a number.
 
     Args:
         epoch: Epoch, from 0.
@@ -56,7 +56,7 @@ def batch_numbers(epoch: int, *, steps: int, accumulated: int, rank: int, ranks:
 
 
 class EpochBatches(Sampler[int]):
-    """Batches of the current epoch; Lightning sets it, but for the first one after a resumption."""
+    """Batches of the current epoch. Lightning sets the epoch, except for the first one after a resumption."""
 
     def __init__(self, training: Training, resumed_from: Path | None) -> None:
         done = torch.load(resumed_from, map_location="cpu", weights_only=False)["global_step"] if resumed_from else 0
@@ -64,7 +64,7 @@ class EpochBatches(Sampler[int]):
         self.epoch = done // self.steps
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches come next."""
+        """Choose the epoch of the next batches."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ class EpochBatches(Sampler[int]):
 
 
 class ShareOfBatches(Sampler[int]):
-    """Every so many-th batch, so that processes share a validation."""
+    """Every n-th batch of n processes, so that they share a validation."""
 
     def __init__(self, batches: int) -> None:
         self.batches = batches
@@ -93,7 +93,7 @@ class ShareOfBatches(Sampler[int]):
 
 
 def batch_loader(dataset: Dataset, sampler: Sampler, *, workers: int) -> DataLoader:
-    """Load ready batches in the order of a sampler."""
+    """Load whole batches in the order of a sampler."""
     return DataLoader(
         dataset,
         batch_size=None,

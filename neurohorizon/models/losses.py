@@ -1,48 +1,51 @@
-"""Losses of a forecast and the gain over the reference rate."""
+"""Losses of a forecast, and its gain over the reference rate."""
 
 import torch
 from torch import Tensor
 
 from neurohorizon.models.batch import Tensors
+from neurohorizon.models.distributions import CountDistribution
 
 QUIET_COUNTS = 0.1
-"""Counts per bin added to a unit's variance when its fed-back counts are pooled, so that a rare spike does not drown
-all others."""
+"""Counts per bin that are added to the variance of a unit, so that one rare spike does not outweigh all others."""
 
 
-def count_loss(log_rate: Tensor, x: Tensors, log_shape: Tensor | None = None) -> Tensor:
-    """Return nats lost per spike that the reference mean expects; a Poisson forecast of that mean loses nothing.
+def count_loss(forecast: CountDistribution, x: Tensors) -> Tensor:
+    """Return the lost nats per spike that the reference mean expects; a Poisson forecast of that mean has loss 0.
 
     Args:
-        log_rate: Natural log of expected counts per bin, [S, W, H, O].
+        forecast: Distribution of the counts, [S, W, H, O].
         x: The batch.
-        log_shape: Natural log of the shape of a negative binomial; None for Poisson.
     """
-    gained, expected, _ = gained_nats(log_rate, x, log_shape)
+    gained, expected, _ = gained_nats(forecast.log_rate, x, forecast.log_shape)
     return -gained / expected
 
 
-def squared_loss(log_rate: Tensor, x: Tensors) -> Tensor:
-    """Return what :func:`count_loss` is for counts that are normal around the forecast.
+def squared_loss(forecast: CountDistribution, x: Tensors) -> Tensor:
+    """Return the loss in the units of :func:`count_loss` for counts that are normal around the forecast.
 
-    The variance is not learned: it is that of a Poisson count at the unit's reference mean, and a little more, so that
-    a rare spike does not drown all others.
+    The variance is not learned. It is the variance of a Poisson count at the unit's reference mean plus
+    :data:`QUIET_COUNTS`.
 
     Args:
-        log_rate: Natural log of expected counts per bin, [S, W, H, O].
+        forecast: Distribution of the counts, of which only the mean is used, [S, W, H, O].
         x: The batch.
     """
     mask = x.target_mask[..., None] & x.target_unit_mask[:, None, None]
     null = x.reference_log_rate.exp()[:, None, None]
-    lost = ((x.counts - log_rate.exp()) ** 2 - (x.counts - null) ** 2) / (2 * (null + QUIET_COUNTS))
+    lost = ((x.counts - forecast.log_rate.exp()) ** 2 - (x.counts - null) ** 2) / (2 * (null + QUIET_COUNTS))
     return (lost * mask).sum() / (null * mask).sum()
+
+
+LOSSES = {"poisson": count_loss, "negative_binomial": count_loss, "gaussian": squared_loss}
+"""Loss of each ``model.likelihood``."""
 
 
 def gained_nats(log_rate: Tensor, x: Tensors, log_shape: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Return the log-likelihood above the reference mean, and the expected and the observed spikes.
 
-    The same log-likelihoods as ``scores.poisson_log_likelihood`` and ``scipy.stats.nbinom``, less the factorial of
-    the counts, which both they and the null have.
+    The log-likelihoods are those of ``scores.poisson_log_likelihood`` and ``scipy.stats.nbinom`` without the factorial
+    of the counts, which cancels between the forecast and the null.
 
     Args:
         log_rate: Natural log of expected counts per bin, [S, W, H, O].

@@ -1,7 +1,7 @@
-"""Forecasts while a recording runs: spikes in as they arrive, the whole horizon out after every bin.
+"""Forecasts while a recording runs: spikes are pushed as they arrive, and every bin ends with a forecast.
 
-What does not change from bin to bin, such as unit embeddings, is computed once; what is kept of the recording is its
-last context. The numbers are those of :func:`neurohorizon.forecasts.forecast.forecast_windows`.
+Unit embeddings do not change from bin to bin and are computed once. Of the recording only the last context is kept in
+memory. The numbers are those of :func:`neurohorizon.forecasts.forecast.forecast_windows`.
 """
 
 from dataclasses import replace
@@ -14,30 +14,31 @@ from neurohorizon.inputs.windows import WindowShape, history_sums
 from neurohorizon.modalities.tokens import absent_block
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.identity import identity_of, with_identity
 from neurohorizon.timeline import to_us
 
 
 class Stream:
-    """A running forecast of one recording; made by :meth:`neurohorizon.models.forecaster.Forecaster.stream`.
+    """A running forecast of one recording.
 
     Args:
         forecaster: The network.
-        inputs: What is known of the recording's units: reference features, log rates and readout. Its spikes are
-            not read.
-        shape: Lengths in bins, those that the network was trained with.
-        start_s: When the first bin begins, on the clock of the spikes, in seconds. What was before is not known.
+        inputs: Reference features, log rates and readout of the recording's units. Its spikes are not read.
+        shape: Lengths in bins with which the network was trained.
+        start_s: Start of the first bin on the clock of the spikes, in seconds. Time before it counts as not recorded.
 
     Raises:
-        ValueError: The shape is not the network's.
+        ValueError: The network has another horizon than the shape.
     """
 
     def __init__(self, forecaster: Forecaster, inputs: SessionInputs, shape: WindowShape, *, start_s: float) -> None:
-        if len(forecaster.horizon) != shape.horizon_bins:
-            raise ValueError(
-                f"the network forecasts {len(forecaster.horizon)} bins, but the shape has {shape.horizon_bins}"
-            )
-        self.forecaster, self.inputs, self.shape = forecaster.eval(), inputs, shape
-        self.device = forecaster.horizon.device
+        horizon_bins = len(forecaster.horizon_queries)
+        if horizon_bins != shape.horizon_bins:
+            raise ValueError(f"the network forecasts {horizon_bins} bins, but the shape has {shape.horizon_bins}")
+        forecaster = forecaster.eval()
+        self.forecaster = with_identity(forecaster, identity_of(forecaster, inputs))
+        self.inputs, self.shape = inputs, shape
+        self.device = forecaster.horizon_queries.device
         self.n_units = len(inputs.reference_log_rate)
         self.origin_us = int(to_us(start_s))
         self.context = np.zeros((1, shape.context_bins, self.n_units), np.int32)
@@ -45,15 +46,15 @@ class Stream:
         self.recent_edges, past_edges = shape.history_edges()
         self.past = _Past(shape.context_bins, past_edges, self.n_units) if past_edges else None
         nothing = np.zeros(0, np.int64)
-        self.kept = (nothing, nothing)  # microseconds and units of the valid spikes that the encoder hears
-        self.pending = (nothing, nothing)  # of bins that are not over
-        # a recording without windows, for all that stays as it is
+        self.kept = (nothing, nothing)  # microseconds and units of the valid spikes of the context
+        self.pending = (nothing, nothing)  # the same of bins that are not over
+        # the arrays that do not change from bin to bin
         block = {
             "features": inputs.features,
             "target_unit": np.arange(self.n_units),
             "target_unit_mask": np.ones(self.n_units, bool),
             "reference_log_rate": inputs.reference_log_rate.astype(np.float32),
-            "readout_trust": inputs.readout.trust,
+            "readout_cv_gain": inputs.readout.cv_gain,
             "counts": np.zeros((1, shape.horizon_bins, self.n_units), np.float32),
             "target_mask": np.zeros((1, shape.horizon_bins), bool),
             "origin_us": np.array([self.origin_us]),
@@ -61,23 +62,21 @@ class Stream:
             **self._window(),
         }
         self.constant = Tensors.of(collate([block]), self.device)
-        with torch.inference_mode():
-            self.unit = self.forecaster.id_encoder(self.constant.features, self.constant.readout_trust)
 
     @property
     def origin_s(self) -> float:
-        """Start of the bin that is not over: the origin of the last forecast, in seconds."""
+        """Start of the current bin, which is the origin of the last forecast, in seconds."""
         return self.origin_us / 1e6
 
     def push(self, times_s: np.ndarray, unit: np.ndarray) -> None:
-        """Take spikes of bins that are not over, in any order.
+        """Add spikes of bins that are not over, in any order.
 
         Args:
             times_s: Times in seconds, [spike].
             unit: Index of the unit of each, [spike].
 
         Raises:
-            ValueError: A spike is of a bin that is over, or of a unit that is not known. None of the spikes is taken.
+            ValueError: A spike is of a bin that is over, or of an unknown unit. None of the spikes is added.
         """
         us, unit = to_us(np.asarray(times_s, float)), np.asarray(unit, np.int64)
         late = us < self.origin_us
@@ -91,19 +90,19 @@ class Stream:
         self.pending = tuple(np.concatenate(pair) for pair in zip(self.pending, (us, unit), strict=True))
 
     def next(self, *, valid: bool = True) -> np.ndarray:
-        """End the current bin, and forecast from there.
+        """End the current bin, and forecast from its end.
 
         Args:
-            valid: Whether the bin was recorded; if not, its spikes are dropped and it counts as unknown, not silent.
+            valid: True if the bin was recorded. If not, its spikes are dropped and it counts as unknown, not silent.
 
         Returns:
-            Natural log of expected counts per bin over the horizon that begins now, float32, [horizon bin, unit].
+            Natural log of expected counts per bin over the horizon from there on, float32, [horizon bin, unit].
         """
         self._end_bin(valid)
         window = {name: torch.from_numpy(value[None]).to(self.device) for name, value in self._window().items()}
         x = replace(self.constant, **window)
         with torch.inference_mode():
-            return self.forecaster.decode(self.forecaster.encode(x, self.unit), x).log_rate[0, 0].float().cpu().numpy()
+            return self.forecaster(x).log_rate[0, 0].float().cpu().numpy()
 
     def _end_bin(self, valid: bool) -> None:
         end_us = self.origin_us + self.shape.bin_us
@@ -111,18 +110,18 @@ class Stream:
         over = times < end_us
         self.pending = (times[~over], units[~over])
         times, units = (times[over], units[over]) if valid else (times[:0], units[:0])
-        # the oldest bin leaves
+        # the oldest bin leaves the context
         if self.past:
             self.past.add(self.context[0, 0], bool(self.context_mask[0, 0]))
         self.context[0, :-1] = self.context[0, 1:]
         self.context[0, -1] = np.bincount(units, minlength=self.n_units)
         self.context_mask[0] = np.append(self.context_mask[0, 1:], valid)
-        still = self.kept[0] >= end_us - self.shape.heard_bins * self.shape.bin_us
+        still = self.kept[0] >= end_us - self.shape.context_bins * self.shape.bin_us
         self.kept = (np.append(self.kept[0][still], times), np.append(self.kept[1][still], units))
         self.origin_us = end_us
 
     def _window(self) -> dict[str, np.ndarray]:
-        """Return what changes from bin to bin, as ``inputs.windows.session_block`` makes it for one window."""
+        """Return the arrays that change from bin to bin, as ``inputs.batches.session_block`` returns them."""
         times, units = self.kept
         history, history_bins = history_sums(self.context, self.context_mask, self.recent_edges)
         if self.past:
@@ -140,7 +139,7 @@ class Stream:
 
 
 class _Past:
-    """Sums over spans before the context, kept up bin by bin; work does not grow with their length.
+    """Sums over spans before the context, updated bin by bin; work does not grow with their length.
 
     Args:
         from_bin: Bins before the origin at which the first span starts.
@@ -153,17 +152,17 @@ class _Past:
         self.bins = np.zeros(len(edges_bins), np.float32)
         self.lengths = [edge - from_bin for edge in edges_bins]
         silent = (np.zeros(0, np.int64), np.zeros(0, np.float32), False)
-        self.kept = [silent] * self.lengths[-1]  # a ring: units that fired in each bin, their counts, whether valid
+        self.kept = [silent] * self.lengths[-1]  # a ring: units that fired in each bin, their counts, validity
         self.newest = 0
 
     def add(self, counts: np.ndarray, valid: bool) -> None:
-        """Take the bin that leaves the context, counts [unit]; bins that reach a span's end go on to the next."""
+        """Add the bin that leaves the context, counts [unit]; bins at the end of a span pass to the next span."""
         self.newest += 1
         ends = [self.kept[(self.newest - length) % len(self.kept)] for length in self.lengths]
         unit = np.flatnonzero(counts)
         new = (unit, counts[unit].astype(np.float32), valid)
         for span, (enters, leaves) in enumerate(zip([new, *ends[:-1]], ends, strict=True)):
-            for (units, fired, known), sign in ((enters, 1), (leaves, -1)):
+            for (units, fired, is_valid), sign in ((enters, 1), (leaves, -1)):
                 self.sums[units, span] += sign * fired
-                self.bins[span] += sign * known
+                self.bins[span] += sign * is_valid
         self.kept[self.newest % len(self.kept)] = new

@@ -1,9 +1,9 @@
-"""Training of a forecaster: the Lightning shell around the loss. The only module that imports Lightning.
+"""Training of a forecaster: the Lightning module around the loss. The only module that imports Lightning.
 
-A batch depends on the seed and its number alone, and checkpoints are written at every validation, so a training
-that is killed goes on where its last validation left it. Batches are numbered over all devices: step ``s`` of D
-devices that accumulate A batches each takes those from ``s * A * D`` on, and its gradient is the mean of theirs. So D
-devices do what one does that accumulates D times as many.
+A batch depends only on the seed and its number, and a checkpoint is written at every validation, so an interrupted
+training resumes from its last validation. Batches are numbered over all devices: step ``s`` of D devices that
+accumulate A batches each uses the A * D batches from number ``s * A * D`` on, and its gradient is the mean of their
+gradients. So D devices compute the same as one device that accumulates D times as many batches.
 """
 
 import csv
@@ -34,8 +34,7 @@ from neurohorizon.inputs.windows import WindowShape, spread_origins
 from neurohorizon.methods import FORECASTER
 from neurohorizon.modalities.conditions import CONDITIONS, LEARNED_CONDITIONS
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.distributions import Outlook
-from neurohorizon.models.forecaster import Forecaster, checkpoint_layers
+from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.loaders import (
     EpochBatches,
     ListDataset,
@@ -44,7 +43,9 @@ from neurohorizon.models.loaders import (
     batch_loader,
     process_place,
 )
-from neurohorizon.models.losses import count_loss, gained_nats, squared_loss
+from neurohorizon.models.losses import LOSSES, gained_nats
+from neurohorizon.models.own_history import OwnHistoryForecaster
+from neurohorizon.models.recomputation import checkpoint_layers
 from neurohorizon.models.scheduled_sampling import decode_fed, fed_windows, sampled_share
 from neurohorizon.models.weights import Card, save_forecaster
 from neurohorizon.session import SpikeReader, read_identity, read_splits
@@ -74,17 +75,17 @@ def train_on_files(
     """Train the forecaster or a network of own history on the session files of a fold.
 
     Args:
-        method: ``neurohorizon``, or ``own_history``: the same head on a unit's own history and marginal statistics
-            alone, without encoder, decoder and feedback; or ``own_history_readout``: with the readout besides, where
-            the files have it.
-        paths: Files of the training sessions; those of sessions that were left out are passed over.
+        method: ``neurohorizon``; or ``own_history``, the same head on a unit's own history and marginal statistics
+            without encoder, decoder and feedback; or ``own_history_readout``, the same with the readout, if the files
+            have it.
+        paths: Files of the training sessions; sessions that were left out are skipped.
         timeline: Bins and windows.
-        features: Which reference features there are.
+        features: Settings of the reference features.
         model: Parts and sizes.
         training: Optimisation settings.
         fold: Fold whose held-out sessions are not among the files.
         seed: Seed of weights and batches.
-        code: Fingerprint of the code, for the card and for resuming only what the same code began.
+        code: Fingerprint of the code, for the card; only a training by the same code is resumed.
         checkpoints: Folder for resuming.
         output: File of the weights.
         log: CSV of the loss and the validation scores.
@@ -156,9 +157,9 @@ def _trained_on(paths: Sequence[SessionPaths]) -> dict[str, int | float | dict[s
     }
 
 
-def resume_folder(checkpoints: Path, *decided_by: object) -> Path:
-    """Folder of a training that goes on only from what the same code and settings began."""
-    return checkpoints / hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:12]
+def resume_folder(checkpoints: Path, *settings: object) -> Path:
+    """Return the checkpoint folder of one training; other code or settings have another folder."""
+    return checkpoints / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
 
 
 def train_forecaster(
@@ -178,19 +179,19 @@ def train_forecaster(
     """Train, keep the weights of the best validation, and write them with their card.
 
     Args:
-        card: What the network is; its scores are filled in here.
+        card: Description of the network; its scores are filled in here.
         training: Optimisation settings.
         shape: Lengths in bins.
-        sessions: Training inputs, each with targets outside of its reference window.
+        sessions: Training inputs, each with targets outside its reference window.
         validation: The same sessions with targets in their validation time.
         seed: Seed of weights and batches.
         checkpoints: Folder for resuming, one for each code and configuration; removed at the end.
-        output: File of the weights (safetensors); the card is written beside it as JSON.
+        output: File of the weights (safetensors); the card is written next to it as JSON.
         log: CSV of the loss and the validation scores.
-        base: Trained network whose weights are taken over and stay as they are; None: all is trained.
-        modality_dropout: Share of a session's blocks in which a modality that it has is absent.
+        base: Trained network whose weights are copied and not trained; None: all weights are trained.
+        modality_dropout: Share of a session's blocks in which a modality of the session is absent.
 
-    With several devices, each runs this function in a process of its own; the first one writes.
+    With several devices, each runs this function in its own process; the first process writes the files.
 
     Raises:
         ValueError: There are more devices than validation batches.
@@ -203,14 +204,20 @@ def train_forecaster(
     lightning.seed_everything(seed, workers=True, verbose=False)
     torch.set_num_threads(max(training.threads // training.devices, 1))
     forecaster = card.build(dropout=training.dropout, feature_noise=training.feature_noise)
-    module = TrainingModule(forecaster=forecaster, training=training, seed=seed, with_feedback=base is None)
+    module = TrainingModule(
+        forecaster=forecaster,
+        training=training,
+        seed=seed,
+        likelihood=card.model.likelihood,
+        with_feedback=base is None,
+    )
     if base is None:
-        forecaster.id_encoder.fit_scale(
+        forecaster.unit_encoder.fit_scale(
             torch.from_numpy(np.concatenate([one.features for one in sessions])),
-            torch.from_numpy(np.concatenate([one.readout.trust for one in sessions])),
+            torch.from_numpy(np.concatenate([one.readout.cv_gain for one in sessions])),
         )
     else:
-        _take_over(forecaster, base)
+        forecaster.start_from(base)
     if training.checkpoint_gradients:
         checkpoint_layers(forecaster)
     stream = TrainingWindows(
@@ -224,7 +231,7 @@ def train_forecaster(
         modality_dropout=modality_dropout,
     )
     best = ModelCheckpoint(checkpoints, filename="best", monitor=SCORE, mode="max", save_last=True)
-    logger = CSVLogger(checkpoints, name="log")  # a new version for each time that it is resumed
+    logger = CSVLogger(checkpoints, name="log")  # a new version for each resumption
     trainer = lightning.Trainer(
         accelerator=training.accelerator,
         devices=training.devices,
@@ -251,7 +258,7 @@ def train_forecaster(
             ListDataset(validation_batches), ShareOfBatches(len(validation_batches)), workers=0
         ),
         ckpt_path=resumed_from,
-        weights_only=False,  # our own checkpoint of a moment ago; what leaves the run is safetensors
+        weights_only=False,  # a checkpoint of this training; the final weights are safetensors
     )
     if not trainer.is_global_zero:
         return
@@ -267,12 +274,21 @@ def train_forecaster(
 class TrainingModule(lightning.LightningModule):
     """Loss, validation score and optimiser of a forecaster."""
 
-    def __init__(self, *, forecaster: Forecaster, training: Training, seed: int, with_feedback: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        forecaster: Forecaster | OwnHistoryForecaster,
+        training: Training,
+        seed: int,
+        likelihood: str = "poisson",
+        with_feedback: bool = True,
+    ) -> None:
         super().__init__()
         self.seed = seed
         self.with_feedback = with_feedback and forecaster.feedback is not None
         self.forecaster = forecaster
         self.training_settings = training
+        self.loss = LOSSES[likelihood]
         self._sums: list[Tensor] = []
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Tensors:
@@ -281,34 +297,28 @@ class TrainingModule(lightning.LightningModule):
 
     def training_step(self, x: Tensors, index: int) -> Tensor:
         """Return the loss of one batch."""
-        # what dropout draws depends on the batch's number alone, so that a resumed training repeats it
+        # dropout depends only on the batch's number, so that a resumed training repeats it
         rank, ranks = process_place()
         accumulated = self.training_settings.accumulate_batches
         number = (self.global_step * accumulated + index % accumulated) * ranks + rank
         torch.manual_seed(1_000_003 * self.seed + number)
+        feedback = self.training_settings.feedback
+        n_fed = fed_windows(x.counts.shape[1], feedback) if self.with_feedback else 0
+        if not n_fed:
+            loss = self.loss(self.forecaster(x), x)
+            self.log("loss", loss, prog_bar=True, batch_size=1, sync_dist=True)
+            return loss
         encoded = self.forecaster.encode(x)
-        outlook = self.forecaster.decode(encoded, x)
-        loss = self.loss(outlook, x)
+        loss = self.loss(self.forecaster.decode(encoded, x), x)
         self.log("loss", loss, prog_bar=True, batch_size=1, sync_dist=True)
-        n_fed = fed_windows(x.counts.shape[1], self.training_settings.feedback) if self.with_feedback else 0
-        if n_fed:
-            some = x.first_windows(n_fed)
-            sampled = sampled_share(
-                self.global_step, steps=self.training_settings.steps, feedback=self.training_settings.feedback
-            )
-            fed = decode_fed(self.forecaster, encoded.first_windows(n_fed), some, sampled=sampled)
-            loss = loss + self.training_settings.feedback.share * self.loss(fed, some)
-        return loss
-
-    def loss(self, outlook: Outlook, x: Tensors) -> Tensor:
-        """Return the loss of a forecast under the distribution that the network was given."""
-        if self.forecaster.likelihood == "gaussian":
-            return squared_loss(outlook.log_rate, x)
-        return count_loss(outlook.log_rate, x, outlook.log_shape)
+        some = x.first_windows(n_fed)
+        sampled = sampled_share(self.global_step, steps=self.training_settings.steps, feedback=feedback)
+        fed = decode_fed(self.forecaster, encoded.first_windows(n_fed), some, sampled=sampled)
+        return loss + feedback.share * self.loss(fed, some)
 
     def validation_step(self, x: Tensors, index: int) -> None:
         """Add one batch to the validation sums."""
-        gained, _, spikes = gained_nats(self.forecaster(x).float(), x)
+        gained, _, spikes = gained_nats(self.forecaster(x).log_rate.float(), x)
         self._sums.append(torch.stack([gained, spikes]).double().cpu())
 
     def on_validation_epoch_end(self) -> None:
@@ -321,7 +331,7 @@ class TrainingModule(lightning.LightningModule):
         self.log(SCORE, (gained / spikes / LN2).float(), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> dict:
-        """AdamW with linear warm-up and cosine decay to a tenth; no decay on gains, biases and embeddings."""
+        """AdamW with linear warm-up and cosine decay to a tenth; no weight decay on gains, biases and vectors."""
         settings = self.training_settings
         trained = [p for p in self.parameters() if p.requires_grad]
         matrices = [p for p in trained if p.ndim >= 2]
@@ -345,24 +355,14 @@ class TrainingModule(lightning.LightningModule):
 def _validation_batches(sessions: Sequence[SessionInputs], shape: WindowShape, training: Training) -> Iterator[Batch]:
     for session in sessions:
         origins = spread_origins(session.part, shape, training.validation_windows)
-        # what reads modalities is chosen by its score with each of them in turn
+        # the validation score of a multimodal network covers its conditions in turn
         turns = itertools.cycle(LEARNED_CONDITIONS) if session.modalities else itertools.repeat(CONDITIONS["spikes"])
         for first, condition in zip(range(0, origins.size, 32), turns, strict=False):
             yield collate([session_block(session, origins[first : first + 32], shape, condition=condition)])
 
 
-def _take_over(forecaster: Forecaster, base: Forecaster) -> None:
-    """Copy the weights of a trained network, and keep them from being trained on."""
-    weights = base.state_dict()
-    lacking = forecaster.load_state_dict(weights, strict=False)
-    if lacking.unexpected_keys:
-        raise ValueError(f"the network lacks {lacking.unexpected_keys} of the one that it should go on from")
-    for name, parameter in forecaster.named_parameters():
-        parameter.requires_grad_(name not in weights)
-
-
 def _join_logs(parts: Sequence[Path], log: Path) -> None:
-    """Join the logs of a training and its resumptions; what was computed twice stands once, as computed last."""
+    """Join the logs of a training and its resumptions; of steps that were computed twice the last row is kept."""
     rows: dict[tuple, dict[str, str]] = {}
     for part in parts:
         with part.open(newline="") as lines:
@@ -375,9 +375,9 @@ def _join_logs(parts: Sequence[Path], log: Path) -> None:
 
 
 def _side_by_side(devices: int) -> dict:
-    """Return what several devices of this machine ask of a trainer: a process for each, whoever began the job."""
+    """Return the trainer's options for several devices of this machine: one process for each."""
     if devices == 1:
         return {}
-    # parameters of what a batch lacks, such as a modality, have no gradient; buffers are constant
+    # parameters of a modality that a batch lacks have no gradient; buffers are constant
     strategy = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
     return {"strategy": strategy, "plugins": [LightningEnvironment()]}

@@ -1,39 +1,42 @@
-"""Weights on disk: safetensors and a JSON card beside them, loaded without pickle."""
+"""Weights on disk: a safetensors file with a JSON card next to it, loaded without pickle."""
 
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from neurohorizon.config import Model, Training
 from neurohorizon.files import replacing
 from neurohorizon.modalities.tokens import ModalityLayout
 from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.multimodal import MultimodalForecaster
+from neurohorizon.models.own_history import OwnHistoryForecaster
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a network is, what it was trained on and how it did.
+    """Description of a network: its parts, its training data and its scores.
 
     Attributes:
         method: Its name in tables, such as ``neurohorizon``.
         model: Its section of the configuration.
-        feature_groups: Groups of reference features that it reads.
-        features: Names of the reference features that it reads, in order.
+        feature_groups: Groups of its reference features.
+        features: Names of its reference features, in order.
         bin_ms: Bin width.
         context_bins: Bins of context.
         horizon_bins: Bins of the horizon.
-        fold: Fold whose held-out sessions it never saw.
-        sessions: Sessions that it was trained on.
+        fold: Fold whose held-out sessions were not in its training data.
+        sessions: Its training sessions.
         code: Fingerprint of the code that trained it.
         scores: Validation score, steps and seed, filled in by training.
-        training: Settings of its training; None for one that was not trained by this package.
-        trained_on: How much it was trained on: animals, labs (of each, its sessions), units, and recorded_s and spikes
-            of the training parts.
-        modalities: Sizes of behaviour and images that it reads beside the spikes; None for spikes alone.
-        encoder: Image encoder that it was trained with, "" for none.
-        image_space: Identity of the image space that it was trained with, "" for none.
+        training: Settings of its training; None for a network that this package did not train.
+        trained_on: Amount of training data: animals, labs (sessions of each), units, and recorded_s and spikes of the
+            training parts.
+        modalities: Sizes of its behaviour and images; None for a network that reads spikes only.
+        encoder: Image encoder of its training, "" for none.
+        image_space: Identity of the image space of its training, "" for none.
     """
 
     method: str
@@ -53,24 +56,28 @@ class Card:
     encoder: str = ""
     image_space: str = ""
 
-    def build(self, *, dropout: float = 0.0, feature_noise: float = 0.0) -> Forecaster:
-        """Make the untrained network."""
-        return Forecaster(
-            model=self.model,
-            n_features=len(self.features),
-            horizon_bins=self.horizon_bins,
-            dropout=dropout,
-            feature_noise=feature_noise,
-            modalities=self.modalities,
-        )
+    def build(self, *, dropout: float = 0.0, feature_noise: float = 0.0) -> Forecaster | OwnHistoryForecaster:
+        """Build the untrained network."""
+        sizes = {
+            "model": self.model,
+            "n_features": len(self.features),
+            "horizon_bins": self.horizon_bins,
+            "feature_noise": feature_noise,
+        }
+        if not self.model.population:
+            return OwnHistoryForecaster(**sizes)
+        sizes |= {"context_bins": self.context_bins, "dropout": dropout}
+        if self.modalities is None:
+            return Forecaster(**sizes)
+        return MultimodalForecaster(**sizes, modalities=self.modalities)
 
     def scored(self, **scores: float) -> "Card":
         """Return the card with the scores of a training."""
         return replace(self, scores=scores)
 
 
-def save_forecaster(path: Path, forecaster: Forecaster, card: Card) -> None:
-    """Write weights and card, each whole or not at all; the weights come last."""
+def save_forecaster(path: Path, forecaster: nn.Module, card: Card) -> None:
+    """Write the card, then the weights; each file is complete or absent."""
     values = asdict(card) | {
         "model": card.model.model_dump(mode="json"),
         "training": card.training and card.training.model_dump(mode="json"),
@@ -81,7 +88,7 @@ def save_forecaster(path: Path, forecaster: Forecaster, card: Card) -> None:
         save_file(forecaster.state_dict(), temporary)
 
 
-def load_forecaster(path: Path) -> tuple[Forecaster, Card]:
+def load_forecaster(path: Path) -> tuple[Forecaster | OwnHistoryForecaster, Card]:
     """Read a network for forecasting."""
     values = json.loads(card_path(path).read_text())
     model = Model.model_validate_json(json.dumps(values.pop("model")))
@@ -98,5 +105,5 @@ def load_forecaster(path: Path) -> tuple[Forecaster, Card]:
 
 
 def card_path(weights: Path) -> Path:
-    """Return the path of the card beside a weights file."""
+    """Return the path of the card of a weights file."""
     return weights.with_suffix(".json")

@@ -1,10 +1,10 @@
-"""The forecaster fitted on the session that is forecast: an upper bound for knowing units by their statistics alone.
+"""The forecaster fitted on the session to forecast: an upper bound for the description of units by their statistics.
 
-Every unit gets an embedding of its own, as in POYO (Azabou et al. 2023). It is added to what the network makes of the
-unit's reference features, begins at zero, and is fitted by gradient on the reference part of the session alone. That
-part is treated as the session of a training animal: targets in one half of it are forecast with features, rates and
-readouts of the other half, and its last part, after a gap, decides when to stop. Then all weights are fitted too, at a
-rate of their own, and kept where that scores better there.
+Every unit gets a learned embedding, as in POYO (Azabou et al. 2023). It is added to the network's embedding of the
+unit's reference features, starts at zero, and is fitted by gradient descent on the reference part of the session only.
+That part is treated as the session of a training animal: targets in one half of it are forecast with features, rates
+and readouts of the other half, and its last part, after a gap, is used for early stopping. Then all weights are fitted
+at their own learning rate, and kept if they score better on that last part.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ WINDOWS_PER_BATCH = 32
 
 
 class ShortReferenceError(ValueError):
-    """A reference part that is too short to be split into halves and a part for stopping: says what was found."""
+    """The reference part is too short to be split into two halves and a part for early stopping."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Fit:
     """A network fitted on one session.
 
     Attributes:
-        forecaster: The network, for this session alone.
-        scores: Bits per spike over the reference mean on the part that decided when to stop: ``zero_shot``, then with
-            fitted ``embeddings``, then with ``all_weights``; each is that of what was kept, so they never fall. Empty
-            where nothing could be fitted.
-        too_short: Why nothing could be fitted; "" where something was.
+        forecaster: The network, for this session only.
+        scores: Bits per spike over the reference mean on the part for early stopping: ``zero_shot``, then with fitted
+            ``embeddings``, then with ``all_weights``. Each is the score of the weights that were kept, so they never
+            fall. Empty if nothing was fitted.
+        too_short: The reason why nothing was fitted; "" if something was.
     """
 
     forecaster: Forecaster
@@ -63,21 +63,21 @@ def fit_within_session(
     settings: LearnedEmbedding,
     seed: int,
 ) -> Fit:
-    """Fit a trained network on the reference part of a session that is forecast after it.
+    """Fit a trained network on the reference part of a session, to forecast the time after it.
 
     Args:
-        forecaster: The trained network; it stays as it is.
+        forecaster: The trained network; it is not changed.
         card: Its card.
-        session: The session, of which nothing after the reference part is read.
+        session: The session; nothing after the reference part is read.
         timeline: Bins and windows.
-        splits: How the reference part is split into halves and a part for stopping.
-        features: Which reference features there are.
+        splits: Settings by which the reference part is split into halves and a part for early stopping.
+        features: Settings of the reference features.
         training: Batches and clipping, as in training.
         settings: Steps and rates.
         seed: Seed of the batches.
 
     Returns:
-        The fit; where the reference part is too short to be split, the network as it was.
+        The fit; if the reference part is too short to be split, it holds the network without a fit.
     """
     features = features.model_copy(
         update={"groups": tuple(one for one in features.groups if one in card.feature_groups)}
@@ -101,18 +101,27 @@ def fit_within_session(
         units_per_session=training.units_per_session,
         unit_dropout=training.unit_dropout,
     )
-    judges = [Tensors.of(batch, device) for batch in _spread_batches(validation, shape, training.validation_windows)]
-    scores = {"zero_shot": _score(fitted, judges)}
+    validation_batches = [
+        Tensors.of(batch, device) for batch in _spread_batches(validation, shape, training.validation_windows)
+    ]
+    scores = {"zero_shot": _score(fitted, validation_batches)}
     stages = {
-        "embeddings": ([fitted.id_encoder.of_unit.weight], settings.learning_rate),
+        "embeddings": ([fitted.unit_encoder.of_unit.weight], settings.learning_rate),
         "all_weights": (list(fitted.parameters()), settings.weights_learning_rate),
     }
     score = scores["zero_shot"]
     for index, (stage, (parameters, rate)) in enumerate(stages.items()):
         numbers = range(index * settings.steps, (index + 1) * settings.steps)
         batches = (Tensors.of(stream.batch(number), device) for number in numbers)
-        score = scores[stage] = _climb(
-            fitted, parameters, rate, batches, judges, start=score, clip=training.gradient_clip, settings=settings
+        score = scores[stage] = _fit(
+            fitted,
+            parameters,
+            rate,
+            batches,
+            validation_batches,
+            start=score,
+            clip=training.gradient_clip,
+            settings=settings,
         )
     return Fit(forecaster=fitted.eval(), scores=scores)
 
@@ -120,21 +129,21 @@ def fit_within_session(
 def fitting_inputs(
     session: Session, *, timeline: Timeline, splits: Splits, features: Features, readout: Readout
 ) -> tuple[list[SessionInputs], SessionInputs]:
-    """Make of a session's reference part what a training session gives.
+    """Make training inputs from the reference part of a session.
 
     Returns:
-        Inputs with targets in the late and in the early half, each known by the other; and inputs with targets in the
-        last part, known by both.
+        Inputs with targets in the late and in the early half, each described by the other half; and inputs with
+        targets in the last part, described by both halves.
 
     Raises:
-        ShortReferenceError: The reference part cannot be split, or a half of it tells too little of its units.
+        ShortReferenceError: The reference part cannot be split, or a half of it is too short to describe its units.
     """
-    alone = reference_alone(session, splits)
-    windows = reference_windows(alone, gap_us=int(to_us(splits.gap_s)))
-    targets = {"early": windows["late"], "late": windows["early"], "validation": alone.splits.validation}
+    reference = reference_session(session, splits)
+    windows = reference_windows(reference, gap_us=int(to_us(splits.gap_s)))
+    targets = {"early": windows["late"], "late": windows["early"], "validation": reference.splits.validation}
     try:
         inputs = {
-            use: known_by(alone, windows[use], targets[use], timeline=timeline, features=features, readout=readout)
+            use: known_by(reference, windows[use], targets[use], timeline=timeline, features=features, readout=readout)
             for use in targets
         }
     except SessionError as error:
@@ -142,8 +151,8 @@ def fitting_inputs(
     return [inputs["early"], inputs["late"]], inputs["validation"]
 
 
-def reference_alone(session: Session, splits: Splits) -> Session:
-    """Return a session that ends where the reference part does, split anew.
+def reference_session(session: Session, splits: Splits) -> Session:
+    """Return the reference part as a session with its own splits.
 
     Raises:
         ShortReferenceError: A part would be empty.
@@ -173,26 +182,26 @@ def _spread_batches(session: SessionInputs, shape: WindowShape, windows: int) ->
 
 
 def _score(forecaster: Forecaster, batches: Sequence[Tensors]) -> float:
-    """Return bits per spike over the reference mean, pooled over batches; 0 where there is no spike."""
+    """Return bits per spike over the reference mean, pooled over batches; 0 if there is no spike."""
     forecaster.eval()
     with torch.inference_mode():
-        sums = [gained_nats(forecaster(x).float(), x) for x in batches]
+        sums = [gained_nats(forecaster(x).log_rate.float(), x) for x in batches]
     spikes = sum(float(one[2]) for one in sums)
     return sum(float(one[0]) for one in sums) / spikes / float(np.log(2)) if spikes else 0.0
 
 
-def _climb(
+def _fit(
     forecaster: Forecaster,
     parameters: Sequence[Tensor],
     learning_rate: float,
     batches: Iterator[Tensors],
-    judges: Sequence[Tensors],
+    validation_batches: Sequence[Tensors],
     *,
     start: float,
     clip: float,
     settings: LearnedEmbedding,
 ) -> float:
-    """Fit some parameters, put back those of the best score, and return it; it is never below the one at the start."""
+    """Fit some parameters, restore those of the best score, and return that score; it is never below the first one."""
     for parameter in forecaster.parameters():
         parameter.requires_grad_(False)
     for parameter in parameters:
@@ -202,14 +211,14 @@ def _climb(
     kept = [parameter.detach().clone() for parameter in parameters]
     for step, x in enumerate(batches, start=1):
         forecaster.train()
-        gained, expected, _ = gained_nats(forecaster(x), x)
+        gained, expected, _ = gained_nats(forecaster(x).log_rate, x)
         optimizer.zero_grad()
         (-gained / expected).backward()
         torch.nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
         if step % settings.validate_every_steps:
             continue
-        score = _score(forecaster, judges)
+        score = _score(forecaster, validation_batches)
         if score > best:
             best, waited = score, 0
             kept = [parameter.detach().clone() for parameter in parameters]

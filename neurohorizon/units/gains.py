@@ -1,7 +1,7 @@
 """Log gains in closed form: regressions of what units do on a state, shared by all readouts.
 
 Fitted on the reference window alone, by ridge regressions that share one eigendecomposition; no gradient step, no
-parameter that is learned across sessions. How far to trust a readout is for the forecaster to learn.
+parameter that is learned across sessions. The forecaster learns how much weight to give a readout.
 """
 
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def fit_gains(
         each_unit: Whether the precision is chosen for each unit; see :func:`ridge_gain`.
 
     Returns:
-        Log gain per unit of state, float32, [state, unit, group]; and trust, cross-validated on blocks: first the
+        Log gain per unit of state, float32, [state, unit, group]; and cv_gain, cross-validated on blocks: first the
         gain in nats per expected spike for each group, then the slope of the outcome on what was read, float32,
         [unit, 2 * group].
     """
@@ -86,7 +86,7 @@ def fit_gains(
     block = np.arange(origins.index.size) * FOLDS // max(origins.index.size, 1)
     precisions = np.asarray(readout.ridge)
     weights = np.zeros((state.shape[1], mean_counts.size, groups.size), np.float32)
-    trust = np.zeros((mean_counts.size, 2, groups.size), np.float32)
+    cv_gain = np.zeros((mean_counts.size, 2, groups.size), np.float32)
     for group, (near, far) in enumerate(zip([0, *groups[:-1]], groups, strict=True)):
         start, stop = np.minimum(origins.index + near, origins.upper), np.minimum(origins.index + far, origins.upper)
         # the means of a group are over its valid bins; origins with none do not count
@@ -94,10 +94,10 @@ def fit_gains(
         outcome = mean_between(relative, start, stop)
         information = mean_counts * (far - near)
         surprise = outcome - _own_history(own, outcome, share, information)
-        weights[:, :, group], trust[:, :, group] = ridge_gain(
+        weights[:, :, group], cv_gain[:, :, group] = ridge_gain(
             state, surprise, share, information, block, precisions, each_unit=each_unit
         )
-    return weights, trust.reshape(mean_counts.size, -1)
+    return weights, cv_gain.reshape(mean_counts.size, -1)
 
 
 def cumulative(values: np.ndarray) -> np.ndarray:
@@ -139,7 +139,7 @@ def ridge_gain(
     *,
     each_unit: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit weights [state, unit] with the precision that predicts held-out blocks best, and their trust [unit, 2].
+    """Fit weights [state, unit] with the precision that predicts held-out blocks best, and their cv_gain [unit, 2].
 
     Args:
         state: What is known, [origin, state].
@@ -168,11 +168,11 @@ def ridge_gain(
     best, unit = np.argmax(gain, axis=0) if each_unit else together, np.arange(information.size)
     weights = fits[best, :, unit].T
     slope = agreement[best, unit] / (power[best, unit] + 1e-3 * share.sum())
-    trust = np.stack([gain[best, unit] / share.sum(), slope], axis=1)
+    cv_gain = np.stack([gain[best, unit] / share.sum(), slope], axis=1)
     if each_unit:
         follows = gain[best, unit] > 0
-        weights, trust = weights * follows, trust * follows[:, None]
-    return weights, trust
+        weights, cv_gain = weights * follows, cv_gain * follows[:, None]
+    return weights, cv_gain
 
 
 def _gram(state: np.ndarray, share: np.ndarray, rows: np.ndarray) -> np.ndarray:

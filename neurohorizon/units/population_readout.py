@@ -1,7 +1,7 @@
 """Population readout in closed form: from a session's own population modes to each unit's log rate.
 
 Fitted on the reference window alone, by ridge regressions that share one eigendecomposition; no gradient
-step, no parameter that is learned across sessions. How far to trust it is for the forecaster to learn.
+step, no parameter that is learned across sessions. The forecaster learns how much weight to give it.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ AXES = {
     "scale": "span, mode",
     "span_edges_bins": "span",
     "weights": "span * mode, unit, group",
-    "trust": "unit, 2 * group",
+    "cv_gain": "unit, 2 * group",
 }
 """Arrays of a readout and their axes, in memory and in its file."""
 
@@ -39,7 +39,7 @@ class PopulationReadout:
         scale: Standard deviation of each mode's mean over each span, [span, mode].
         span_edges_bins: Rising ends of the spans, in bins before the origin, [span].
         weights: Log gain per standard deviation, float32, [span * mode, unit, group].
-        trust: Cross-validated on blocks of the reference window: first the gain in nats per expected spike for
+        cv_gain: Cross-validated on blocks of the reference window: first the gain in nats per expected spike for
             each group of horizon bins, then the slope of the outcome on the readout, float32, [unit, 2 * group].
     """
 
@@ -48,10 +48,10 @@ class PopulationReadout:
     scale: np.ndarray
     span_edges_bins: np.ndarray
     weights: np.ndarray
-    trust: np.ndarray
+    cv_gain: np.ndarray
 
     def log_gain(
-        self, context: np.ndarray, context_mask: np.ndarray, units: np.ndarray, heard: np.ndarray | None = None
+        self, context: np.ndarray, context_mask: np.ndarray, units: np.ndarray, encoded_units: np.ndarray | None = None
     ) -> np.ndarray:
         """Read the log gain of units out of contexts.
 
@@ -59,7 +59,7 @@ class PopulationReadout:
             context: Counts, oldest bin first, 0 where masked, [window, context bin, unit].
             context_mask: Valid bins, [window, context bin].
             units: Indices of the units to read out, [head].
-            heard: Whether a unit may be listened to, [unit]; None: all.
+            encoded_units: True for units whose counts may be read, [unit]; None: all.
 
         Returns:
             Natural log gain over the reference rate, float32, [window, head, group].
@@ -71,8 +71,8 @@ class PopulationReadout:
         reach = slice(None, -int(self.span_edges_bins[-1]) - 1, -1)
         valid_bin = context_mask[:, reach]
         residual = self._residual(context[:, reach])
-        if heard is not None:
-            residual *= heard
+        if encoded_units is not None:
+            residual *= encoded_units
         # one product for all bins, then sums over spans
         activity = (residual @ self.modes) * valid_bin[..., None]
         starts = [0, *self.span_edges_bins[:-1]]
@@ -110,7 +110,7 @@ def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, r
     n_modes = min(readout.modes, n_units, n_bins)
     mean_counts = np.exp(log_rate)
     if n_modes == 0:
-        return silent_readout(log_rate, readout)
+        return zero_readout(log_rate, readout)
 
     residual = _pearson(counts, mean_counts)
     modes = _principal_modes(residual, segment, n_modes)
@@ -118,7 +118,7 @@ def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, r
     projected = cumulative(residual @ modes)
     state = np.stack([mean_between(projected, *span) for span in origins.past(edges)], axis=1)  # [origin, span, mode]
     scale = np.maximum(state.std(axis=0), 1e-6)
-    weights, trust = fit_gains(
+    weights, cv_gain = fit_gains(
         (state / scale).reshape(len(state), -1), cumulative(counts / mean_counts - 1), origins, mean_counts, readout
     )
     return PopulationReadout(
@@ -127,12 +127,12 @@ def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, r
         scale=scale.astype(np.float32),
         span_edges_bins=edges,
         weights=weights,
-        trust=trust,
+        cv_gain=cv_gain,
     )
 
 
-def silent_readout(log_rate: np.ndarray, readout: Readout) -> PopulationReadout:
-    """Make a readout that says nothing: no modes, no gain, no trust."""
+def zero_readout(log_rate: np.ndarray, readout: Readout) -> PopulationReadout:
+    """Make a readout of zeros: no modes, no gain."""
     n_units, n_groups = log_rate.size, len(readout.horizon_edges_bins)
     edges = np.asarray(readout.span_edges_bins)
     return PopulationReadout(
@@ -141,7 +141,7 @@ def silent_readout(log_rate: np.ndarray, readout: Readout) -> PopulationReadout:
         scale=np.ones((edges.size, 0), np.float32),
         span_edges_bins=edges,
         weights=np.zeros((0, n_units, n_groups), np.float32),
-        trust=np.zeros((n_units, 2 * n_groups), np.float32),
+        cv_gain=np.zeros((n_units, 2 * n_groups), np.float32),
     )
 
 

@@ -24,7 +24,7 @@ if CONFIG.downstream:
             "../../envs/model.yaml"
         params:
             downstream=section(CONFIG.downstream),
-            timeline=section(LAYOUT.decoding_timeline()),
+            timeline=section(CONFIG.timeline),
             gap_s=CONFIG.splits.gap_s,
             code=code("score_downstream.py"),
         shell:
@@ -56,7 +56,7 @@ if CONFIG.poyo:
         params:
             checkpoints=f"{RESULTS}/checkpoints/{{fold}}/poyo_seed-{{seed}}",
             poyo=section(CONFIG.poyo),
-            timeline=section(LAYOUT.decoding_timeline()),
+            timeline=section(CONFIG.timeline),
             accelerator=CONFIG.training.accelerator,
             code=code("train_poyo.py"),
         shell:
@@ -138,7 +138,7 @@ if CONFIG.poyo:
             "../../envs/model.yaml"
         params:
             poyo=section(CONFIG.poyo),
-            timeline=section(LAYOUT.decoding_timeline()),
+            timeline=section(CONFIG.timeline),
             code=code("probe_session.py"),
         shell:
             """

@@ -27,7 +27,6 @@ def small_config(**sections: dict) -> Config:
             "heads": 2,
             "latents_per_window": 4,
             "head_width": 16,
-            "heard_bins": 10,
             "history_edges_bins": [1, 3, 10],
             "readout": {
                 "modes": 3,

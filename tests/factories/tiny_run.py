@@ -52,7 +52,6 @@ CHANGES = {
         "encoder_layers": 2,
         "latents_per_window": 4,
         "head_width": 16,
-        "heard_bins": 10,
         "history_edges_bins": [1, 4, 10],
         "readout": {"modes": 3, "span_edges_bins": [2, 10], "horizon_edges_bins": [2, 10]},
     },

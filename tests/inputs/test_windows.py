@@ -18,7 +18,7 @@ from neurohorizon.inputs.windows import (
 from neurohorizon.timeline import Intervals, to_s, to_us
 from neurohorizon.units.reference import read_reference
 
-SHAPE = WindowShape(bin_us=20_000, context_bins=10, horizon_bins=6, history_edges_bins=(1, 3, 10), heard_bins=10)
+SHAPE = WindowShape(bin_us=20_000, context_bins=10, horizon_bins=6, history_edges_bins=(1, 3, 10))
 DOMAIN = Intervals(to_us(np.array([0.0, 3.0])), to_us(np.array([2.5, 9.0])))
 
 
@@ -136,7 +136,7 @@ def test_a_window_that_just_fits_is_there():
 
 def test_sampled_origins_cover_all_places_evenly_and_no_other():
     part = Intervals(np.array([0, 1000]), np.array([130, 1070]))
-    shape = WindowShape(bin_us=10, context_bins=4, horizon_bins=2, history_edges_bins=(4,), heard_bins=4)
+    shape = WindowShape(bin_us=10, context_bins=4, horizon_bins=2, history_edges_bins=(4,))
     drawn = sample_origins(
         part, shape, 20_000, np.random.default_rng(0), minimum_context_bins=3, minimum_horizon_bins=2
     )
@@ -227,22 +227,6 @@ def test_training_targets_lie_in_their_part(files, config):
     inside = inputs.part.contains(batch.origin_us[0][:, None] + horizon_us)
     assert not inside.all()  # some windows reach past the end
     assert not (batch.target_mask[0] & ~inside).any()
-
-
-def test_the_encoder_hears_recent_spikes_and_history_all_of_the_context(files, config):
-    inputs = inputs_of(files[0], "test", config)
-    shape = WindowShape.of(config.timeline, config.model)
-    recent = replace(shape, heard_bins=4)
-    origins = evaluation_origins(inputs.part, shape, 6)[:5]
-    everything, some = (session_block(inputs, origins, one) for one in (shape, recent))
-    for window in range(5):
-        kept = everything["spike_mask"][window] & (everything["spike_age_bins"][window] <= 4)
-        assert 0 < kept.sum() < everything["spike_mask"][window].sum()
-        mask = some["spike_mask"][window]
-        for name in ("spike_unit", "spike_age_bins"):
-            np.testing.assert_array_equal(some[name][window][mask], everything[name][window][kept])
-    for name in ("history", "history_bins", "readout", "counts"):
-        np.testing.assert_array_equal(some[name], everything[name])
 
 
 def test_padding_keeps_each_sessions_own_values(files, config):

@@ -19,6 +19,7 @@ from neurohorizon.modalities.signal_readout import fit_signal_readout, spans_bef
 from neurohorizon.modalities.signals import Signal
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.multimodal import MultimodalForecaster, spikes_name
 from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.session import Series
@@ -60,12 +61,14 @@ def origins_of(inputs, n=6):
 def network(*, trained=True, modalities=True):
     """Build a network whose parts that start at zero are drawn, so that every path matters."""
     torch.manual_seed(0)
-    forecaster = Forecaster(
-        model=CONFIG.model,
-        n_features=N_FEATURES,
-        horizon_bins=CONFIG.timeline.horizon_bins,
-        modalities=LAYOUT if modalities else None,
-    ).eval()
+    sizes = {
+        "model": CONFIG.model,
+        "n_features": N_FEATURES,
+        "context_bins": CONFIG.timeline.context_bins,
+        "horizon_bins": CONFIG.timeline.horizon_bins,
+    }
+    forecaster = MultimodalForecaster(**sizes, modalities=LAYOUT) if modalities else Forecaster(**sizes)
+    forecaster.eval()
     if trained:
         generator = torch.Generator().manual_seed(1)
         for parameter in forecaster.parameters():
@@ -88,12 +91,13 @@ def block_of(inputs, condition, origins=None):
 
 @torch.inference_mode()
 def forecast(forecaster, batch):
-    return forecaster(Tensors.of(batch)).numpy()
+    return forecaster(Tensors.of(batch)).log_rate.numpy()
 
 
 def test_with_every_modality_absent_the_network_is_the_one_that_reads_spikes_alone(seen):
     beside, alone = network(), network(modalities=False)
-    assert not alone.load_state_dict(beside.state_dict(), strict=False).missing_keys
+    weights = beside.state_dict()
+    alone.load_state_dict({name: weights[spikes_name(name)] for name in alone.state_dict()})
     expected = forecast(alone, block_of(inputs_of(seen, modalities=False), "spikes"))
     np.testing.assert_array_equal(forecast(beside, block_of(inputs_of(seen), "spikes")), expected)  # bit for bit
     # also beside a session that has them, where the arrays are padded
@@ -109,12 +113,30 @@ def test_with_every_modality_absent_the_network_is_the_one_that_reads_spikes_alo
 
 
 @pytest.mark.parametrize("condition", READS)
-def test_an_untrained_network_hears_no_modality(seen, condition):
+def test_modalities_have_no_effect_in_an_untrained_network(seen, condition):
     beside = network(trained=False)
     inputs = inputs_of(seen)
     np.testing.assert_array_equal(
         forecast(beside, block_of(inputs, condition)), forecast(beside, block_of(inputs, "spikes"))
     )
+
+
+def test_a_network_that_reads_modalities_makes_only_the_parallel_forecast(seen):
+    x = Tensors.of(block_of(inputs_of(seen), "spikes"))
+    with pytest.raises(ValueError, match="only makes the parallel forecast"):
+        network().encode(x)
+
+
+def test_a_base_network_with_other_parts_is_refused():
+    other = CONFIG.model.model_copy(update={"encoder_layers": CONFIG.model.encoder_layers + 1})
+    base = Forecaster(
+        model=other,
+        n_features=N_FEATURES,
+        context_bins=CONFIG.timeline.context_bins,
+        horizon_bins=CONFIG.timeline.horizon_bins,
+    )
+    with pytest.raises(ValueError, match=r"parameters that this network lacks: \['encoder\.spikes\.layers"):
+        network().start_from(base)
 
 
 def rewritten(files, folder, session):
@@ -167,11 +189,11 @@ def test_tokens_change_no_unit_that_its_reference_window_does_not_tie_to_them(se
         ("image_ahead", slice(0, None, 2), slice(1, None, 2)),
         ("behaviour", slice(1, None, 2), slice(0, None, 2)),
     ):
-        told = forecast(forecaster, block_of(inputs, condition, origin))
-        silent = ~inputs.modalities.readouts[CONDITIONS[condition].image_readout or "behaviour"].trust.any(axis=1)
+        with_tokens = forecast(forecaster, block_of(inputs, condition, origin))
+        silent = ~inputs.modalities.readouts[CONDITIONS[condition].image_readout or "behaviour"].cv_gain.any(axis=1)
         assert silent[others].any()
-        np.testing.assert_array_equal(told[..., silent], alone[..., silent])
-        assert (told[..., follow] != alone[..., follow]).any(axis=(0, 1, 2)).all()
+        np.testing.assert_array_equal(with_tokens[..., silent], alone[..., silent])
+        assert (with_tokens[..., follow] != alone[..., follow]).any(axis=(0, 1, 2)).all()
 
 
 def without_gains(batch):
@@ -193,7 +215,7 @@ def without_gains(batch):
         ("image_ahead", "ahead_age_bins"),
     ],
 )
-def test_tokens_are_heard_by_what_they_say_when_and_of_which_type(seen, condition, field):
+def test_value_time_and_type_of_a_token_have_an_effect(seen, condition, field):
     batch = without_gains(block_of(inputs_of(seen), condition))
     forecaster = network()
     values = getattr(batch, field)
@@ -302,13 +324,13 @@ def test_a_readout_ahead_is_scikit_learns_ridge(seen):
 
 def test_readouts_find_what_units_follow_and_trust_nothing_else(seen):
     modalities = inputs_of(seen).modalities
-    gain = modalities.readouts["image_ahead"].trust[:, 0]
+    gain = modalities.readouts["image_ahead"].cv_gain[:, 0]
     assert (gain[::2] > 0.02).all(), "units of VISp follow the movie"
     assert (gain[1::2] < 0.005).all(), "those of CA1 do not"
-    gain = modalities.readouts["behaviour"].trust[:, 0]
+    gain = modalities.readouts["behaviour"].cv_gain[:, 0]
     assert (gain[1::2] > 0.01).all(), "units of CA1 follow the wheel"
     assert (gain[::2] < 0.005).all(), "those of VISp do not"
-    shuffled = inputs_of(seen, control="shuffled").modalities.readouts["image_ahead"].trust[:, 0]
+    shuffled = inputs_of(seen, control="shuffled").modalities.readouts["image_ahead"].cv_gain[:, 0]
     assert (shuffled < 0.01).all()
 
 
@@ -349,7 +371,7 @@ def test_nothing_is_fitted_on_held_out_movie_seconds(seen, tmp_path):
     changed = inputs_of(replace(seen, modalities=out)).modalities.readouts
     for name, readout in inputs_of(seen).modalities.readouts.items():
         np.testing.assert_array_equal(changed[name].weights, readout.weights)
-        np.testing.assert_array_equal(changed[name].trust, readout.trust)
+        np.testing.assert_array_equal(changed[name].cv_gain, readout.cv_gain)
 
 
 def test_nothing_is_trained_on_held_out_movie_seconds(seen):
@@ -439,9 +461,10 @@ def test_training_to_read_modalities_leaves_the_forecaster_as_it_is(trained):
     before, _ = load_forecaster(base)
     after, card = load_forecaster(output)
     weights = after.state_dict()
-    for name, value in before.state_dict().items():
+    spikes = {spikes_name(name): value for name, value in before.state_dict().items()}
+    for name, value in spikes.items():
         torch.testing.assert_close(weights[name], value, rtol=0, atol=0)
-    learned = {name.split(".")[0] for name in weights if name not in before.state_dict()}
+    learned = {name.split(".")[0] for name in weights if name not in spikes}
     assert learned == {"tokens", "encoder", "decoder", "head"}
     assert weights["head.modality_weights.1.weight"].any(), "something was learned"
     assert card.modalities == files[0].settings.layout

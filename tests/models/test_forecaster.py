@@ -9,9 +9,11 @@ from scipy.stats import norm
 from neurohorizon.inputs.batches import collate, session_block
 from neurohorizon.inputs.windows import Spikes, WindowShape, evaluation_origins
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.forecaster import TRAINING_RANGE, Forecaster, HorizonDecoder, IDEncoder
+from neurohorizon.models.distributions import CountDistribution
+from neurohorizon.models.forecaster import TRAINING_RANGE, Forecaster, HorizonDecoder, UnitEncoder
 from neurohorizon.models.layers import Attention
 from neurohorizon.models.losses import QUIET_COUNTS, count_loss, gained_nats, squared_loss
+from neurohorizon.models.own_history import OwnHistoryForecaster
 from neurohorizon.scores import poisson_log_likelihood
 from neurohorizon.timeline import to_s, to_us
 
@@ -24,16 +26,20 @@ def inputs(tmp_path_factory):
     return made_inputs(tmp_path_factory.mktemp("made"), CONFIG)
 
 
-def network(inputs, *, trained=True, **model):
+def network(inputs, *, trained=True, own_history_only=False, **model):
     """Build a network; weights that start at zero are drawn, so that every path matters."""
     torch.manual_seed(0)
-    forecaster = Forecaster(
-        model=CONFIG.model.model_copy(update=model),
-        n_features=inputs[0].features.shape[1],
-        horizon_bins=CONFIG.timeline.horizon_bins,
-    ).eval()
+    sizes = {
+        "model": CONFIG.model.model_copy(update=model),
+        "n_features": inputs[0].features.shape[1],
+        "horizon_bins": CONFIG.timeline.horizon_bins,
+    }
+    if own_history_only:
+        forecaster = OwnHistoryForecaster(**sizes).eval()
+    else:
+        forecaster = Forecaster(**sizes, context_bins=CONFIG.timeline.context_bins).eval()
     if trained:
-        for part in (forecaster.head.rate_weights, forecaster.head.trust_weights):
+        for part in (forecaster.head.rate_weights, forecaster.head.readout_weights):
             torch.nn.init.normal_(part.weight, std=0.1)
     return forecaster
 
@@ -48,13 +54,13 @@ def batch_of(inputs, n=5, **changes):
 
 @torch.inference_mode()
 def forecast(forecaster, batch):
-    return forecaster(Tensors.of(batch)).numpy()
+    return forecaster(Tensors.of(batch)).log_rate.numpy()
 
 
-@pytest.mark.parametrize("population", [True, False])
-def test_an_untrained_network_is_the_reference_mean_exactly(inputs, population):
+@pytest.mark.parametrize("own_history_only", [True, False])
+def test_an_untrained_network_is_the_reference_mean_exactly(inputs, own_history_only):
     batch = batch_of(inputs)
-    forecaster = network(inputs, trained=False, population=population)
+    forecaster = network(inputs, trained=False, own_history_only=own_history_only)
     log_rate = torch.from_numpy(forecast(forecaster, batch))
     expected = np.broadcast_to(batch.reference_log_rate[:, None, None], log_rate.shape)
     np.testing.assert_array_equal(log_rate, expected)
@@ -107,7 +113,7 @@ def test_unit_order_changes_nothing(inputs):
             mean_counts=readout.mean_counts[order],
             modes=readout.modes[order],
             weights=readout.weights[:, order],
-            trust=readout.trust[order],
+            cv_gain=readout.cv_gain[order],
         ),
     )
     plain, other = (forecast(forecaster, batch_of([each])) for each in (one, shuffled))
@@ -129,13 +135,13 @@ def test_padding_and_batch_size_change_nothing(inputs):
 
 def test_a_masked_bin_adds_nothing_to_the_loss(inputs):
     batch = batch_of(inputs)
-    log_rate = torch.from_numpy(forecast(network(inputs), batch))
+    predicted = CountDistribution(torch.from_numpy(forecast(network(inputs), batch)))
     masked = replace(batch, target_mask=batch.target_mask.copy(), counts=batch.counts.copy())
     masked.target_mask[:, :, 2] = False
-    loss = count_loss(log_rate, Tensors.of(masked))
+    loss = count_loss(predicted, Tensors.of(masked))
     masked.counts[:, :, 2] += 100
-    assert count_loss(log_rate, Tensors.of(masked)) == loss
-    assert count_loss(log_rate, Tensors.of(batch)) != loss
+    assert count_loss(predicted, Tensors.of(masked)) == loss
+    assert count_loss(predicted, Tensors.of(batch)) != loss
 
 
 def test_the_loss_is_the_scores_log_likelihood(inputs):
@@ -152,34 +158,36 @@ def test_the_loss_is_the_scores_log_likelihood(inputs):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_a_bin_of_the_horizon_hears_itself_and_earlier_ones_only_unless_told_otherwise(causal):
+def test_a_bin_of_the_horizon_attends_to_later_ones_only_without_a_causal_mask(causal):
     torch.manual_seed(0)
     model = CONFIG.model.model_copy(update={"causal": causal})
     decoder = HorizonDecoder(model=model, horizon_bins=6, dropout=0.0).eval()
     bins, latents = torch.randn(1, 1, 6, 16, requires_grad=True), torch.randn(1, 1, 4, 16)
     for place in range(6):
         (gradient,) = torch.autograd.grad(decoder(bins, latents)[0, 0, place].square().sum(), bins)
-        heard = gradient[0, 0].abs().sum(-1) > 0
-        assert heard.tolist() == [other <= place or not causal for other in range(6)]
+        attended = gradient[0, 0].abs().sum(-1) > 0
+        assert attended.tolist() == [other <= place or not causal for other in range(6)]
 
 
 @pytest.mark.parametrize("identity", [True, False])
-def test_without_identity_what_is_known_of_a_unit_changes_nothing_but_its_rate(inputs, identity):
+def test_without_identity_the_features_of_a_unit_have_no_effect(inputs, identity):
     batch = batch_of([inputs[0]])
     forecaster = network(inputs, identity=identity)
-    known = replace(batch, features=batch.features[:, ::-1].copy(), readout_trust=batch.readout_trust[:, ::-1].copy())
-    assert np.array_equal(*(forecast(forecaster, one) for one in (batch, known))) is not identity
+    other = replace(
+        batch, features=batch.features[:, ::-1].copy(), readout_cv_gain=batch.readout_cv_gain[:, ::-1].copy()
+    )
+    assert np.array_equal(*(forecast(forecaster, one) for one in (batch, other))) is not identity
 
 
 def test_a_feature_beyond_the_units_of_training_counts_as_the_edge_of_their_range():
     rng = np.random.default_rng(0)
-    features, trust = rng.normal(3, 2, (500, 4)).astype(np.float32), rng.normal(size=(500, 2)).astype(np.float32)
-    encoder = IDEncoder(n_inputs=6, width=8, noise=0.0).eval()
-    encoder.fit_scale(torch.from_numpy(features), torch.from_numpy(trust))
+    features, cv_gain = rng.normal(3, 2, (500, 4)).astype(np.float32), rng.normal(size=(500, 2)).astype(np.float32)
+    encoder = UnitEncoder(n_inputs=6, width=8, noise=0.0).eval()
+    encoder.fit_scale(torch.from_numpy(features), torch.from_numpy(cv_gain))
     low, high = np.quantile(features, TRAINING_RANGE, axis=0)
 
     def embedded(values):
-        return encoder(torch.from_numpy(values.astype(np.float32))[None], torch.from_numpy(trust[:2])[None])
+        return encoder(torch.from_numpy(values.astype(np.float32))[None], torch.from_numpy(cv_gain[:2])[None])
 
     edges, inside = np.stack([low, high]), np.stack([low + 0.1, high - 0.1])
     torch.testing.assert_close(embedded(edges), embedded(np.stack([low - 50, high + 50])))
@@ -203,9 +211,9 @@ def test_the_squared_loss_is_that_of_normal_counts(inputs):
     forecasts = {"model": np.exp(log_rate[0].astype(float)), "null": np.broadcast_to(null, log_rate[0].shape)}
     nats = {name: norm.logpdf(batch.counts[0], mean, spread)[valid].sum() for name, mean in forecasts.items()}
     expected = (nats["null"] - nats["model"]) / forecasts["null"][valid].sum()
-    np.testing.assert_allclose(squared_loss(torch.from_numpy(log_rate), x), expected, rtol=1e-4)
+    np.testing.assert_allclose(squared_loss(CountDistribution(torch.from_numpy(log_rate)), x), expected, rtol=1e-4)
     truth = torch.log(x.counts.clamp_min(1e-6))
-    assert squared_loss(truth, x) < squared_loss(truth + 0.1, x)
+    assert squared_loss(CountDistribution(truth), x) < squared_loss(CountDistribution(truth + 0.1), x)
 
 
 def test_rotary_attention_knows_time_differences_alone():
@@ -227,10 +235,10 @@ def test_noise_on_features_is_for_training_alone(inputs):
     batch = Tensors.of(batch_of(inputs))
     forecaster = network(inputs)
     with torch.inference_mode():
-        plain = forecaster(batch)
-        forecaster.id_encoder.noise = 0.5
-        torch.testing.assert_close(forecaster(batch), plain, rtol=0, atol=0)
-        assert not torch.allclose(forecaster.train()(batch), plain)
+        plain = forecaster(batch).log_rate
+        forecaster.unit_encoder.noise = 0.5
+        torch.testing.assert_close(forecaster(batch).log_rate, plain, rtol=0, atol=0)
+        assert not torch.allclose(forecaster.train()(batch).log_rate, plain)
 
 
 def test_no_parameter_belongs_to_a_unit(inputs):
@@ -241,3 +249,9 @@ def test_no_parameter_belongs_to_a_unit(inputs):
 def test_the_same_seed_gives_the_same_forecasts(inputs):
     batch = batch_of(inputs)
     np.testing.assert_array_equal(*(forecast(network(inputs), batch) for _ in range(2)))
+
+
+def test_the_forward_is_the_decoding_of_the_encoded_batch(inputs):
+    x, forecaster = Tensors.of(batch_of(inputs)), network(inputs)
+    with torch.inference_mode():
+        assert torch.equal(forecaster.decode(forecaster.encode(x), x).log_rate, forecaster(x).log_rate)

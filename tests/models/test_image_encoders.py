@@ -148,7 +148,7 @@ def test_weights_without_a_processor_take_the_brightness_of_imagenet(tmp_path, f
 
 
 def test_a_side_that_patches_do_not_fill_is_refused(folder, movie):
-    with pytest.raises(ImageError, match=r"side_px is 30.* patches of 14 px: take a multiple, such as 28"):
+    with pytest.raises(ImageError, match=r"side_px is 30.* patches of 14 px: set a multiple, such as 28"):
         embedded(movie, weights=folder, side_px=30)
 
 
@@ -167,7 +167,7 @@ def test_missing_weights_say_how_to_get_them(tmp_path, folder, movie, monkeypatc
         str(tmp_path / "nowhere"): "nowhere",
         str(tmp_path / "empty"): "no config.json",
         str(incomplete): "missing.*encoder.layer.1",
-        str(broken): "cannot be had",
+        str(broken): "cannot be loaded",
     }
     for weights, fault in cases.items():
         with pytest.raises(ImageError, match=rf"(?s){fault}.*hf download.*multimodal\.images\.dinov2"):

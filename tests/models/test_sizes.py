@@ -14,8 +14,9 @@ from neurohorizon.inputs.batches import collate, session_block
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape, evaluation_origins
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.forecaster import Forecaster, checkpoint_layers
+from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.losses import count_loss, gained_nats
+from neurohorizon.models.recomputation import checkpoint_layers
 from neurohorizon.models.training import TrainingModule
 from neurohorizon.units.reference import feature_names
 
@@ -27,8 +28,8 @@ def laid_over(run: str, size: str) -> Config:
     """Lay a size over a run as Snakemake does with two --configfile."""
     values = read_config(ROOT / "config" / f"{run}.yaml").model_dump(mode="json")
     changes = yaml.safe_load((ROOT / "config" / "sizes" / f"{size}.yaml").read_text())
-    assert list(changes) == ["model"]
-    return parse_config(values | {"model": values["model"] | changes["model"]})
+    assert set(changes) <= {"model", "training"}
+    return parse_config(values | {name: values[name] | section for name, section in changes.items()})
 
 
 def parameters(config: Config) -> int:
@@ -36,6 +37,7 @@ def parameters(config: Config) -> int:
         forecaster = Forecaster(
             model=config.model,
             n_features=sum(len(names) for names in feature_names(config.features).values()),
+            context_bins=config.timeline.context_bins,
             horizon_bins=config.timeline.horizon_bins,
         )
     return sum(p.numel() for p in forecaster.parameters())
@@ -56,6 +58,13 @@ def test_a_size_lies_over_every_run_and_has_the_parameters_of_the_table(run, siz
     assert found == pytest.approx(SIZES[size], rel=0.15)
     head = config.model.width // config.model.heads
     assert head % 8 == 0  # fused attention wants whole groups of eight
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_trains_on_batches_of_as_many_sessions(size):
+    plain, sized = read_config(ROOT / "config" / "config.yaml").training, laid_over("config", size).training
+    sessions = [one.sessions_per_batch * one.accumulate_batches * one.devices for one in (plain, sized)]
+    assert sessions[0] == sessions[1]
 
 
 def test_sizes_grow():
@@ -81,10 +90,11 @@ def network(inputs, *, dropout=0.0):
     forecaster = Forecaster(
         model=config.model,
         n_features=inputs[0].features.shape[1],
+        context_bins=config.timeline.context_bins,
         horizon_bins=config.timeline.horizon_bins,
         dropout=dropout,
     )
-    for part in (forecaster.head.rate_weights, forecaster.head.trust_weights):
+    for part in (forecaster.head.rate_weights, forecaster.head.readout_weights):
         torch.nn.init.normal_(part.weight, std=0.1)  # these start at zero, and would let no gradient through
     return forecaster
 
@@ -118,7 +128,7 @@ def test_parameters_are_the_same_whatever_is_recorded(inputs):
     assert len(units) == 3
     for some in (inputs[:1], inputs[1:2], inputs):
         x = batch_of(*some)
-        assert forecaster(x).shape[-1] == max(one.spikes.n_units for one in some)
+        assert forecaster(x).log_rate.shape[-1] == max(one.spikes.n_units for one in some)
     assert {name: p.shape for name, p in forecaster.named_parameters()} == before
     assert not units & {size for shape in before.values() for size in shape}
 
@@ -130,7 +140,7 @@ def test_recomputed_layers_give_the_same_forecast_and_the_same_gradient(inputs, 
     checkpoint_layers(recomputed)
     assert recomputed.state_dict().keys() == kept.state_dict().keys()
     with torch.no_grad():
-        torch.testing.assert_close(recomputed.eval()(x), kept.eval()(x), rtol=0, atol=0)
+        torch.testing.assert_close(recomputed.eval()(x).log_rate, kept.eval()(x).log_rate, rtol=0, atol=0)
     recomputed.train(), kept.train()
     expected, found = gradient(kept, x, seed=1), gradient(recomputed, x, seed=1)
     assert expected.keys() == found.keys()
@@ -165,7 +175,7 @@ def test_accumulated_batches_weigh_by_expected_spikes_in_one_batch_and_alike_apa
     parts = [batch_of(one) for one in inputs]
     apart = [gradient(forecaster, part) for part in parts]
     together, accumulated = gradient(forecaster, batch_of(*inputs)), gradient(forecaster, *parts)
-    spikes = torch.stack([gained_nats(forecaster(part), part)[1] for part in parts]).detach()
+    spikes = torch.stack([gained_nats(forecaster(part).log_rate, part)[1] for part in parts]).detach()
     share = spikes / spikes.sum()
     for name in together:
         weighed = sum(weight * one[name] for weight, one in zip(share, apart, strict=True))
@@ -184,9 +194,9 @@ def test_accumulated_batches_weigh_by_expected_spikes_in_one_batch_and_alike_apa
 def test_bf16_forecasts_are_near_those_of_full_precision(inputs):
     x, forecaster = batch_of(*inputs), network(inputs).eval()
     with torch.inference_mode():
-        plain = forecaster(x)
+        plain = forecaster(x).log_rate
         with torch.autocast("cpu", torch.bfloat16):
-            half = forecaster(x)
+            half = forecaster(x).log_rate
     assert half.dtype == torch.float32  # the residual is added to a reference rate that is not rounded
     assert not torch.equal(half, plain)
     assert (half - plain).abs().max() < 0.05 * (plain - x.reference_log_rate[:, None, None]).abs().max()

@@ -7,10 +7,11 @@ from neurohorizon.forecasts.forecast import forecast_windows
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.stream import Stream
 from neurohorizon.timeline import to_s
 
-# a unit's own history reaches further back than what is heard, and than the context
-CONFIG = small_config(model={"heard_bins": 6, "history_edges_bins": [1, 3, 10, 14, 25]})
+# a unit's own history reaches further back than the context
+CONFIG = small_config(model={"history_edges_bins": [1, 3, 10, 14, 25]})
 SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)
 BINS = 4 * SHAPE.context_bins
 
@@ -27,9 +28,10 @@ def forecaster(inputs):
     network = Forecaster(
         model=CONFIG.model,
         n_features=inputs.features.shape[1],
+        context_bins=SHAPE.context_bins,
         horizon_bins=SHAPE.horizon_bins,
     ).eval()
-    for part in (network.head.rate_weights, network.head.trust_weights):
+    for part in (network.head.rate_weights, network.head.readout_weights):
         torch.nn.init.normal_(part.weight, std=0.2)
     return network
 
@@ -40,9 +42,9 @@ def spikes_between(inputs, start_us, stop_us):
 
 
 def test_after_every_bin_the_forecast_is_the_one_of_that_window(inputs, forecaster):
-    # from the start of the valid time, where most of the context is not known, to long after its first bins have left
+    # from the start of the valid time, where most of the context is not valid, to long after its first bins have left
     start_us = int(inputs.part.start_us[0])
-    stream = forecaster.stream(inputs, SHAPE, start_s=start_us / 1e6)
+    stream = Stream(forecaster, inputs, SHAPE, start_s=start_us / 1e6)
     found = []
     for bin_index in range(BINS):
         first_us = start_us + bin_index * SHAPE.bin_us
@@ -59,7 +61,7 @@ def test_spikes_may_come_early_and_in_any_order(inputs, forecaster):
     start_us = int(inputs.part.start_us[0])
     times_s, unit = spikes_between(inputs, start_us, start_us + BINS * SHAPE.bin_us)
     order = np.random.default_rng(0).permutation(times_s.size)
-    stream = forecaster.stream(inputs, SHAPE, start_s=start_us / 1e6)
+    stream = Stream(forecaster, inputs, SHAPE, start_s=start_us / 1e6)
     stream.push(times_s[order], unit[order])
     last = [stream.next() for _ in range(BINS)][-1]
     expected = forecast_windows(forecaster, inputs, np.array([start_us + BINS * SHAPE.bin_us]), SHAPE)
@@ -70,7 +72,7 @@ def test_a_bin_that_was_not_recorded_is_unknown_and_not_silent(inputs, forecaste
     start_us = int(inputs.part.start_us[0])
 
     def forecast(lost):
-        stream = forecaster.stream(inputs, SHAPE, start_s=start_us / 1e6)
+        stream = Stream(forecaster, inputs, SHAPE, start_s=start_us / 1e6)
         for bin_index in range(SHAPE.context_bins):
             first_us = start_us + bin_index * SHAPE.bin_us
             if bin_index != 4 or lost != "silent":
@@ -83,8 +85,8 @@ def test_a_bin_that_was_not_recorded_is_unknown_and_not_silent(inputs, forecaste
     assert not np.allclose(unknown, whole, atol=1e-4)
 
 
-def test_what_cannot_be_taken_is_told_and_leaves_the_stream_as_it_was(inputs, forecaster):
-    stream = forecaster.stream(inputs, SHAPE, start_s=10.0)
+def test_spikes_that_cannot_be_added_are_refused_and_leave_the_stream_unchanged(inputs, forecaster):
+    stream = Stream(forecaster, inputs, SHAPE, start_s=10.0)
     stream.next()
     with pytest.raises(ValueError, match=r"1 of 2 spikes come too late: the bins before 10\.020 s are over"):
         stream.push([10.005, 10.025], [0, 1])
@@ -92,4 +94,4 @@ def test_what_cannot_be_taken_is_told_and_leaves_the_stream_as_it_was(inputs, fo
         stream.push([10.025, 10.026], [2, 6])
     assert not stream.pending[0].size
     with pytest.raises(ValueError, match="forecasts 6 bins, but the shape has 5"):
-        forecaster.stream(inputs, WindowShape(20_000, 10, 5, (10,), 10), start_s=0.0)
+        Stream(forecaster, inputs, WindowShape(20_000, 10, 5, (10,)), start_s=0.0)

@@ -18,7 +18,7 @@ from neurohorizon.forecasts.forecast_file import read_forecast
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.methods import CONTROLS
 from neurohorizon.models.identity import (
-    exchanged,
+    derangement,
     identity_of,
     with_control,
     with_identity,
@@ -30,7 +30,7 @@ from neurohorizon.models.within_session import (
     ShortReferenceError,
     fit_within_session,
     fitting_inputs,
-    reference_alone,
+    reference_session,
 )
 from neurohorizon.session import left_out_session
 from neurohorizon.timeline import to_us
@@ -209,7 +209,7 @@ def test_targets_never_stand_in_the_window_that_their_unit_is_known_by(odd):
         features=config.features,
         readout=config.model.readout,
     )
-    alone = reference_alone(odd.session, config.splits)
+    alone = reference_session(odd.session, config.splits)
     assert alone.spike_times_us.max() < odd.session.splits.reference.stop_us[-1]
     early, late = (one.part for one in halves[::-1])
     gap_us = to_us(config.splits.gap_s)
@@ -248,7 +248,7 @@ def test_what_is_fitted_begins_where_the_network_was_and_leaves_it_as_it_is(weig
         seed=0,
     )
     assert not [name for name, value in forecaster.state_dict().items() if not torch.equal(value, before[name])]
-    assert (state(fit)["id_encoder.of_unit.weight"] != 0).all(), "every unit learned"
+    assert (state(fit)["unit_encoder.of_unit.weight"] != 0).all(), "every unit learned"
 
 
 def test_the_same_seed_gives_the_same_fit(weights, odd, fit):
@@ -264,7 +264,7 @@ def test_where_the_reference_part_is_too_short_the_network_stays_as_it_was(weigh
     learned = forecast_fitted(weights, made.paths, tmp_path / "f.h5")
     np.testing.assert_array_equal(learned.log_rate, forecast_plain(weights, made.paths, tmp_path / "z.h5").log_rate)
     with pytest.raises(ShortReferenceError, match="the reference part of short: nothing is left for"):
-        reference_alone(session, small_config(splits={"gap_s": 12.0}).splits)
+        reference_session(session, small_config(splits={"gap_s": 12.0}).splits)
 
 
 def test_a_table_of_embeddings_is_for_one_session_alone(weights, odd):
@@ -273,7 +273,7 @@ def test_a_table_of_embeddings_is_for_one_session_alone(weights, odd):
     learned = with_learned_identity(forecaster, n_units=UNITS)
     for one in (changed, learned):
         with pytest.raises(ValueError, match=f"{UNITS} embeddings for 3 units"):
-            one.id_encoder(torch.zeros(1, 3, 4), torch.zeros(1, 3, 2))
+            one.unit_encoder(torch.zeros(1, 3, 4), torch.zeros(1, 3, 2))
 
 
 # controls
@@ -281,11 +281,11 @@ def test_a_table_of_embeddings_is_for_one_session_alone(weights, odd):
 
 def test_every_unit_gets_the_identity_of_another_one():
     for n_units in (2, 3, 50):
-        drawn = exchanged(n_units, seed=4)
+        drawn = derangement(n_units, seed=4)
         np.testing.assert_array_equal(np.sort(drawn), np.arange(n_units))
         assert (drawn != np.arange(n_units)).all()
-    assert exchanged(1, seed=4).tolist() == [0]
-    assert not np.array_equal(exchanged(50, seed=4), exchanged(50, seed=5))
+    assert derangement(1, seed=4).tolist() == [0]
+    assert not np.array_equal(derangement(50, seed=4), derangement(50, seed=5))
 
 
 def test_a_control_changes_the_identities_and_nothing_else(weights, odd):
@@ -293,13 +293,13 @@ def test_a_control_changes_the_identities_and_nothing_else(weights, odd):
     inputs = load_inputs(odd.paths, "test", groups=card.feature_groups, readout=card.model.readout)
     own = identity_of(forecaster, inputs)
     shuffled = with_control(forecaster, inputs, "shuffled_identity", seed=1)
-    np.testing.assert_array_equal(shuffled.id_encoder.embedding.detach(), own[exchanged(UNITS, 1)])
-    mean = with_control(forecaster, inputs, "mean_identity", seed=1).id_encoder.embedding.detach()
+    np.testing.assert_array_equal(shuffled.unit_encoder.embedding.detach(), own[derangement(UNITS, 1)])
+    mean = with_control(forecaster, inputs, "mean_identity", seed=1).unit_encoder.embedding.detach()
     with torch.no_grad():
-        expected = forecaster.id_encoder.norm(forecaster.id_encoder.layers(torch.zeros(len(card.features) + 4)))
+        expected = forecaster.unit_encoder.norm(forecaster.unit_encoder.layers(torch.zeros(len(card.features) + 4)))
     np.testing.assert_allclose(mean, expected.expand(UNITS, -1), atol=1e-6)
     for name, value in forecaster.state_dict().items():
-        if not name.startswith("id_encoder"):
+        if not name.startswith("unit_encoder"):
             assert torch.equal(shuffled.state_dict()[name], value)
     with pytest.raises(ValueError, match="no control 'none'"):
         with_control(forecaster, inputs, "none", seed=0)

@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from neurohorizon.timeline import Intervals, to_us
 from neurohorizon.units import population_readout as module
 from neurohorizon.units.counts import reference_counts
-from neurohorizon.units.population_readout import fit_readout, silent_readout
+from neurohorizon.units.population_readout import fit_readout, zero_readout
 
 SETTINGS = small_config().model.readout
 DOMAIN = Intervals(to_us(np.array([0.0, 70.0])), to_us(np.array([60.0, 120.0])))
@@ -75,14 +75,14 @@ def test_it_finds_the_shared_oscillation(reference):
     target = np.stack([later[t : t + 2].mean(0) for t in origins])
     gained = (target * gain - mean * (np.exp(gain) - 1)).sum()
     assert gained / target.sum() > 0.1  # nats per spike that its reference window did not hold
-    assert (fitted.trust[:, 0] > 0).sum() >= 6
+    assert (fitted.cv_gain[:, 0] > 0).sum() >= 6
 
 
 def test_independent_units_are_not_trusted():
     rng = np.random.default_rng(0)
     counts = rng.poisson(np.linspace(0.05, 0.5, 8), (6000, 8))
     fitted = fit_readout(counts, np.zeros(6000, int), np.log(counts.mean(0)), SETTINGS)
-    assert fitted.trust[:, 0].max() < 0.005
+    assert fitted.cv_gain[:, 0].max() < 0.005
     assert np.abs(fitted.weights).max() < 0.1
 
 
@@ -131,11 +131,11 @@ def test_units_that_are_not_heard_do_not_matter(reference):
     counts, segment, log_rate = reference
     fitted = fit_readout(counts, segment, log_rate, SETTINGS)
     context, mask = contexts(counts, segment, np.arange(100, 120))
-    heard = np.arange(8) != 3
+    encoded_units = np.arange(8) != 3
     louder = context.copy()
     louder[:, :, 3] += 5
-    quiet = fitted.log_gain(context, mask, np.arange(8), heard)
-    np.testing.assert_array_equal(quiet, fitted.log_gain(louder, mask, np.arange(8), heard))
+    quiet = fitted.log_gain(context, mask, np.arange(8), encoded_units)
+    np.testing.assert_array_equal(quiet, fitted.log_gain(louder, mask, np.arange(8), encoded_units))
     assert not np.allclose(quiet, fitted.log_gain(louder, mask, np.arange(8)))
 
 
@@ -145,7 +145,7 @@ def test_silent_units_and_tiny_windows_stay_finite():
     log_rate = np.log(np.maximum(counts.sum(0), 0.5) / 40)
     fitted = fit_readout(counts, np.zeros(40, int), log_rate, SETTINGS)
     assert np.isfinite(fitted.weights).all()
-    assert np.isfinite(fitted.trust).all()
+    assert np.isfinite(fitted.cv_gain).all()
     gain = fitted.log_gain(np.ones((2, 10, 3)), np.ones((2, 10), bool), np.arange(3))
     assert np.isfinite(gain).all()
     assert np.abs(gain).max() <= module.LARGEST_LOG_GAIN
@@ -155,7 +155,7 @@ def test_without_modes_it_says_nothing(reference):
     counts, segment, log_rate = reference
     context, mask = contexts(counts, segment, np.arange(100, 103))
     fitted = fit_readout(counts, segment, log_rate, SETTINGS.model_copy(update={"modes": 0}))
-    for one in (fitted, silent_readout(log_rate, SETTINGS)):
+    for one in (fitted, zero_readout(log_rate, SETTINGS)):
         gain = one.log_gain(context, mask, np.array([1, 2]))
         assert gain.shape == (3, 2, 2)
         assert not gain.any()

@@ -174,15 +174,15 @@ class Frozen:
         card: Its card.
         inputs: The session, known by its reference part.
         shape: Lengths of windows that the network was trained with.
-        heard: Whether a unit fires in the reference part, [unit]. Others are not heard: no label says what their first
-            spike means.
+        encoded_units: True for units that fire in the reference part, [unit]. The spikes of other units are not
+            read: no label was available with them.
     """
 
     forecaster: Forecaster
     card: Card
     inputs: SessionInputs
     shape: WindowShape
-    heard: np.ndarray
+    encoded_units: np.ndarray
 
 
 def read_frozen(weights: Path, paths: SessionPaths) -> Frozen:
@@ -195,10 +195,10 @@ def read_frozen(weights: Path, paths: SessionPaths) -> Frozen:
         horizon_bins=card.horizon_bins,
         evaluation_stride_bins=1,
     )
-    heard = np.zeros(inputs.spikes.n_units, bool)
+    encoded_units = np.zeros(inputs.spikes.n_units, bool)
     for start_us, stop_us in read_splits(paths.session).reference:
-        heard[inputs.spikes.between(start_us, stop_us)[1]] = True
-    return Frozen(forecaster, card, inputs, WindowShape.of(timeline, card.model), heard)
+        encoded_units[inputs.spikes.between(start_us, stop_us)[1]] = True
+    return Frozen(forecaster, card, inputs, WindowShape.of(timeline, card.model), encoded_units)
 
 
 def _frozen(
@@ -214,7 +214,15 @@ def _frozen(
         raise ValueError(f"{weights} was trained on {session.session_id}: its latents would not be zero-shot")
     bins = (0, *card.model.readout.horizon_edges_bins[:-1])
     features = [
-        frozen_features(frozen.forecaster, frozen.inputs, part, origins, frozen.shape, bins=bins, heard=frozen.heard)
+        frozen_features(
+            frozen.forecaster,
+            frozen.inputs,
+            part,
+            origins,
+            frozen.shape,
+            bins=bins,
+            encoded_units=frozen.encoded_units,
+        )
         for part, origins in parts
     ]
     last = -(-card.model.latents_per_window // 4)

@@ -81,7 +81,7 @@ def score_downstream(
         weights: Weights of the forecaster.
         paths: Files of the session.
         downstream: Settings.
-        timeline: Bins, and the context that is decoded from: the spikes that the encoder hears.
+        timeline: Bins, and the context from which behaviour is decoded, which is also the encoder's.
         gap_s: Windows that end less than this apart from a block of time are not fitted on for it.
         role: ``heldout``, or ``train`` for a session of an animal that was trained on.
         fold: Fold of the forecaster.
@@ -96,8 +96,8 @@ def score_downstream(
     """
     if downstream.span_edges_bins[-1] > timeline.context_bins:
         raise ValueError(
-            f"downstream.span_edges_bins reach to {downstream.span_edges_bins[-1]} bins; decoders hear "
-            f"model.heard_bins, {timeline.context_bins}"
+            f"downstream.span_edges_bins reach to {downstream.span_edges_bins[-1]} bins; decoders read "
+            f"timeline.context_bins, {timeline.context_bins}"
         )
     files = PoyoFiles(*poyo) if poyo else None
     identity = read_identity(paths.session)
@@ -148,7 +148,7 @@ def _rows(
             made[key] = representations(frozen, part, one.origin_us, downstream, timeline)
         for method in methods:
             values = _of_poyo(from_poyo, one, poyo.contexts) if method == POYO_LATENTS else made[key][method]
-            row = {"target": one.target, "method": method, "units": int(frozen.heard.sum())}
+            row = {"target": one.target, "method": method, "units": int(frozen.encoded_units.sum())}
             if isinstance(values, str):
                 rows.append(row | {"left_out": values})
                 continue
@@ -163,15 +163,15 @@ def representations(
 ) -> dict[str, np.ndarray]:
     """Represent the spikes of contexts in every way, each in the same spans of time, [window, input]."""
     edges = downstream.span_edges_bins
-    context = cut_windows(frozen.inputs.spikes, part, origin_us, decoding_shape(timeline)).context[:, :, frozen.heard]
-    counts = span_counts(context, edges)
+    windows = cut_windows(frozen.inputs.spikes, part, origin_us, decoding_shape(timeline))
+    counts = span_counts(windows.context[:, :, frozen.encoded_units], edges)
     features = frozen_features(
-        frozen.forecaster, frozen.inputs, part, origin_us, frozen.shape, bins=(), heard=frozen.heard
+        frozen.forecaster, frozen.inputs, part, origin_us, frozen.shape, bins=(), encoded_units=frozen.encoded_units
     )
     found = {
         LATENTS: span_means(features.latents, features.age_bins, edges),
         RAW: counts,
-        NORMALISED: normalised(counts, frozen.inputs.reference_log_rate[frozen.heard], edges),
+        NORMALISED: normalised(counts, frozen.inputs.reference_log_rate[frozen.encoded_units], edges),
     }
     return {name: values.reshape(len(values), -1) for name, values in found.items()}
 

@@ -228,7 +228,7 @@ class Sampler(PathDrawer):
     def _network(self, block: Windows) -> Iterator[Outlooks]:
         forecaster, x = self.on_device(block)
         with torch.inference_mode():
-            parallel = forecaster.decode(forecaster.encode(x), x)
+            parallel = forecaster(x)
         log_rate = parallel.log_rate[0].float().cpu().numpy()
         if parallel.log_shape is None:
             yield Outlooks(self.method, log_rate, self._poisson_sums(log_rate), None)

@@ -1,9 +1,9 @@
-"""Teacher-forced scores: the decoder is told the counts that came, so this is not a forecast.
+"""Teacher-forced scores: the decoder receives the observed counts of the horizon, so this is not a forecast.
 
-Each bin of the horizon is decoded with the true counts of all bins before it. It is thus one bin ahead of what is
-known, whatever its distance from the origin: the score says what the decoder would make of a rollout that never errs.
-It stands apart from every table of forecasts, in a class of its own, and is scored in exactly the windows that sample
-paths are drawn for, beside the true rates where they are known.
+Each bin of the horizon is decoded given the observed counts of all bins before it. So it is always a prediction of one
+bin ahead, whatever its distance from the origin, and its score is that of a rollout without errors. These scores are in
+no table of forecasts and have their own class. They cover exactly the windows for which sample paths are drawn, next to
+the true rates where these are available.
 """
 
 import json
@@ -13,19 +13,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from neurohorizon.config import Timeline
 from neurohorizon.files import replacing
-from neurohorizon.forecasts.forecast import WINDOWS_PER_BATCH, heldout_windows
+from neurohorizon.forecasts.forecast import forecast_windows, heldout_windows
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
 from neurohorizon.forecasts.scoring import OF_METHOD, none_scored, table_of
-from neurohorizon.inputs.batches import SessionInputs, collate, session_block
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import WindowShape
-from neurohorizon.models.batch import Tensors
-from neurohorizon.models.count_feedback import Fed
-from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.count_feedback import FedBackCounts
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.scores import Sums, scored_units, sum_scores
 from neurohorizon.session import Session
@@ -63,7 +59,7 @@ def score_teacher_forcing(
     code: str,
     output: Path,
 ) -> None:
-    """Score a network that is told the truth in the sampled windows of held-out sessions, and write the sums.
+    """Score a teacher-forced network in the sampled windows of held-out sessions, and write the sums.
 
     The file has a row for each session, method and horizon bin, summed over scored units. Sessions that have no score
     are named, with the reason, in its metadata under ``left_out``, as JSON.
@@ -110,10 +106,10 @@ def score_teacher_forcing(
                 reference_log_rate=inputs.reference_log_rate[scored],
             )
 
-        told = tell_the_truth(forecaster, inputs, origin_us, shape)
+        forced = forecast_windows(forecaster, inputs, origin_us, shape, fed_back=FedBackCounts.observed)
         identity = _identity(session, scored) | {"fold": fold, "code": code, "bin_us": shape.bin_us}
         own = {"method": f"{method}_teacher_forced", "class": NOT_A_FORECAST, "seed": seed}
-        tables.append(_rows(sums(told), identity | own))
+        tables.append(_rows(sums(forced), identity | own))
         if name in of_session:
             oracle = of_session[name]
             own = {"method": oracle.method, "class": oracle.method_class, "seed": None}
@@ -121,28 +117,6 @@ def score_teacher_forcing(
     with replacing(output) as partial:
         table = pa.concat_tables(tables).replace_schema_metadata({"left_out": json.dumps(left_out)})
         pq.write_table(table, partial, compression="zstd")
-
-
-def tell_the_truth(
-    forecaster: Forecaster, inputs: SessionInputs, origin_us: np.ndarray, shape: WindowShape
-) -> np.ndarray:
-    """Decode windows of one session, each bin told the counts that came in all bins before it.
-
-    Returns:
-        Natural log of expected counts per bin, float32, [window, horizon bin, unit].
-
-    Raises:
-        ValueError: The network was trained without feedback.
-    """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    forecaster = forecaster.to(device).eval()
-    parts = [np.zeros((0, shape.horizon_bins, inputs.spikes.n_units), np.float32)]
-    with torch.inference_mode():
-        for first in range(0, origin_us.size, WINDOWS_PER_BATCH):
-            some = origin_us[first : first + WINDOWS_PER_BATCH]
-            x = Tensors.of(collate([session_block(inputs, some, shape)]), device)
-            parts.append(forecaster(x, Fed(x.counts, x.target_mask))[0].float().cpu().numpy())
-    return np.concatenate(parts)
 
 
 def _at(oracle: Forecast, origin_us: np.ndarray) -> np.ndarray:

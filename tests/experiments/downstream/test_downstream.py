@@ -38,7 +38,7 @@ from neurohorizon.timeline import Intervals, to_us
 
 PENALTIES = (0.01, 1.0, 100.0)
 GAP_US = 1_000_000
-SHAPE = WindowShape(bin_us=20_000, context_bins=10, horizon_bins=0, history_edges_bins=(10,), heard_bins=10)
+SHAPE = WindowShape(bin_us=20_000, context_bins=10, horizon_bins=0, history_edges_bins=(10,))
 WHOLE = Intervals(np.array([0]), np.array([10**9]))
 
 
@@ -480,7 +480,7 @@ def test_a_session_that_was_trained_on_is_no_held_out_one(tmp_path, forecaster, 
 
 def test_spans_beyond_the_context_are_refused(tmp_path, forecaster, made, config):
     short = config.model_copy(update={"timeline": config.timeline.model_copy(update={"context_bins": 9})})
-    with pytest.raises(ValueError, match=r"reach to 10 bins; decoders hear model.heard_bins, 9"):
+    with pytest.raises(ValueError, match=r"reach to 10 bins; decoders read timeline.context_bins, 9"):
         scored(forecaster, made, short, tmp_path / "x.parquet")
 
 

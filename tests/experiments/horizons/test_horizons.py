@@ -36,20 +36,15 @@ from neurohorizon.experiments.horizons.tables import (
     read_sums,
     session_table,
 )
-from neurohorizon.experiments.horizons.teacher_forcing import (
-    NOT_A_FORECAST,
-    SCHEMA,
-    score_teacher_forcing,
-    tell_the_truth,
-)
-from neurohorizon.forecasts.forecast import forecast_with_baselines
+from neurohorizon.experiments.horizons.teacher_forcing import NOT_A_FORECAST, SCHEMA, score_teacher_forcing
+from neurohorizon.forecasts.forecast import forecast_windows, forecast_with_baselines
 from neurohorizon.forecasts.forecast_file import ForecastFileError, left_out_forecast, read_forecast, write_forecast
 from neurohorizon.inputs.batches import collate, session_block
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape, evaluation_origins
 from neurohorizon.methods import DECODINGS
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.count_feedback import Fed
+from neurohorizon.models.count_feedback import FedBackCounts
 from neurohorizon.models.weights import save_forecaster
 
 CONFIG = small_config()
@@ -98,22 +93,23 @@ def score(weights, paths, oracles, output, **options):
     return output
 
 
-def test_a_bin_is_told_the_counts_of_the_bins_before_it_and_no_others(files):
+def test_a_teacher_forced_bin_receives_the_counts_of_the_bins_before_it_and_no_others(files):
     _, made, _ = files
     forecaster, card = network(made.paths)
     inputs = load_inputs(made.paths, "test", groups=card.feature_groups, readout=card.model.readout)
     origins = evaluation_origins(inputs.part, SHAPE, 7)[:4]
-    found = tell_the_truth(forecaster, inputs, origins, SHAPE)
+    found = forecast_windows(forecaster, inputs, origins, SHAPE, fed_back=FedBackCounts.observed)
     x = Tensors.of(collate([session_block(inputs, origins, SHAPE)]))
     assert x.counts.sum() > 0
     for place in range(CONFIG.timeline.horizon_bins):
-        known = x.target_mask.clone()
-        known[:, :, place:] = False  # nothing from this bin on
+        is_given = x.target_mask.clone()
+        is_given[:, :, place:] = False  # nothing from this bin on
+        fed_back = FedBackCounts(x.counts * is_given[..., None], is_given)
         with torch.inference_mode():
-            expected = forecaster(x, Fed(x.counts * known[..., None], known))[0, :, place]
+            expected = forecaster.decode_given(forecaster.encode(x), x, fed_back).log_rate[0, :, place]
         np.testing.assert_allclose(found[:, place], expected, atol=1e-6)
     with torch.inference_mode():
-        parallel = forecaster(x)[0].numpy()
+        parallel = forecaster(x).log_rate[0].numpy()
     np.testing.assert_allclose(found[:, 0], parallel[:, 0], atol=1e-6)
     assert np.abs(found[:, 1:] - parallel[:, 1:]).max() > 1e-3
 
