@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo review check test lint bench audit cohorts report schema graph lock clean
+.PHONY: help demo results review check test lint bench audit cohorts report schema graph lock clean
 
 PYTHON ?= python3.11
 CORES ?= all
@@ -35,6 +35,9 @@ report: .venv/ready ## Write the HTML report of a finished run (CONFIG=config/de
 	    [ -n "$$(find */tables */figures */notebooks report validation config.yaml -newer report.html -print -quit)" ]; then \
 	    cd $(CURDIR); snakemake --configfile $(CONFIG) --report $(RESULTS)/report.html; \
 	fi
+
+results: demo ## Copy the results of a finished run to the documentation, docs/results/NAME.md (CONFIG=config/demo.yaml).
+	@results=$(RESULTS); cp $$results/report/results.md docs/results/$$(basename $$results).md
 
 review: .venv/ready ## Make every table, figure and page from a score archive only (SCORES=scores.tar CONFIG=...).
 	snakemake restore_scores --cores $(CORES) --configfile $(CONFIG) --workflow-profile profiles/review

@@ -152,6 +152,28 @@ rule tell_results:
         """
 
 
+rule write_run_page:
+    input:
+        results=f"{REPORT.folder}/results.json",
+        summaries=[path for one in REPORT.printed for path in REPORT.of(one, "tables", [one.text])],
+    output:
+        f"{REPORT.folder}/results.md",
+    log:
+        f"{RESULTS}/logs/write_run_page.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/write_run_page.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        names=[one.name for one in REPORT.printed],
+        code=code("write_run_page.py"),
+    shell:
+        """
+        python "$SCRIPTS/write_run_page.py" --results {input.results:q} --names {params.names} \
+            --summaries {input.summaries:q} --output {output:q} >{log:q} 2>&1
+        """
+
+
 rule typeset_paper:
     input:
         paper=shipped("paper/paper.typ"),

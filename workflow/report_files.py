@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from neurohorizon.experiments.catalogue import CATALOGUE, Entry, as_files, setting
 
 FORMATS = ("svg", "pdf", "png")
+PAGES = ("overview.html", "results.md", "paper.pdf")
+"""Pages on all experiments together."""
 CHECKED = {
     "cross_session": ("comparisons", "sessions", "summary", "horizon_sessions"),
     "curves": ("reference_length",),
@@ -30,6 +32,7 @@ class ReportFiles:
         drawn: Each figure, with its entry.
         paged: Those with a notebook.
         published: Those with a figure in the paper.
+        printed: Those of them whose tables are written as text too.
         folder: Folder of the paper and of the report's first page.
         session_list: List of the sessions of the run.
         example: The window that figures of experiment 1 show.
@@ -46,6 +49,7 @@ class ReportFiles:
         self.drawn = [(one, figure) for one in self.entries for figure in one.figures]
         self.paged = [one for one in self.entries if one.notebook]
         self.published = [one for one in self.entries if one.paper_figure]
+        self.printed = [one for one in self.published if one.text]
         self.folder = f"{self._results}/{CATALOGUE['paper'].folder}"
         self.session_list = f"{self._results}/scores/sessions.parquet"
         self.example = f"{self._results}/cross_session/tables/example.h5"
@@ -83,7 +87,7 @@ class ReportFiles:
             *(path for figure in entry.figures for path in self.figure(entry, figure, *FORMATS)),
             *self.of(entry, "tables", [f"{name}.tsv" for name in entry.shown]),
             *self.of(entry, "notebooks", [f"{entry.name}.html"] if entry.notebook else []),
-            *([f"{self.folder}/overview.html", f"{self.folder}/paper.pdf"] if entry.name == "paper" else []),
+            *([f"{self.folder}/{name}" for name in PAGES] if entry.name == "paper" else []),
         ]
 
     def every_result(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from neurohorizon.analysis.tables import counted, format_interval
@@ -11,15 +11,16 @@ from neurohorizon.files import replacing
 NOTICE = "<!-- Made by `make results CONFIG=config/{name}.yaml`. Do not edit: the next run replaces it. -->"
 
 
-def write_run_page(*, results: Path, summaries: Mapping[str, Path], output: Path) -> None:
+def write_run_page(*, results: Path, names: Sequence[str], summaries: Sequence[Path], output: Path) -> None:
     """Write :func:`run_page` of a results file.
 
     Args:
-        results: File of :func:`neurohorizon.report.results.tell_results`.
-        summaries: Experiment -> its ``summary.txt``.
-        output: The page.
+        results: Results of all experiments of the run, JSON.
+        names: Experiments with tables as text.
+        summaries: Their texts, in the same order.
+        output: The page, Markdown.
     """
-    texts = {name: path.read_text() for name, path in summaries.items()}
+    texts = {name: path.read_text() for name, path in zip(names, summaries, strict=True)}
     with replacing(output) as partial:
         partial.write_text(run_page(json.loads(results.read_text()), texts))
 

@@ -47,6 +47,9 @@ def test_a_page_is_written_from_the_files_of_a_run(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(RESULTS))
     (tmp_path / "summary.txt").write_text("a table\n")
     write_run_page(
-        results=tmp_path / "results.json", summaries={"scaling": tmp_path / "summary.txt"}, output=tmp_path / "page.md"
+        results=tmp_path / "results.json",
+        names=["scaling"],
+        summaries=[tmp_path / "summary.txt"],
+        output=tmp_path / "page.md",
     )
     assert (tmp_path / "page.md").read_text() == run_page(RESULTS, {"scaling": "a table\n"})
