@@ -59,8 +59,9 @@ if CONFIG.baselines.controls:
             """
             python "$SCRIPTS/forecast_controls.py" --weights {input.weights:q} --controls {params.controls:q} \
                 --paths.session {input.session:q} --paths.features {input.features:q} \
-                --paths.readout {input.readout:q} --fold {wildcards.fold:q} --seed {wildcards.seed} --timeline {params.timeline:q} \
-                --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
+                --paths.readout {input.readout:q} --fold {wildcards.fold:q} --seed {wildcards.seed} \
+                --timeline {params.timeline:q} --code {params.code} \
+                --output-folder {params.folder:q} >{log:q} 2>&1
             """
 
 

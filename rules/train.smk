@@ -83,8 +83,8 @@ if CONFIG.regressions:
             code=code("tune_regressions.py"),
         shell:
             """
-            python "$SCRIPTS/tune_regressions.py" --paths.session {input.sessions:q} --paths.features {input.features:q} \
-                --timeline {params.timeline:q} --regressions {params.regressions:q} \
-                --minimum-rate-hz {params.minimum_rate_hz} --output {output.tuned:q} --pooled {output.pooled:q} \
-                >{log:q} 2>&1
+            python "$SCRIPTS/tune_regressions.py" --paths.session {input.sessions:q} \
+                --paths.features {input.features:q} --timeline {params.timeline:q} \
+                --regressions {params.regressions:q} --minimum-rate-hz {params.minimum_rate_hz} \
+                --output {output.tuned:q} --pooled {output.pooled:q} >{log:q} 2>&1
             """

@@ -143,7 +143,8 @@ if CONFIG.poyo:
         shell:
             """
             python "$SCRIPTS/probe_session.py" --weights {input.weights:q} \
-                --paths.session {input.session:q} --paths.features {input.features:q} --paths.readout {input.readout:q} \
-                --poyo {params.poyo:q} --timeline {params.timeline:q} --fold {wildcards.fold:q} \
-                --seed {wildcards.seed} --code {params.code} --output {output:q} >{log:q} 2>&1
+                --paths.session {input.session:q} --paths.features {input.features:q} \
+                --paths.readout {input.readout:q} --poyo {params.poyo:q} --timeline {params.timeline:q} \
+                --fold {wildcards.fold:q} --seed {wildcards.seed} --code {params.code} \
+                --output {output:q} >{log:q} 2>&1
             """
