@@ -66,18 +66,19 @@ def _add_option(parser: argparse.ArgumentParser, parameter: inspect.Parameter, a
         parser.add_argument(f"{flag}.{name}", type=Path, nargs=nargs, required=needed, metavar="PATH", help=text)
     if not files:
         nargs, metavar = "*" if many else "?" if optional else None, "JSON" if _has_parts(kind) else "VALUE"
-        form = {"type": _parse(kind), "nargs": nargs, "metavar": metavar, "help": text}
+        form = {"type": _parse(kind, optional=optional), "nargs": nargs, "metavar": metavar, "help": text}
         parser.add_argument(flag, required=required, default=parameter.default, **form)
 
 
-def _parse(kind: Any) -> Callable[[str], Any]:
+def _parse(kind: Any, *, optional: bool) -> Callable[[str], Any]:
     """Make the ``type`` of an option that argparse calls with the text of each value."""
     adapter = TypeAdapter(kind)
+    null = "null" if optional and _has_parts(kind) else None
     validate = adapter.validate_json if _has_parts(kind) else adapter.validate_strings
 
     def parse(text: str) -> Any:
         try:
-            return validate(text)
+            return None if text == null else validate(text)
         except ValidationError as error:
             raise argparse.ArgumentTypeError(_first_fault(error)) from None
 

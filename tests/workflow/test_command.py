@@ -156,6 +156,7 @@ def test_a_switch_is_given_in_words(call, text, value):
 
 def test_a_section_of_the_configuration_is_one_json_value(call):
     assert call(fitted, *NEEDED, "--timeline", json.dumps(TIMELINE))["timeline"] == Timeline(**TIMELINE)
+    assert call(fitted, *NEEDED, "--timeline", "null")["timeline"] is None
 
 
 def test_a_mapping_and_a_dataclass_are_one_json_value_each(call):
