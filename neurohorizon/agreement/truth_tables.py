@@ -1,8 +1,8 @@
-"""What was planted in simulated recordings, and whether the tables of a run give it back.
+"""Effects that were planted in simulated recordings, and whether the tables of a run show them.
 
-Simulated neurons have statistics that carry some of their tuning, share latent dynamics and drift, and answer to images
-in visual regions alone. A sound pipeline finds that, and a pipeline that leaks, shifts a window or mixes up units does
-not. Each truth is one row: a number of a table, its interval, and the bound that the interval must keep.
+Simulated neurons have statistics that correlate with their tuning, share latent dynamics and drift, and respond to
+images in visual regions only. A correct pipeline finds these effects; one that leaks, shifts a window or mixes up units
+does not. Each truth is one row: a number of a table, its interval, and the bound that the interval must keep.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from neurohorizon.analysis.statistics import compare_paired
 from neurohorizon.analysis.tables import (
     PRIMARY_NULL,
-    SESSION,
+    Cell,
     Resampling,
-    aligned,
-    animal_names,
+    by_method,
     over_all_sources,
+    text_table,
     write_table,
 )
 from neurohorizon.files import replacing
@@ -28,20 +27,20 @@ from neurohorizon.methods import FORECASTER
 GAP_CLOSED = 0.8
 """Share of the gap to a network fitted on the session that zero-shot forecasts close on the simulated cohort."""
 NO_IMAGE_GAIN = 0.01
-"""Bits per spike below which images say nothing: where neurons do not see, and where images are shuffled."""
+"""Largest gain in bits per spike without information in the images: in other regions, and with shuffled images."""
 YES, NO, NOT_RUN = "yes", "no", "not run"
 
 
 @dataclass(frozen=True)
 class Truth:
-    """One planted truth and what a run found.
+    """One planted effect and the result of a run.
 
     Attributes:
-        truth: In words.
+        truth: The effect in words.
         measure: The number that shows it.
-        value: What was found; NaN where the run lacks the table.
-        lower: Bound of its interval by animal.
-        upper: Bound of its interval by animal.
+        value: The measured number; NaN if the run lacks the table.
+        lower: Lower bound of its interval over animals.
+        upper: Upper bound of its interval over animals.
         must_be: ``above`` (the lower bound) or ``below`` (the upper bound) ...
         bound: ... this.
         null: Null of the scores.
@@ -70,17 +69,17 @@ class Truth:
 
 
 def planted_truths(folder: str | Path, resampling: Resampling) -> tuple[Truth, ...]:
-    """Ask the tables of a finished run for every planted truth.
+    """Compare the tables of a finished run with every planted effect.
 
     Args:
-        folder: Results of the run. Experiments that were not run have no tables, and their truths say so.
-        resampling: How intervals are made that no table has.
+        folder: Results of the run. Experiments that were not run have no tables, and their effects are ``not run``.
+        resampling: Settings of the bootstrap, for intervals that no table has.
     """
     folder = Path(folder)
     found = []
-    for asks, table, absent in _QUESTIONS:
+    for measured, table, absent in _QUESTIONS:
         path = folder / f"{table}.parquet"
-        answers = asks(pd.read_parquet(path), resampling) if path.exists() else []
+        answers = measured(pd.read_parquet(path), resampling) if path.exists() else []
         found += answers or [Truth(truth=absent, measure=f"{table} has no such row")]
     return tuple(found)
 
@@ -91,7 +90,7 @@ _GAP = "zero-shot forecasts close the gap to a network fitted on the session"
 _HORIZON = "accuracy falls with the horizon"
 _LENGTH = "accuracy rises with the reference window"
 _SESSIONS = "accuracy rises with training sessions"
-_ABLATED = "a trained network that is told other identities loses"
+_ABLATED = "a trained network with wrong identities scores lower"
 _IMAGES = "images help in visual regions"
 _NOWHERE = "images help nowhere else"
 _SCRAMBLED = "shuffled images do not help"
@@ -114,16 +113,7 @@ def _gap(summary: pd.DataFrame, resampling: Resampling) -> list[Truth]:
     rows = over_all_sources(summary)
     rows = rows[(rows["null"] == PRIMARY_NULL) & (rows["method"] == FORECASTER) & rows["gap_closed"].notna()]
     return [
-        Truth(
-            truth=_GAP,
-            measure="gap closed",
-            value=row["gap_closed"],
-            lower=row["gap_closed_lower"],
-            upper=row["gap_closed_upper"],
-            bound=GAP_CLOSED,
-            sessions=row["sessions"],
-            animals=row["animals"],
-        )
+        _of_row(_GAP, "gap closed", row, "gap_closed", name="gap_closed", bound=GAP_CLOSED)
         for row in rows.to_dict("records")
     ]
 
@@ -144,15 +134,8 @@ def _length(reference_length: pd.DataFrame, resampling: Resampling) -> list[Trut
     ]
     shortest = of[of["size"] == of["size"].min()]
     return [
-        Truth(
-            truth=_LENGTH,
-            measure=f"{FORECASTER}, {row['size']:g} s - whole reference window",
-            value=row["difference"],
-            lower=row["difference_lower"],
-            upper=row["difference_upper"],
-            must_be="below",
-            sessions=row["sessions"],
-            animals=row["animals"],
+        _of_row(
+            _LENGTH, f"{FORECASTER}, {row['size']:g} s - full reference window", row, name="difference", must_be="below"
         )
         for row in shortest.to_dict("records")
     ]
@@ -171,27 +154,16 @@ def _ablated(ablations: pd.DataFrame, resampling: Resampling) -> list[Truth]:
 
 
 def _images(truth: str, condition: str, region: str, must_be: str, bound: float) -> Callable:
-    def ask(regions: pd.DataFrame, resampling: Resampling) -> list[Truth]:
+    def measured(regions: pd.DataFrame, resampling: Resampling) -> list[Truth]:
         del resampling
         rows = regions[
             (regions["condition"] == condition) & (regions["region"] == region) & (regions["stimulus"] == "all")
         ]
-        return [
-            Truth(
-                truth=truth,
-                measure=f"gain of {condition} over spikes alone, {region} units, {row['encoder']}",
-                value=row["gain"],
-                lower=row["lower"],
-                upper=row["upper"],
-                must_be=must_be,
-                bound=bound,
-                sessions=row["sessions"],
-                animals=row["animals"],
-            )
-            for row in rows.to_dict("records")
-        ]
+        measure = f"gain of {condition} relative to spikes only, {region} units"
+        found = {"must_be": must_be, "bound": bound}
+        return [_of_row(truth, f"{measure}, {row['encoder']}", row, "gain", **found) for row in rows.to_dict("records")]
 
-    return ask
+    return measured
 
 
 _QUESTIONS = (
@@ -210,42 +182,40 @@ _QUESTIONS = (
         _SCRAMBLED,
     ),
 )
-"""Who asks, which table, and the truth where it is not there."""
+"""Function, its table, and the effect if the table is missing."""
 
 
-def _of_row(truth: str, measure: str, row: dict, *, must_be: str = "above") -> Truth:
-    """A truth that a table of comparisons tells."""
-    return Truth(
-        truth=truth,
-        measure=measure,
-        value=row["difference"],
-        lower=row["lower"],
-        upper=row["upper"],
-        must_be=must_be,
-        sessions=row["sessions"],
-        animals=row["animals"],
-    )
+def _of_row(
+    truth: str,
+    measure: str,
+    row: dict,
+    value: str = "difference",
+    *,
+    name: str = "",
+    must_be: str = "above",
+    bound: float = 0.0,
+) -> Truth:
+    """Compare a row of a table with what was planted; its bounds begin with ``name``, or are plain if that is ""."""
+    lower, upper = (row[f"{name}_{end}" if name else end] for end in ("lower", "upper"))
+    counts = {"sessions": row["sessions"], "animals": row["animals"]}
+    found = {"value": row[value], "lower": lower, "upper": upper, "must_be": must_be, "bound": bound}
+    return Truth(truth=truth, measure=measure, **found, **counts)
 
 
 def _wide(sessions: pd.DataFrame, by: str, names: list) -> pd.DataFrame:
-    """Scores of sessions that have all the names, in columns of these names."""
-    wide = sessions[sessions[by].isin(names)].pivot(index=SESSION, columns=by, values="bits_per_spike").reset_index()
-    return wide.dropna() if set(names) <= set(wide) else wide.iloc[:0]
+    """Scores of sessions, one column per name."""
+    return by_method(sessions[sessions[by].isin(names)], column=by)
 
 
 def _difference(
     truth: str, measure: str, wide: pd.DataFrame, names: list, resampling: Resampling, *, must_be: str = "above"
 ) -> list[Truth]:
-    if wide.empty:
-        return []
-    found = compare_paired(
-        wide[names[0]], wide[names[1]], animal_names(wide), resampling.rng(), **resampling.options
-    ).difference
-    return [Truth(truth=truth, measure=measure, must_be=must_be, **asdict(found))]
+    found = resampling.compare(wide, *names)
+    return [_of_row(truth, measure, found, must_be=must_be)] if found else []
 
 
 def truth_table(truths: tuple[Truth, ...]) -> pd.DataFrame:
-    """One row per truth, with whether it holds."""
+    """One row per effect, with whether it holds."""
     return pd.DataFrame([asdict(truth) | {"holds": truth.holds} for truth in truths])
 
 
@@ -254,33 +224,19 @@ def make_tables(*, results: str | Path, folder: str | Path, resampling: Resampli
 
     Args:
         results: Results of the run, with the tables of its experiments.
-        folder: Where these tables go.
-        resampling: How intervals are made that no table has.
+        folder: Output folder.
+        resampling: Settings of the bootstrap, for intervals that no table has.
     """
     truths = planted_truths(results, resampling)
-    write_table(truth_table(truths), Path(folder), "truths")
-    rows = [("planted truth", "measured", "found", f"{resampling.interval:.0%} interval", "must be", "holds")]
-    for one in truths:
-        number = "" if np.isnan(one.value) else f"{one.value:+.4f}"
-        bounds = "" if np.isnan(one.lower) else f"[{one.lower:+.4f}, {one.upper:+.4f}]"
-        rows.append((one.truth, one.measure, number, bounds, f"{one.must_be} {one.bound:g}", one.holds))
+    table = truth_table(truths)
+    columns: dict[str, Cell] = {
+        "planted": "{truth}",
+        "measured": "{measure}",
+        "found": "{value:+.4f}",
+        f"{resampling.interval:.0%} interval": "[{lower:+.4f}, {upper:+.4f}]",
+        "must be": "{must_be} {bound:g}",
+        "holds": "{holds}",
+    }
+    write_table(table, Path(folder), "truths")
     with replacing(Path(folder) / "truths.txt") as path:
-        path.write_text("\n".join(aligned(rows)) + "\n")
-
-
-def describe_truths(folder: str | Path) -> str:
-    """How many planted truths came back, and which did not, as a paragraph of Markdown.
-
-    Args:
-        folder: Where ``truths.parquet`` is.
-    """
-    table = pd.read_parquet(Path(folder) / "truths.parquet")
-    by_truth = table.groupby("truth", sort=False)["holds"].agg(set)
-    run = by_truth[[answers != {NOT_RUN} for answers in by_truth]]
-    lost = [truth for truth, answers in run.items() if NO in answers]
-    if not lost:
-        return f"All **{len(run)}** truths that were planted in the simulated recordings and asked for came back."
-    return (
-        f"Of **{len(run)}** truths that were planted in the simulated recordings, **{len(lost)}** did not come back: "
-        f"{'; '.join(lost)}."
-    )
+        path.write_text("\n".join(text_table(table, columns)[1:]) + "\n")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from factories import ROOT
 
-from neurohorizon.agreement.truth_tables import NO, NOT_RUN, YES, Truth, describe_truths, make_tables, planted_truths
+from neurohorizon.agreement.truth_tables import NO, NOT_RUN, YES, Truth, make_tables, planted_truths
 from neurohorizon.analysis.tables import Resampling
 
 RESAMPLING = Resampling(draws=2000, interval=0.95, seed=0)
@@ -154,13 +154,3 @@ def test_the_table_ends_with_whether_each_holds(tmp_path):
     # `make demo` looks for this end of a line
     assert [line.split("\t")[0] for line in lines if line.endswith("\tno")] == ["identity helps"]
     assert (tmp_path / "out" / "truths.txt").read_text().count("\n") == len(TRUTHS) + 2
-    assert "Of **10** truths" in describe_truths(tmp_path / "out")
-    assert "**1** did not come back: identity helps." in describe_truths(tmp_path / "out")
-
-
-def test_the_words_count_what_was_asked_for(tmp_path):
-    made = tables()
-    del made["multimodal/tables/regions"]
-    write(tmp_path, made)
-    make_tables(results=tmp_path, folder=tmp_path / "out", resampling=RESAMPLING)
-    assert describe_truths(tmp_path / "out").startswith("All **7** truths")
