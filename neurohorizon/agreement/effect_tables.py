@@ -2,7 +2,7 @@
 
 Simulated neurons have statistics that correlate with their tuning, share latent dynamics and drift, and respond to
 images in visual regions only. A correct pipeline finds these effects; one that leaks, shifts a window or mixes up units
-does not. Each truth is one row: a number of a table, its interval, and the bound that the interval must keep.
+does not. Each effect is one row: a number of a table, its interval, and the bound that the interval must keep.
 """
 
 from collections.abc import Callable
@@ -32,11 +32,11 @@ YES, NO, NOT_RUN = "yes", "no", "not run"
 
 
 @dataclass(frozen=True)
-class Truth:
+class PlantedEffect:
     """One planted effect and the result of a run.
 
     Attributes:
-        truth: The effect in words.
+        effect: The effect in words.
         measure: The number that shows it.
         value: The measured number; NaN if the run lacks the table.
         lower: Lower bound of its interval over animals.
@@ -48,7 +48,7 @@ class Truth:
         animals: Animals behind the number.
     """
 
-    truth: str
+    effect: str
     measure: str
     value: float = np.nan
     lower: float = np.nan
@@ -68,7 +68,7 @@ class Truth:
         return YES if held else NO
 
 
-def planted_truths(folder: str | Path, resampling: Resampling) -> tuple[Truth, ...]:
+def planted_effects(folder: str | Path, resampling: Resampling) -> tuple[PlantedEffect, ...]:
     """Compare the tables of a finished run with every planted effect.
 
     Args:
@@ -80,7 +80,7 @@ def planted_truths(folder: str | Path, resampling: Resampling) -> tuple[Truth, .
     for measured, table, absent in _QUESTIONS:
         path = folder / f"{table}.parquet"
         answers = measured(pd.read_parquet(path), resampling) if path.exists() else []
-        found += answers or [Truth(truth=absent, measure=f"{table} has no such row")]
+        found += answers or [PlantedEffect(effect=absent, measure=f"{table} has no such row")]
     return tuple(found)
 
 
@@ -96,19 +96,19 @@ _NOWHERE = "images help nowhere else"
 _SCRAMBLED = "shuffled images do not help"
 
 
-def _identity(comparisons: pd.DataFrame, resampling: Resampling) -> list[Truth]:
+def _identity(comparisons: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
     del resampling  # the table has the interval
     rows = comparisons[comparisons["against"] == "mean_identity"]
     return [_of_row(_IDENTITY, f"{FORECASTER} - mean_identity", row) for row in rows.to_dict("records")]
 
 
-def _shuffled(sessions: pd.DataFrame, resampling: Resampling) -> list[Truth]:
+def _shuffled(sessions: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
     wide = _wide(sessions[sessions["null"] == PRIMARY_NULL], "method", ["shuffled_identity", "mean_identity"])
     name = "shuffled_identity - mean_identity"
     return _difference(_SHUFFLED, name, wide, ["shuffled_identity", "mean_identity"], resampling, must_be="below")
 
 
-def _gap(summary: pd.DataFrame, resampling: Resampling) -> list[Truth]:
+def _gap(summary: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
     del resampling
     rows = over_all_sources(summary)
     rows = rows[(rows["null"] == PRIMARY_NULL) & (rows["method"] == FORECASTER) & rows["gap_closed"].notna()]
@@ -118,14 +118,14 @@ def _gap(summary: pd.DataFrame, resampling: Resampling) -> list[Truth]:
     ]
 
 
-def _horizon(horizon_sessions: pd.DataFrame, resampling: Resampling) -> list[Truth]:
+def _horizon(horizon_sessions: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
     of = horizon_sessions[horizon_sessions["method"] == FORECASTER]
     first, last = of["horizon_ms"].min(), of["horizon_ms"].max()
     name = f"{FORECASTER}, bin at {first:g} ms - bin at {last:g} ms"
     return _difference(_HORIZON, name, _wide(of, "horizon_ms", [first, last]), [first, last], resampling)
 
 
-def _length(reference_length: pd.DataFrame, resampling: Resampling) -> list[Truth]:
+def _length(reference_length: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
     del resampling
     of = reference_length[
         (reference_length["method"] == FORECASTER)
@@ -141,27 +141,29 @@ def _length(reference_length: pd.DataFrame, resampling: Resampling) -> list[Trut
     ]
 
 
-def _sessions(comparisons: pd.DataFrame, resampling: Resampling) -> list[Truth]:
+def _sessions(comparisons: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
     del resampling
     rows = comparisons[comparisons["comparison"] == "more_sessions"]
     return [_of_row(_SESSIONS, f"{row['what']} - {row['against']}", row) for row in rows.to_dict("records")]
 
 
-def _ablated(ablations: pd.DataFrame, resampling: Resampling) -> list[Truth]:
+def _ablated(ablations: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
     del resampling
     rows = ablations[ablations["declared"] & (ablations["variant"] == "shuffled_identity")]
     return [_of_row(_ABLATED, "shuffled_identity - full", row, must_be="below") for row in rows.to_dict("records")]
 
 
-def _images(truth: str, condition: str, region: str, must_be: str, bound: float) -> Callable:
-    def measured(regions: pd.DataFrame, resampling: Resampling) -> list[Truth]:
+def _images(effect: str, condition: str, region: str, must_be: str, bound: float) -> Callable:
+    def measured(regions: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
         del resampling
         rows = regions[
             (regions["condition"] == condition) & (regions["region"] == region) & (regions["stimulus"] == "all")
         ]
         measure = f"gain of {condition} relative to spikes only, {region} units"
         found = {"must_be": must_be, "bound": bound}
-        return [_of_row(truth, f"{measure}, {row['encoder']}", row, "gain", **found) for row in rows.to_dict("records")]
+        return [
+            _of_row(effect, f"{measure}, {row['encoder']}", row, "gain", **found) for row in rows.to_dict("records")
+        ]
 
     return measured
 
@@ -186,7 +188,7 @@ _QUESTIONS = (
 
 
 def _of_row(
-    truth: str,
+    effect: str,
     measure: str,
     row: dict,
     value: str = "difference",
@@ -194,12 +196,12 @@ def _of_row(
     name: str = "",
     must_be: str = "above",
     bound: float = 0.0,
-) -> Truth:
+) -> PlantedEffect:
     """Compare a row of a table with what was planted; its bounds begin with ``name``, or are plain if that is ""."""
     lower, upper = (row[f"{name}_{end}" if name else end] for end in ("lower", "upper"))
     counts = {"sessions": row["sessions"], "animals": row["animals"]}
     found = {"value": row[value], "lower": lower, "upper": upper, "must_be": must_be, "bound": bound}
-    return Truth(truth=truth, measure=measure, **found, **counts)
+    return PlantedEffect(effect=effect, measure=measure, **found, **counts)
 
 
 def _wide(sessions: pd.DataFrame, by: str, names: list) -> pd.DataFrame:
@@ -208,35 +210,35 @@ def _wide(sessions: pd.DataFrame, by: str, names: list) -> pd.DataFrame:
 
 
 def _difference(
-    truth: str, measure: str, wide: pd.DataFrame, names: list, resampling: Resampling, *, must_be: str = "above"
-) -> list[Truth]:
+    effect: str, measure: str, wide: pd.DataFrame, names: list, resampling: Resampling, *, must_be: str = "above"
+) -> list[PlantedEffect]:
     found = resampling.compare(wide, *names)
-    return [_of_row(truth, measure, found, must_be=must_be)] if found else []
+    return [_of_row(effect, measure, found, must_be=must_be)] if found else []
 
 
-def truth_table(truths: tuple[Truth, ...]) -> pd.DataFrame:
+def effect_table(effects: tuple[PlantedEffect, ...]) -> pd.DataFrame:
     """One row per effect, with whether it holds."""
-    return pd.DataFrame([asdict(truth) | {"holds": truth.holds} for truth in truths])
+    return pd.DataFrame([asdict(effect) | {"holds": effect.holds} for effect in effects])
 
 
 def make_tables(*, results: str | Path, folder: str | Path, resampling: Resampling) -> None:
-    """Write ``truths.tsv``, ``truths.parquet`` and ``truths.txt``, for the terminal.
+    """Write ``planted_effects.tsv``, ``planted_effects.parquet`` and ``planted_effects.txt``, for the terminal.
 
     Args:
         results: Results of the run, with the tables of its experiments.
         folder: Output folder.
         resampling: Settings of the bootstrap, for intervals that no table has.
     """
-    truths = planted_truths(results, resampling)
-    table = truth_table(truths)
+    effects = planted_effects(results, resampling)
+    table = effect_table(effects)
     columns: dict[str, Cell] = {
-        "planted": "{truth}",
+        "planted": "{effect}",
         "measured": "{measure}",
         "found": "{value:+.4f}",
         f"{resampling.interval:.0%} interval": "[{lower:+.4f}, {upper:+.4f}]",
         "must be": "{must_be} {bound:g}",
         "holds": "{holds}",
     }
-    write_table(table, Path(folder), "truths")
-    with replacing(Path(folder) / "truths.txt") as path:
+    write_table(table, Path(folder), "planted_effects")
+    with replacing(Path(folder) / "planted_effects.txt") as path:
         path.write_text("\n".join(text_table(table, columns)[1:]) + "\n")
