@@ -25,9 +25,9 @@ demo: .venv/ready ## Run the whole workflow on the simulated cohort; print score
 	snakemake --cores $(CORES) --configfile $(CONFIG)
 	@$(MAKE) --no-print-directory report CONFIG=$(CONFIG)
 	@results=$(RESULTS); cat $$results/cross_session/tables/summary.txt; echo; \
-	truths=$$results/agreement/tables/truths; if [ -e $$truths.txt ]; then cat $$truths.txt; echo; fi; \
+	effects=$$results/agreement/tables/planted_effects; if [ -e $$effects.txt ]; then cat $$effects.txt; echo; fi; \
 	echo "Report: $$results/report.html"; \
-	if grep -q "$$(printf '\tno$$')" $$truths.tsv 2>/dev/null; then echo "A planted truth does not hold." >&2; exit 1; fi
+	if grep -q "$$(printf '\tno$$')" $$effects.tsv 2>/dev/null; then echo "A planted effect does not hold." >&2; exit 1; fi
 
 report: .venv/ready ## Write the HTML report of a finished run (CONFIG=config/demo.yaml).
 	@cd $(RESULTS); \

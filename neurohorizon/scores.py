@@ -5,12 +5,10 @@ windows, units, bins and sessions; every reported number is one ratio of them, o
 caller names:
 
 ``reference``
-    The unit's mean rate in the reference window: what is known of it before the forecast. Primary.
-``train``
-    The rate that training sessions would predict for the unit, where a method gives one.
+    The unit's mean rate in the reference window, which is available before the forecast. Primary.
 ``evaluation``
-    The unit's own mean count over the scored bins, which no forecast can know; the null of the
-    Neural Latents Benchmark.
+    The unit's own mean count over the scored bins, which is unavailable to any forecast; the null
+    of the Neural Latents Benchmark.
 
 All log-likelihoods are in nats and leave out ``-log(counts!)``, which is the same for every
 forecast of the same counts and cancels in every score. Nothing is clipped: a spike at a forecast
@@ -21,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NULLS = ("reference", "train", "evaluation")
+NULLS = ("reference", "evaluation")
 
 _CHUNK_VALUES = 2**18  # float64 values of one temporary: small enough for the cache, seven times faster than 2**22
 
@@ -69,7 +67,6 @@ class Sums:
         spikes: Observed spikes, int64 [horizon_bin, unit].
         model_nats: Log-likelihood of the forecast, float64 [horizon_bin, unit].
         reference_nats: Log-likelihood of the reference-window mean rate, float64 [horizon_bin, unit].
-        train_nats: Log-likelihood of the train null, float64 [horizon_bin, unit]; NaN where there is none.
         saturated_nats: Log-likelihood of a forecast equal to the counts, float64 [horizon_bin, unit].
     """
 
@@ -77,7 +74,6 @@ class Sums:
     spikes: np.ndarray
     model_nats: np.ndarray
     reference_nats: np.ndarray
-    train_nats: np.ndarray
     saturated_nats: np.ndarray
 
     def __add__(self, other: "Sums") -> "Sums":
@@ -105,11 +101,10 @@ def sum_scores(
     log_rate: np.ndarray,
     mask: np.ndarray,
     reference_log_rate: np.ndarray,
-    train_log_rate: np.ndarray | None = None,
 ) -> Sums:
     """Sum a forecast's log-likelihoods over its windows.
 
-    Nulls are rounded to the precision of ``log_rate`` first, so that a forecast equal to its null
+    The null is rounded to the precision of ``log_rate`` first, so that a forecast equal to it
     scores exactly zero.
 
     Args:
@@ -117,7 +112,6 @@ def sum_scores(
         log_rate: Natural log of expected spikes per bin, [window, horizon_bin, unit].
         mask: True where the bin is valid time, [window, horizon_bin]; other bins enter no sum.
         reference_log_rate: Natural log of the mean spikes per bin in the reference window, [unit].
-        train_log_rate: The same for the train null, [unit]; None where there is none.
 
     Raises:
         ValueError: Shapes disagree, counts are negative, or a valid bin's log rate is NaN or plus infinity.
@@ -131,14 +125,12 @@ def sum_scores(
     if counts.size and counts.min() < 0:
         raise ValueError(f"counts must not be negative; found {counts.min()}")
     n_windows, n_bins, n_units = counts.shape
-    nulls = {"reference": reference_log_rate, "train": train_log_rate}
-    nulls = {name: np.asarray(null).astype(log_rate.dtype) for name, null in nulls.items() if null is not None}
-    for name, null in nulls.items():
-        if null.shape != (n_units,):
-            raise ValueError(f"{name}_log_rate must be [unit] = ({n_units},); found {null.shape}")
+    reference = np.asarray(reference_log_rate).astype(log_rate.dtype)
+    if reference.shape != (n_units,):
+        raise ValueError(f"reference_log_rate must be [unit] = ({n_units},); found {reference.shape}")
 
     spikes = np.zeros((n_bins, n_units), dtype=np.int64)
-    nats = {name: np.zeros((n_bins, n_units)) for name in ("model", "saturated", *nulls)}
+    nats = {name: np.zeros((n_bins, n_units)) for name in ("model", "saturated", "reference")}
     step = max(1, _CHUNK_VALUES // max(1, n_bins * n_units))
     for first in range(0, n_windows, step):
         rows = slice(first, first + step)
@@ -146,7 +138,7 @@ def sum_scores(
         seen = np.where(valid, counts[rows], 0).astype(np.int64)
         spikes += seen.sum(axis=0)
         with np.errstate(divide="ignore"):
-            candidates = {"model": log_rate[rows], "saturated": np.log(seen)} | nulls
+            candidates = {"model": log_rate[rows], "saturated": np.log(seen), "reference": reference}
         for name, candidate in candidates.items():
             # invalid bins may hold anything, so they are replaced before the likelihood and dropped after
             candidate = np.where(valid, candidate, log_rate.dtype.type(0))
@@ -156,7 +148,6 @@ def sum_scores(
         spikes=spikes,
         model_nats=nats["model"],
         reference_nats=nats["reference"],
-        train_nats=nats.get("train", np.full((n_bins, n_units), np.nan)),
         saturated_nats=nats["saturated"],
     )
 

@@ -39,7 +39,6 @@ def _example(seed: int = 3) -> dict[str, np.ndarray]:
         "log_rate": log_rate,
         "mask": mask,
         "reference_log_rate": np.linspace(-3.0, 0.3, UNITS),
-        "train_log_rate": np.linspace(-1.0, -0.2, UNITS),
     }
 
 
@@ -87,7 +86,6 @@ def test_sums_agree_with_scipy_bin_by_bin():
             for name, expected in {
                 "model": rate,
                 "reference": np.exp(np.float64(np.float32(example["reference_log_rate"][unit]))),
-                "train": np.exp(np.float64(np.float32(example["train_log_rate"][unit]))),
                 "saturated": counts,
             }.items():
                 found = getattr(sums, f"{name}_nats")[horizon_bin, unit] - constant
@@ -222,12 +220,6 @@ def test_a_spike_at_rate_zero_is_reported_as_minus_infinity():
     assert np.isfinite(sums.model_nats[1:]).all()
 
 
-def test_a_missing_train_null_is_not_a_number():
-    example = _example()
-    del example["train_log_rate"]
-    assert np.isnan(sum_scores(**example).null_nats("train")).all()
-
-
 def test_an_unknown_null_is_named():
     with pytest.raises(ValueError, match="'mean' is not one of"):
         sum_scores(**_example()).null_nats("mean")
@@ -273,7 +265,7 @@ def test_no_windows_give_zero_sums_and_no_score():
     assert np.isnan(bits_per_spike(model_nats=0.0, null_nats=0.0, spikes=0))
 
 
-@pytest.mark.parametrize("name", ["log_rate", "mask", "reference_log_rate", "train_log_rate"])
+@pytest.mark.parametrize("name", ["log_rate", "mask", "reference_log_rate"])
 def test_shapes_that_disagree_are_an_error(name):
     example = _example()
     example[name] = example[name][1:]

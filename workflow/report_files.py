@@ -139,7 +139,7 @@ class ReportFiles:
         """Return further files that the tables of an entry are made from, which are no argument."""
         if entry.name == "scaling":
             return self._layout.scaling_cards
-        if entry.name == "truths":
+        if entry.name == "planted_effects":
             checked = [(one, as_files(CHECKED.get(one.name, ()))) for one in self.entries]
             return [path for one, names in checked for path in self.of(one, "tables", names)]
         return []
@@ -175,7 +175,7 @@ class ReportFiles:
         return {
             "cross_session": lambda wildcards: _options({"shared_subjects": layout.shared_subjects()}),
             "multimodal": lambda wildcards: _options({"primary": layout.primary_encoder()}),
-            "truths": _options({"results": self._results}),
+            "planted_effects": _options({"results": self._results}),
         }.get(entry.name, "")
 
     def bench_recordings(self, wildcards) -> str:

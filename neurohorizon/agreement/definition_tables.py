@@ -1,7 +1,7 @@
 """The same forecasts under every published definition of bits per spike.
 
-Sums per unit go to one small file per session (:func:`score_definitions`); the table (:func:`make_tables`) is made
-from these files alone.
+Sums per unit go to one small file per session (:func:`score_definitions`); the table (:func:`make_definitions`) is
+computed from these files only.
 """
 
 from collections.abc import Sequence
@@ -12,24 +12,29 @@ import pandas as pd
 import pyarrow as pa
 
 from neurohorizon.agreement.definitions import DEFINITIONS, Definition, UnitSums, unit_sums
-from neurohorizon.analysis.statistics import bootstrap_mean
-from neurohorizon.analysis.tables import SESSION, Resampling, TableError, animal_names, method_order, write_table
+from neurohorizon.analysis.tables import (
+    METHOD,
+    SESSION,
+    Resampling,
+    grouped_rows,
+    ordered,
+    read_scored,
+    write_table,
+)
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
 from neurohorizon.forecasts.scoring import (
     OF_METHOD,
-    left_out_reason,
     named,
     require_the_same_task,
     scored_or_why,
     table_of,
     write_sums,
 )
-from neurohorizon.methods import FORECASTER
 
 _SUMS = tuple(UnitSums.__dataclass_fields__)
 _COUNTS = ("bins", "spikes")
 PARTS = tuple(dict.fromkeys(definition.first_ms for definition in DEFINITIONS))
-"""Parts of the horizon that the definitions are of: milliseconds from the origin, None for all of it."""
+"""Parts of the horizon that the definitions use: milliseconds from the origin, None for all of it."""
 
 SCHEMA = pa.schema(
     [
@@ -43,16 +48,16 @@ SCHEMA = pa.schema(
 
 
 def score_definitions(*, forecasts: Sequence[str | Path], output: str | Path, minimum_rate_hz: float) -> None:
-    """Sum what the definitions need over every forecast of one session.
+    """Sum the terms of the definitions over every forecast of one session.
 
     Args:
         forecasts: Forecast files of one session in one fold, one per method and seed.
-        output: Parquet file to write: a row per method, seed, part of the horizon and unit. A session that was left
-            out gives no rows, and metadata that name it and the reason.
-        minimum_rate_hz: Mean rate in the reference window from which on a unit counts as scored.
+        output: Parquet file to write: a row per method, seed, part of the horizon and unit. An excluded
+            session gives no rows, and metadata with its name and the reason.
+        minimum_rate_hz: Smallest mean rate in the reference window of a scored unit.
 
     Raises:
-        ScoringError: The files differ in what they were asked to forecast.
+        ScoringError: The files differ in the forecast task.
     """
     tables, first, reason = [], None, None
     for path in forecasts:
@@ -88,63 +93,39 @@ def definition_table(scores: Sequence[str | Path], resampling: Resampling) -> pd
     Raises:
         TableError: No file has a score.
     """
-    files = [pd.read_parquet(path) for path in scores if left_out_reason(path) is None]
-    if not files:
-        raise TableError("no session has a score: all were left out, or no score file was given")
-    sums = pd.concat(files, ignore_index=True)
+    sums = read_scored(scores)
     sums["seed"] = sums["seed"].astype("Int64")
     rows = [row for definition in DEFINITIONS for row in _means(sums, definition, resampling)]
     table = pd.DataFrame(rows)
     rivals = table["class"] != "ceiling"
     table["rank"] = table[rivals].groupby("definition")["bits_per_spike"].rank(ascending=False, method="min")
     table["rank"] = table["rank"].astype("Int64")
-    methods = {name: place for place, name in enumerate(method_order(table))}
-    names = {definition.name: place for place, definition in enumerate(DEFINITIONS)}
-    order = table.assign(by_method=table["method"].map(methods), by_name=table["definition"].map(names))
-    return table.loc[order.sort_values(["by_method", "by_name"]).index].reset_index(drop=True)
+    return ordered(table, ["method", "definition"], definition=[definition.name for definition in DEFINITIONS])
 
 
 def _means(sums: pd.DataFrame, definition: Definition, resampling: Resampling) -> list[dict[str, object]]:
     part = sums["first_ms"].isna() if definition.first_ms is None else sums["first_ms"] == definition.first_ms
     part &= sums["scored"] | definition.every_unit
     scored = [
-        dict(zip([*SESSION, "method", "class", "seed"], key, strict=True))
-        # a forecast equal to its null scores 0, and not what the order of additions leaves
+        dict(zip([*SESSION, *METHOD, "seed"], key, strict=True))
+        # a forecast equal to its null scores exactly 0, without the rounding error of the sums
         | {"bits_per_spike": round(definition.score(_unit_sums(group)), 12), "units": len(group)}
-        for key, group in sums[part].groupby([*SESSION, "method", "class", "seed"], dropna=False, sort=False)
+        for key, group in sums[part].groupby([*SESSION, *METHOD, "seed"], dropna=False, sort=False)
     ]
     sessions = (
         pd.DataFrame(scored)
         .dropna(subset=["bits_per_spike"])
-        .groupby([*SESSION, "method", "class"], sort=False)
+        .groupby([*SESSION, *METHOD], sort=False)
         .agg(bits_per_spike=("bits_per_spike", "mean"), units=("units", "first"), seeds=("bits_per_spike", "size"))
         .reset_index()
     )
-    rows = []
-    for (method, kind), group in sessions.groupby(["method", "class"], sort=False):
-        mean = bootstrap_mean(
-            group["bits_per_spike"].to_numpy(), animal_names(group), resampling.rng(), **resampling.options
-        )
-        rows.append(
-            {
-                "method": method,
-                "class": kind,
-                "definition": definition.name,
-                "null": definition.null,
-                "units_are": definition.units,
-                "bits_per_spike": mean.value,
-                "lower": mean.lower,
-                "upper": mean.upper,
-                "interval": resampling.interval,
-                "rank": pd.NA,
-                "sessions": mean.sessions,
-                "animals": mean.animals,
-                "units": int(group["units"].sum()),
-                "seeds": int(group["seeds"].min()),
-                "source": definition.source,
-            }
-        )
-    return rows
+    named = {"definition": definition.name, "null": definition.null, "units_are": definition.units}
+
+    def row(group: pd.DataFrame) -> dict[str, object]:
+        found = named | resampling.mean_row(group) | {"rank": pd.NA, "units": int(group["units"].sum())}
+        return found | {"seeds": int(group["seeds"].min()), "source": definition.source}
+
+    return grouped_rows(sessions, METHOD, row).to_dict("records")
 
 
 def _unit_sums(rows: pd.DataFrame) -> UnitSums:
@@ -156,34 +137,7 @@ def make_tables(*, scores: Sequence[str | Path], folder: str | Path, resampling:
 
     Args:
         scores: Files of :func:`score_definitions`, one per fold and held-out session.
-        folder: Where the table goes.
-        resampling: How intervals are made.
+        folder: Output folder.
+        resampling: Settings of the bootstrap.
     """
     write_table(definition_table(sorted(Path(path) for path in scores), resampling), Path(folder), "definitions")
-
-
-def describe_definitions(folder: str | Path) -> str:
-    """What the definition alone does to the forecaster's score, as a paragraph of Markdown.
-
-    Args:
-        folder: Where ``definitions.parquet`` is.
-    """
-    table = pd.read_parquet(Path(folder) / "definitions.parquet")
-    ours = table[table["method"] == FORECASTER].dropna(subset=["bits_per_spike"]).set_index("definition")
-    if ours.empty:
-        return "No forecast of the network was scored under other definitions of bits per spike."
-    scores = ours["bits_per_spike"]
-    first, lowest, highest = DEFINITIONS[0].name, scores.idxmin(), scores.idxmax()
-    sentences = [
-        f"The same forecasts, under {len(scores)} definitions of bits per spike, score from "
-        f"**{scores[lowest]:+.3f}** ({lowest}) to **{scores[highest]:+.3f}** ({highest}); all other tables have "
-        f"{scores[first]:+.3f} ({first})."
-    ]
-    ranks = ours["rank"].astype(int)
-    elsewhere = sorted(name for name in ranks.index if ranks[name] != ranks[first])
-    place = f"place {ranks[first]} of {int(table.loc[table['definition'] == first, 'rank'].max())} methods"
-    if elsewhere:
-        sentences.append(f"It takes {place}, and another under {', '.join(elsewhere)}.")
-    else:
-        sentences.append(f"It takes {place} under every one of them.")
-    return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""The sessions of a run: who they are, how much of them there is, and why some could not be used."""
+"""The sessions of a run: names, roles, amounts of data, and reasons for exclusion."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,11 +17,11 @@ def session_list(sessions: Iterable[str | Path], cohort: str | Path) -> pd.DataF
 
     Args:
         sessions: Session files.
-        cohort: The cohort's table, which knows their roles.
+        cohort: The cohort's table, which has their roles.
 
     Returns:
         :data:`COLUMNS`: ``role`` and ``fold`` as in the cohort; ``units`` of all regions, ``spikes``,
-        and ``recorded_s`` of valid time; ``left_out`` says why a session could not be used, "" where it could.
+        and ``recorded_s`` of valid time; ``left_out`` is the reason why a session could not be used, "" if it could.
     """
     roles = {row.session: {"role": row.role, "fold": row.fold} for row in read_cohort(cohort)}
     rows = []
@@ -32,7 +32,7 @@ def session_list(sessions: Iterable[str | Path], cohort: str | Path) -> pd.DataF
 
 
 def write_session_list(sessions: Iterable[str | Path], cohort: str | Path, outputs: Iterable[str | Path]) -> None:
-    """Write the list once per path, as its suffix says: .parquet or .tsv."""
+    """Write the list once per path, in the format of its suffix: .parquet or .tsv."""
     table = session_list(sessions, cohort)
     for path in map(Path, outputs):
         with replacing(path) as partial:

@@ -1,8 +1,8 @@
 """Intervals and tests for numbers that come from sessions of animals: the only statistics of the project.
 
 Sessions of one animal share neurons, electrodes and habits, so the animal is the unit of
-resampling: all its sessions are drawn, or flipped, together. How far that carries depends on the
-number of animals, n:
+resampling: all its sessions are drawn, or flipped, together. The reliability of the results depends
+on the number of animals, n:
 
 * The bootstrap interval (:func:`bootstrap_mean`, :func:`bootstrap_ratio`) is a percentile interval.
   Nominal 95 % covers 93-97 % from about 40 animals on (a test simulates it), about 91 % at 12 and
@@ -28,7 +28,7 @@ _EXACT_ANIMALS = 14  # 2**14 sign patterns are enumerated; beyond, they are draw
 class Estimate:
     """A number with its animal-clustered percentile interval.
 
-    ``lower`` and ``upper`` are NaN where there are fewer than two animals.
+    ``lower`` and ``upper`` are NaN with fewer than two animals.
     """
 
     value: float
@@ -58,7 +58,7 @@ class PairedComparison:
     animals_better: int
 
     def columns(self, interval: float) -> dict[str, float]:
-        """Return what a table of comparisons says of it; Holm's p is for the table to fill in.
+        """Return the columns of a table of comparisons; the table fills in Holm's p.
 
         Args:
             interval: Nominal coverage of its interval.
@@ -102,9 +102,9 @@ def bootstrap_ratio(
     draws: int,
     interval: float,
 ) -> Estimate:
-    """Ratio of two sums over sessions, with a percentile bootstrap interval that resamples animals.
+    """Ratio of two sums over sessions, with a percentile bootstrap interval over animals.
 
-    Each draw takes as many animals as there are, with replacement, with all their sessions
+    Each draw takes n of the n animals, with replacement, with all their sessions
     (Davison & Hinkley 1997, section 3.8). With nats and spikes it is a pooled score; with ones
     below, a mean.
 
@@ -123,7 +123,7 @@ def bootstrap_ratio(
     if not len(numerator) == len(denominator) == len(animals):
         raise ValueError(f"lengths differ: {len(numerator)} and {len(denominator)} values, {len(animals)} animals")
     if len(numerator) == 0:
-        raise ValueError("there is no session to take an interval of")
+        raise ValueError("there is no session: an interval needs at least one")
     if not 0 < interval < 1:
         raise ValueError(f"interval must lie between 0 and 1, found {interval}")
     above, below = _sum_by_animal(numerator, animals), _sum_by_animal(denominator, animals)
@@ -142,9 +142,9 @@ def bootstrap_ratio(
 def bootstrap_draws_and_animals(
     values: np.ndarray, animals: Sequence, rng: np.random.Generator, *, draws: int
 ) -> np.ndarray:
-    """Means over sessions when both animals and random choices of training data are drawn anew.
+    """Means over sessions when both animals and random choices of training data are resampled.
 
-    Held-out sessions are forecast by networks of several random choices of training sessions, so two things are random,
+    Held-out sessions are forecast by networks of several random choices of training sessions, so two factors are random
     and crossed: both are resampled, each as a whole (the pigeonhole bootstrap of Owen 2007, which errs on the wide
     side). A choice is drawn with all its sizes, as its subsets are nested. Differences between n choices are stretched
     by ``sqrt(n / (n - 1))``, or few of them would spread too little; intervals from two or three stay coarse.
@@ -185,7 +185,7 @@ def sign_flip_p(differences: np.ndarray, animals: Sequence, rng: np.random.Gener
     Args:
         differences: One difference per session, [session].
         animals: The animal of each session, [session].
-        rng: Source of the patterns, where they are drawn.
+        rng: Source of the patterns, if they are drawn.
         draws: Patterns to draw.
 
     Returns:
@@ -234,8 +234,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     """Holm's adjusted p-values for one family of tests (Holm 1979).
 
     Args:
-        p_values: p of each test of the family; NaN (a test that could not be made) stays NaN and
-            does not count.
+        p_values: p of each test of the family; NaN (no test possible) stays NaN and does not count.
 
     Returns:
         float64 [test]: reject where it is at most the familywise level.

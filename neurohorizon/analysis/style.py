@@ -1,4 +1,4 @@
-"""How figures look: one style, colours that colour-blind readers can tell apart, files without dates."""
+"""Style of all figures: one look, colours that colour-blind readers can distinguish, files without dates."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -6,7 +6,6 @@ from io import BytesIO
 from pathlib import Path
 
 import matplotlib
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurohorizon.files import replacing
@@ -29,12 +28,11 @@ _COLOURS = {
 }
 NULL_LABELS = {
     "reference": "reference-window mean rate",
-    "train": "train null",
     "evaluation": "evaluation mean rate",
 }
 
 _SETTINGS = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine gives the same figure
     "font.size": 7,
     "axes.titlesize": 7,
     "axes.labelsize": 7,
@@ -56,7 +54,7 @@ _SETTINGS = {
     "savefig.dpi": 300,
     "pdf.fonttype": 42,
     "svg.fonttype": "path",
-    "svg.hashsalt": "neurohorizon",  # otherwise ids are drawn anew at each save
+    "svg.hashsalt": "neurohorizon",  # otherwise ids differ at each save
 }
 _NO_DATES = {
     ".svg": {"Date": None, "Creator": None},
@@ -67,7 +65,7 @@ _NO_DATES = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw and save inside this, over matplotlib's own defaults and not the reader's settings."""
+    """Apply the style to the defaults of matplotlib, not the reader's settings; figures are drawn and saved inside."""
     with matplotlib.rc_context(matplotlib.rcParamsDefault | _SETTINGS):
         yield
 
@@ -87,7 +85,7 @@ def save_figure(figure: Figure, paths: Iterable[str | Path]) -> None:
 
 
 def render_png(figure: Figure) -> bytes:
-    """A figure as PNG, to be shown in a notebook; the same figure gives the same bytes."""
+    """Return a figure as PNG for a notebook; the same figure gives the same bytes."""
     buffer = BytesIO()
     with house_style():
         _settle(figure)
@@ -96,34 +94,11 @@ def render_png(figure: Figure) -> bytes:
 
 
 def _settle(figure: Figure) -> None:
-    """Lay the figure out once, and round the places of its axes: the solver's last digits differ from run to run."""
+    """Lay the figure out once and round the positions of its axes: the solver's last digits differ from run to run."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
         axes.set_position([round(value, 6) for value in axes.get_position().bounds])
-
-
-def null_line(axes: Axes, text: str = "", *, at: float = 1.0) -> None:
-    """Draw the line of what scores zero.
-
-    Args:
-        axes: Where.
-        text: What it is; "" for a line that the caption explains.
-        at: Right end of the text, as a share of the width.
-    """
-    colour, dashes = method_line("reference_mean")
-    axes.axhline(0, color=colour, linewidth=0.8, linestyle=dashes, zorder=0)
-    if text:
-        axes.annotate(
-            text,
-            (at, 0),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 1.5),
-            textcoords="offset points",
-            ha="right",
-            fontsize=6,
-            color=colour,
-        )
 
 
 def method_line(method: str) -> tuple[str, object]:

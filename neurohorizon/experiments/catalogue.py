@@ -144,7 +144,7 @@ CATALOGUE = {
             folder="cross_session",
             code="neurohorizon.experiments.cross_session.tuning_",
             resampled=False,
-            shown=("tried",),
+            shown=("tuning",),
             text="",
         ),
         Entry(
@@ -294,14 +294,14 @@ CATALOGUE = {
             text="",
         ),
         Entry(
-            name="truths",
+            name="planted_effects",
             title="Planted effects",
             part_of="agreement",
             folder="agreement",
             sections=("sources.simulated", "sources.simulated_allen"),
-            code="neurohorizon.agreement.truth_",
-            shown=("truths",),
-            text="truths.txt",
+            code="neurohorizon.agreement.effect_",
+            shown=("planted_effects",),
+            text="planted_effects.txt",
         ),
     )
 }

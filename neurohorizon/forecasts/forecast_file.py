@@ -40,7 +40,6 @@ class Forecast:
         counts: Spikes that came, unsigned integer [window, horizon_bin, unit]; 0 where not valid.
         log_rate: Natural log of expected spikes per bin, float32 [window, horizon_bin, unit].
         reference_log_rate: Natural log of the unit's mean spikes per bin in the reference window, [unit].
-        train_log_rate: The same as predicted from training sessions, [unit]; None where there is none.
         left_out: Why the session could not be used; the arrays are then empty. None otherwise.
         encoder: Image encoder whose embeddings the method reads, "" if none.
     """
@@ -62,7 +61,6 @@ class Forecast:
     counts: np.ndarray
     log_rate: np.ndarray
     reference_log_rate: np.ndarray
-    train_log_rate: np.ndarray | None = None
     left_out: str | None = None
     encoder: str = ""
 
@@ -81,12 +79,11 @@ class Forecast:
             "target_mask": self.log_rate.shape[:2],
             "counts": self.log_rate.shape,
             "reference_log_rate": (units,),
-            "train_log_rate": (units,),
             "region": (units,),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
-            if value is not None and value.shape != shape:
+            if value.shape != shape:
                 raise ForecastFileError(f"{name} of {self.session} is {value.shape}; expected {shape}")
 
 
@@ -133,7 +130,6 @@ _ARRAYS = {  # name: (axes, unit)
     "counts": (("window", "horizon_bin", "unit"), "spikes per bin"),
     "log_rate": (("window", "horizon_bin", "unit"), "ln(spikes per bin)"),
     "reference_log_rate": (("unit",), "ln(spikes per bin)"),
-    "train_log_rate": (("unit",), "ln(spikes per bin)"),
     "unit_id": (("unit",), "name"),
     "region": (("unit",), "name"),
 }
@@ -153,8 +149,6 @@ def write_forecast(path: str | Path, forecast: Forecast) -> None:
             file.attrs["left_out"] = forecast.left_out
         for name, (axes, unit) in _ARRAYS.items():
             value = getattr(forecast, name)
-            if value is None:
-                continue
             dataset = file.create_dataset(name, **_layout(name, value))
             dataset.attrs["axes"] = list(axes)
             dataset.attrs["unit"] = unit
@@ -182,14 +176,14 @@ def read_forecast(path: str | Path) -> Forecast:
     """
     with h5py.File(path, "r") as file:
         missing = [name for name in (*_ATTRIBUTES, "class") if name not in file.attrs]
-        missing += [name for name in _ARRAYS if name not in file and name != "train_log_rate"]
+        missing += [name for name in _ARRAYS if name not in file]
         if missing:
             raise ForecastFileError(f"{path} lacks {', '.join(missing)}: it is not a forecast file of this version")
         values = {name: file.attrs[name] for name in _ATTRIBUTES}
         for name in _ARRAYS:
             if name in ("unit_id", "region"):
                 values[name] = file[name].asstr()[:].astype(str)
-            elif name in file:
+            else:
                 values[name] = file[name][:]
         return Forecast(
             **values | {"bin_us": int(values["bin_us"])},

@@ -36,7 +36,6 @@ SCHEMA = pa.schema(
         pa.field("spikes", pa.int64()),
         pa.field("model_nats", pa.float64()),
         pa.field("reference_nats", pa.float64()),
-        pa.field("train_nats", pa.float64()),  # NaN where the method gives no train null
         pa.field("evaluation_nats", pa.float64()),
         pa.field("saturated_nats", pa.float64()),
     ]
@@ -157,13 +156,11 @@ def require_the_same_task(first: Forecast, other: Forecast, path: str | Path) ->
 
 
 def _score(forecast: Forecast, scored: np.ndarray) -> pa.Table:
-    train = forecast.train_log_rate
     sums = sum_scores(
         counts=forecast.counts[..., scored],
         log_rate=forecast.log_rate[..., scored],
         mask=forecast.target_mask,
         reference_log_rate=forecast.reference_log_rate[scored],
-        train_log_rate=None if train is None else train[scored],
     )
     bins, units = sums.spikes.shape
     constants = named(forecast) | {"bin_us": forecast.bin_us, "unscored_units": int((~scored).sum())}
@@ -173,6 +170,6 @@ def _score(forecast: Forecast, scored: np.ndarray) -> pa.Table:
         "horizon_bin": np.repeat(np.arange(bins), units),
         "windows": np.repeat(sums.windows, units),
     }
-    for name in ("spikes", "model_nats", "reference_nats", "train_nats", "evaluation_nats", "saturated_nats"):
+    for name in ("spikes", "model_nats", "reference_nats", "evaluation_nats", "saturated_nats"):
         columns[name] = getattr(sums, name).ravel()
     return table_of(SCHEMA, constants, columns)

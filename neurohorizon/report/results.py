@@ -16,7 +16,8 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from neurohorizon.analysis.tables import PRIMARY_NULL, claim, counted, over_all_sources
+from neurohorizon.analysis.tables import PRIMARY_NULL, over_all_sources
+from neurohorizon.analysis.wording import counted, scope_sentence
 from neurohorizon.experiments.catalogue import CATALOGUE
 from neurohorizon.files import replacing
 from neurohorizon.methods import method_label
@@ -58,7 +59,7 @@ def describe_run(
         "simulated": bool(config["sources"]["simulated"] or config["sources"]["simulated_allen"]),
         "training": [_training(path) for path in cards],
         "sections": sections,
-        "claim": claim(over_all_sources(summary)),
+        "claim": scope_sentence(over_all_sources(summary)),
         "scores": _scores(summary),
     }
 

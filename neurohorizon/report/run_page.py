@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neurohorizon.analysis.tables import counted, format_interval
+from neurohorizon.analysis.wording import counted, format_interval
 from neurohorizon.files import replacing
 
 NOTICE = "<!-- Made by `make results CONFIG=config/{name}.yaml`. Do not edit: the next run replaces it. -->"

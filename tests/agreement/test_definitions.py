@@ -12,7 +12,6 @@ from scipy.stats import poisson
 
 from neurohorizon.agreement.definition_tables import (
     definition_table,
-    describe_definitions,
     make_tables,
     score_definitions,
 )
@@ -267,19 +266,3 @@ def test_the_part_after_the_origin_sees_no_later_bin(tmp_path):
         found.append(table.set_index("definition")["bits_per_spike"])
     assert found[0]["Brain-Wide Bench, 100 ms"] == found[1]["Brain-Wide Bench, 100 ms"]
     assert found[0]["Brain-Wide Bench"] != found[1]["Brain-Wide Bench"]
-
-
-def test_the_words_say_how_far_definitions_are_apart(run, tmp_path):
-    _, files = run
-    make_tables(scores=files, folder=tmp_path, resampling=RESAMPLING)
-    table = pd.read_parquet(tmp_path / "definitions.parquet")
-    ours = table[table["method"] == "neurohorizon"].set_index("definition")["bits_per_spike"]
-    text = describe_definitions(tmp_path)
-    assert f"**{ours.min():+.3f}** (window mean)" in text
-    assert f"all other tables have {ours['reference']:+.3f} (reference)" in text
-    assert "place 1 of 2 methods under every one of them" in text
-    table.loc[(table["definition"] == "co-bps") & (table["method"] == "neurohorizon"), "rank"] = 2
-    table.to_parquet(tmp_path / "definitions.parquet")
-    assert "place 1 of 2 methods, and another under co-bps." in describe_definitions(tmp_path)
-    table[table["method"] == "oracle"].to_parquet(tmp_path / "definitions.parquet")
-    assert "No forecast of the network" in describe_definitions(tmp_path)

@@ -424,7 +424,7 @@ def test_a_candidates_score_is_that_of_its_forecasts(files, tuned):
 
 def test_the_table_lists_every_candidate_and_marks_the_chosen_one(tuned, tmp_path):
     make_tables(tuned=[tuned / "regressions.json"], folder=tmp_path)
-    table = pd.read_csv(tmp_path / "tried.tsv", sep="\t")
+    table = pd.read_csv(tmp_path / "tuning.tsv", sep="\t")
     written = json.loads((tuned / "regressions.json").read_text())
     assert set(table.fold) == {"a-fold"}
     assert len(table) == sum(len(one["tried"]) for one in written.values())

@@ -153,7 +153,6 @@ def _rows(made: MadeScaling, point: Point) -> list[dict]:
                             "spikes": spikes,
                             "model_nats": -1000.0 + score * FADE[bin_] * np.log(2) * 1.5 * SPIKES,
                             "reference_nats": -1000.0,
-                            "train_nats": float("nan"),
                             "evaluation_nats": -900.0,
                             "saturated_nats": 0.0,
                         }

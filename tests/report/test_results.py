@@ -76,7 +76,7 @@ def test_the_score_that_is_told_is_that_of_the_table(told):
     assert f"{score:+.3f} bits/spike" in section["headline"]
     sentences = re.split(r"(?<=\.) (?=[A-Z])", section["headline"])
     assert section["text"].startswith(sentences[0]) and all(one in section["text"] for one in sentences)
-    assert any("of what the true rates reach" in one for one in sentences)
+    assert any("of the score of the true rates" in one for one in sentences)
     scores = {row["method"]: row["bits_per_spike"] for row in json.loads(told.read_text())["scores"]}
     assert scores["NeuroHorizon"] == score
 

@@ -61,7 +61,7 @@ def test_every_entry_with_tables_is_made_from_files_that_are_there(report):
 def test_the_archive_has_all_sums_and_no_table(report):
     kept = set(report.archived(WILDCARDS))
     for one in report.tabled:
-        if one.name != "truths":
+        if one.name != "planted_effects":
             for files in [*report.sums(one).values(), report.beside(one)]:
                 assert set(files_of(files)) <= kept, one.name
     assert {path for path in kept if "/tables/" in path} == {report.example}
@@ -69,7 +69,7 @@ def test_the_archive_has_all_sums_and_no_table(report):
 
 def test_planted_effects_are_compared_with_tables_that_the_run_makes(report):
     made = {path for one in report.tabled for path in report.of(one, "tables", one.table_files)}
-    assert set(files_of(report.beside(CATALOGUE["truths"]))) <= made
+    assert set(files_of(report.beside(CATALOGUE["planted_effects"]))) <= made
 
 
 def test_notebooks_and_the_paper_read_tables_that_the_run_makes(report):

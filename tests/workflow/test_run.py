@@ -173,7 +173,7 @@ def edited(source: str, function: str) -> str:
     return "".join(lines)
 
 
-RETOLD = {"make_truths_tables", "tell_results", "typeset_paper", "notebook_paper", "all"}
+RETOLD = {"make_planted_effects_tables", "tell_results", "typeset_paper", "notebook_paper", "all"}
 """What all experiments say together stands on the tables of each."""
 TOLD = {f"draw_cross_session_{name}" for name in ("main", "paired", "horizon")}
 TOLD |= {"make_cross_session_tables", "notebook_cross_session", *RETOLD}

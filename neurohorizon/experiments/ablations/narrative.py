@@ -1,4 +1,4 @@
-"""Sentences on the ablations, each decided by the numbers in it, whichever way they went."""
+"""Sentences on the ablations, each decided by the numbers, whatever their direction."""
 
 from pathlib import Path
 
@@ -6,110 +6,107 @@ import numpy as np
 import pandas as pd
 
 from neurohorizon.ablations import ABLATIONS, FULL, TEACHER_FORCING
-from neurohorizon.analysis.tables import counted
-from neurohorizon.analysis.wording import FEW_ANIMALS, interval_text
+from neurohorizon.analysis.tables import read_tables
+from neurohorizon.analysis.wording import (
+    counted,
+    few_animals,
+    holm_text,
+    interval_text,
+    outcome,
+    paragraphs,
+    prose,
+)
 from neurohorizon.methods import ZERO_SHOT
 
-_OUTCOMES = {  # which side of zero the interval lies on: heading
-    "worse": "**Worse** than the whole network is the one",
-    "unclear": "**Not to be told apart** from it is the one",
-    "better": "**Better** than it is the one",
-    "unknown": "Of these it cannot be said whether they would hold for other animals: the one",
+_OUTCOMES = {  # outcome of the interval: heading
+    "worse": "**Worse** than the full network is the network",
+    "unclear": "**Not distinguishable** from it is the network",
+    "better": "**Better** than it is the network",
+    "unknown": "Without an interval, so that nothing follows for other animals, is the network",
 }
 
 
 def describe_results(folder: Path) -> str:
     """The experiment in a few paragraphs, from the folder of its tables."""
-    table = {name: pd.read_parquet(Path(folder) / f"{name}.parquet") for name in ("ablations", "summary")}
+    table = read_tables(folder, "ablations", "summary")
     ablations = table["ablations"]
-    second = f"{describe_identity(ablations)} {describe_rollout(ablations)}".strip()
-    first = f"{describe_costliest(ablations)} {describe_run(table['summary'])}".strip()
-    return "\n\n".join(filter(None, [first, describe_parts(ablations), second]))
+    return paragraphs(
+        prose(describe_costliest(ablations), describe_run(table["summary"])),
+        describe_parts(ablations),
+        prose(describe_identity(ablations), describe_rollout(ablations)),
+    )
 
 
 def describe_costliest(ablations: pd.DataFrame) -> str:
-    """The part that costs most to train without, or "": a control, which is told wrong, has all parts."""
+    """The ablation with the largest loss; "" if none was retrained.
+
+    Controls are skipped: they remove nothing, they only receive wrong inputs at forecast time.
+    """
     trained = ablations[ablations["declared"].astype(bool) & (ablations["class"] == ZERO_SHOT)]
     if trained.empty:
         return ""
     row = trained.loc[trained["difference"].idxmin()]
-    most = (
-        "The most is lost by the network" if row["difference"] < 0 else "No part is missed: least is gained by the one"
-    )
-    verdict = {"unclear": ", which **cannot be told apart** from none", "unknown": ", from too few animals to say more"}
+    most = "The largest loss" if row["difference"] < 0 else "No ablation lowered the score; the smallest gain"
+    ending = {"unclear": ", which **cannot be distinguished** from zero", "unknown": ", without an interval"}
     return (
-        f"{most} {ABLATIONS[row['variant']].phrase}: **{row['difference']:+.3f} bits/spike** ({interval_text(row)})"
-        f"{verdict.get(_outcome(row), '')}."
+        f"{most} is that of the network {ABLATIONS[row['variant']].phrase}: **{row['difference']:+.3f} bits/spike** "
+        f"({interval_text(row)}){ending.get(outcome(row), '')}."
     )
 
 
 def describe_run(summary: pd.DataFrame) -> str:
-    """What the whole network scores, and on how much data that stands."""
+    """Score of the full network, and amount of data."""
     row = summary[summary["method"] == FULL].iloc[0]
-    seeds, animals = counted(int(row["seeds"]), "seed"), int(row["animals"])
-    text = (
-        f"Trained for as many steps as each ablation, the whole network scores {row['bits_per_spike']:+.3f} "
-        f"bits/spike over the reference-window mean rate ({interval_text(row)}; "
-        f"{counted(int(row['sessions']), 'held-out session')} of {counted(animals, 'animal')}, {seeds}"
+    seeds = counted(row["seeds"], "seed")
+    if np.isfinite(row["seed_sd"]):
+        seeds += f", which differ by a standard deviation of {row['seed_sd']:.4f}"
+    return prose(
+        f"Trained for the same number of steps as each ablation, the full network scores {row['bits_per_spike']:+.3f} "
+        f"bits/spike relative to the reference-window mean rate ({interval_text(row)}; "
+        f"{counted(row['sessions'], 'held-out session')} of {counted(row['animals'], 'animal')}, {seeds}).",
+        few_animals(int(row["animals"])),
     )
-    text += ")." if np.isnan(row["seed_sd"]) else f", which differ by a standard deviation of {row['seed_sd']:.4f})."
-    if 1 < animals < FEW_ANIMALS:
-        text += (
-            f" With {animals} animals no test by animal can give a p below {2.0 ** (1 - animals):.2g}, whatever the "
-            "data."
-        )
-    return text
 
 
 def describe_parts(ablations: pd.DataFrame) -> str:
-    """All declared ablations, sorted by what their interval says, the largest difference first."""
+    """All declared ablations, grouped by the outcome of their interval, the largest difference first."""
     declared = ablations[ablations["declared"].astype(bool)]
     sentences = []
-    for outcome, heading in _OUTCOMES.items():
-        rows = declared[[_outcome(row) == outcome for row in declared.to_dict("records")]]
-        if rows.empty:
-            continue
+    for found, heading in _OUTCOMES.items():
+        rows = declared[[outcome(row) == found for row in declared.to_dict("records")]]
         rows = rows.reindex(rows["difference"].abs().sort_values(ascending=False, kind="stable").index)
         parts = [
-            f"{ABLATIONS[row['variant']].phrase} ({row['difference']:+.3f} bits/spike, "
-            f"{interval_text(pd.Series(row))}{_p(row)})"
+            f"{ABLATIONS[row['variant']].phrase} "
+            f"({row['difference']:+.3f} bits/spike, {interval_text(row)}{holm_text(row)})"
             for row in rows.to_dict("records")
         ]
-        sentences.append(f"{heading} {'; '.join(parts)}.")
-    return " ".join(sentences)
+        sentences.append(f"{heading} {'; '.join(parts)}." if parts else "")
+    return prose(*sentences)
 
 
 def describe_identity(ablations: pd.DataFrame) -> str:
-    """Whether it matters which unit is which, and how far fitting a session would go beyond."""
+    """Contribution of unit identity, and the score with embeddings fitted to the session."""
     rows = ablations[ablations["declared"].astype(bool)].set_index("variant")
     sentences = []
     if {"no_identity", "shuffled_identity"} <= set(rows.index):
         without, shuffled = rows.loc["no_identity"], rows.loc["shuffled_identity"]
-        worse = [_outcome(row) == "worse" for row in (without, shuffled)]
         words = {
-            (
-                True,
-                True,
-            ): "Knowing which unit is which **helps**: the network is worse trained without, and worse told wrong",
-            (
-                True,
-                False,
-            ): "The network is **worse** trained without identities, but does not mind being told wrong ones",
-            (False, True): "The network minds being told wrong identities, but trained without any it does **as well**",
-            (False, False): "It does **not show** that knowing which unit is which helps",
-        }[worse[0], worse[1]]
+            (True, True): "Unit identity **helps**: the network is worse without it and with wrong identities",
+            (True, False): "The network is **worse** trained without identities, but not with wrong identities",
+            (False, True): "The network is worse with wrong identities, but trained without any it is **not worse**",
+            (False, False): "There is **no evidence** that unit identity helps",
+        }[outcome(without) == "worse", outcome(shuffled) == "worse"]
         sentences.append(f"{words} ({without['difference']:+.3f} and {shuffled['difference']:+.3f}).")
     if "learned_embedding" in rows.index and np.isfinite(rows.loc["learned_embedding", "share_kept"]):
-        row = rows.loc["learned_embedding"]
+        share = rows.loc["learned_embedding", "share_kept"]
         sentences.append(
-            "Embeddings fitted to the session, which the network never does, reach "
-            f"{row['share_kept']:.0%} of its score."
+            f"Embeddings fitted to the session, which the network never uses, reach {share:.0%} of its score."
         )
-    return " ".join(sentences)
+    return prose(*sentences)
 
 
 def describe_rollout(ablations: pd.DataFrame) -> str:
-    """What practice on its own draws is worth to a rollout, and what it costs the parallel forecast."""
+    """Effect of scheduled sampling on a rollout, and on the parallel forecast."""
     rows = ablations[ablations["variant"] == TEACHER_FORCING]
     rollout, parallel = (rows[rows["declared"].astype(bool) == declared] for declared in (True, False))
     if rollout.empty:
@@ -118,25 +115,13 @@ def describe_rollout(ablations: pd.DataFrame) -> str:
     verdict = {
         "worse": "practice on its own draws **helps** the rollout",
         "better": "practice on its own draws **harms** the rollout",
-        "unclear": "whether practice on its own draws helps the rollout **cannot be told**",
-        "unknown": "whether practice on its own draws helps the rollout cannot be said",
-    }[_outcome(row)]
+        "unclear": "an effect of practice on its own draws **cannot be distinguished** from zero",
+        "unknown": "without an interval it is open whether practice on its own draws helps the rollout",
+    }[outcome(row)]
     text = (
-        f"Without scheduled sampling a rollout scores {row['bits_per_spike']:+.3f} in place of "
+        f"Without scheduled sampling a rollout scores {row['bits_per_spike']:+.3f} instead of "
         f"{row['against_bits_per_spike']:+.3f} bits/spike: {verdict}"
     )
     if len(parallel):
         text += f" (the parallel forecast changes by {parallel.iloc[0]['difference']:+.4f})"
     return f"{text}."
-
-
-def _outcome(row: dict | pd.Series) -> str:
-    if np.isnan(row["lower"]) or np.isnan(row["upper"]):
-        return "unknown"
-    if row["lower"] <= 0 <= row["upper"]:
-        return "unclear"
-    return "better" if row["lower"] > 0 else "worse"
-
-
-def _p(row: dict) -> str:
-    return "" if np.isnan(row["p_holm"]) else f", Holm p = {row['p_holm']:.2g}"

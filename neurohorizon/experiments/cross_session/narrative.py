@@ -1,68 +1,72 @@
-"""Sentences for the notebook, each decided by the numbers in it: what did not work is said as plainly as what did."""
+"""Sentences on experiment 1 for notebook and report, each decided by the numbers, whether they are good or bad."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from neurohorizon.analysis.tables import ALL_SOURCES, PRIMARY_NULL, claim, counted, over_all_sources
-from neurohorizon.analysis.wording import FEW_ANIMALS, SIGNIFICANT, against_zero, interval_text
+from neurohorizon.analysis.tables import ALL_SOURCES, PRIMARY_NULL, over_all_sources, read_tables
+from neurohorizon.analysis.wording import (
+    SIGNIFICANT,
+    against_zero,
+    bullets,
+    counted,
+    few_animals,
+    holm_text,
+    interval_text,
+    paragraphs,
+    prose,
+    scope_sentence,
+)
 from neurohorizon.methods import CEILING, CONTROL, DECODINGS, FITTED, FORECASTER, UPPER_BOUND, ZERO_SHOT, method_phrase
 
 _OUTSIDE = {
-    ZERO_SHOT: "Other zero-shot methods, not among those declared:",
-    FITTED: "Methods that fit the session that is forecast, which NeuroHorizon never does:",
+    ZERO_SHOT: "Other zero-shot methods, outside of the declared family:",
+    FITTED: "Methods that fit the forecast session, which NeuroHorizon never does:",
     CONTROL: (
-        "Controls, the same weights with tampered identities: they show how far NeuroHorizon relies on knowing its "
-        "units, not what a network would reach that was trained without:"
+        "Controls, the same weights with disrupted identities: they show how much NeuroHorizon relies on unit "
+        "identity, not the score of a network trained without it:"
     ),
 }
 
 
 def describe_results(folder: Path) -> str:
     """The experiment in a few paragraphs, from the folder of its tables."""
-    names = ("summary", "comparisons", "horizon", "left_out")
-    table = {name: pd.read_parquet(Path(folder) / f"{name}.parquet") for name in names}
-    first = f"{describe_result(table['summary'])} {describe_data(table['summary'], table['left_out'])}"
-    second = f"{describe_family(table['comparisons'])} {describe_sources(table['summary'])}"
-    return "\n\n".join([first, second.rstrip(), describe_horizon(table["horizon"])])
+    table = read_tables(folder, "summary", "comparisons", "horizon", "left_out")
+    return paragraphs(
+        prose(describe_result(table["summary"]), describe_data(table["summary"], table["left_out"])),
+        prose(describe_family(table["comparisons"]), describe_sources(table["summary"])),
+        describe_horizon(table["horizon"]),
+    )
 
 
 def describe_data(summary: pd.DataFrame, left_out: pd.DataFrame) -> str:
-    """How much data the numbers stand on, and what they can claim."""
+    """Amount of data, and the scope of the results."""
     shown = over_all_sources(_primary(summary))
-    sessions, animals = int(shown["sessions"].max()), int(shown["animals"].max())
-    sentences = [
-        f"{counted(sessions, 'held-out session')} of {counted(animals, 'animal')} were forecast.",
-        claim(shown),
-    ]
-    if len(left_out):
-        sentences.append(f"{counted(len(left_out), 'session')} could not be used (listed at the end).")
-    if animals == 1:
-        sentences.append("One animal gives no interval: the means below describe it and nothing beyond it.")
-    elif animals < FEW_ANIMALS:
-        sentences.append(
-            f"With {animals} animals the intervals are coarse and no test by animal can give a p below "
-            f"{2.0 ** (1 - animals):.2g}, whatever the data: they show whether the animals agree."
-        )
-    return " ".join(sentences)
+    animals = int(shown["animals"].max())
+    return prose(
+        f"{counted(shown['sessions'].max(), 'held-out session')} of {counted(animals, 'animal')} were forecast.",
+        scope_sentence(shown),
+        f"{counted(len(left_out), 'session')} could not be used (listed at the end)." if len(left_out) else "",
+        few_animals(animals),
+    )
 
 
 def describe_result(summary: pd.DataFrame) -> str:
-    """The forecaster's mean score, against zero and against the ceiling."""
+    """The forecaster's mean score, relative to zero and to the ceiling."""
     shown = over_all_sources(_primary(summary)).set_index("method")
     if FORECASTER not in shown.index:
         return "This run has no NeuroHorizon forecast."
     row = shown.loc[FORECASTER]
     text = (
-        f"NeuroHorizon scores **{row['bits_per_spike']:+.3f} bits/spike** over the reference-window mean rate, as "
-        f"a mean over sessions ({interval_text(row)}; all spikes pooled: {row['pooled']:+.3f}). "
+        f"NeuroHorizon scores **{row['bits_per_spike']:+.3f} bits/spike** relative to the reference-window mean rate, "
+        f"as a mean over sessions ({interval_text(row)}; all spikes pooled: {row['pooled']:+.3f}). "
         f"{against_zero(row, 'the null')}"
     )
     share = row.get("share_of_oracle", np.nan)
     if np.isfinite(share):
         ceiling = shown.loc[shown["class"] == CEILING, "bits_per_spike"].iloc[0]
-        text += f" That is **{share:.0%}** of what the true rates reach ({ceiling:+.3f})."
+        text += f" That is **{share:.0%}** of the score of the true rates ({ceiling:+.3f})."
     closed = row.get("gap_closed", np.nan)
     if np.isfinite(closed):
         text += (
@@ -71,13 +75,13 @@ def describe_result(summary: pd.DataFrame) -> str:
         )
     best = shown[shown["class"] == ZERO_SHOT]["bits_per_spike"].idxmax()
     if best != FORECASTER:
-        score = f"({shown.loc[best, 'bits_per_spike']:+.3f})"
-        text += f" The best zero-shot method of this run is {method_phrase(best)} {score}."
+        value = shown.loc[best, "bits_per_spike"]
+        text += f" The best zero-shot method of this run is {method_phrase(best)} ({value:+.3f})."
     return text
 
 
 def describe_sources(summary: pd.DataFrame) -> str:
-    """The forecaster's score by source of the recordings; "" where there is one source."""
+    """The forecaster's score by source of the recordings; "" with one source."""
     shown = _primary(summary)
     shown = shown[(shown["source"] != ALL_SOURCES) & (shown["method"] == FORECASTER)]
     parts = [
@@ -92,26 +96,23 @@ def describe_comparison(row: pd.Series) -> str:
     """One row of the table of comparisons as a sentence."""
     first, second = method_phrase(row["method"]), method_phrase(row["against"])
     direction = "gains" if row["difference"] >= 0 else "loses"
-    text = (
+    p = f" ({found})" if (found := holm_text(row, "")) else ""
+    return (
         f"Against **{second}**, {first} {direction} {abs(row['difference']):.3f} bits/spike ({interval_text(row)}), "
         f"better in {row['sessions_better']} of {counted(row['sessions'], 'session')} and {row['animals_better']} of "
-        f"{counted(row['animals'], 'animal')}"
+        f"{counted(row['animals'], 'animal')}{p}. {against_zero(row, second)}"
     )
-    if not np.isnan(row["p_holm"]):
-        text += f" (Holm p = {row['p_holm']:.2g})"
-    return f"{text}. {against_zero(row, second)}"
 
 
 def describe_comparisons(comparisons: pd.DataFrame) -> str:
     """The declared comparisons as a list."""
     declared = comparisons[comparisons["declared"].astype(bool)]
-    if declared.empty:
-        return "No declared comparison can be made: NeuroHorizon or every baseline is missing."
-    return "\n".join(f"- {describe_comparison(row)}" for _, row in declared.iterrows())
+    missing = "No declared comparison can be made: NeuroHorizon or every baseline is missing."
+    return bullets([describe_comparison(row) for _, row in declared.iterrows()], missing)
 
 
 def describe_family(comparisons: pd.DataFrame) -> str:
-    """The declared comparisons in a few sentences: how many say what, and the closest rival."""
+    """The declared comparisons in a few sentences: numbers of outcomes, and the best baseline."""
     declared = comparisons[comparisons["declared"].astype(bool)]
     if declared.empty:
         return describe_comparisons(comparisons)
@@ -123,23 +124,23 @@ def describe_family(comparisons: pd.DataFrame) -> str:
         f"{better}, below in {worse} and includes zero in {len(declared) - better - worse}"
     )
     if len(holm):
-        text += f"; Holm-adjusted, p is below {SIGNIFICANT:g} in {int((holm < SIGNIFICANT).sum())}"
-    return f"{text}. The closest rival is {method_phrase(row['against'])}. {describe_comparison(row)}"
+        text += f"; the Holm-adjusted p is below {SIGNIFICANT:g} in {int((holm < SIGNIFICANT).sum())}"
+    return f"{text}. The closest baseline is {method_phrase(row['against'])}. {describe_comparison(row)}"
 
 
 def describe_others(comparisons: pd.DataFrame) -> str:
-    """Comparisons outside of the declared family as a list, by what they say; "" where there are none."""
+    """Comparisons outside of the declared family as lists, by class; "" if there are none."""
     others = comparisons[~comparisons["declared"].astype(bool) & (comparisons["against_class"] != CEILING)]
     parts = []
     for kind, heading in _OUTSIDE.items():
         rows = others[others["against_class"] == kind]
         if len(rows):
-            parts.append(f"{heading}\n\n" + "\n".join(f"- {describe_comparison(row)}" for _, row in rows.iterrows()))
-    return "\n\n".join(parts)
+            parts += [heading, bullets([describe_comparison(row) for _, row in rows.iterrows()], "")]
+    return paragraphs(*parts)
 
 
 def describe_horizon(horizon: pd.DataFrame) -> str:
-    """How far ahead the forecaster knows something, and where it falls behind the best baseline."""
+    """Bins in which the forecaster is above the null, and bins in which another zero-shot method is better."""
     shown = _primary(horizon)
     curve = shown[shown["method"] == FORECASTER].set_index("horizon_ms")
     if curve.empty:
@@ -149,26 +150,25 @@ def describe_horizon(horizon: pd.DataFrame) -> str:
         f"From the first bin ({curve.index[0]:g} ms: {first['bits_per_spike']:+.3f} bits/spike) to the last "
         f"({curve.index[-1]:g} ms: {last['bits_per_spike']:+.3f})"
     )
-    known = curve[curve["lower"] > 0]
+    above = curve[curve["lower"] > 0]
     if curve["lower"].isna().all():
-        text += "; there are no intervals to say where it is above the null."
-    elif len(known) == len(curve):
+        text += "; without intervals it is open in which bins it is above the null."
+    elif len(above) == len(curve):
         text += ", the interval lies above the null in every bin."
     else:
-        text += f", the interval lies above the null in {len(known)} of {counted(len(curve), 'bin')}."
+        text += f", the interval lies above the null in {len(above)} of {counted(len(curve), 'bin')}."
     others = shown[(shown["class"] == ZERO_SHOT) & ~shown["method"].isin([FORECASTER, "reference_mean", *DECODINGS])]
-    if len(others):
-        best = others.pivot(index="horizon_ms", columns="method", values="bits_per_spike")
-        behind = curve["bits_per_spike"] < best.max(axis=1).reindex(curve.index)
-        if behind.any():
-            rivals = sorted(set(best.loc[behind[behind].index].idxmax(axis=1)))
-            text += (
-                f" Its mean is below that of another zero-shot method ({', '.join(map(method_phrase, rivals))}) in "
-                f"{int(behind.sum())} of {counted(len(curve), 'bin')}, at {behind[behind].index[0]:g} ms first."
-            )
-        else:
-            text += " Its mean is at least that of every other zero-shot method in every bin."
-    return text
+    if others.empty:
+        return text
+    best = others.pivot(index="horizon_ms", columns="method", values="bits_per_spike")
+    behind = curve["bits_per_spike"] < best.max(axis=1).reindex(curve.index)
+    if not behind.any():
+        return f"{text} Its mean is at least that of every other zero-shot method in every bin."
+    better = sorted(set(best.loc[behind[behind].index].idxmax(axis=1)))
+    return (
+        f"{text} Its mean is below that of another zero-shot method ({', '.join(map(method_phrase, better))}) in "
+        f"{int(behind.sum())} of {counted(len(curve), 'bin')}, at {behind[behind].index[0]:g} ms first."
+    )
 
 
 def _primary(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The table of what was tried: settings of every baseline, their scores on training sessions, and the chosen ones."""
+"""The tuning table: candidate settings of every baseline, their scores on training sessions, and the chosen ones."""
 
 import json
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ COLUMNS = ("fold", "method", "settings", "bits_per_spike", "chosen")
 
 
 def make_tables(*, tuned: Sequence[Path], folder: Path) -> None:
-    """Write ``tried.parquet`` and ``tried.tsv``, one row for each fold, method and candidate.
+    """Write ``tuning.parquet`` and ``tuning.tsv``, one row for each fold, method and candidate.
 
-    Scores are bits per spike over the reference mean, pooled over units and training sessions; they choose, and are no
-    result. Methods are not compared by them: some are scored on the validation part and some on the second half of
-    the training part, as the modules that tune them say.
+    Scores are bits per spike relative to the reference mean, pooled over units and training sessions; they only choose
+    settings. They do not compare methods: some are scored on the validation part and some on the second half of the
+    training part, as documented in the modules that tune them.
 
     Args:
         tuned: Files of settings, in the folder of their fold.
-        folder: Where the table goes.
+        folder: Output folder.
     """
     table = pd.DataFrame([row for path in tuned for row in _rows(path)], columns=list(COLUMNS))
     table = table.sort_values(["fold", "method"], kind="stable")
-    with replacing(folder / "tried.parquet") as path:
+    with replacing(folder / "tuning.parquet") as path:
         table.to_parquet(path, index=False)
-    with replacing(folder / "tried.tsv") as path:
+    with replacing(folder / "tuning.tsv") as path:
         table.to_csv(path, sep="\t", index=False, float_format="%.5f")
 
 

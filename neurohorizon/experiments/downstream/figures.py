@@ -4,20 +4,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from neurohorizon.analysis.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    LIGHT_GREY,
-    ORANGE,
-    PAGE_WIDTH_INCHES,
-    PURPLE,
-    VERMILLION,
-    house_style,
-)
-from neurohorizon.analysis.tables import counted
+from neurohorizon.analysis.panels import error_bar, page_figure
+from neurohorizon.analysis.style import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, PURPLE, VERMILLION, house_style
+from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.downstream.names import (
     HELDOUT,
     LATENTS,
@@ -32,7 +23,7 @@ from neurohorizon.experiments.downstream.names import (
 )
 from neurohorizon.experiments.downstream.tables import scored
 
-LOOKS = {  # colour and marker: told apart in grey print too
+LOOKS = {  # colour and marker: distinct in grey print too
     LATENTS: (VERMILLION, "o"),
     NORMALISED: (GREEN, "^"),
     RAW: (ORANGE, "s"),
@@ -42,39 +33,30 @@ LOOKS = {  # colour and marker: told apart in grey print too
 _GROUPS = ((HELDOUT, "unseen animals"), (TRAIN, "training animals"))
 
 
+@house_style()
 def draw_scores(*, summary: pd.DataFrame) -> Figure:
-    """Mean score of every representation for every target, in animals never seen in training and in training animals.
+    """Mean score of every representation for every target, in unseen animals and in training animals.
 
     Args:
         summary: Table ``summary``.
     """
     targets = [name for name in TARGET_WORDS if name in set(summary["target"])]
     methods = [name for name in METHOD_ORDER if name in set(summary["method"])]
-    with house_style():
-        columns = min(max(len(targets), 1), 3)
-        rows = -(-max(len(targets), 1) // columns)
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 0.5 + 1.75 * rows), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes in panels[len(targets) :]:
-            axes.set_axis_off()
-        if not targets:
-            panels[0].set_title("nothing could be decoded", color=GREY)
-            return figure
-        for axes, target in zip(panels, targets, strict=False):
-            _panel(axes, summary[summary["target"] == target], target, methods)
-        handles = [
-            panels[0].plot([], [], linestyle="none", marker=LOOKS[name][1], color=LOOKS[name][0], markersize=4.5)[0]
-            for name in methods
-        ]
-        chance = panels[0].plot([], [], linestyle="none", marker="_", color=BLACK, markersize=7)[0]
-        figure.legend(
-            [*handles, chance],
-            [*(f"{METHOD_WORDS[name]} (fitted)" for name in methods), "chance"],
-            loc="outside upper center",
-            ncols=min(len(handles) + 1, 6),
-            columnspacing=1.2,
-            handletextpad=0.3,
-        )
+    columns = min(max(len(targets), 1), 3)
+    rows = -(-max(len(targets), 1) // columns)
+    figure = page_figure(0.5 + 1.75 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels[len(targets) :]:
+        axes.set_axis_off()
+    if not targets:
+        panels[0].set_title("nothing could be decoded", color=GREY)
+        return figure
+    for axes, target in zip(panels, targets, strict=False):
+        _panel(axes, summary[summary["target"] == target], target, methods)
+    handles = [*_handles(methods, 4.5), Line2D([], [], linestyle="none", marker="_", color=BLACK, markersize=7)]
+    labels = [*(f"{METHOD_WORDS[name]} (fitted)" for name in methods), "chance"]
+    look = {"ncols": min(len(handles), 6), "columnspacing": 1.2, "handletextpad": 0.3}
+    figure.legend(handles, labels, loc="outside upper center", **look)
     return figure
 
 
@@ -90,10 +72,8 @@ def _panel(axes: Axes, rows: pd.DataFrame, target: str, methods: list[str]) -> N
             row = of_role.loc[method]
             at = group + 0.15 * (number - (len(methods) - 1) / 2)
             colour, marker = LOOKS[method]
-            bounds = np.nan_to_num([[row["score"] - row["lower"]], [row["upper"] - row["score"]]])
-            axes.errorbar(
-                [at], [row["score"]], yerr=bounds, marker=marker, color=colour, markersize=4.5, elinewidth=1.0, zorder=3
-            )
+            look = {"marker": marker, "color": colour, "markersize": 4.5, "elinewidth": 1.0, "zorder": 3}
+            error_bar(axes, [at], row, "score", **look)
             axes.plot([at], [row["chance"]], marker="_", color=BLACK, markersize=7, zorder=2)
         sessions, animals = int(of_role["sessions"].max()), int(of_role["animals"].max())
         named.append(f"{words}\n({counted(sessions, 'session')}, {animals})")
@@ -107,6 +87,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, target: str, methods: list[str]) -> N
     axes.set_title(TARGET_WORDS[target])
 
 
+@house_style()
 def draw_sessions(*, sessions: pd.DataFrame) -> Figure:
     """Score of each session: latents against each other representation, for trials and for the wheel.
 
@@ -117,43 +98,36 @@ def draw_sessions(*, sessions: pd.DataFrame) -> Figure:
     wide = found.pivot_table(index=["role", "fold", "session", "target", "metric"], columns="method", values="score")
     wide = wide.reset_index()
     others = [name for name in METHOD_ORDER if name != LATENTS and name in wide and LATENTS in wide]
-    with house_style():
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 2.9), layout="constrained")
-        panels = figure.subplots(1, 2)
-        for axes, metric, words in (
-            (panels[0], "balanced accuracy", "trials: balanced accuracy"),
-            (panels[1], "R2", "wheel: R$^2$"),
-        ):
-            rows = wide[wide["metric"] == metric]
-            for method in others:
-                for role, filled in ((HELDOUT, True), (TRAIN, False)):
-                    one = rows[rows["role"] == role].dropna(subset=[LATENTS, method])
-                    colour, marker = LOOKS[method]
-                    face = colour if filled else "none"
-                    axes.plot(
-                        one[method],
-                        one[LATENTS],
-                        linestyle="none",
-                        marker=marker,
-                        markersize=3.5,
-                        markeredgewidth=0.7,
-                        markeredgecolor=colour,
-                        markerfacecolor=face,
-                    )
-            values = rows[[LATENTS, *others]].to_numpy(dtype=float) if others and len(rows) else np.array([[0.0, 1.0]])
-            low, high = np.nanmin(values), np.nanmax(values)
-            room = 0.06 * (high - low)
-            axes.plot([low - room, high + room], [low - room, high + room], color=GREY, linewidth=0.8, zorder=0)
-            axes.set_xlim(low - room, high + room)
-            axes.set_ylim(low - room, high + room)
-            axes.set_aspect("equal")
-            axes.set_xlabel(f"{words}, from another representation")
-            axes.set_ylabel("from NeuroHorizon's latents")
-        handles = [
-            panels[1].plot([], [], linestyle="none", marker=LOOKS[name][1], color=LOOKS[name][0], markersize=3.5)[0]
-            for name in others
-        ]
-        figure.legend(
-            handles, [METHOD_WORDS[name] for name in others], loc="outside upper center", ncols=len(others) or 1
-        )
+    figure = page_figure(2.9)
+    panels = figure.subplots(1, 2)
+    for axes, metric, words in (
+        (panels[0], "balanced accuracy", "trials: balanced accuracy"),
+        (panels[1], "R2", "wheel: R$^2$"),
+    ):
+        rows = wide[wide["metric"] == metric]
+        for method in others:
+            for role, filled in ((HELDOUT, True), (TRAIN, False)):
+                one = rows[rows["role"] == role].dropna(subset=[LATENTS, method])
+                colour, marker = LOOKS[method]
+                look = {"linestyle": "none", "marker": marker, "markersize": 3.5, "markeredgewidth": 0.7}
+                look |= {"markeredgecolor": colour, "markerfacecolor": colour if filled else "none"}
+                axes.plot(one[method], one[LATENTS], **look)
+        values = rows[[LATENTS, *others]].to_numpy(dtype=float) if others and len(rows) else np.array([[0.0, 1.0]])
+        low, high = np.nanmin(values), np.nanmax(values)
+        room = 0.06 * (high - low)
+        axes.plot([low - room, high + room], [low - room, high + room], color=GREY, linewidth=0.8, zorder=0)
+        axes.set_xlim(low - room, high + room)
+        axes.set_ylim(low - room, high + room)
+        axes.set_aspect("equal")
+        axes.set_xlabel(f"{words}, from another representation")
+        axes.set_ylabel("from NeuroHorizon's latents")
+    names = [METHOD_WORDS[name] for name in others]
+    figure.legend(_handles(others, 3.5), names, loc="outside upper center", ncols=len(others) or 1)
     return figure
+
+
+def _handles(methods: list[str], size: float) -> list[Line2D]:
+    return [
+        Line2D([], [], linestyle="none", marker=LOOKS[name][1], color=LOOKS[name][0], markersize=size)
+        for name in methods
+    ]

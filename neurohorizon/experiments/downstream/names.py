@@ -1,6 +1,4 @@
-"""Names of what downstream decoding compares, for jobs, tables and figures alike."""
-
-from neurohorizon.methods import FITTED
+"""Names of the representations, targets and roles of downstream decoding, for jobs, tables and figures."""
 
 LATENTS, RAW, NORMALISED = "latents", "raw_counts", "normalised_counts"
 POYO, POYO_LATENTS = "poyo", "poyo_latents"
@@ -21,8 +19,8 @@ TARGET_WORDS = {
     "wheel_velocity": "wheel velocity",
     "wheel_speed": "wheel speed",
 }
-"""Order and words of what is decoded."""
-CLASS = FITTED
+"""Order and words of the decoded targets."""
+CLASS = "fitted"
 """Every decoder is fitted on labels of the session that it decodes."""
 HELDOUT, TRAIN = "heldout", "train"
 ROLES = (HELDOUT, TRAIN)

@@ -5,21 +5,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neurohorizon.analysis.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    LIGHT_GREY,
-    ORANGE,
-    PAGE_WIDTH_INCHES,
-    VERMILLION,
-    house_style,
-    null_line,
-)
-from neurohorizon.analysis.tables import counted
+from neurohorizon.analysis.panels import error_bar, note, null_line, page_figure
+from neurohorizon.analysis.style import BLUE, GREEN, LIGHT_GREY, ORANGE, VERMILLION, house_style
+from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.downstream.poyo_tables import METHOD_ORDER, METHOD_WORDS, POYO
+from neurohorizon.methods import class_word
 
-_LOOKS = {  # colour and marker: told apart in grey print too
+_LOOKS = {  # colour and marker: distinct in grey print too
     POYO: (BLUE, "D"),
     "latent_probe": (VERMILLION, "o"),
     "forecast_probe": (ORANGE, "s"),
@@ -27,6 +19,7 @@ _LOOKS = {  # colour and marker: told apart in grey print too
 }
 
 
+@house_style()
 def draw_decoding(*, sessions: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """R2 of each session: POYO on held-out time of its training sessions, and all decoders on new sessions.
 
@@ -37,26 +30,25 @@ def draw_decoding(*, sessions: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     scored = sessions[sessions["left_out"] == ""]
     keys = ["part", "method", "target", "fold", "session", "subject"]
     scored = scored.groupby(keys, as_index=False)["r2"].mean()
-    with house_style():
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 3.0), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.0, 1.25])
-        for axes, part, words in (
-            (left, "validation", "held-out time of training sessions"),
-            (right, "test", "new sessions"),
-        ):
-            _panel(axes, scored[scored["part"] == part], summary[summary["part"] == part], words)
-        low, high = left.get_ylim()  # shared; room for the legend
-        left.set_ylim(low, high + 0.3 * (high - low))
-        target = scored["target"].iloc[0] if len(scored) else "behaviour"
-        left.set_ylabel(f"R$^2$ of {target}\nat the end of the context")
-        for axes, letter in ((left, "a"), (right, "b")):
-            axes.annotate(letter, (0, 1), (-4, 4), "axes fraction", "offset points", weight="bold", ha="right")
+    figure = page_figure(3.0)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.0, 1.25])
+    for axes, part, words in (
+        (left, "validation", "held-out time of training sessions"),
+        (right, "test", "new sessions"),
+    ):
+        _panel(axes, scored[scored["part"] == part], summary[summary["part"] == part], words)
+    low, high = left.get_ylim()  # shared; room for the legend
+    left.set_ylim(low, high + 0.3 * (high - low))
+    target = scored["target"].iloc[0] if len(scored) else "behaviour"
+    left.set_ylabel(f"R$^2$ of {target}\nat the end of the context")
+    for axes, letter in ((left, "a"), (right, "b")):
+        axes.annotate(letter, (0, 1), (-4, 4), "axes fraction", "offset points", weight="bold", ha="right")
     return figure
 
 
 def _panel(axes: Axes, scored: pd.DataFrame, summary: pd.DataFrame, words: str) -> None:
     methods = [name for name in METHOD_ORDER if name in set(scored["method"])]
-    # sessions in the order of the first decoder's score, which reads best in a row of few
+    # sessions are ordered by the first decoder's score
     first = scored[scored["method"] == methods[0]] if methods else scored
     order = first.sort_values(["r2", "session"], ascending=[False, True])[["fold", "session"]]
     place = {tuple(row): index for index, row in enumerate(order.itertuples(index=False))}
@@ -67,22 +59,13 @@ def _panel(axes: Axes, scored: pd.DataFrame, summary: pd.DataFrame, words: str) 
         at = np.array([place.get((row.fold, row.session), np.nan) for row in rows.itertuples()]) + shift
         row = summary[summary["method"] == method].iloc[0]
         axes.plot(at, rows["r2"], linestyle="none", marker=marker, markersize=4, color=colour, markeredgewidth=0)
-        bounds = np.nan_to_num([[row["r2"] - row["lower"]], [row["upper"] - row["r2"]]])
-        axes.errorbar(
-            [len(place) + 0.6 + shift],
-            [row["r2"]],
-            yerr=bounds,
-            linestyle="none",
-            marker=marker,
-            markersize=5.5,
-            color=colour,
-            elinewidth=1.0,
-            label=f"{METHOD_WORDS[method]} ({row['class']})",
-        )
+        look = {"linestyle": "none", "marker": marker, "markersize": 5.5, "color": colour, "elinewidth": 1.0}
+        look["label"] = f"{METHOD_WORDS[method]} ({class_word(row['class'])})"
+        error_bar(axes, [len(place) + 0.6 + shift], row, "r2", **look)
     null_line(axes)
     if not place:
         axes.set_xticks([])
-        axes.set_title(f"{words}: none", fontsize=6.5, loc="right", color=GREY)
+        note(axes, f"{words}: none")
         return
     axes.axvline(len(place) - 0.1, ymax=0.76, color=LIGHT_GREY, linewidth=0.8)
     axes.set_xticks([*range(len(place)), len(place) + 0.6], [*(str(n + 1) for n in range(len(place))), "mean"])
@@ -90,5 +73,5 @@ def _panel(axes: Axes, scored: pd.DataFrame, summary: pd.DataFrame, words: str) 
     animals = scored["subject"].nunique()
     axes.set_xlabel("session, by rank")
     title = f"{words}: {counted(len(place), 'session')}, {counted(animals, 'animal')}"
-    axes.set_title(title, fontsize=6.5, loc="right", color=GREY)
+    note(axes, title)
     axes.legend(loc="upper right", handlelength=1.0, labelspacing=0.25, fontsize=6)

@@ -62,7 +62,6 @@ TRIAL_TARGETS = {
     "stimulus_side": TrialTarget("stimOn_times", 0.1, ("contrastLeft", "contrastRight")),
     "block": TrialTarget("stimOn_times", -0.1, ("probabilityLeft",)),
 }
-WHEEL_TARGETS = ("wheel_velocity", "wheel_speed")
 
 
 @dataclass(frozen=True, eq=False)

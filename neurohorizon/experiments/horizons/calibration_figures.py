@@ -1,4 +1,4 @@
-"""Figures of calibration, drawn from its tables: nothing is computed here but positions on the page."""
+"""Figures of calibration, drawn from its tables; only positions on the page are computed here."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -9,20 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from neurohorizon.analysis.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    LIGHT_GREY,
-    ORANGE,
-    PAGE_WIDTH_INCHES,
-    PURPLE,
-    VERMILLION,
-    house_style,
+from neurohorizon.analysis.panels import (
+    count_text,
+    empty_panel,
+    error_bar,
+    letters,
+    line_with_band,
     null_line,
+    page_figure,
 )
-from neurohorizon.analysis.tables import counted
+from neurohorizon.analysis.style import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, PURPLE, VERMILLION, house_style
+from neurohorizon.analysis.tables import whole_horizon
+from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.horizons.calibration import POPULATION, POPULATION_TOTAL, TARGETS, UNIT, UNIT_TOTAL
 from neurohorizon.experiments.horizons.calibration_tables import GAMMA_POISSON, REFERENCE_MEAN
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, read_paths_example
@@ -39,7 +37,7 @@ LABELS = {
     FORECASTER: "NeuroHorizon, parallel",
     **{name: method_label(name).removeprefix(f"{method_label(FORECASTER)}, ") for name in DECODINGS},
 }
-LOOKS = {  # colour, dashes, marker: the ways to decode one network are told apart here, and here alone
+LOOKS = {  # colour, dashes, marker: the forecast modes of one network have distinct looks in these figures only
     REFERENCE_MEAN: (GREY, (0, (1, 1)), "o"),
     GAMMA_POISSON: (PURPLE, (0, (5, 1, 1, 1)), "s"),
     FORECASTER: (VERMILLION, "solid", "D"),
@@ -53,77 +51,65 @@ LOOKS = {  # colour, dashes, marker: the ways to decode one network are told apa
 }
 
 
+@house_style()
 def draw_calibration(
     *, pit: pd.DataFrame, coverage: pd.DataFrame, horizon: pd.DataFrame, calibration: pd.DataFrame
 ) -> Figure:
-    """PIT histograms, coverage against what intervals claim, and CRPS skill by horizon.
-
-    Args:
-        pit: Table ``pit``.
-        coverage: Table ``coverage``.
-        horizon: Table ``horizon``.
-        calibration: Table ``calibration``.
-    """
-    with house_style():
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 6.4), layout="constrained")
-        rows = figure.add_gridspec(3, 1, height_ratios=[1.0, 1.1, 1.2])
-        pits = _panels(figure, _columns(rows[0], len(TARGETS)), share_height=False)
-        coverages = _panels(figure, _columns(rows[1], len(TARGETS)), share_height=True)
-        for target, above, below in zip(TARGETS, pits, coverages, strict=True):
-            _pit_panel(above, pit[pit["target"] == target], target)
-            _coverage_panel(below, coverage[coverage["target"] == target])
-        pits[0].set_ylabel("density of the PIT")
-        coverages[0].set_ylabel("share of counts inside")
-        skills = _panels(figure, _columns(rows[2], 3), share_height=False)
-        for axes, target in zip(skills, (UNIT, POPULATION), strict=False):
-            _skill_panel(axes, horizon[horizon["target"] == target], target)
-        _totals_panel(skills[2], calibration)
-        skills[0].set_ylabel("CRPS skill over the\nreference-window mean rate")
-        for letter, axes in zip("abc", (pits[0], coverages[0], skills[0]), strict=True):
-            axes.set_title(letter, loc="left", fontweight="bold", fontsize=9, x=-0.2)
-        handles, labels = coverages[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), columnspacing=1.2)
-        if len(calibration):
-            row = calibration.iloc[0]
-            count = f"{counted(int(row['sessions']), 'session')}, {counted(int(row['animals']), 'animal')}"
-            bounds = (
-                f"; {row['interval']:.0%} intervals by animal" if calibration["crps_skill_lower"].notna().any() else ""
-            )
-            figure.suptitle(count + bounds, fontsize=6.5, color=GREY, x=0.99, ha="right")
+    """PIT histograms, coverage by nominal coverage, and CRPS skill by horizon; arguments are tables."""
+    figure = page_figure(6.4)
+    rows = figure.add_gridspec(3, 1, height_ratios=[1.0, 1.1, 1.2])
+    pits = _panels(figure, rows[0].subgridspec(1, len(TARGETS)), share_height=False)
+    coverages = _panels(figure, rows[1].subgridspec(1, len(TARGETS)), share_height=True)
+    for target, above, below in zip(TARGETS, pits, coverages, strict=True):
+        _pit_panel(above, pit[pit["target"] == target], target)
+        _coverage_panel(below, coverage[coverage["target"] == target])
+    pits[0].set_ylabel("density of the PIT")
+    coverages[0].set_ylabel("share of counts inside")
+    skills = _panels(figure, rows[2].subgridspec(1, 3), share_height=False)
+    for axes, target in zip(skills, (UNIT, POPULATION), strict=False):
+        _skill_panel(axes, horizon[horizon["target"] == target], target)
+    _totals_panel(skills[2], calibration)
+    skills[0].set_ylabel("CRPS skill relative to the\nreference-window mean rate")
+    letters((pits[0], coverages[0], skills[0]), x=-0.2)
+    handles, labels = coverages[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), columnspacing=1.2)
+    if len(calibration):
+        text = count_text(calibration, lower="crps_skill_lower")
+        figure.suptitle(text, fontsize=6.5, color=GREY, x=0.99, ha="right")
     return figure
 
 
+@house_style()
 def draw_paths(*, example: Annotated[PathsExample | None, read_paths_example]) -> Figure:
-    """Fan charts of one window: quantiles over paths, a few paths, and the spikes that came.
+    """Fan charts of one window: quantiles over paths, a few paths, and the observed spikes.
 
     Args:
-        example: Paths of one window; None where no session has any.
+        example: Paths of one window; None if no session has any.
     """
-    with house_style():
-        if example is None:
-            figure = Figure(figsize=(PAGE_WIDTH_INCHES, 1.0), layout="constrained")
-            axes = figure.add_subplot()
-            axes.set_axis_off()
-            axes.annotate("no session has sample paths", (0.5, 0.5), xycoords="axes fraction", ha="center", color=GREY)
-            return figure
-        methods = [name for name in LABELS if name in set(example.methods) and name != REFERENCE_MEAN]
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 3.4), layout="constrained")
-        grid = figure.add_gridspec(2, len(methods))
-        above, below = (
-            _panels(figure, [grid[row, column] for column in range(len(methods))], share_height=True) for row in (0, 1)
-        )
-        for name, upper, lower in zip(methods, above, below, strict=True):
-            _fan_panel(upper, example, name, 0)
-            _fan_panel(lower, example, name, 1)
-            upper.set_title(LABELS[name], color=LOOKS[name][0], loc="left", fontsize=7)
-            upper.tick_params(labelbottom=False)
-        for panels in (above, below):
-            panels[0].set_ylim(0, None)  # of all panels of the row, so after the last one is drawn
-        above[0].set_ylabel(f"spikes in {example.block_ms:g} ms,\n{counted(example.units, 'unit')}")
-        below[0].set_ylabel("spikes since\nthe origin")
-        handles, labels = above[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), columnspacing=1.4)
-        figure.supxlabel("time from forecast origin (ms)", fontsize=7)
+    if example is None:
+        figure = page_figure(1.0)
+        axes = figure.add_subplot()
+        axes.set_axis_off()
+        empty_panel(axes, "no session has sample paths")
+        return figure
+    methods = [name for name in LABELS if name in set(example.methods) and name != REFERENCE_MEAN]
+    figure = page_figure(3.4)
+    grid = figure.add_gridspec(2, len(methods))
+    above, below = (
+        _panels(figure, [grid[row, column] for column in range(len(methods))], share_height=True) for row in (0, 1)
+    )
+    for name, upper, lower in zip(methods, above, below, strict=True):
+        _fan_panel(upper, example, name, 0)
+        _fan_panel(lower, example, name, 1)
+        upper.set_title(LABELS[name], color=LOOKS[name][0], loc="left", fontsize=7)
+        upper.tick_params(labelbottom=False)
+    for panels in (above, below):
+        panels[0].set_ylim(0, None)  # of all panels of the row, so after the last one is drawn
+    above[0].set_ylabel(f"spikes in {example.block_ms:g} ms,\n{counted(example.units, 'unit')}")
+    below[0].set_ylabel("spikes since\nthe origin")
+    handles, labels = above[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), columnspacing=1.4)
+    figure.supxlabel("time from forecast origin (ms)", fontsize=7)
     return figure
 
 
@@ -135,14 +121,9 @@ def _panels(figure: Figure, places: Sequence[SubplotSpec], *, share_height: bool
     return panels
 
 
-def _columns(row: SubplotSpec, number: int) -> list[SubplotSpec]:
-    grid = row.subgridspec(1, number)
-    return [grid[column] for column in range(number)]
-
-
 def _of_methods(table: pd.DataFrame, without: Sequence[str] = ()) -> list[tuple[str, pd.DataFrame]]:
-    present = set(table["method"])
-    return [(name, table[table["method"] == name]) for name in LABELS if name in present and name not in without]
+    present = set(table["method"]) - set(without)
+    return [(name, table[table["method"] == name]) for name in LABELS if name in present]
 
 
 def _pit_panel(axes: Axes, pit: pd.DataFrame, target: str) -> None:
@@ -165,24 +146,22 @@ def _pit_panel(axes: Axes, pit: pd.DataFrame, target: str) -> None:
 def _coverage_panel(axes: Axes, coverage: pd.DataFrame) -> None:
     axes.plot([0, 1], [0, 1], color=LIGHT_GREY, linewidth=0.8, zorder=0)
     for name, rows in _of_methods(coverage):
-        rows = rows.sort_values("nominal")
         colour, dashes, _ = LOOKS[name]
-        axes.plot(rows["nominal"], rows["coverage"], color=colour, linestyle=dashes, label=LABELS[name])
-        axes.fill_between(rows["nominal"], rows["lower"], rows["upper"], color=colour, alpha=0.1, linewidth=0)
+        look = {"color": colour, "linestyle": dashes, "label": LABELS[name]}
+        line_with_band(axes, rows.sort_values("nominal"), "nominal", "coverage", **look)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     ticks = [0, 0.5, 0.9]
     axes.set_xticks(ticks, ["0", "0.5", "0.9"])
     axes.set_yticks(ticks, ["0", "0.5", "0.9"])
-    axes.set_xlabel("central interval claims")
+    axes.set_xlabel("nominal coverage")
 
 
 def _skill_panel(axes: Axes, horizon: pd.DataFrame, target: str) -> None:
     for name, rows in _of_methods(horizon, without=[REFERENCE_MEAN]):
-        rows = rows.sort_values("horizon_ms")
         colour, dashes, _ = LOOKS[name]
-        axes.plot(rows["horizon_ms"], rows["crps_skill"], color=colour, linestyle=dashes)
-        axes.fill_between(rows["horizon_ms"], rows["lower"], rows["upper"], color=colour, alpha=0.1, linewidth=0)
+        rows = rows.sort_values("horizon_ms")
+        line_with_band(axes, rows, "horizon_ms", "crps_skill", color=colour, linestyle=dashes)
     null_line(axes)
     axes.set_xlim(0, None)
     axes.set_xlabel("to end of bin (ms)")
@@ -190,18 +169,14 @@ def _skill_panel(axes: Axes, horizon: pd.DataFrame, target: str) -> None:
 
 
 def _totals_panel(axes: Axes, calibration: pd.DataFrame) -> None:
-    whole = calibration[(calibration["first_ms"] == 0) & (calibration["last_ms"] == calibration["last_ms"].max())]
     targets = (UNIT_TOTAL, POPULATION_TOTAL)
-    methods = [name for name in LABELS if name in set(whole["method"]) and name != REFERENCE_MEAN]
-    for number, name in enumerate(methods):
-        rows = whole[whole["method"] == name].set_index("target").reindex(targets)
+    methods = _of_methods(whole_horizon(calibration), without=[REFERENCE_MEAN])
+    for number, (name, rows) in enumerate(methods):
         colour, _, marker = LOOKS[name]
         place = np.arange(len(targets)) + 0.13 * (number - (len(methods) - 1) / 2)
-        around = np.nan_to_num(
-            [rows["crps_skill"] - rows["crps_skill_lower"], rows["crps_skill_upper"] - rows["crps_skill"]]
-        )
-        bar = {"linestyle": "none", "elinewidth": 1.0, "markersize": 3.5, "markeredgewidth": 0}
-        axes.errorbar(place, rows["crps_skill"], np.maximum(around, 0), **bar, color=colour, marker=marker)
+        look = {"linestyle": "none", "elinewidth": 1.0, "markersize": 3.5, "markeredgewidth": 0, "color": colour}
+        rows = rows.set_index("target").reindex(targets)
+        error_bar(axes, place, rows, "crps_skill", name="crps_skill", marker=marker, **look)
     null_line(axes)
     axes.set_xticks(range(len(targets)), ["a unit", "all units"])
     axes.set_xlim(-0.5, len(targets) - 0.5)
@@ -225,13 +200,8 @@ def _fan_panel(axes: Axes, example: PathsExample, method: str, series: int) -> N
     if series == 0:
         before = min(len(example.context), blocks // 2)
         observed = np.concatenate([example.context[len(example.context) - before :], observed])
-    axes.stairs(
-        *(observed, np.arange(-before, blocks + 1) * example.block_ms),
-        color=BLACK,
-        linewidth=1.0,
-        baseline=None,
-        label="observed",
-    )
+    edges = np.arange(-before, blocks + 1) * example.block_ms
+    axes.stairs(observed, edges, color=BLACK, linewidth=1.0, baseline=None, label="observed")
     reference = example.reference * (1 + np.arange(blocks)) if series else np.full(blocks, example.reference)
     dotted = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (1, 1)), "zorder": 0}
     axes.stairs(reference, edges_ms, baseline=None, label="reference mean", **dotted)

@@ -1,4 +1,4 @@
-"""Figures of experiment 3, drawn from its tables: nothing is computed here but positions on the page."""
+"""Figures of experiment 3, drawn from its tables; only positions on the page are computed here."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neurohorizon.analysis.style import (
-    BLACK,
-    COLUMN_WIDTH_INCHES,
-    GREY,
-    LIGHT_GREY,
-    NULL_LABELS,
-    PAGE_WIDTH_INCHES,
-    VERMILLION,
-    house_style,
+from neurohorizon.analysis.panels import (
+    BIN_LABEL,
+    SCORE_LABEL,
+    column_figure,
+    count_title,
+    error_bar,
+    letters,
+    line_with_band,
+    note,
     null_line,
+    page_figure,
 )
-from neurohorizon.analysis.tables import PRIMARY_NULL, counted
+from neurohorizon.analysis.style import BLACK, LIGHT_GREY, VERMILLION, house_style
 from neurohorizon.experiments.horizons.calibration import POPULATION, UNIT
 from neurohorizon.experiments.horizons.calibration_figures import LABELS, LOOKS
 from neurohorizon.experiments.horizons.calibration_tables import GAMMA_POISSON, REFERENCE_MEAN
@@ -29,13 +30,12 @@ from neurohorizon.methods import CEILING, DECODINGS, FORECASTER, ORACLE
 _LABELS = LABELS | {ORACLE: "true rates (ceiling)", TEACHER_FORCED: "teacher-forced: not a forecast"}
 _LOOKS = LOOKS | {ORACLE: (BLACK, (0, (2, 1)), "D"), TEACHER_FORCED: (BLACK, (0, (1, 1)), "o")}
 _NETWORK = (FORECASTER, *DECODINGS)
-_SCORE = f"bits/spike over\n{NULL_LABELS[PRIMARY_NULL]}"
-_INSIDE = "counts inside, less claimed\n(percentage points)"
-_BIN = "time from forecast origin to end of bin (ms)"
+_INSIDE = "counts inside minus nominal\n(percentage points)"
 _TITLES = {UNIT: "a unit in a bin", POPULATION: "all units in a bin"}
-_CLAIMED = {"coverage_90": (0.9, True), "coverage_50": (0.5, False)}  # what is claimed, whether its marker is filled
+_NOMINAL = {"coverage_90": (0.9, True), "coverage_50": (0.5, False)}  # nominal coverage, whether its marker is filled
 
 
+@house_style()
 def draw_main(
     *,
     bins: pd.DataFrame,
@@ -44,72 +44,60 @@ def draw_main(
     teacher_forced_bins: pd.DataFrame,
     calibration: pd.DataFrame,
 ) -> Figure:
-    """Curves and horizons of forecasts, teacher forcing apart, and calibration by horizon; arguments by table."""
-    with house_style():
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 5.6), layout="constrained")
-        rows = figure.add_gridspec(2, 1, height_ratios=[1.25, 1.0])
-        above, below = rows[0].subgridspec(1, 2), rows[1].subgridspec(1, 3)
-        panels = [figure.add_subplot(place) for place in (above[0], above[1], below[0], below[1])]
-        panels.append(figure.add_subplot(below[2], sharey=panels[3]))
-        panels[4].tick_params(labelleft=False)
-        _curves_panel(panels[0], bins, reach)
-        _horizons_panel(panels[1], horizons)
-        _told_panel(panels[2], teacher_forced_bins, bins)
-        for axes, target in zip(panels[3:], (UNIT, POPULATION), strict=True):
-            _coverage_panel(axes, calibration[calibration["target"] == target], target)
-        panels[3].set_ylabel(_INSIDE)
-        for letter, axes in zip("abcde", panels, strict=True):
-            axes.set_title(letter, loc="left", fontweight="bold", fontsize=9, x=-0.08)
-        _legend(figure, [name for name, _ in _of_methods(bins)], columns=3)
+    """Curves and horizons of forecasts, teacher forcing, and calibration by horizon; arguments are tables."""
+    figure = page_figure(5.6)
+    rows = figure.add_gridspec(2, 1, height_ratios=[1.25, 1.0])
+    above, below = rows[0].subgridspec(1, 2), rows[1].subgridspec(1, 3)
+    panels = [figure.add_subplot(place) for place in (above[0], above[1], below[0], below[1])]
+    panels.append(figure.add_subplot(below[2], sharey=panels[3]))
+    _curves_panel(panels[0], bins, reach)
+    _horizons_panel(panels[1], horizons)
+    _teacher_forced_panel(panels[2], teacher_forced_bins, bins)
+    _coverage_panels(panels[3:], calibration)
+    letters(panels, x=-0.08)
+    _legend(figure, [name for name, _ in _of_methods(bins)], columns=3)
     return figure
 
 
+@house_style()
 def draw_curves(*, bins: pd.DataFrame, reach: pd.DataFrame) -> Figure:
-    """Score in each bin by its distance, with intervals, and where these first touch zero."""
-    with house_style():
-        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 3.5), layout="constrained")
-        axes = figure.add_subplot()
-        _curves_panel(axes, bins, reach)
-        _legend(figure, [name for name, _ in _of_methods(bins)])
+    """Score in each bin by its distance, with intervals, and where these first include zero."""
+    figure = column_figure(3.5)
+    _curves_panel(figure.add_subplot(), bins, reach)
+    _legend(figure, [name for name, _ in _of_methods(bins)])
     return figure
 
 
+@house_style()
 def draw_horizons(*, horizons: pd.DataFrame) -> Figure:
-    """Score up to the end of each horizon, by decoding."""
-    with house_style():
-        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 3.2), layout="constrained")
-        axes = figure.add_subplot()
-        _horizons_panel(axes, horizons)
-        _legend(figure, [name for name, _ in _of_methods(horizons)])
+    """Score up to the end of each horizon, by forecast mode."""
+    figure = column_figure(3.2)
+    _horizons_panel(figure.add_subplot(), horizons)
+    _legend(figure, [name for name, _ in _of_methods(horizons)])
     return figure
 
 
+@house_style()
 def draw_teacher_forced(*, teacher_forced_bins: pd.DataFrame, bins: pd.DataFrame) -> Figure:
-    """What the decoder makes of the counts that came, which is no forecast, beside two that are."""
-    with house_style():
-        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 2.9), layout="constrained")
-        axes = figure.add_subplot()
-        _told_panel(axes, teacher_forced_bins, bins)
-        _legend(figure, [FORECASTER, AUTOREGRESSIVE, TEACHER_FORCED])
+    """Score of the decoder on observed counts, which is no forecast, next to two forecasts."""
+    figure = column_figure(2.9)
+    _teacher_forced_panel(figure.add_subplot(), teacher_forced_bins, bins)
+    _legend(figure, [FORECASTER, AUTOREGRESSIVE, TEACHER_FORCED])
     return figure
 
 
+@house_style()
 def draw_calibration(*, calibration: pd.DataFrame) -> Figure:
     """Coverage of central intervals up to the end of each horizon, by method."""
-    with house_style():
-        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 2.9), layout="constrained")
-        left = figure.add_subplot(1, 2, 1)
-        right = figure.add_subplot(1, 2, 2, sharey=left)
-        for axes, target in zip((left, right), (UNIT, POPULATION), strict=True):
-            _coverage_panel(axes, calibration[calibration["target"] == target], target)
-        left.set_ylabel(_INSIDE)
-        right.tick_params(labelleft=False)
-        _legend(figure, [name for name, _ in _of_methods(calibration)])
+    figure = column_figure(2.9)
+    left = figure.add_subplot(1, 2, 1)
+    _coverage_panels([left, figure.add_subplot(1, 2, 2, sharey=left)], calibration)
+    _legend(figure, [name for name, _ in _of_methods(calibration)])
     return figure
 
 
 def _legend(figure: Figure, methods: Sequence[str], *, columns: int = 2) -> None:
-    """One entry a method, whether panels draw its line or its marker."""
+    """One entry per method, for its line and its marker."""
     handles = []
     for name in methods:
         colour, dashes, marker = _LOOKS[name]
@@ -127,20 +115,18 @@ def _of_methods(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def _curves_panel(axes: Axes, bins: pd.DataFrame, reach: pd.DataFrame) -> None:
     over_null = reach[reach["over"] == REFERENCE_MEAN].set_index("method")
     for name, line in _of_methods(bins):
-        line = line.sort_values("horizon_ms")
         colour, dashes, marker = _LOOKS[name]
-        width = 1.6 if name == FORECASTER else 1.0
-        axes.plot(line["horizon_ms"], line["bits_per_spike"], color=colour, linestyle=dashes, lw=width)
-        if name in (FORECASTER, AUTOREGRESSIVE):
-            axes.fill_between(line["horizon_ms"], line["lower"], line["upper"], color=colour, alpha=0.12, linewidth=0)
+        look = {"color": colour, "linestyle": dashes, "lw": 1.6 if name == FORECASTER else 1.0}
+        alpha = 0.12 if name in (FORECASTER, AUTOREGRESSIVE) else 0.0
+        line_with_band(axes, line.sort_values("horizon_ms"), "horizon_ms", alpha=alpha, **look)
         touches = over_null["touches_ms"].get(name, np.nan)
         if np.isfinite(touches):
             axes.plot(touches, 0, marker=marker, color=colour, markersize=4.5, markeredgecolor="white", clip_on=False)
     null_line(axes)
     axes.set_xlim(0, None)
-    axes.set_xlabel(_BIN)
-    axes.set_ylabel(_SCORE)
-    _count(axes, bins, "lower")
+    axes.set_xlabel(BIN_LABEL)
+    axes.set_ylabel(SCORE_LABEL)
+    count_title(axes, bins[bins["class"] != CEILING])
 
 
 def _horizons_panel(axes: Axes, horizons: pd.DataFrame) -> None:
@@ -150,33 +136,32 @@ def _horizons_panel(axes: Axes, horizons: pd.DataFrame) -> None:
         rows = rows.sort_values("last_ms")
         colour, _, marker = _LOOKS[name]
         place = np.array([ends.index(end) for end in rows["last_ms"]]) + 0.11 * (number - (len(methods) - 1) / 2)
-        axes.errorbar(
-            *(place, rows["bits_per_spike"]),
-            yerr=_around(rows, "bits_per_spike", "lower", "upper"),
-            **_bar(name),
-            color=colour,
-            marker=marker,
-        )
+        error_bar(axes, place, rows, **_bar(name), color=colour, marker=marker)
     null_line(axes)
     axes.set_xticks(range(len(ends)), [f"{end:g}" for end in ends])
     axes.set_xlim(-0.5, len(ends) - 0.5)
     axes.set_xlabel("all bins from the forecast origin to (ms)")
-    axes.set_ylabel(_SCORE)
-    _count(axes, horizons, "lower")
+    axes.set_ylabel(SCORE_LABEL)
+    count_title(axes, horizons[horizons["class"] != CEILING])
 
 
-def _told_panel(axes: Axes, told: pd.DataFrame, bins: pd.DataFrame) -> None:
-    shown = pd.concat([told, bins[bins["method"].isin([FORECASTER, AUTOREGRESSIVE])]], ignore_index=True)
+def _teacher_forced_panel(axes: Axes, teacher_forced: pd.DataFrame, bins: pd.DataFrame) -> None:
+    shown = pd.concat([teacher_forced, bins[bins["method"].isin([FORECASTER, AUTOREGRESSIVE])]], ignore_index=True)
     for name, line in _of_methods(shown):
-        line = line.sort_values("horizon_ms")
         colour, dashes, _ = _LOOKS[name]
-        axes.plot(line["horizon_ms"], line["bits_per_spike"], color=colour, linestyle=dashes)
-        axes.fill_between(line["horizon_ms"], line["lower"], line["upper"], color=colour, alpha=0.1, linewidth=0)
+        line_with_band(axes, line.sort_values("horizon_ms"), "horizon_ms", color=colour, linestyle=dashes)
     null_line(axes)
-    axes.set_title("dotted: told what came, not a forecast", fontsize=6.5, loc="right", color=VERMILLION)
+    note(axes, "dotted: given observed counts, not a forecast", color=VERMILLION)
     axes.set_xlim(0, None)
     axes.set_xlabel("to end of bin (ms)")
-    axes.set_ylabel(_SCORE)
+    axes.set_ylabel(SCORE_LABEL)
+
+
+def _coverage_panels(panels: Sequence[Axes], calibration: pd.DataFrame) -> None:
+    for axes, target in zip(panels, (UNIT, POPULATION), strict=True):
+        _coverage_panel(axes, calibration[calibration["target"] == target], target)
+    panels[0].set_ylabel(_INSIDE)
+    panels[1].tick_params(labelleft=False)
 
 
 def _coverage_panel(axes: Axes, calibration: pd.DataFrame, target: str) -> None:
@@ -187,33 +172,16 @@ def _coverage_panel(axes: Axes, calibration: pd.DataFrame, target: str) -> None:
         rows = rows.sort_values("last_ms")
         colour, _, marker = LOOKS[name]
         place = np.array([ends.index(end) for end in rows["last_ms"]]) + 0.15 * (number - (len(methods) - 1) / 2)
-        for measure, (claimed, filled) in _CLAIMED.items():
-            axes.errorbar(
-                *(place, 100 * (rows[measure] - claimed)),
-                yerr=100 * _around(rows, measure, f"{measure}_lower", f"{measure}_upper"),
-                **_bar(name) | {"markeredgewidth": 0.7, "markerfacecolor": colour if filled else "white"},
-                color=colour,
-                marker=marker,
-            )
+        for measure, (nominal, filled) in _NOMINAL.items():
+            bounds = [measure, f"{measure}_lower", f"{measure}_upper"]
+            off = (100 * (rows[bounds] - nominal)).set_axis(["off", "lower", "upper"], axis=1)
+            look = _bar(name) | {"markeredgewidth": 0.7, "markerfacecolor": colour if filled else "white"}
+            error_bar(axes, place, off, "off", **look, color=colour, marker=marker)
     axes.set_xticks(range(len(ends)), [f"{end:g}" for end in ends])
     axes.set_xlabel("all bins up to (ms)")
-    axes.set_title(_TITLES[target], fontsize=6.5, loc="right", color=GREY)
+    note(axes, _TITLES[target])
 
 
 def _bar(name: str) -> dict[str, object]:
     size = 3.8 if name == FORECASTER else 3.2
     return {"linestyle": "none", "elinewidth": 0.9, "markersize": size, "markeredgewidth": 0}
-
-
-def _around(rows: pd.DataFrame, value: str, lower: str, upper: str) -> np.ndarray:
-    """Lengths of the bars below and above a value; none where there is no interval."""
-    return np.maximum(np.nan_to_num([rows[value] - rows[lower], rows[upper] - rows[value]]), 0)
-
-
-def _count(axes: Axes, table: pd.DataFrame, lower: str) -> None:
-    rows = table[table["class"] != CEILING]
-    if rows.empty:
-        return
-    text = f"{counted(int(rows['sessions'].max()), 'session')}, {counted(int(rows['animals'].max()), 'animal')}"
-    text += f"; {rows['interval'].iloc[0]:.0%} interval by animal" if rows[lower].notna().any() else "; no interval"
-    axes.set_title(text, fontsize=6.5, loc="right", color=GREY)

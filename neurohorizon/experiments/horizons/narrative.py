@@ -1,12 +1,21 @@
-"""Sentences on the experiment on horizons, each decided by the numbers in it, whichever way they went."""
+"""Sentences on the experiment on horizons, each decided by the numbers, whatever their direction."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from neurohorizon.analysis.tables import counted, listed
-from neurohorizon.analysis.wording import FEW_ANIMALS, interval_text
+from neurohorizon.analysis.tables import read_tables, whole_horizon
+from neurohorizon.analysis.wording import (
+    counted,
+    few_animals,
+    holm_text,
+    interval_text,
+    listed,
+    paragraphs,
+    prose,
+    verdict,
+)
 from neurohorizon.experiments.horizons.calibration import POPULATION, UNIT
 from neurohorizon.experiments.horizons.calibration_tables import GAMMA_POISSON, REFERENCE_MEAN
 from neurohorizon.methods import CEILING, DECODINGS, FORECASTER, ORACLE, method_phrase
@@ -19,42 +28,36 @@ _NAMES = {
     GAMMA_POISSON: method_phrase(GAMMA_POISSON),
     ORACLE: "the true rates",
 }
-_LITTLE = 1.0  # percentage points of coverage that are not worth a word
+_LITTLE = 1.0  # percentage points of coverage that are too few to mention
 
 
 def describe_results(folder: Path) -> str:
     """The experiment in a few paragraphs, from the folder of its tables."""
-    names = ("horizons", "reach", "comparisons", "teacher_forced", "calibration")
-    table = {name: pd.read_parquet(Path(folder) / f"{name}.parquet") for name in names}
-    first = f"{describe_horizons(table['horizons'])} {describe_reach(table['reach'])}"
-    second = f"{describe_decodings(table['comparisons'])} {describe_told(table['teacher_forced'])}"
-    return "\n\n".join([first, second, describe_calibration(table["calibration"])])
+    table = read_tables(folder, "horizons", "reach", "comparisons", "teacher_forced", "calibration")
+    return paragraphs(
+        prose(describe_horizons(table["horizons"]), describe_reach(table["reach"])),
+        prose(describe_decodings(table["comparisons"]), describe_teacher_forced(table["teacher_forced"])),
+        describe_calibration(table["calibration"]),
+    )
 
 
 def describe_run(horizons: pd.DataFrame) -> str:
-    """On how much data the numbers stand."""
+    """Amount of data."""
     rows = horizons[horizons["method"] == FORECASTER]
-    sessions, animals = int(rows["sessions"].max()), int(rows["animals"].max())
-    text = (
-        f"{counted(int(rows['windows'].max()), 'window')} of {counted(sessions, 'held-out session')} of "
-        f"{counted(animals, 'animal')} were forecast by every decoding of the same weights."
+    animals = int(rows["animals"].max())
+    return prose(
+        f"{counted(rows['windows'].max(), 'window')} of {counted(rows['sessions'].max(), 'held-out session')} of "
+        f"{counted(animals, 'animal')} were forecast in every mode by the same weights.",
+        few_animals(animals),
     )
-    if animals == 1:
-        return f"{text} One animal gives no interval."
-    if animals < FEW_ANIMALS:
-        text += (
-            f" With {animals} animals intervals are coarse and no test by animal can give a p below "
-            f"{2.0 ** (1 - animals):.2g}, whatever the data."
-        )
-    return text
 
 
 def describe_horizons(horizons: pd.DataFrame) -> str:
-    """The parallel forecast at each horizon, beside the true rates, and the best forecast at the longest."""
+    """The parallel forecast at each horizon, compared with the true rates, and the best forecast at the longest."""
     rows = horizons[horizons["method"] == FORECASTER].sort_values("last_ms")
     scores = ", ".join(f"{row.bits_per_spike:+.3f} up to {row.last_ms:g} ms" for row in rows.itertuples())
     first, last = rows.iloc[0], rows.iloc[-1]
-    text = f"The parallel forecast gains, in bits/spike over the reference-window mean rate, {scores}"
+    text = f"The parallel forecast gains, in bits/spike relative to the reference-window mean rate, {scores}"
     if len(rows) > 1:
         falls = first["bits_per_spike"] > last["bits_per_spike"]
         text += f": it **{'falls' if falls else 'does not fall'}** with the horizon"
@@ -63,7 +66,7 @@ def describe_horizons(horizons: pd.DataFrame) -> str:
     text += f" (at {last['last_ms']:g} ms {interval_text(last)})."
     if np.isfinite(last["share_of_oracle"]):
         text += (
-            f" Of what the true rates gain this is {first['share_of_oracle']:.0%} at {first['last_ms']:g} ms and "
+            f" This is {first['share_of_oracle']:.0%} of the gain of the true rates at {first['last_ms']:g} ms and "
             f"{last['share_of_oracle']:.0%} at {last['last_ms']:g} ms."
         )
     others = horizons[(horizons["last_ms"] == last["last_ms"]) & (horizons["class"] != CEILING)]
@@ -74,84 +77,80 @@ def describe_horizons(horizons: pd.DataFrame) -> str:
 
 
 def describe_reach(reach: pd.DataFrame) -> str:
-    """The horizon at which the interval of each method first touches zero."""
+    """The horizon at which the interval of each method first includes zero."""
     rows = reach[(reach["class"] != CEILING) & reach["method"].isin(_NAMES)]
     if rows.empty or rows["bins_above"].isna().all():
-        return "There are no intervals to say how far ahead anything is known."
+        return "Without intervals it is open up to which bin any method is above zero."
     sentences = []
     for over, start in (
         (REFERENCE_MEAN, "Of the intervals of single bins"),
-        (GAMMA_POISSON, "Of those of the gain over the gamma-Poisson filter"),
+        (GAMMA_POISSON, "Of those of the gain relative to the gamma-Poisson filter"),
     ):
-        of = rows[rows["over"] == over]
-        if of.empty:
-            continue
-        end = of["horizon_ms"].iloc[0]
-        touching, never = of[of["touches_ms"].notna()], of[of["touches_ms"].isna()]
+        shown = rows[rows["over"] == over]
+        touching, never = shown[shown["touches_ms"].notna()], shown[shown["touches_ms"].isna()]
         parts = []
         if len(never):
             names = listed([_name(name) for name in never["method"]])
-            parts.append(f"that of {names} lies above zero **in every bin** up to {end:g} ms")
+            end_ms = shown["horizon_ms"].iloc[0]
+            parts.append(f"that of {names} lies above zero **in every bin** up to {end_ms:g} ms")
         parts += [
-            f"that of {_name(row.method)} first touches zero at **{row.touches_ms:g} ms**"
+            f"that of {_name(row.method)} first includes zero at **{row.touches_ms:g} ms**"
             for row in touching.itertuples()
         ]
-        sentences.append(f"{start}, {'; '.join(parts)}.")
-    return " ".join(sentences)
+        sentences.append(f"{start}, {'; '.join(parts)}." if parts else "")
+    return prose(*sentences)
 
 
 def describe_decodings(comparisons: pd.DataFrame) -> str:
-    """Decodings that go on from their own draws against the parallel forecast, at the longest horizon."""
+    """Rollout modes against the parallel forecast, at the longest horizon."""
     if comparisons.empty:
-        return "No decoding can be compared with the parallel forecast in this run."
-    last_ms = comparisons["last_ms"].max()
-    sentences = []
-    for row in comparisons[comparisons["last_ms"] == last_ms].to_dict("records"):
+        return "No rollout mode can be compared with the parallel forecast in this run."
+    rows = whole_horizon(comparisons)
+    parts = []
+    for _, row in rows.iterrows():
         order = "gains" if row["difference"] >= 0 else "loses"
-        p = "" if np.isnan(row["p_holm"]) else f", Holm p = {row['p_holm']:.2g}"
-        sentences.append(
-            f"{_name(row['method'])} {order} {abs(row['difference']):.4f} bits/spike ({interval_text(pd.Series(row))}"
-            f"{p}), {_verdict(row)}"
+        parts.append(
+            f"{_name(row['method'])} {order} {abs(row['difference']):.4f} bits/spike ({interval_text(row)}"
+            f"{holm_text(row)}), {verdict(row)}"
         )
-    text = f"Against the parallel forecast, up to {last_ms:g} ms, {'; '.join(sentences)}."
-    return f"{text} {_describe_noise(comparisons[comparisons['last_ms'] == last_ms])}".strip()
+    last_ms = rows["last_ms"].iloc[0]
+    return prose(f"Against the parallel forecast, up to {last_ms:g} ms, {'; '.join(parts)}.", _describe_noise(rows))
 
 
 def _describe_noise(comparisons: pd.DataFrame) -> str:
-    """How much of the differences is the noise of few paths."""
+    """Share of the losses that is due to the noise of few paths."""
     lost = comparisons[comparisons["difference"] < 0]
     if lost.empty:
         return ""
     shares = 1 - lost["many_paths"] / lost["difference"]
     parts = [
-        f"{share:.0%} for {_name(name)} ({left:+.4f} would be left)"
+        f"{share:.0%} for {_name(name)} ({left:+.4f} would remain)"
         for name, share, left in zip(lost["method"], shares, lost["many_paths"], strict=True)
     ]
-    return f"Of what is lost, the noise of few sample paths is {listed(parts)}."
+    return f"The noise of few sample paths explains this share of the loss: {listed(parts)}."
 
 
-def describe_told(told: pd.DataFrame) -> str:
-    """What teacher forcing would pretend."""
-    if told.empty:
+def describe_teacher_forced(teacher_forced: pd.DataFrame) -> str:
+    """The score of teacher forcing, which is no forecast."""
+    if teacher_forced.empty:
         return "Nothing was scored with teacher forcing."
-    row = told.sort_values("last_ms").iloc[-1]
+    row = whole_horizon(teacher_forced).iloc[-1]
     text = (
-        f"Told the counts that came in all bins before, which is **not a forecast**, the same decoder scores "
-        f"{row['bits_per_spike']:+.3f} up to {row['last_ms']:g} ms"
+        "Conditioned on the observed counts of all earlier bins, which is **not a forecast**, the same decoder "
+        f"scores {row['bits_per_spike']:+.3f} up to {row['last_ms']:g} ms"
     )
     gap = row["over_autoregressive"]
     if np.isnan(gap):
         return f"{text}."
-    bounds = pd.Series({name: row[f"over_autoregressive_{name}"] for name in ("lower", "upper")})
-    bounds["interval"] = row["interval"]
     sign = "more" if gap >= 0 else "less"
     return (
-        f"{text}, {abs(gap):.3f} {sign} than its own rollout ({interval_text(bounds)}): no forecast is scored that way."
+        f"{text}, {abs(gap):.3f} {sign} than its own rollout ({interval_text(row, 'over_autoregressive')}): no "
+        "forecast is scored in this way."
     )
 
 
 def describe_calibration(calibration: pd.DataFrame) -> str:
-    """Coverage of 90 % intervals at the shortest and the longest horizon, of the rollout that samples bin by bin."""
+    """Coverage of 90 % intervals of the forecast and the rollout, at the shortest and the longest horizon."""
     sentences = []
     for target, words in ((UNIT, "a unit"), (POPULATION, "all units together")):
         rows = calibration[calibration["target"] == target]
@@ -161,10 +160,10 @@ def describe_calibration(calibration: pd.DataFrame) -> str:
             if len(line):
                 ends = [line.iloc[0], line.iloc[-1]] if len(line) > 1 else [line.iloc[0]]
                 covered = " and ".join(f"{row['coverage_90']:.1%} up to {row['last_ms']:g} ms" for row in ends)
-                shown.append(f"of {_name(name)} {covered}{_spread(ends[-1])}")
+                shown.append(f"for {_name(name)} {covered}{_spread(ends[-1])}")
         if shown:
-            sentences.append(f"Of the counts of {words} in a bin, 90 % intervals hold, {'; '.join(shown)}.")
-    return " ".join(sentences) or "No sample paths were judged."
+            sentences.append(f"The 90 % intervals of the count of {words} in a bin cover, {'; '.join(shown)}.")
+    return prose(*sentences) or "No sample paths were scored."
 
 
 def _spread(row: pd.Series) -> str:
@@ -172,15 +171,6 @@ def _spread(row: pd.Series) -> str:
     if abs(off) < _LITTLE:
         return ""
     return ", **too narrow**" if off < 0 else ", **too wide**"
-
-
-def _verdict(row: dict) -> str:
-    if np.isnan(row["lower"]) or np.isnan(row["upper"]):
-        return "of which it cannot be said whether it would hold for other animals"
-    if row["lower"] <= 0 <= row["upper"]:
-        return "which **cannot be told apart** from none"
-    few = " in these few animals" if row["animals"] < FEW_ANIMALS else ""
-    return f"**better**{few}" if row["lower"] > 0 else f"**worse**{few}"
 
 
 def _name(method: str) -> str:

@@ -1,17 +1,17 @@
-"""Tables of experiment 3: how far ahead each decoding knows something, all on the same windows.
+"""Tables of experiment 3: how far ahead each forecast mode is above the null, all on the same windows.
 
-The windows are those that sample paths are drawn for. The parallel forecast, the decodings that go on from their own
-draws, and the gamma-Poisson filter come from the calibration sums of these windows; the true rates, where they are
-known, and the teacher-forced scores from sums of their own. That both are of the same windows is checked. Seeds are
-averaged within a session first; every number is then a mean over sessions, with an interval by animal, over the
-reference-window mean rate.
+The windows are those of the sample paths. Scores of the parallel forecast, of the rollout modes (conditioned on their
+own earlier draws), and of the gamma-Poisson filter are in the calibration sums of these windows; those of the true
+rates, if they are available, and of teacher forcing are in sums of their own. A check ensures that both are of the same
+windows. Seeds are averaged within a session first; every number is then a mean over sessions, with an interval over
+animals, relative to the reference-window mean rate.
 
 A *horizon* holds all bins from the origin up to its end (``last_ms``); curves are by single bin, which is named by its
-end (``horizon_ms``). Teacher-forced scores are no forecasts and stand in tables of their own.
+end (``horizon_ms``). Teacher-forced scores are no forecasts and are in separate tables.
 
-What a decoding forecasts is the mean over some sample paths, whose noise costs it something that more paths would not:
-to first order, as much again for half as many. ``many_paths`` is the score extrapolated in that way (Richardson) from
-the paths and from halves of them to endlessly many; the score of a forecast that draws nothing is its own.
+The forecast of a rollout mode is the mean over some sample paths. Their noise lowers its score; to first order, half
+the number of paths lowers it twice as much. ``many_paths`` is the score extrapolated in that way (Richardson) from the
+paths and from halves of them to infinitely many; for a forecast without draws it is the score itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,19 +20,31 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from neurohorizon.analysis.statistics import bootstrap_mean, bootstrap_ratio, compare_paired, holm
 from neurohorizon.analysis.tables import (
+    COMPARED,
+    DIFFERENCE,
+    METHOD,
     PRIMARY_NULL,
     SESSION,
+    Cell,
     Resampling,
     TableError,
-    aligned,
-    animal_names,
-    format_interval,
+    bounds,
+    by_method,
+    class_cell,
+    comparison_cells,
+    end_ms,
+    grouped_rows,
     horizon_ends_ms,
+    interval_cell,
     left_out_table,
-    write_table,
+    ordered,
+    score,
+    text_table,
+    with_holm,
+    write_tables,
 )
+from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.horizons.calibration import POPULATION, UNIT
 from neurohorizon.experiments.horizons.calibration_tables import (
     GAMMA_POISSON,
@@ -41,28 +53,25 @@ from neurohorizon.experiments.horizons.calibration_tables import (
     read_calibration,
     session_calibration,
 )
-from neurohorizon.files import replacing
 from neurohorizon.methods import CEILING, DECODINGS, FORECASTER, METHOD_ORDER
-from neurohorizon.scores import bits_per_spike
 
 TEACHER_FORCED = f"{FORECASTER}_teacher_forced"
 AUTOREGRESSIVE = DECODINGS[0]
 DECLARED = tuple((decoding, FORECASTER) for decoding in DECODINGS)
-"""The comparisons that were declared beforehand, at each horizon: decodings that go on from their own draws against the
-parallel forecast of the same weights. The first step of each is the parallel forecast itself, so up to its end there is
-nothing to compare. Holm's adjustment is over all that a run can make, horizons included."""
+"""The comparisons that were declared in advance, at each horizon: rollout modes against the parallel forecast of the
+same weights. The first step of each is the parallel forecast itself, so up to its end there is nothing to compare.
+Holm's adjustment is over all that a run can make, horizons included."""
 
-_METHOD = ["method", "class"]
 _SUMS = ["windows", "spikes", "model_nats", "reference_nats"]
 _SAME_NATS = 1e-6  # sums of the same numbers in another order
 
 
-def read_sums(calibration: pd.DataFrame, told: Iterable[str | Path]) -> pd.DataFrame:
-    """Put the score sums of all methods together, averaged over seeds.
+def read_sums(calibration: pd.DataFrame, teacher_forced: Iterable[str | Path]) -> pd.DataFrame:
+    """Join the score sums of all methods, averaged over seeds.
 
     Args:
-        calibration: Calibration sums, as ``calibration_tables.read_calibration`` gives them.
-        teacher_forced: Files of teacher-forced sums, which hold those of the true rates too.
+        calibration: Calibration sums, from ``calibration_tables.read_calibration``.
+        teacher_forced: Files of teacher-forced sums, which also hold those of the true rates.
 
     Returns:
         One row per session, method and horizon bin: fold, session, subject, lab, source, method, class,
@@ -73,13 +82,13 @@ def read_sums(calibration: pd.DataFrame, told: Iterable[str | Path]) -> pd.DataF
     """
     drawn = calibration[(calibration["target"] == UNIT) & (calibration["paths"] > 0)]
     drawn = drawn.assign(horizon_bin=drawn["first_bin"], many_nats=_many_nats(drawn))
-    found = pd.concat([pd.read_parquet(path) for path in told], ignore_index=True)
-    key = [*SESSION, *_METHOD, "horizon_bin", "bin_us", "units", "unscored_units"]
+    found = pd.concat([pd.read_parquet(path) for path in teacher_forced], ignore_index=True)
+    key = [*SESSION, *METHOD, "horizon_bin", "bin_us", "units", "unscored_units"]
     by_seed = found.groupby(key, sort=False)
-    beside = by_seed[_SUMS].mean().assign(seeds=by_seed.size()).reset_index()
-    _require_the_same_windows(drawn, beside)
-    beside["many_nats"] = beside["model_nats"]
-    return pd.concat([drawn[[*key, *_SUMS, "many_nats", "seeds"]], beside], ignore_index=True)
+    others = by_seed[_SUMS].mean().assign(seeds=by_seed.size()).reset_index()
+    _require_the_same_windows(drawn, others)
+    others["many_nats"] = others["model_nats"]
+    return pd.concat([drawn[[*key, *_SUMS, "many_nats", "seeds"]], others], ignore_index=True)
 
 
 def session_table(sums: pd.DataFrame, horizons_ms: Sequence[float]) -> pd.DataFrame:
@@ -89,17 +98,18 @@ def session_table(sums: pd.DataFrame, horizons_ms: Sequence[float]) -> pd.DataFr
         fold, session, subject, lab, source, method, class, null, last_ms, bits_per_spike, many_paths, gain_nats,
         spikes, windows, units, unscored_units, seeds.
     """
-    end_ms = (sums["horizon_bin"] + 1) * sums["bin_us"] / 1000
-    parts = []
-    for last_ms in horizon_ends_ms(horizons_ms, end_ms.max()):
-        parts.append(_scores(sums[end_ms <= last_ms], []).assign(last_ms=last_ms))
-    return _ordered(pd.concat(parts, ignore_index=True), ["fold", "session", "last_ms"], [])
+    ends = end_ms(sums)
+    parts = [
+        _scores(sums[ends <= last_ms], []).assign(last_ms=last_ms)
+        for last_ms in horizon_ends_ms(horizons_ms, ends.max())
+    ]
+    return _ordered(pd.concat(parts, ignore_index=True), "fold", "session", "last_ms", "method")
 
 
 def bin_session_table(sums: pd.DataFrame) -> pd.DataFrame:
     """Score of each session and method in each horizon bin; columns as :func:`session_table`, with ``horizon_ms``."""
-    sums = sums.assign(horizon_ms=(sums["horizon_bin"] + 1) * sums["bin_us"] / 1000)
-    return _ordered(_scores(sums, ["horizon_ms"]), ["fold", "session"], ["horizon_ms"])
+    table = _scores(sums.assign(horizon_ms=end_ms(sums)), ["horizon_ms"])
+    return _ordered(table, "fold", "session", "method", "horizon_ms")
 
 
 def mean_table(by_session: pd.DataFrame, end: str, resampling: Resampling) -> pd.DataFrame:
@@ -107,35 +117,34 @@ def mean_table(by_session: pd.DataFrame, end: str, resampling: Resampling) -> pd
 
     Args:
         by_session: Table of sessions.
-        end: Column that names the horizon or the bin by its end.
-        resampling: How intervals are made.
+        end: Column with the end of the horizon or bin.
+        resampling: Settings of the bootstrap.
 
     Returns:
-        method, class, null, the end, bits_per_spike, lower, upper, interval, many_paths, share_of_oracle with its
-        bounds (NaN where there is no ceiling), sessions, animals, windows, spikes, seeds.
+        method, class, null, the end, bits_per_spike, lower, upper, interval, sessions, animals, many_paths,
+        share_of_oracle with its bounds (NaN if there is no ceiling), windows, spikes, seeds.
     """
     ceiling = by_session[by_session["class"] == CEILING].set_index([*SESSION, end])["bits_per_spike"]
-    rows = []
-    for key, group in by_session.groupby([*_METHOD, "null", end], sort=False):
-        found = bootstrap_mean(
-            group["bits_per_spike"].to_numpy(), animal_names(group), resampling.rng(), **resampling.options
-        )
-        row = dict(zip([*_METHOD, "null", end], key, strict=True))
-        row |= {"bits_per_spike": found.value, "lower": found.lower, "upper": found.upper}
-        row |= {"interval": resampling.interval, "many_paths": group["many_paths"].mean()}
-        row |= _share(group, ceiling, end, resampling)
-        row |= {"sessions": found.sessions, "animals": found.animals}
-        row |= {name: int(group[name].sum()) for name in ("windows", "spikes")}
-        rows.append(row | {"seeds": int(group["seeds"].min())})
-    return _ordered(pd.DataFrame(rows), [end] if end == "last_ms" else [], [end])
+
+    def row(group: pd.DataFrame) -> dict[str, object]:
+        at = pd.MultiIndex.from_frame(group[[*SESSION, end]])
+        group = group.assign(ceiling=ceiling.reindex(at).to_numpy() if len(ceiling) else np.nan)
+        shared = group.dropna(subset="ceiling")
+        found = resampling.mean_row(group) | {"many_paths": group["many_paths"].mean()}
+        found |= resampling.share("share_of_oracle", shared, shared["bits_per_spike"], shared["ceiling"])
+        found |= {name: int(group[name].sum()) for name in ("windows", "spikes")}
+        return found | {"seeds": int(group["seeds"].min())}
+
+    order = [end, "method"] if end == "last_ms" else ["method", end]
+    return _ordered(grouped_rows(by_session, [*METHOD, "null", end], row), *order)
 
 
 def over_filter(by_session: pd.DataFrame, end: str) -> pd.DataFrame:
-    """Scores of each session less those of the gamma-Poisson filter, which knows each unit's own past alone.
+    """Scores of each session minus those of the gamma-Poisson filter, which uses each unit's own past only.
 
     Args:
         by_session: Table of sessions.
-        end: Column that names the horizon or the bin by its end.
+        end: Column with the end of the horizon or bin.
     """
     key = [*SESSION, end]
     filtered = by_session[by_session["method"] == GAMMA_POISSON].set_index(key)["bits_per_spike"]
@@ -145,87 +154,75 @@ def over_filter(by_session: pd.DataFrame, end: str) -> pd.DataFrame:
 
 
 def reach_table(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Horizon at which the interval of each method first touches zero.
+    """Horizon at which the interval of each method first includes zero.
 
-    Intervals are of single bins, each for itself: among many bins some touch zero by chance.
+    Intervals are of single bins, without adjustment: among many bins some include zero by chance.
 
     Args:
-        curves: Method over which the scores are -> means by bin.
+        curves: Method that the scores are relative to -> means by bin.
 
     Returns:
-        over, method, class, null, touches_ms (end of the first bin whose interval is not wholly above zero; NaN where
+        over, method, class, null, touches_ms (end of the first bin whose interval is not wholly above zero; NaN if
         there is none), above_ms (end of the bin before it: up to there all are above), bins_above (of ``bins``),
-        horizon_ms, interval, sessions, animals. The first three numbers are NaN where there are no intervals.
+        bins, horizon_ms, interval, sessions, animals. The first three numbers are NaN without intervals.
     """
-    rows = []
-    bins = pd.concat([bins.assign(over=over) for over, bins in curves.items()], ignore_index=True)
-    bins = bins[bins["method"] != REFERENCE_MEAN]
-    for key, line in bins.groupby(["over", *_METHOD, "null"], sort=False):
+
+    def row(line: pd.DataFrame) -> dict[str, object]:
         line = line.sort_values("horizon_ms")
         ends, above = line["horizon_ms"].to_numpy(), (line["lower"] > 0).to_numpy()
-        row = dict(zip(["over", *_METHOD, "null"], key, strict=True))
-        row |= {"touches_ms": np.nan, "above_ms": np.nan, "bins_above": np.nan}
+        found = {"touches_ms": np.nan, "above_ms": np.nan, "bins_above": np.nan}
         if line["lower"].notna().all():
             before = len(above) if above.all() else int(np.argmin(above))
-            row["touches_ms"] = ends[before] if before < len(above) else np.nan
-            row["above_ms"] = ends[before - 1] if before else 0.0
-            row["bins_above"] = int(above.sum())
-        row |= {"bins": len(line), "horizon_ms": ends[-1], "interval": line["interval"].iloc[0]}
-        rows.append(row | {"sessions": line["sessions"].max(), "animals": line["animals"].max()})
-    return pd.DataFrame(rows)
+            found["touches_ms"] = ends[before] if before < len(above) else np.nan
+            found["above_ms"] = ends[before - 1] if before else 0.0
+            found["bins_above"] = int(above.sum())
+        found |= {"bins": len(line), "horizon_ms": ends[-1], "interval": line["interval"].iloc[0]}
+        return found | {"sessions": line["sessions"].max(), "animals": line["animals"].max()}
+
+    bins = pd.concat([bins.assign(over=over) for over, bins in curves.items()], ignore_index=True)
+    return grouped_rows(bins[bins["method"] != REFERENCE_MEAN], ["over", *METHOD, "null"], row)
 
 
 def comparison_table(by_session: pd.DataFrame, step_ms: Mapping[str, float], resampling: Resampling) -> pd.DataFrame:
-    """Paired differences of the declared comparisons at each horizon beyond the first step of the decoding.
+    """Paired differences of the declared comparisons at each horizon beyond the first step of the rollout mode.
 
     Args:
         by_session: Table of sessions.
-        step_ms: Length of a step of each decoding.
-        resampling: How intervals are made.
+        step_ms: Length of a step of each rollout mode.
+        resampling: Settings of the bootstrap.
 
     Columns: method, against, last_ms, null, difference, lower, upper, interval, p, p_holm, effect_size, sessions,
     animals, sessions_better, animals_better, and the difference with many paths, many_paths, with its bounds.
     """
     rows = []
     for last_ms, of_horizon in by_session.groupby("last_ms", sort=True):
-        wide, many = _wide(of_horizon), _wide(of_horizon, "many_paths")
+        wide, many = by_method(of_horizon), by_method(of_horizon, "many_paths")
         for method, against in DECLARED:
-            shared = wide.dropna(subset=[method, against]) if {method, against} <= set(wide) else wide[:0]
-            if shared.empty or last_ms <= step_ms[method]:
-                continue
-            found = compare_paired(
-                shared[method], shared[against], animal_names(shared), resampling.rng(), **resampling.options
-            )
-            names = {"method": method, "against": against, "last_ms": last_ms, "null": PRIMARY_NULL}
-            rows.append(names | found.columns(resampling.interval))
-            kept = many.loc[shared.index]
-            gap = (kept[method] - kept[against]).to_numpy()
-            beyond = bootstrap_mean(gap, animal_names(shared), resampling.rng(), **resampling.options)
-            rows[-1] |= dict(zip(_bounds("many_paths"), (beyond.value, beyond.lower, beyond.upper), strict=True))
-    table = pd.DataFrame(rows, columns=None if rows else ["method", "against", "last_ms", "null", "p", "p_holm"])
-    table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
-    return table
+            found = resampling.compare(wide, method, against) if last_ms > step_ms[method] else None
+            if found:
+                kept = many.loc[wide.dropna(subset=[method, against]).index]
+                names = {"method": method, "against": against, "last_ms": last_ms, "null": PRIMARY_NULL}
+                beyond = resampling.mean_bounds("many_paths", kept, kept[method] - kept[against])
+                rows.append(names | found | beyond)
+    columns = ["method", "against", "last_ms", "null", *COMPARED, *bounds("many_paths", None)]
+    return with_holm(pd.DataFrame(rows, columns=columns))
 
 
-def told_table(by_session: pd.DataFrame, means: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
-    """Teacher-forced scores at each horizon, beside the rollout that is fed its own draws.
+def teacher_forced_table(by_session: pd.DataFrame, means: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
+    """Teacher-forced scores at each horizon, next to the rollout that is conditioned on its own draws.
 
     Returns:
-        The columns of :func:`mean_table`, and over_autoregressive with its bounds: what the decoder would gain if its
-        rollouts never erred, which no forecast can.
+        The columns of :func:`mean_table`, and over_autoregressive with its bounds: the gain of the decoder if its
+        rollouts never erred, which is unavailable to any forecast.
     """
     rows = []
     for last_ms, of_horizon in by_session.groupby("last_ms", sort=True):
-        wide = _wide(of_horizon)
-        row = {"last_ms": last_ms, **dict.fromkeys(_bounds("over_autoregressive"), np.nan)}
-        if {TEACHER_FORCED, AUTOREGRESSIVE} <= set(wide):
-            shared = wide.dropna(subset=[TEACHER_FORCED, AUTOREGRESSIVE])
-            gap = (shared[TEACHER_FORCED] - shared[AUTOREGRESSIVE]).to_numpy()
-            found = bootstrap_mean(gap, animal_names(shared), resampling.rng(), **resampling.options)
-            row |= dict(zip(_bounds("over_autoregressive"), (found.value, found.lower, found.upper), strict=True))
-        rows.append(row)
-    told = means[means["method"] == TEACHER_FORCED].drop(columns="many_paths")
-    return told.merge(pd.DataFrame(rows), on="last_ms")
+        wide = by_method(of_horizon).reindex(columns=[*SESSION, TEACHER_FORCED, AUTOREGRESSIVE])
+        shared = wide.dropna(subset=[TEACHER_FORCED, AUTOREGRESSIVE])
+        gap = shared[TEACHER_FORCED] - shared[AUTOREGRESSIVE]
+        rows.append({"last_ms": last_ms} | resampling.mean_bounds("over_autoregressive", shared, gap))
+    found = means[means["method"] == TEACHER_FORCED].drop(columns="many_paths")
+    return found.merge(pd.DataFrame(rows), on="last_ms")
 
 
 def horizon_calibration(
@@ -255,19 +252,18 @@ def make_tables(
     Args:
         calibration: Files of calibration sums, one per fold, held-out session and seed.
         teacher_forced: Files of teacher-forced sums, one per fold and seed.
-        horizons_ms: Ends of the horizons that are told apart.
-        block_bins: Bins of a step of the decodings by blocks.
-        folder: Where the tables go.
-        resampling: How intervals are made.
+        horizons_ms: Ends of the horizons.
+        block_bins: Bins of a step of the blockwise rollout modes.
+        folder: Output folder.
+        resampling: Settings of the bootstrap.
     """
-    folder = Path(folder)
     calibrated = read_calibration(sorted(map(Path, calibration)))
     sums = read_sums(calibrated, sorted(map(Path, teacher_forced)))
     by_session, by_bin = session_table(sums, horizons_ms), bin_session_table(sums)
-    means, bins = (mean_table(by_session, "last_ms", resampling), mean_table(by_bin, "horizon_ms", resampling))
+    means, bins = mean_table(by_session, "last_ms", resampling), mean_table(by_bin, "horizon_ms", resampling)
     forecasts = _forecasts(bins)
     over = mean_table(_forecasts(over_filter(by_bin, "horizon_ms")), "horizon_ms", resampling)
-    over = over.drop(columns=["many_paths", *_bounds("share_of_oracle")]).assign(against=GAMMA_POISSON)
+    over = over.drop(columns=["many_paths", *bounds("share_of_oracle", None)]).assign(against=GAMMA_POISSON)
     bin_ms = sums["bin_us"].iloc[0] / 1000
     step_ms = {name: bin_ms * (1 if name == AUTOREGRESSIVE else block_bins) for name in DECODINGS}
     tables = {
@@ -277,69 +273,48 @@ def make_tables(
         "reach": reach_table({REFERENCE_MEAN: forecasts, GAMMA_POISSON: over}),
         "comparisons": comparison_table(by_session, step_ms, resampling),
         "calibration": horizon_calibration(calibrated, horizons_ms, resampling),
-        "teacher_forced": told_table(by_session, means, resampling),
-        "teacher_forced_bins": bins[bins["method"] == TEACHER_FORCED].drop(columns="many_paths").reset_index(drop=True),
+        "teacher_forced": teacher_forced_table(by_session, means, resampling),
+        "teacher_forced_bins": _teacher_forced(bins).drop(columns="many_paths"),
         "sessions": _forecasts(by_session),
-        "teacher_forced_sessions": by_session[by_session["method"] == TEACHER_FORCED].reset_index(drop=True),
-        "left_out": left_out_table(calibration).drop_duplicates(ignore_index=True),
+        "teacher_forced_sessions": _teacher_forced(by_session),
+        "left_out": left_out_table(calibration),
     }
-    for name, table in tables.items():
-        write_table(table, folder, name)
-    text = format_horizons(tables["horizons"], tables["reach"], tables["comparisons"], tables["teacher_forced"])
-    with replacing(folder / "summary.txt") as path:
-        path.write_text(text)
+    shown = [tables[name] for name in ("horizons", "reach", "comparisons", "teacher_forced")]
+    write_tables(tables, folder, format_horizons(*shown))
 
 
-def format_horizons(horizons: pd.DataFrame, reach: pd.DataFrame, comparisons: pd.DataFrame, told: pd.DataFrame) -> str:
-    """Scores at each horizon, how far each method reaches, and teacher-forced scores, as text for a terminal."""
+def format_horizons(
+    horizons: pd.DataFrame, reach: pd.DataFrame, comparisons: pd.DataFrame, teacher_forced: pd.DataFrame
+) -> list[str]:
+    """Scores at each horizon, reach of each method, and teacher-forced scores, as lines of text for a terminal."""
     interval = f"{horizons['interval'].iloc[0]:.0%} interval"
-    ends = sorted(horizons["last_ms"].unique())
     reached = reach.set_index(["over", "method"])
-    rows = [("method", "class", *(f"to {end:g} ms" for end in ends), "touches the null", "touches the filter")]
-    for method, line in horizons.groupby("method", sort=False):
-        scores = line.set_index("last_ms")["bits_per_spike"]
-        touches = (_touches(reached, over, method) for over in (REFERENCE_MEAN, GAMMA_POISSON))
-        rows.append((method, line["class"].iloc[0], *(f"{scores[end]:+.4f}" for end in ends), *touches))
-    sessions, animals = int(horizons["sessions"].max()), int(horizons["animals"].max())
+    wide = horizons.pivot(index=METHOD, columns="last_ms", values="bits_per_spike").reset_index()
+    wide = ordered(wide, ["method"], method=horizons["method"].unique())
+    columns: dict[str, Cell] = {"method": "{method}", "class": class_cell}
+    columns |= {f"to {end:g} ms": lambda row, end=end: f"{row[end]:+.4f}" for end in wide.columns.drop(METHOD)}
+    columns["touches the null"] = lambda row: _touches(reached, REFERENCE_MEAN, row["method"])
+    columns["touches the filter"] = lambda row: _touches(reached, GAMMA_POISSON, row["method"])
+    sessions, animals = counted(horizons["sessions"].max(), "session"), counted(horizons["animals"].max(), "animal")
+    to: dict[str, Cell] = {"to": "{last_ms:g} ms"}
+    scores = to | {"bits/spike": "{bits_per_spike:+.4f}", interval: interval_cell()}
+    many = {"many paths": "{many_paths:+.4f}"}
     lines = [
-        f"Bits/spike over the {PRIMARY_NULL}-window mean rate up to each horizon, same windows for all; "
-        f"{sessions} sessions, {animals} animals",
+        f"Bits/spike relative to the {PRIMARY_NULL}-window mean rate up to each horizon, same windows for all; "
+        f"{sessions}, {animals}",
+        *text_table(wide, columns),
         "",
-        *aligned(rows),
-        "",
-        f"touches: end of the first bin whose {interval} by animal is not wholly above the null, or above the "
+        f"touches: end of the first bin whose {interval} over animals is not wholly above the null, or above the "
         "gamma-Poisson filter.",
+        *text_table(comparisons, {"difference": DIFFERENCE} | to | comparison_cells(interval) | many),
     ]
     if len(comparisons):
-        rows = [("difference", "to", "bits/spike", interval, "Holm p", "sessions better", "many paths")]
-        for row in comparisons.to_dict("records"):
-            rows.append(
-                (
-                    f"{row['method']} - {row['against']}",
-                    f"{row['last_ms']:g} ms",
-                    f"{row['difference']:+.4f}",
-                    format_interval(row["lower"], row["upper"]),
-                    "none" if np.isnan(row["p_holm"]) else f"{row['p_holm']:.3g}",
-                    f"{row['sessions_better']} of {row['sessions']}",
-                    f"{row['many_paths']:+.4f}",
-                )
-            )
-        lines += ["", *aligned(rows), "", "many paths: the difference without the noise of few paths, extrapolated."]
-    if len(told):
-        rows = [("not a forecast", "to", "bits/spike", interval, "over autoregressive")]
-        for row in told.to_dict("records"):
-            gap = row["over_autoregressive"]
-            rows.append(
-                (
-                    "teacher-forced",
-                    f"{row['last_ms']:g} ms",
-                    f"{row['bits_per_spike']:+.4f}",
-                    format_interval(row["lower"], row["upper"]),
-                    "" if np.isnan(gap) else f"{gap:+.4f}",
-                )
-            )
-        lines += ["", *aligned(rows), "", "Teacher-forced: told the counts that came in all bins before."]
-    return "\n".join(lines) + "\n"
+        lines += ["", "many paths: the difference without the noise of few paths, extrapolated."]
+    over = {"over autoregressive": "{over_autoregressive:+.4f}"}
+    lines += text_table(teacher_forced, {"not a forecast": "teacher-forced"} | scores | over)
+    if len(teacher_forced):
+        lines += ["", "Teacher-forced: conditioned on the observed counts of all earlier bins."]
+    return lines
 
 
 def _touches(reached: pd.DataFrame, over: str, method: str) -> str:
@@ -355,12 +330,16 @@ def _forecasts(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["method"] != TEACHER_FORCED].reset_index(drop=True)
 
 
-def _require_the_same_windows(drawn: pd.DataFrame, beside: pd.DataFrame) -> None:
+def _teacher_forced(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["method"] == TEACHER_FORCED].reset_index(drop=True)
+
+
+def _require_the_same_windows(drawn: pd.DataFrame, others: pd.DataFrame) -> None:
     """Check that both kinds of sums are of the same sessions, windows, units and spikes."""
     key = [*SESSION, "horizon_bin"]
     columns = ["bin_us", "units", "windows", "spikes", "reference_nats"]
     first = drawn[drawn["method"] == FORECASTER].set_index(key)[columns]
-    for method, rows in beside.groupby("method", sort=False):
+    for method, rows in others.groupby("method", sort=False):
         other = rows.set_index(key)[columns]
         if method == TEACHER_FORCED and set(other.index) != set(first.index):
             names = {index[1] for index in set(other.index) ^ set(first.index)}
@@ -372,63 +351,31 @@ def _require_the_same_windows(drawn: pd.DataFrame, beside: pd.DataFrame) -> None
             raise TableError(
                 f"{method} and {FORECASTER} are not of the same windows: {columns[column]} of session "
                 f"{other.index[row][1]}, horizon bin {other.index[row][-1]}, is {other.iloc[row, column]:g} and "
-                f"{both.iloc[row, column]:g}; make the sums of both anew"
+                f"{both.iloc[row, column]:g}. Rerun sample_paths and score_teacher_forcing"
             )
 
 
 def _scores(sums: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    grouped = sums.groupby([*SESSION, *_METHOD, *by], sort=False)
-    table = grouped.agg(
-        **{name: (name, "sum") for name in ("spikes", "model_nats", "reference_nats", "many_nats")},
+    nats = ("model_nats", "reference_nats", "many_nats")
+    table = sums.groupby([*SESSION, *METHOD, *by], sort=False).agg(
+        **{name: (name, "sum") for name in ("spikes", *nats)},
         # windows of a horizon are those of each of its bins
         **{name: (name, "max") for name in ("windows", "units", "unscored_units", "seeds")},
-    ).reset_index()
-    nats = {name: table.pop(name).to_numpy() for name in ("model_nats", "reference_nats", "many_nats")}
-    spikes = table.pop("spikes")
-    score, many = (
-        bits_per_spike(model_nats=nats[name], null_nats=nats["reference_nats"], spikes=spikes.to_numpy())
-        for name in ("model_nats", "many_nats")
     )
+    table = table.reset_index()
     table = table.assign(
         null=PRIMARY_NULL,
-        bits_per_spike=score,
-        many_paths=many,
-        gain_nats=nats["model_nats"] - nats["reference_nats"],
-        spikes=spikes.astype(np.int64),
-        windows=table["windows"].astype(np.int64),
+        bits_per_spike=score(table),
+        many_paths=score(table, model="many_nats"),
+        gain_nats=table["model_nats"] - table["reference_nats"],
     )
+    table = table.astype({"spikes": np.int64, "windows": np.int64}).drop(columns=list(nats))
     # no spike, no score
     return table[table["spikes"] > 0]
 
 
-def _share(group: pd.DataFrame, ceiling: pd.Series, end: str, resampling: Resampling) -> dict[str, float]:
-    """Share of what the true rates gain, over the sessions whose rates are known."""
-    at = pd.MultiIndex.from_frame(group[[*SESSION, end]])
-    below = ceiling.reindex(at).to_numpy() if len(ceiling) else np.full(len(group), np.nan)
-    known = ~np.isnan(below)
-    if not known.any() or below[known].mean() <= 0:
-        return dict.fromkeys(_bounds("share_of_oracle"), np.nan)
-    shared = group[known]
-    found = bootstrap_ratio(
-        shared["bits_per_spike"].to_numpy(),
-        below[known],
-        animal_names(shared),
-        resampling.rng(),
-        **resampling.options,
-    )
-    return dict(zip(_bounds("share_of_oracle"), (found.value, found.lower, found.upper), strict=True))
-
-
-def _bounds(name: str) -> tuple[str, str, str]:
-    return name, f"{name}_lower", f"{name}_upper"
-
-
-def _wide(by_session: pd.DataFrame, values: str = "bits_per_spike") -> pd.DataFrame:
-    return by_session.pivot(index=SESSION, columns="method", values=values).reset_index()
-
-
 def _many_nats(drawn: pd.DataFrame) -> pd.Series:
-    """Extrapolate log-likelihoods by some paths and by half of them to endlessly many paths.
+    """Extrapolate log-likelihoods by some paths and by half of them to infinitely many paths.
 
     The loss by the noise of a mean over n paths is c / n to first order, for any c.
     """
@@ -437,9 +384,6 @@ def _many_nats(drawn: pd.DataFrame) -> pd.Series:
     return extrapolated.where(drawn["half_nats"].notna(), drawn["model_nats"])
 
 
-def _ordered(table: pd.DataFrame, before: list[str], after: list[str]) -> pd.DataFrame:
-    """Sort by some columns, then by method in the order of all tables, the ceiling and what is no forecast last."""
-    order = {name: place for place, name in enumerate(METHOD_ORDER)}
-    last = len(order) + (table["method"] == TEACHER_FORCED)
-    table = table.assign(_method=table["method"].map(order).fillna(last))
-    return table.sort_values([*before, "_method", *after], ignore_index=True, kind="stable").drop(columns="_method")
+def _ordered(table: pd.DataFrame, *by: str) -> pd.DataFrame:
+    """Sort by some columns; the ceiling and teacher forcing, which is no forecast, are the last methods."""
+    return ordered(table, by, method=(*METHOD_ORDER, TEACHER_FORCED))

@@ -1,4 +1,4 @@
-"""Figures of the multimodal experiment, drawn from its tables: nothing is computed here but positions on the page."""
+"""Figures of the multimodal experiment, drawn from its tables: only positions on the page are computed here."""
 
 from collections.abc import Sequence
 
@@ -7,20 +7,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neurohorizon.analysis.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    LIGHT_GREY,
-    PAGE_WIDTH_INCHES,
-    PURPLE,
-    SKY_BLUE,
-    VERMILLION,
-    house_style,
+from neurohorizon.analysis.panels import (
+    BIN_LABEL,
+    count_text,
+    empty_panel,
+    error_bar,
+    letters,
+    line_with_band,
+    note,
     null_line,
+    page_figure,
 )
-from neurohorizon.analysis.tables import counted
+from neurohorizon.analysis.style import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, PURPLE, SKY_BLUE, VERMILLION, house_style
+from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.multimodal.psth import PSTH
 from neurohorizon.experiments.multimodal.scores import region_group
 from neurohorizon.experiments.multimodal.tables import CONDITION_ORDER, ENCODERS, REGION_GROUPS, SPIKES, shown_encoder
@@ -28,7 +27,7 @@ from neurohorizon.methods import CEILING, CONTROL, class_word
 from neurohorizon.modalities.conditions import CONDITIONS
 
 CONDITION_LABELS = {
-    "spikes": "spikes alone",
+    "spikes": "spikes only",
     "behaviour": "+ behaviour",
     "image": "+ images seen so far",
     "image_ahead": "+ images known ahead",
@@ -40,7 +39,7 @@ CONDITION_LABELS = {
     "oracle": "oracle",
 }
 ENCODER_LABELS = {"dinov2": "DINOv2", "imagenet": "ImageNet", "pixels": "pixels", "none": "none"}
-_LOOKS = {  # colour, dashes, marker: told apart in grey print too; a control looks like what it controls, hollow
+_LOOKS = {  # colour, dashes, marker: distinct in grey print too; a control has the look of its condition, hollow
     "spikes": (GREY, (0, (1, 1)), "o"),
     "behaviour": (GREEN, (0, (5, 1)), "s"),
     "image": (SKY_BLUE, (0, (3, 1)), "o"),
@@ -55,9 +54,10 @@ _LOOKS = {  # colour, dashes, marker: told apart in grey print too; a control lo
 _BAR = {"linestyle": "none", "elinewidth": 1.0, "markersize": 4, "zorder": 3}
 _FILLED, _HOLLOW = {"markeredgewidth": 0}, {"markeredgewidth": 0.9, "markerfacecolor": "white"}
 _REGIONS_APART = 10  # more would touch each other at full size
-_GAIN = "gain over spikes alone\n(bits/spike)"
+_GAIN = "gain over spikes only\n(bits/spike)"
 
 
+@house_style()
 def draw_main(
     *,
     regions: pd.DataFrame,
@@ -67,55 +67,55 @@ def draw_main(
     example: pd.DataFrame,
 ) -> Figure:
     """The figure of experiment 4: one unit above, then gains by region and horizon, then conditions and encoders."""
-    with house_style():
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 7.0), layout="constrained")
-        rows = figure.add_gridspec(3, 1, height_ratios=[0.85, 1.0, 1.0])
-        middle, below = (
-            rows[1].subgridspec(1, 2, width_ratios=[1.25, 1.0]),
-            rows[2].subgridspec(1, 3, width_ratios=[1.35, 0.95, 0.75]),
-        )
-        panels = [figure.add_subplot(place) for place in (rows[0], *middle, *below)]
-        _psth_panel(panels[0], example)
-        _region_panel(panels[1], regions)
-        _horizon_panel(panels[2], horizon, "visual")
-        _legend_above(panels[2], share=0.4, columns=2)
-        _condition_panel(panels[3], gain, gain_sessions)
-        _encoder_panel(panels[4], gain)
-        _behaviour_panel(panels[5], gain, gain_sessions)
-        _letters(panels, far_left=[3])
+    figure = page_figure(7.0)
+    rows = figure.add_gridspec(3, 1, height_ratios=[0.85, 1.0, 1.0])
+    middle, below = (
+        rows[1].subgridspec(1, 2, width_ratios=[1.25, 1.0]),
+        rows[2].subgridspec(1, 3, width_ratios=[1.35, 0.95, 0.75]),
+    )
+    panels = [figure.add_subplot(place) for place in (rows[0], *middle, *below)]
+    _psth_panel(panels[0], example)
+    _region_panel(panels[1], regions)
+    _horizon_panel(panels[2], horizon, "visual")
+    _legend_above(panels[2], share=0.4, columns=2)
+    _condition_panel(panels[3], gain, gain_sessions)
+    _encoder_panel(panels[4], gain)
+    _behaviour_panel(panels[5], gain, gain_sessions)
+    letters(panels, x=[-0.7 if place == 3 else -0.04 for place in range(len(panels))])
     return figure
 
 
+@house_style()
 def draw_regions(*, regions: pd.DataFrame) -> Figure:
     """What images add, by brain region.
 
     Args:
         regions: Table ``regions``.
     """
-    with house_style():
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 2.8), layout="constrained")
-        _region_panel(figure.add_subplot(), regions)
+    figure = page_figure(2.8)
+    _region_panel(figure.add_subplot(), regions)
     return figure
 
 
+@house_style()
 def draw_horizon(*, horizon: pd.DataFrame) -> Figure:
     """Gains against the distance of the forecast bin, in visual regions and elsewhere.
 
     Args:
         horizon: Table ``horizon``.
     """
-    with house_style():
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 2.9), layout="constrained")
-        left = figure.add_subplot(1, 2, 1)
-        right = figure.add_subplot(1, 2, 2, sharey=left)
-        _horizon_panel(left, horizon, "visual")
-        _horizon_panel(right, horizon, "non-visual")
-        _legend_above(left, share=0.4, columns=2)
-        right.set_ylabel("")
-        _letters([left, right])
+    figure = page_figure(2.9)
+    left = figure.add_subplot(1, 2, 1)
+    right = figure.add_subplot(1, 2, 2, sharey=left)
+    _horizon_panel(left, horizon, "visual")
+    _horizon_panel(right, horizon, "non-visual")
+    _legend_above(left, share=0.4, columns=2)
+    right.set_ylabel("")
+    letters([left, right])
     return figure
 
 
+@house_style()
 def draw_conditions(*, gain: pd.DataFrame, gain_sessions: pd.DataFrame) -> Figure:
     """All conditions and controls, image encoders, and behaviour by source.
 
@@ -123,26 +123,25 @@ def draw_conditions(*, gain: pd.DataFrame, gain_sessions: pd.DataFrame) -> Figur
         gain: Table ``gain``.
         gain_sessions: Table ``gain_sessions``.
     """
-    with house_style():
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 2.6), layout="constrained")
-        grid = figure.add_gridspec(1, 3, width_ratios=[1.35, 0.95, 0.75])
-        panels = [figure.add_subplot(place) for place in grid]
-        _condition_panel(panels[0], gain, gain_sessions)
-        _encoder_panel(panels[1], gain)
-        _behaviour_panel(panels[2], gain, gain_sessions)
-        _letters(panels, far_left=[0])
+    figure = page_figure(2.6)
+    grid = figure.add_gridspec(1, 3, width_ratios=[1.35, 0.95, 0.75])
+    panels = [figure.add_subplot(place) for place in grid]
+    _condition_panel(panels[0], gain, gain_sessions)
+    _encoder_panel(panels[1], gain)
+    _behaviour_panel(panels[2], gain, gain_sessions)
+    letters(panels, x=[-0.7, -0.04, -0.04])
     return figure
 
 
+@house_style()
 def draw_psth(*, example: pd.DataFrame) -> Figure:
     """One unit's response to a movie: observed, and as forecast.
 
     Args:
         example: Table ``example``.
     """
-    with house_style():
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 2.3), layout="constrained")
-        _psth_panel(figure.add_subplot(), example)
+    figure = page_figure(2.3)
+    _psth_panel(figure.add_subplot(), example)
     return figure
 
 
@@ -159,19 +158,13 @@ def _shown(table: pd.DataFrame, conditions: Sequence[str], **where: str) -> pd.D
     return table[rows]
 
 
-def _letters(panels: Sequence[Axes], far_left: Sequence[int] = ()) -> None:
-    """Letter the panels; far to the left those whose names of conditions leave room there, and none above."""
-    for place, (letter, axes) in enumerate(zip("abcdefgh", panels, strict=False)):
-        axes.set_title(letter, loc="left", fontweight="bold", fontsize=9, x=-0.7 if place in far_left else -0.04)
-
-
 def _count(axes: Axes, rows: pd.DataFrame, what: str = "") -> None:
-    """Say in the corner what the numbers stand on."""
+    """Write the content and the numbers of sessions and animals above the panel."""
     if rows.empty:
-        axes.annotate("nothing to show", (0.5, 0.5), xycoords="axes fraction", ha="center", color=GREY)
+        empty_panel(axes, "nothing to show")
         return
-    count = f"{counted(int(rows['sessions'].max()), 'session')}, {counted(int(rows['animals'].max()), 'animal')}"
-    axes.set_title(f"{what}{'; ' if what else ''}{count}", fontsize=6.5, loc="right", color=GREY)
+    count = count_text(rows).split(";")[0]
+    note(axes, f"{what}{'; ' if what else ''}{count}")
 
 
 def _in_words(sessions: int, animals: int) -> str:
@@ -179,7 +172,7 @@ def _in_words(sessions: int, animals: int) -> str:
 
 
 def _legend_above(axes: Axes, *, share: float, columns: int = 1) -> None:
-    """Put the legend above all that is drawn, in room made for it: a share of the height."""
+    """Put the legend above the data, in additional space: a share of the height."""
     if not axes.get_legend_handles_labels()[0]:
         return
     low, high = axes.get_ylim()
@@ -190,14 +183,7 @@ def _legend_above(axes: Axes, *, share: float, columns: int = 1) -> None:
 def _points(axes: Axes, place: np.ndarray, rows: pd.DataFrame, condition: str, label: str) -> None:
     colour, _, marker = _LOOKS[condition]
     look = _HOLLOW if CONDITIONS[condition].control else _FILLED
-    axes.errorbar(
-        *(place, rows["gain"].to_numpy(), _around(rows)), **_BAR, **look, marker=marker, color=colour, label=label
-    )
-
-
-def _around(rows: pd.DataFrame) -> np.ndarray:
-    """Lengths of the bars below and above each point, 0 where there is no interval, [2, row]."""
-    return np.nan_to_num(np.stack([rows["gain"] - rows["lower"], rows["upper"] - rows["gain"]]))
+    error_bar(axes, place, rows, "gain", **_BAR, **look, marker=marker, color=colour, label=label)
 
 
 def _region_panel(axes: Axes, regions: pd.DataFrame) -> None:
@@ -240,11 +226,11 @@ def _horizon_panel(axes: Axes, horizon: pd.DataFrame, region: str) -> None:
         if line.empty:
             continue
         colour, dashes, _ = _LOOKS[condition]
-        axes.plot(line["last_ms"], line["gain"], color=colour, linestyle=dashes, label=CONDITION_LABELS[condition])
-        axes.fill_between(line["last_ms"], line["lower"], line["upper"], color=colour, alpha=0.12, linewidth=0)
+        look = {"color": colour, "linestyle": dashes, "label": CONDITION_LABELS[condition]}
+        line_with_band(axes, line, "last_ms", "gain", alpha=0.12, **look)
     null_line(axes)
     _count(axes, shown, f"{region} regions")
-    axes.set_xlabel("time from forecast origin to end of bin (ms)")
+    axes.set_xlabel(BIN_LABEL)
     axes.set_ylabel(_GAIN)
     axes.set_xlim(0, None)
 
@@ -261,8 +247,8 @@ def _condition_panel(axes: Axes, gain: pd.DataFrame, gain_sessions: pd.DataFrame
         axes.plot(here["gain"], np.full(len(here), place + 0.24), **dots)
         colour, _, marker = _LOOKS[name]
         look = _HOLLOW if row["class"].iloc[0] == CONTROL else _FILLED
-        axes.errorbar(row["gain"], [place], xerr=_around(row), **_BAR, **look, marker=marker, color=colour)
-    axes.axvline(0, color=GREY, linewidth=0.8, linestyle=(0, (1, 1)), zorder=0)
+        error_bar(axes, [place], row, "gain", horizontal=True, **_BAR, **look, marker=marker, color=colour)
+    null_line(axes, vertical=True)
     _count(axes, shown, "movies, visual regions")
     labels = [f"{CONDITION_LABELS[name]} ({class_word(_class_of(shown, name))})" for name in present]
     axes.set_yticks(range(len(present)), labels)
@@ -272,7 +258,7 @@ def _condition_panel(axes: Axes, gain: pd.DataFrame, gain_sessions: pd.DataFrame
     if len(ceiling) and present:
         text = f"oracle (ceiling)\nat {ceiling['gain'].iloc[0]:+.2f} \u2192"  # an arrow to the right
         corner = {"xycoords": "axes fraction", "ha": "right", "va": "center", "fontsize": 6}
-        axes.annotate(text, (0.99, 0.31), **corner)  # beside the controls, where nothing else should be
+        axes.annotate(text, (0.99, 0.31), **corner)  # next to the controls, where nothing else should be
 
 
 def _class_of(table: pd.DataFrame, condition: str) -> str:
@@ -297,9 +283,9 @@ def _encoder_panel(axes: Axes, gain: pd.DataFrame) -> None:
         colour, _, marker = _LOOKS[condition]
         look = _HOLLOW if stimulus == "movie_heldout" else _FILLED
         place = np.arange(len(names)) + 0.18 * (number - 1.5)
-        axes.errorbar(*(place, rows["gain"], _around(rows)), **_BAR, **look, marker=marker, color=colour, label=label)
+        error_bar(axes, place, rows, "gain", **_BAR, **look, marker=marker, color=colour, label=label)
     null_line(axes)
-    axes.set_title("movies, visual regions", fontsize=6.5, loc="right", color=GREY)
+    note(axes, "movies, visual regions")
     axes.set_xticks(range(len(names)), [ENCODER_LABELS[name] for name in names], fontsize=6)
     axes.set_xlim(-0.6, max(len(names), 1) - 0.4)
     axes.set_ylabel(_GAIN)
@@ -324,7 +310,7 @@ def _behaviour_panel(axes: Axes, gain: pd.DataFrame, gain_sessions: pd.DataFrame
     counts = shown[shown["condition"] == "behaviour"].set_index("source")[["sessions", "animals"]]
     labels = [f"{name}\n{_in_words(row.sessions, row.animals)}" for name, row in counts.iterrows()]
     axes.set_xticks(range(len(counts)), labels, fontsize=6)
-    axes.set_title("all units", fontsize=6.5, loc="right", color=GREY)
+    note(axes, "all units")
     axes.set_xlim(-0.6, max(len(sources), 1) - 0.4)
     _legend_above(axes, share=0.25)
 
@@ -353,7 +339,7 @@ def _psth_panel(axes: Axes, example: pd.DataFrame) -> None:
     axes.set_ylim(0, 1.25 * max(observed["observed_hz"].max(), 1e-9))
     row = observed.iloc[0]
     repeats = f"unit {row['unit_id']} in {row['region']} of {row['session']}; mean over the repeats of test time"
-    axes.set_title(repeats, fontsize=6.5, loc="right", color=GREY)
+    note(axes, repeats)
     axes.legend(loc="upper right", ncols=4, handlelength=1.8)
 
 

@@ -1,4 +1,4 @@
-"""Sentences on the multimodal experiment, each decided by the numbers in it, whichever way they went."""
+"""Sentences on the multimodal experiment, each decided by the numbers, whatever their direction."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from neurohorizon.analysis.tables import counted
-from neurohorizon.analysis.wording import FEW_ANIMALS, interval_text
+from neurohorizon.analysis.tables import read_tables
+from neurohorizon.analysis.wording import (
+    bullets,
+    counted,
+    few_animals,
+    holm_text,
+    interval_text,
+    paragraphs,
+    prose,
+    verdict,
+)
 from neurohorizon.experiments.multimodal.tables import REGION_GROUPS, SPIKES, cell_name, shown_encoder
 
 _NAMES = {
-    "spikes": "spikes alone",
+    "spikes": "spikes only",
     "behaviour": "behaviour",
     "image": "the images seen so far",
     "image_ahead": "the images known ahead",
@@ -28,42 +37,39 @@ _FORGOTTEN = 0.1
 
 def describe_results(folder: Path) -> str:
     """The experiment in a few paragraphs, from the folder of its tables."""
-    names = ("gain", "regions", "encoders", "psth")
-    table = {name: pd.read_parquet(Path(folder) / f"{name}.parquet") for name in names}
+    table = read_tables(folder, "gain", "regions", "encoders", "psth")
     gain = table["gain"]
     ahead = _row(gain, "image_ahead", region="visual", stimulus="all")
-    first = "Gains are over the forecasts of the same network from spikes alone."
-    if ahead is not None:
-        first = f"Images known ahead gain {_gain(ahead)[:-1]} in visual regions. {first}"
-    images = f"{_prose(describe_images(gain))} {describe_regions(table['regions'])}"
-    rest = f"{describe_ceiling(gain)} {describe_encoders(gain)} {describe_psth(table['psth'])}"
-    behaviour = f"Behaviour: {_prose(describe_behaviour(gain))}"
-    return "\n\n".join([f"{first} {describe_run(gain, table['encoders'])}", images, rest, behaviour])
+    return paragraphs(
+        prose(
+            f"Images known ahead gain {_gain(ahead)[:-1]} in visual regions." if ahead is not None else "",
+            "Gains are relative to the forecasts of the same network from spikes only.",
+            describe_run(gain, table["encoders"]),
+        ),
+        prose(_without_bullets(describe_images(gain)), describe_regions(table["regions"])),
+        prose(describe_ceiling(gain), describe_encoders(gain), describe_psth(table["psth"])),
+        f"Behaviour: {_without_bullets(describe_behaviour(gain))}",
+    )
 
 
-def _prose(bullets: str) -> str:
+def _without_bullets(lines: str) -> str:
     """A list as running text."""
-    return " ".join(line.removeprefix("- ") for line in bullets.splitlines())
+    return " ".join(line.removeprefix("- ") for line in lines.splitlines())
 
 
 def describe_run(gain: pd.DataFrame, encoders: pd.DataFrame) -> str:
-    """On how much data the numbers stand, and which encoder was used."""
+    """Amount of data, and image encoder."""
     parts = []
     for source, rows in gain.groupby("source", sort=True):
-        sessions, animals = int(rows["sessions"].max()), int(rows["animals"].max())
+        sessions, animals = rows["sessions"].max(), rows["animals"].max()
         parts.append(f"{counted(sessions, 'session')} of {counted(animals, 'animal')} of source {source}")
-    text = f"Forecast were {' and '.join(parts)}. {' '.join(encoders['note'].unique())}"
-    animals = int(gain["animals"].max())
-    if animals < FEW_ANIMALS:
-        text += (
-            f" With {counted(animals, 'animal')} intervals are coarse and no test by animal can give a p below "
-            f"{2.0 ** (1 - animals):.2g}, whatever the data: they show whether the animals agree."
-        )
-    return text
+    return prose(
+        f"{' and '.join(parts)} were forecast.", *encoders["note"].unique(), few_animals(int(gain["animals"].max()))
+    )
 
 
 def describe_images(gain: pd.DataFrame) -> str:
-    """What images add in visual regions, elsewhere, in parts of the movie never trained on, and shuffled."""
+    """Gain from images in visual regions, elsewhere, in parts of the movie never trained on, and shuffled."""
     cells = [
         ("image", "visual", "all", "In visual regions"),
         ("image_ahead", "visual", "all", "In visual regions"),
@@ -82,19 +88,19 @@ def describe_images(gain: pd.DataFrame) -> str:
     for condition, region, stimulus, words in cells:
         row = _row(gain, condition, region=region, stimulus=stimulus)
         if row is not None:
-            lines.append(f"- {words}, with {_NAMES[condition]}: {_gain(row)}")
-    return "\n".join(lines) or "No session of this run shows images that an encoder knows."
+            lines.append(f"{words}, with {_NAMES[condition]}: {_gain(row)}")
+    return bullets(lines, "No session of this run shows images with embeddings.")
 
 
 def describe_ceiling(gain: pd.DataFrame) -> str:
-    """Shares of what the true rates gain, where they are known, and the row of other repeats."""
+    """Shares of the gain of the true rates, if they are available, and the row of other repeats."""
     sentences = []
     for condition in ("image", "image_ahead", "both"):
         row = _row(gain, condition, region="visual", stimulus="all")
         if row is not None and np.isfinite(row["gain_share_of_oracle"]):
             sentences.append(
-                f"With {_NAMES[condition]}, {row['gain_share_of_oracle']:.0%} of what the true rates gain over spikes "
-                f"alone in visual regions is reached, and {row['share_of_oracle']:.0%} of their score."
+                f"With {_NAMES[condition]}, forecasts reach {row['gain_share_of_oracle']:.0%} of the gain of the true "
+                f"rates relative to spikes only in visual regions, and {row['share_of_oracle']:.0%} of their score."
             )
     repeats, ahead = (_row(gain, name, region="visual", stimulus="movies") for name in ("psth", "image_ahead"))
     if repeats is not None and ahead is not None:
@@ -103,11 +109,11 @@ def describe_ceiling(gain: pd.DataFrame) -> str:
             f"In visual regions during movies {_NAMES['image_ahead']} gain {ahead['gain']:+.3f} bits/spike, "
             f"{order} than with all other repeats of the movie in the same session ({repeats['gain']:+.3f})."
         )
-    return " ".join(sentences) or "There is no ceiling to compare with: the rates are not known."
+    return prose(*sentences) or "There is no ceiling: the true rates are not available."
 
 
 def describe_encoders(gain: pd.DataFrame) -> str:
-    """Encoders from best to worst, by what images known ahead add in visual regions."""
+    """Encoders from best to worst, by the gain from images known ahead in visual regions."""
     rows = gain[(gain["condition"] == "image_ahead") & (gain["region"] == "visual") & (gain["stimulus"] == "all")]
     if rows.empty:
         return "No image encoder was used."
@@ -130,34 +136,32 @@ def describe_declared(comparisons: pd.DataFrame) -> str:
             cell_name({name: row[f"{side}{name}"] for name in ("condition", "encoder", "region", "stimulus")})
             for side in ("", "against_")
         )
-        p = "" if np.isnan(row["p_holm"]) else f", Holm p = {row['p_holm']:.2g}"
         lines.append(
-            f"- {row['source']}: {first} over {second}: {row['difference']:+.4f} bits/spike "
-            f"({interval_text(pd.Series(row))}), better in {row['sessions_better']} of "
-            f"{counted(row['sessions'], 'session')}{p}."
+            f"{row['source']}: {first} minus {second}: {row['difference']:+.4f} bits/spike ({interval_text(row)}), "
+            f"better in {row['sessions_better']} of {counted(row['sessions'], 'session')}{holm_text(row)}."
         )
-    return "\n".join(lines) or "No declared comparison can be made in this run."
+    return bullets(lines, "No declared comparison can be made in this run.")
 
 
 def describe_behaviour(gain: pd.DataFrame) -> str:
-    """What behaviour adds, by source, beside its control."""
+    """Gain from behaviour, by source, next to its control."""
     lines = []
     for source in sorted(gain["source"].unique()):
         rows = gain[gain["source"] == source]
         behaviour, shifted = (_row(rows, name) for name in ("behaviour", "behaviour_shifted"))
         if behaviour is None:
             continue
-        line = f"- Source {source}, all units: {_gain(behaviour)}"
+        line = f"Source {source}, all units: {_gain(behaviour)}"
         if shifted is not None:
             line += f" Shifted in time: {shifted['gain']:+.4f} ({interval_text(shifted)})."
         lines.append(line)
-    return "\n".join(lines) or "No session of this run has behaviour."
+    return bullets(lines, "No session of this run has behaviour.")
 
 
 def describe_control(autocorrelation: pd.DataFrame) -> str:
-    """Whether the control's shift is longer than behaviour remembers."""
+    """Whether the control's shift is longer than the autocorrelation of behaviour."""
     if autocorrelation.empty:
-        return "No session that was forecast has behaviour."
+        return "No forecast session has behaviour."
     shift_s = autocorrelation["shift_s"].iloc[0]
     still = autocorrelation[~(autocorrelation["at_shift"] < _FORGOTTEN)]
     mean = autocorrelation["at_shift"].mean()
@@ -167,14 +171,14 @@ def describe_control(autocorrelation: pd.DataFrame) -> str:
     )
     if len(still):
         return (
-            f"{text}; in {len(still)} it is not below {_FORGOTTEN:g}, where the control keeps **something of what it "
-            "should have lost**."
+            f"{text}; in {len(still)} it is not below {_FORGOTTEN:g}, so that the control keeps **some information** "
+            "that it should not have."
         )
     return f"{text}, below {_FORGOTTEN:g} in each."
 
 
 def describe_regions(regions: pd.DataFrame) -> str:
-    """Regions in which the interval of images known ahead lies above zero, and those in which it does not."""
+    """Regions in which the interval of images known ahead lies above zero, and the others."""
     rows = regions[(regions["condition"] == "image_ahead") & (regions["stimulus"] == "all")]
     rows = rows[~rows["region"].isin(REGION_GROUPS) & (rows["encoder"] == shown_encoder(regions))]
     if rows.empty or rows["lower"].isna().all():
@@ -185,7 +189,7 @@ def describe_regions(regions: pd.DataFrame) -> str:
 
 
 def describe_psth(psth: pd.DataFrame) -> str:
-    """How much of the shared response to a movie the forecasts follow, against the same and against other repeats."""
+    """R2 of forecasts and the shared response to a movie, against the same and against other repeats."""
     rows = psth[(psth["region"] == "visual") & (psth["stimulus"] == "movies") & (psth["first_ms"] == 0)]
     rows = rows[rows["last_ms"] == psth["last_ms"].max()] if len(rows) else rows
     if rows.empty:
@@ -207,15 +211,7 @@ def _row(gain: pd.DataFrame, condition: str, *, region: str = "all", stimulus: s
 
 
 def _gain(row: pd.Series) -> str:
-    return f"**{row['gain']:+.4f}** bits/spike ({interval_text(row)}), {_verdict(row)}."
-
-
-def _verdict(row: pd.Series) -> str:
-    if np.isnan(row["lower"]) or np.isnan(row["upper"]):
-        return "of which it cannot be said whether it would hold for other animals"
-    if row["lower"] <= 0 <= row["upper"]:
-        return "which **cannot be told apart** from none"
-    return "better than spikes alone" if row["lower"] > 0 else "**worse** than spikes alone"
+    return f"**{row['gain']:+.4f}** bits/spike ({interval_text(row)}), {verdict(row, 'spikes only')}."
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -38,7 +38,6 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import csr_array
 
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast, write_forecast
-from neurohorizon.methods import FITTED
 from neurohorizon.scores import poisson_log_likelihood
 from neurohorizon.session import Session, read_session
 from neurohorizon.timeline import Intervals, to_us
@@ -50,7 +49,6 @@ R2_PHASE_US = 100_000
 """Width of the steps of phase over which PSTH R2 is taken."""
 STRENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 1e9)
 """Weights of the reference mean, in repeats; the last leaves nothing else."""
-AGAINST = ("same", "other")
 
 _MOVIE = "natural_movie"
 _LONGEST_PAUSE_US = 100_000  # between frames of one repeat
@@ -272,7 +270,7 @@ def forecast_psth(*, session: Path, task: Path, code: str, output: Path) -> None
         ValueError: The files are of different units.
     """
     asked = read_forecast(task)
-    forecast = replace(asked, method=PSTH, method_class=FITTED, seed=None, encoder="", code=code, train_log_rate=None)
+    forecast = replace(asked, method=PSTH, method_class="fitted", seed=None, encoder="", code=code)
     if asked.left_out is None:
         recording = read_session(session)
         _require_units(recording, asked)

@@ -1,4 +1,4 @@
-"""Figures of the scaling experiment, drawn from its tables: nothing is computed here but positions on the page."""
+"""Figures of the scaling experiment, drawn from its tables; only positions on the page are computed here."""
 
 from collections.abc import Sequence
 
@@ -9,23 +9,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from neurohorizon.analysis.style import (
-    BLACK,
-    BLUE,
-    COLUMN_WIDTH_INCHES,
-    GREEN,
-    GREY,
-    LIGHT_GREY,
-    ORANGE,
-    PAGE_WIDTH_INCHES,
-    PURPLE,
-    VERMILLION,
-    house_style,
+from neurohorizon.analysis.panels import (
+    BIN_LABEL,
+    SCORE_LABEL,
+    column_figure,
+    count_text,
+    empty_panel,
+    error_bar,
+    letters,
+    line_with_band,
+    note,
     null_line,
+    page_figure,
 )
-from neurohorizon.analysis.tables import counted
+from neurohorizon.analysis.style import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, PURPLE, VERMILLION, house_style
+from neurohorizon.analysis.tables import whole_horizon
 from neurohorizon.experiments.scaling.laws import LAWS
-from neurohorizon.experiments.scaling.tables import RANDOM, RUN, SAME_LAB, SAME_REGION, sessions_text, whole_horizon
+from neurohorizon.experiments.scaling.tables import RANDOM, RUN, SAME_LAB, SAME_REGION, sessions_text
 
 LAW_LABELS = {"power": "power law", "saturating": "exponential", "log_linear": "logarithm", "constant": "constant"}
 ARM_LABELS = {RANDOM: "random", SAME_LAB: "one\nlab", SAME_REGION: "same\nregions"}
@@ -37,10 +37,10 @@ _LAW_LINES = {
     "constant": (GREY, (0, (1, 1))),
 }
 _PART_LOOKS = ((BLUE, "o"), (GREEN, "s"), (ORANGE, "^"), (PURPLE, "D"), (VERMILLION, "v"), (BLACK, "P"))
-_SCORE = "bits/spike over the\nreference-window mean rate"
 _DOTS = {"linestyle": "none", "elinewidth": 0.9, "markersize": 4, "markeredgewidth": 0}
 
 
+@house_style()
 def draw_main(
     *,
     curve: pd.DataFrame,
@@ -53,70 +53,52 @@ def draw_main(
     own_lab: pd.DataFrame,
     parameters: pd.DataFrame,
 ) -> Figure:
-    """The curve with its laws, by horizon, what smaller sizes predict, other choices of sessions, and parameters.
+    """The curve with its laws, by horizon, predictions from smaller sizes, choices of sessions, and parameters.
 
-    Args:
-        curve: Table ``curve``.
-        points: Table ``points``.
-        fits: Table ``fits``.
-        lines: Table ``lines``.
-        predictions: Table ``predictions``.
-        arms: Table ``arms``.
-        comparisons: Table ``comparisons``.
-        own_lab: Table ``own_lab``.
-        parameters: Table ``parameters``.
+    Arguments are tables.
     """
-    with house_style():
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 4.6), layout="constrained")
-        above, below = figure.add_gridspec(2, 1, height_ratios=[1.15, 1.0])
-        grid = above.subgridspec(1, 2, width_ratios=[1.35, 1.0])
-        first, second = (figure.add_subplot(grid[column]) for column in range(2))
-        grid = below.subgridspec(1, 3)
-        third, fourth, fifth = (figure.add_subplot(grid[column]) for column in range(3))
-        _curve_panel(first, whole_horizon(curve), whole_horizon(points), whole_horizon(lines), whole_horizon(fits))
-        _parts_panel(second, curve)
-        _prediction_panel(third, whole_horizon(curve), whole_horizon(lines), whole_horizon(predictions))
-        _arms_panel(fourth, arms, comparisons, own_lab)
-        _parameter_panel(fifth, whole_horizon(parameters))
-        for axes in (first, third):
-            axes.set_ylabel(_SCORE)
-        for letter, axes in zip("abcde", (first, second, third, fourth, fifth), strict=True):
-            axes.set_title(letter, loc="left", fontweight="bold", fontsize=9, x=-0.12)
-        figure.suptitle(_counts(whole_horizon(curve)), fontsize=6.5, color=GREY, x=0.99, ha="right")
+    figure = page_figure(4.6)
+    above, below = figure.add_gridspec(2, 1, height_ratios=[1.15, 1.0])
+    first, second = (figure.add_subplot(place) for place in above.subgridspec(1, 2, width_ratios=[1.35, 1.0]))
+    third, fourth, fifth = (figure.add_subplot(place) for place in below.subgridspec(1, 3))
+    _curve_panel(first, whole_horizon(curve), whole_horizon(points), whole_horizon(lines), whole_horizon(fits))
+    _parts_panel(second, curve)
+    _prediction_panel(third, whole_horizon(curve), whole_horizon(lines), whole_horizon(predictions))
+    _arms_panel(fourth, arms, comparisons, own_lab)
+    _parameter_panel(fifth, whole_horizon(parameters))
+    for axes in (first, third):
+        axes.set_ylabel(SCORE_LABEL)
+    letters((first, second, third, fourth, fifth), x=-0.12)
+    figure.suptitle(_counts(whole_horizon(curve)), fontsize=6.5, color=GREY, x=0.99, ha="right")
     return figure
 
 
+@house_style()
 def draw_curve(*, curve: pd.DataFrame, points: pd.DataFrame, fits: pd.DataFrame, lines: pd.DataFrame) -> Figure:
-    """The curve with its laws alone, as wide as a column; arguments as in :func:`draw_main`."""
-    with house_style():
-        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 2.9), layout="constrained")
-        axes = figure.add_subplot()
-        _curve_panel(axes, whole_horizon(curve), whole_horizon(points), whole_horizon(lines), whole_horizon(fits))
-        axes.set_ylabel(_SCORE)
-        figure.suptitle(_counts(whole_horizon(curve)), fontsize=6, color=GREY, x=0.99, ha="right")
+    """The curve with its laws only, as wide as a column; arguments are tables."""
+    figure = column_figure(2.9)
+    axes = figure.add_subplot()
+    _curve_panel(axes, whole_horizon(curve), whole_horizon(points), whole_horizon(lines), whole_horizon(fits))
+    axes.set_ylabel(SCORE_LABEL)
+    figure.suptitle(_counts(whole_horizon(curve)), fontsize=6, color=GREY, x=0.99, ha="right")
     return figure
 
 
+@house_style()
 def draw_horizon(*, horizon: pd.DataFrame) -> Figure:
-    """Score by horizon bin, a curve for each number of training sessions.
-
-    Args:
-        horizon: Table ``horizon``.
-    """
-    with house_style():
-        figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 2.5), layout="constrained")
-        axes = figure.add_subplot()
-        sizes = sorted(horizon["sessions_trained"].unique())
-        for colour, size in zip(_rising_colours(len(sizes)), sizes, strict=True):
-            rows = horizon[horizon["sessions_trained"] == size].sort_values("horizon_ms")
-            axes.plot(rows["horizon_ms"], rows["bits_per_spike"], color=colour, label=sessions_text(size))
-            axes.fill_between(rows["horizon_ms"], rows["lower"], rows["upper"], color=colour, alpha=0.08, linewidth=0)
-        null_line(axes)
-        axes.set_xlim(0, None)
-        axes.set_xlabel("time from forecast origin to end of bin (ms)")
-        axes.set_ylabel(_SCORE)
-        axes.legend(title="training sessions", ncols=2, title_fontsize=6.5)
-        axes.set_title(_counts(horizon), fontsize=6, color=GREY, loc="right")
+    """Score by horizon bin, a curve for each number of training sessions; the argument is a table."""
+    figure = column_figure(2.5)
+    axes = figure.add_subplot()
+    sizes = sorted(horizon["sessions_trained"].unique())
+    for colour, size in zip(_rising_colours(len(sizes)), sizes, strict=True):
+        rows = horizon[horizon["sessions_trained"] == size].sort_values("horizon_ms")
+        line_with_band(axes, rows, "horizon_ms", color=colour, alpha=0.08, label=sessions_text(size))
+    null_line(axes)
+    axes.set_xlim(0, None)
+    axes.set_xlabel(BIN_LABEL)
+    axes.set_ylabel(SCORE_LABEL)
+    axes.legend(title="training sessions", ncols=2, title_fontsize=6.5)
+    note(axes, _counts(horizon), fontsize=6)
     return figure
 
 
@@ -130,13 +112,10 @@ def _curve_panel(
             continue
         colour, dashes = _LAW_LINES[law]
         label = LAW_LABELS[law] + (", best AICc" if law in best else "")
-        axes.plot(line["sessions_trained"], line["bits_per_spike"], color=colour, linestyle=dashes, label=label)
-        if law in best:
-            axes.fill_between(
-                line["sessions_trained"], line["lower"], line["upper"], color=colour, alpha=0.1, linewidth=0
-            )
+        look = {"color": colour, "linestyle": dashes, "label": label, "alpha": 0.1 * (law in best)}
+        line_with_band(axes, line, "sessions_trained", **look)
     drawn = points[points["kind"] == "sessions"]
-    # beside the means, which would hide them
+    # next to the means, which would hide them
     places = drawn["sessions_trained"] * 0.94
     axes.plot(places, drawn["bits_per_spike"], "o", color=GREY, markersize=2.2, markeredgewidth=0, label="a draw")
     _errorbar(axes, curve["sessions_trained"], curve, color=BLACK, marker="o", label="mean of draws")
@@ -158,7 +137,7 @@ def _parts_panel(axes: Axes, curve: pd.DataFrame) -> None:
 
 def _prediction_panel(axes: Axes, curve: pd.DataFrame, lines: pd.DataFrame, predictions: pd.DataFrame) -> None:
     if predictions.empty:
-        _say(axes, "too few sizes to predict\nthe top from the others")
+        _empty(axes, "too few sizes to predict\nthe top from the others")
         return
     fitted_up_to, top = predictions[["fitted_up_to", "top"]].iloc[0]
     below = curve[curve["sessions_trained"] < top]
@@ -188,24 +167,24 @@ def _arms_panel(axes: Axes, arms: pd.DataFrame, comparisons: pd.DataFrame, own_l
         if arm == SAME_LAB:
             rows += [(_OWN_LAB[row["heldout_lab"]], row) for _, row in own_lab.iterrows()]
     if not rows:
-        _say(axes, "no other choice\nof sessions in this run")
+        _empty(axes, "no other choice\nof sessions in this run")
         return
     for place, (_, row) in enumerate(rows):
         if "draw_lowest" in row:
             axes.plot([place] * 2, [row["draw_lowest"], row["draw_highest"]], color=LIGHT_GREY, linewidth=4, zorder=0)
         hollow = {"markerfacecolor": "white", "markeredgewidth": 0.8} if "heldout_lab" in row else {}
-        _errorbar(axes, [place], row.to_frame().T, value="difference", color=BLACK, marker="o", **hollow)
+        _errorbar(axes, [place], row, value="difference", color=BLACK, marker="o", **hollow)
     null_line(axes)
     axes.set_xticks(range(len(rows)), [label for label, _ in rows])
     axes.set_xlim(-0.5, len(rows) - 0.5)
-    axes.set_ylabel("bits/spike over random ones")
+    axes.set_ylabel("bits/spike minus random ones")
     axes.set_title(f"choice of {sessions_text(arms['sessions_trained'].iloc[0])} sessions", fontsize=7)
 
 
 def _parameter_panel(axes: Axes, parameters: pd.DataFrame) -> None:
     networks = parameters[parameters["name"] != RUN]
     if networks.empty:
-        _say(axes, "no other size\nof the network in this run")
+        _empty(axes, "no other size\nof the network in this run")
         return
     line = parameters.drop_duplicates("parameters").sort_values("parameters")
     axes.plot(line["parameters"], line["bits_per_spike"], color=BLACK, linewidth=0.8)
@@ -225,9 +204,7 @@ def _parameter_panel(axes: Axes, parameters: pd.DataFrame) -> None:
 def _errorbar(
     axes: Axes, places: Sequence[float], rows: pd.DataFrame, *, value: str = "bits_per_spike", **look: object
 ) -> None:
-    values = rows[value].to_numpy(dtype=float)
-    around = np.nan_to_num([values - rows["lower"].to_numpy(dtype=float), rows["upper"].to_numpy(dtype=float) - values])
-    axes.errorbar(places, values, np.maximum(around, 0), **(_DOTS | look))
+    error_bar(axes, places, rows, value, **(_DOTS | look))
 
 
 def _session_axis(axes: Axes, curve: pd.DataFrame) -> None:
@@ -251,14 +228,10 @@ def _rising_colours(number: int) -> list[tuple[float, ...]]:
     return [colormaps["viridis"](place) for place in np.linspace(0.85, 0.0, number)]
 
 
-def _say(axes: Axes, text: str) -> None:
+def _empty(axes: Axes, text: str) -> None:
     axes.set_axis_off()
-    axes.annotate(text, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", color=GREY)
+    empty_panel(axes, text)
 
 
 def _counts(curve: pd.DataFrame) -> str:
-    row = curve.iloc[0]
-    count = f"{counted(int(row['sessions']), 'held-out session')} of {counted(int(row['animals']), 'animal')}"
-    if curve["lower"].notna().any():
-        return f"{count}; {row['interval']:.0%} intervals by animal and draw"
-    return f"{count}; no intervals"
+    return count_text(curve, "held-out session").replace("over animals", "over animals and draws")

@@ -1,8 +1,8 @@
-"""Tables of the scaling experiment, from the score files of its points alone.
+"""Tables of the scaling experiment, from the score files of its points.
 
-A point is one training: how many sessions, which draw of them, which seed. All points forecast the same held-out
-sessions; a session that lacks a score at any point is left out of all, and listed. Seeds are averaged within a session
-first, and ratios of sums are taken last.
+A point is one training, with its number of sessions, its random subset of them, and its seed. All points forecast the
+same held-out sessions; a session that lacks a score at any point is excluded from all, and listed. Seeds are averaged
+within a session first, and ratios of sums are taken last.
 """
 
 import json
@@ -14,33 +14,41 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from neurohorizon.analysis.statistics import bootstrap_draws_and_animals, bootstrap_mean, compare_paired, holm
+from neurohorizon.analysis.statistics import bootstrap_draws_and_animals
 from neurohorizon.analysis.tables import (
     PRIMARY_NULL,
     SESSION,
+    Cell,
     Resampling,
     TableError,
-    aligned,
     animal_names,
-    counted,
-    format_interval,
+    by_method,
+    comparison_cells,
+    end_ms,
+    grouped_rows,
     horizon_ends_ms,
-    write_table,
+    interval_cell,
+    ordered,
+    over_seeds,
+    score,
+    text_table,
+    whole_horizon,
+    with_holm,
+    write_tables,
 )
+from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.scaling.laws import LAWS, PARAMETERS, Curve, LawFit, akaike_weights, fit_laws, predict_top
 from neurohorizon.experiments.scaling.points import Point, parse_point
-from neurohorizon.files import replacing
 from neurohorizon.methods import ZERO_SHOT
-from neurohorizon.scores import bits_per_spike
 
 RANDOM, SAME_LAB, SAME_REGION = "random", "same_lab", "same_region"
 ARMS = (RANDOM, SAME_LAB, SAME_REGION)
-"""Ways of choosing as many training sessions."""
+"""Ways of choosing the same number of training sessions."""
 MORE_SESSIONS, MORE_PARAMETERS = "more_sessions", "more_parameters"
 RUN = "run"
 """Name of the network of the run among those of other sizes."""
 DECLARED = (MORE_SESSIONS, SAME_LAB, SAME_REGION, MORE_PARAMETERS)
-"""The comparisons that were declared beforehand, over the whole horizon: all sessions against the fewest, each other
+"""The comparisons that were declared in advance, over the whole horizon: all sessions against the fewest, each other
 way of choosing them against the random one at equal size, and the most parameters against the fewest. Holm's adjustment
 is over those that a run can make."""
 FORMULAS = {
@@ -64,14 +72,17 @@ _LINE_PLACES = 61
 _KEY = ["kind", "size", "draw", "name"]
 
 
+_SCORED = {"class": ZERO_SHOT, "null": PRIMARY_NULL}
+
+
 @dataclass(frozen=True)
 class Points:
     """All points of an experiment.
 
     Attributes:
-        trained: What each point was trained on: fold, kind, size ("2", "max", "" for sizes of the network), draw, name,
+        trained: Training data of each point: fold, kind, size ("2", "max", "" for sizes of the network), draw, name,
             seed, sessions_trained, labs_trained, recorded_h, region_distance and the columns of ``point.json``.
-        labs: Sessions of each lab that a point was trained on: fold, kind, size, draw, name, seed, lab, sessions.
+        labs: Training sessions of each point by lab: fold, kind, size, draw, name, seed, lab, sessions.
         scores: Score of each held-out session at each point, averaged over seeds, for the parts of the horizon that end
             at ``last_ms``: columns of a session, kind, size, draw, name, last_ms, bits_per_spike, spikes, units, seeds,
             seed_sd.
@@ -87,10 +98,10 @@ class Points:
 
 
 def read_points(scores: Iterable[str | Path], *, horizons_ms: Sequence[float]) -> Points:
-    """Read the score files of all points; ``point.json`` lies beside each, and ``sessions.json`` beside some.
+    """Read the score files of all points; ``point.json`` is next to each, and ``sessions.json`` next to some.
 
     Args:
-        scores: One ``scores.parquet`` a point.
+        scores: One ``scores.parquet`` per point.
         horizons_ms: Ends of the parts of the horizon, from its origin; the whole horizon is always one.
 
     Raises:
@@ -124,31 +135,28 @@ def read_points(scores: Iterable[str | Path], *, horizons_ms: Sequence[float]) -
 
 
 def point_table(points: Points, resampling: Resampling) -> pd.DataFrame:
-    """One row per point and part of the horizon: what it was trained on, and its mean score over held-out sessions.
+    """One row per point and part of the horizon: its training data, and its mean score over held-out sessions.
 
-    ``seed_sd`` is the standard deviation between seeds (mean over sessions; NaN with one). Of several folds, what
-    was trained on is their mean.
+    ``seed_sd`` is the standard deviation between seeds (mean over sessions; NaN with one). With several folds,
+    amounts of training data are means over them.
     """
-    trained = _trained(points)
-    rows = []
-    for (*key, last_ms), group in points.scores.groupby([*_KEY, "last_ms"], sort=False):
-        mean = bootstrap_mean(
-            group["bits_per_spike"].to_numpy(), animal_names(group), resampling.rng(), **resampling.options
-        )
-        rows.append(
-            dict(zip(_KEY, key, strict=True))
-            | {"class": ZERO_SHOT, "null": PRIMARY_NULL, "last_ms": last_ms, "bits_per_spike": mean.value}
-            | {"lower": mean.lower, "upper": mean.upper, "interval": resampling.interval}
-            | {"sessions": mean.sessions, "animals": mean.animals, "seeds": group["seeds"].min()}
-            | {"seed_sd": group["seed_sd"].mean()}
-        )
-    return _sorted(pd.DataFrame(rows).merge(trained, on=_KEY), ["last_ms"])
+    rows = grouped_rows(
+        points.scores,
+        [*_KEY, "last_ms"],
+        lambda group: (
+            _SCORED | resampling.mean_row(group) | {"seeds": group["seeds"].min(), "seed_sd": group["seed_sd"].mean()}
+        ),
+    )
+    kinds = ("sessions", SAME_LAB, SAME_REGION, "size")
+    by = ["last_ms", "kind", "sessions_trained", "parameters", "draw"]
+    return ordered(rows.merge(_trained(points), on=_KEY), by, kind=kinds)
 
 
 def curve_table(points: Points, resampling: Resampling) -> pd.DataFrame:
-    """Mean score by number of training sessions and part of the horizon; intervals resample animals and draws.
+    """Mean score by number of training sessions and part of the horizon.
 
-    ``draw_sd`` is the standard deviation between the means of draws; NaN at the top, where all sessions are one choice.
+    Intervals are bootstrapped over animals and random subsets. ``draw_sd`` is the standard deviation between the means
+    of subsets; NaN at the top, where there is one subset, all sessions.
     """
     return _curve_rows(points, points.scores, "last_ms", resampling)
 
@@ -159,33 +167,31 @@ def horizon_table(points: Points, resampling: Resampling) -> pd.DataFrame:
 
 
 def fit_tables(points: Points, resampling: Resampling) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Fits of all laws by part of the horizon, their lines, and what they predict of the top from the smaller sizes.
+    """Fits of all laws by part of the horizon, their lines, and their predictions of the top from the smaller sizes.
 
     Returns:
         ``fits``: last_ms, law, formula, each parameter with its bounds, points, sizes, rss, aicc, delta_aicc, weight,
-            best,
-        not_identified ("" where its parameters can be believed), null, sessions, animals, draws, interval.
+            best, not_identified (reason why its parameters are not identified, or ""), null, sessions, animals, draws,
+            interval.
         ``lines``: last_ms, fitted_to (``all`` sizes, or the ``smaller`` ones), law, sessions_trained, bits_per_spike,
-            lower,
-        upper.
+            lower, upper.
         ``predictions``: last_ms, law, fitted_up_to and top (numbers of sessions), predicted, lower, upper, observed,
-        difference (observed less predicted) with its bounds, holds, chosen (lowest AICc on the smaller sizes).
+            difference (observed minus predicted) with its bounds, holds, chosen (lowest AICc on the smaller sizes).
     """
     fits, lines, predictions = [], [], []
     for last_ms in sorted(points.scores["last_ms"].unique()):
         curve = _curve(points, points.scores[points.scores["last_ms"] == last_ms], "last_ms", last_ms)
         counts = {"null": PRIMARY_NULL, "sessions": len(curve.animals), "animals": len(set(curve.animals))}
         counts |= {"draws": curve.scores.shape[1], "interval": resampling.interval}
-        found = fit_laws(curve, resampling.rng(), **resampling.options)
-        fits += [{"last_ms": last_ms} | row | counts for row in _fit_rows(found, curve)]
-        lines += [{"last_ms": last_ms, "fitted_to": "all"} | row for row in _line_rows(found, curve, resampling)]
-        told = predict_top(curve, resampling.rng(), **resampling.options)
-        if told:
-            below = fit_laws(curve.below_the_top(), resampling.rng(), **resampling.options)
-            lines += [
-                {"last_ms": last_ms, "fitted_to": "smaller"} | row for row in _line_rows(below, curve, resampling)
-            ]
-        for one in told:
+        found = {"all": fit_laws(curve, resampling.rng(), **resampling.options)}
+        fits += [{"last_ms": last_ms} | row | counts for row in _fit_rows(found["all"], curve)]
+        predicted = predict_top(curve, resampling.rng(), **resampling.options)
+        if predicted:
+            found["smaller"] = fit_laws(curve.below_the_top(), resampling.rng(), **resampling.options)
+        for fitted_to, laws in found.items():
+            place = {"last_ms": last_ms, "fitted_to": fitted_to}
+            lines += [place | row for row in _line_rows(laws, curve, resampling)]
+        for one in predicted:
             predictions.append(
                 {"last_ms": last_ms, "law": one.law, "fitted_up_to": curve.sizes[-2], "top": curve.sizes[-1]}
                 | {"predicted": one.value, "lower": one.lower, "upper": one.upper, "observed": one.observed}
@@ -195,102 +201,91 @@ def fit_tables(points: Points, resampling: Resampling) -> tuple[pd.DataFrame, pd
             )
     columns = ["last_ms", "law", "fitted_up_to", "top", "predicted", "lower", "upper", "observed", "difference"]
     columns += ["difference_lower", "difference_upper", "holds", "chosen", "null", "sessions", "animals", "draws"]
-    told = pd.DataFrame(predictions, columns=[*columns, "interval"]).astype({"holds": "boolean"})
-    return pd.DataFrame(fits), pd.DataFrame(lines), told
+    table = pd.DataFrame(predictions, columns=[*columns, "interval"]).astype({"holds": "boolean"})
+    return pd.DataFrame(fits), pd.DataFrame(lines), table
 
 
 def arm_table(points: Points, resampling: Resampling) -> pd.DataFrame:
-    """Mean score of each way of choosing as many sessions, by part of the horizon; intervals as in the curve.
+    """Mean score of each way of choosing sessions, by part of the horizon; intervals as in the curve.
 
-    ``labs_trained`` and what else was trained on are means over draws; ``region_distance`` is how far the regions of
-    the training units are from those of the held-out ones, known for ``same_region``.
+    ``labs_trained`` and other amounts of training data are means over subsets; ``region_distance`` is the distance
+    between the regions of the training units and those of the held-out ones, available for ``same_region``.
     """
     size = _arm_size(points)
     columns = ["arm", "last_ms", "class", "null", "bits_per_spike", "lower", "upper", "interval", "draw_sd", "draws"]
-    columns += ["seeds", "sessions", "animals", "sessions_trained", "labs_trained", "animals_trained"]
-    columns += ["units_trained", "recorded_h", "region_distance", "region_distance_of_random"]
+    columns += ["seeds", "sessions", "animals"]
+    amounts = ["sessions_trained", "labs_trained", "animals_trained", "units_trained", "recorded_h"]
+    amounts += ["region_distance", "region_distance_of_random"]
     trained = _trained(points)
     rows = []
     for arm in ARMS:
+        found = _of_arm(trained, arm, size)[amounts].mean().to_dict()
         for last_ms, group in _of_arm(points.scores, arm, size).groupby("last_ms"):
-            of_arm = _of_arm(trained, arm, size)
-            rows.append(
-                {"arm": arm, "last_ms": last_ms, "class": ZERO_SHOT, "null": PRIMARY_NULL}
-                | _mean_over_draws(group, resampling)
-                | of_arm[columns[columns.index("sessions_trained") :]].mean().to_dict()
-            )
-    return pd.DataFrame(rows, columns=columns)
+            rows.append({"arm": arm, "last_ms": last_ms} | _SCORED | _mean_over_draws(group, resampling) | found)
+    return pd.DataFrame(rows, columns=[*columns, *amounts])
 
 
 def own_lab_table(points: Points, resampling: Resampling) -> pd.DataFrame:
-    """What training in one lab changes for held-out sessions of that lab, and for those of others.
+    """Effect of training in one lab on held-out sessions of that lab, and on those of others.
 
-    Rows ``own`` and ``other``: same_lab less random, paired by session, over the whole horizon; a session's draws are
-    averaged that fall under the row. Labs are those of the trained sessions of each draw.
+    Rows ``own`` and ``other``: same_lab minus random, paired by session, over the whole horizon; a session's subsets
+    are averaged that belong to the row. Labs are those of the training sessions of each subset.
     """
     size = _arm_size(points)
     whole = whole_horizon(points.scores)
     random = _of_arm(whole, RANDOM, size).groupby(SESSION)["bits_per_spike"].mean().rename("random")
     of_arm = _of_arm(whole, SAME_LAB, size).join(random, on=SESSION)
-    labs = _of_arm(points.labs, SAME_LAB, size)
-    known = {(row.fold, row.draw, row.lab) for row in labs.itertuples()}
-    own = np.array([(row.fold, row.draw, row.lab) in known for row in of_arm.itertuples()], dtype=bool)
+    of_arm = of_arm.assign(difference=of_arm["bits_per_spike"] - of_arm["random"])
+    labs = {(row.fold, row.draw, row.lab) for row in _of_arm(points.labs, SAME_LAB, size).itertuples()}
+    own = np.array([(row.fold, row.draw, row.lab) in labs for row in of_arm.itertuples()], dtype=bool)
     rows = []
-    for name, chosen in (("own", own), ("other", ~own)):
-        of_row = of_arm[chosen].assign(difference=lambda table: table["bits_per_spike"] - table["random"])
-        if of_row.empty:
-            continue
-        sessions = of_row.groupby(SESSION)["difference"].mean().reset_index()
-        mean = bootstrap_mean(
-            sessions["difference"].to_numpy(), animal_names(sessions), resampling.rng(), **resampling.options
-        )
-        rows.append(
-            {"heldout_lab": name, "null": PRIMARY_NULL, "difference": mean.value, "lower": mean.lower}
-            | {"upper": mean.upper, "interval": resampling.interval, "sessions": mean.sessions}
-            | {"animals": mean.animals, "draws": of_row["draw"].nunique()}
-        )
+    for name, chosen in (("own", of_arm[own]), ("other", of_arm[~own])):
+        if len(chosen):
+            sessions = chosen.groupby(SESSION)["difference"].mean().reset_index()
+            row = {"heldout_lab": name, "null": PRIMARY_NULL} | resampling.mean_row(sessions, "difference")
+            rows.append(row | {"draws": chosen["draw"].nunique()})
     columns = ["heldout_lab", "null", "difference", "lower", "upper", "interval", "sessions", "animals", "draws"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def comparison_table(points: Points, resampling: Resampling) -> pd.DataFrame:
-    """The declared comparisons over the whole horizon, paired by session; draws are averaged within a session.
+    """The declared comparisons over the whole horizon, paired by session; subsets are averaged within a session.
 
     Columns: comparison, what, against, null, difference, lower, upper, interval, p, p_holm, effect_size, sessions,
     animals, sessions_better, animals_better, draws, draw_lowest, draw_highest: intervals and p are over animals, and
-    the last two show how far the difference depends on the draw.
+    the last two are the range of the difference over subsets.
     """
     whole, size = whole_horizon(points.scores), _arm_size(points)
     sizes = _rising(points)
-    fewest = f"{sizes[0]} sessions"
-    asked = {MORE_SESSIONS: (_of_size(whole, sizes[-1]), _of_size(whole, sizes[0]), "all sessions", fewest)}
+    pairs = {
+        MORE_SESSIONS: (
+            *(_of_size(whole, sizes[-1]), _of_size(whole, sizes[0])),
+            *("all sessions", f"{sizes[0]} sessions"),
+        )
+    }
     for arm in (SAME_LAB, SAME_REGION):
-        asked[arm] = (_of_arm(whole, arm, size), _of_arm(whole, RANDOM, size), arm, RANDOM)
+        pairs[arm] = (_of_arm(whole, arm, size), _of_arm(whole, RANDOM, size), arm, RANDOM)
     networks, of_networks = _networks(_trained(points)), _networks(whole)
     smallest, largest = (
         networks.loc[place(), "name"] for place in (networks["parameters"].idxmin, networks["parameters"].idxmax)
     )
     if smallest != largest:
         pair = (of_networks[of_networks["name"] == name] for name in (largest, smallest))
-        asked[MORE_PARAMETERS] = (*pair, largest, smallest)
+        pairs[MORE_PARAMETERS] = (*pair, largest, smallest)
     rows = []
-    for name in DECLARED:
-        first, second, what, against = asked.get(name, (whole.iloc[:0], whole.iloc[:0], "", ""))
+    for name in (name for name in DECLARED if name in pairs):
+        first, second, what, against = pairs[name]
         if first.empty or second.empty:
             continue
-        shared = pd.concat({"first": _by_session(first), "second": _by_session(second)}, axis=1, join="inner")
-        animals = animal_names(shared.reset_index())
-        found = compare_paired(shared["first"], shared["second"], animals, resampling.rng(), **resampling.options)
+        scores = {"first": _by_session(first), "second": _by_session(second)}
+        found = resampling.compare(pd.concat(scores, axis=1, join="inner").reset_index(), "first", "second")
         by_draw = _by_draw(first, second)
         rows.append(
             {"comparison": name, "what": what, "against": against, "null": PRIMARY_NULL}
-            | found.columns(resampling.interval)
+            | (found or {})
             | {"draws": len(by_draw), "draw_lowest": min(by_draw), "draw_highest": max(by_draw)}
         )
-    table = pd.DataFrame(rows)
-    if len(table):
-        table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
-    return table
+    return with_holm(pd.DataFrame(rows))
 
 
 def parameter_table(points: Points, resampling: Resampling) -> pd.DataFrame:
@@ -300,25 +295,16 @@ def parameter_table(points: Points, resampling: Resampling) -> pd.DataFrame:
     """
     scores, trained = _networks(points.scores), _networks(_trained(points)).set_index("name")
     names = trained.sort_values("parameters", kind="stable").index.tolist()
-    fewest = names[0]
     rows = []
     for last_ms, of_part in scores.groupby("last_ms"):
-        wide = of_part.pivot(index=SESSION, columns="name", values="bits_per_spike").dropna().reset_index()
+        wide = by_method(of_part, column="name").dropna()
         for name in names:
-            mean, over = (
-                bootstrap_mean(values.to_numpy(), animal_names(wide), resampling.rng(), **resampling.options)
-                for values in (wide[name], wide[name] - wide[fewest])
-            )
+            mean = resampling.mean_row(wide.rename(columns={name: "bits_per_spike"}))
             rows.append(
-                {
-                    "name": name,
-                    "parameters": int(trained.loc[name, "parameters"]),
-                    "last_ms": last_ms,
-                    "class": ZERO_SHOT,
-                }
-                | {"null": PRIMARY_NULL, "bits_per_spike": mean.value, "lower": mean.lower, "upper": mean.upper}
-                | {"interval": resampling.interval, "over_fewest": over.value, "over_fewest_lower": over.lower}
-                | {"over_fewest_upper": over.upper, "sessions": mean.sessions, "animals": mean.animals}
+                {"name": name, "parameters": int(trained.loc[name, "parameters"]), "last_ms": last_ms}
+                | _SCORED
+                | mean
+                | resampling.mean_bounds("over_fewest", wide, wide[name] - wide[names[0]])
                 | {"sessions_trained": trained.loc[name, "sessions_trained"]}
                 | {"seeds": int(of_part.loc[of_part["name"] == name, "seeds"].min())}
             )
@@ -331,12 +317,11 @@ def make_tables(
     """Write every table as Parquet and as TSV, and ``summary.txt`` for the terminal.
 
     Args:
-        scores: Score files, one a point, with ``point.json`` beside each.
+        scores: Score files, one per point, with ``point.json`` next to each.
         horizons_ms: Ends of the parts of the horizon.
-        folder: Where the tables go.
-        resampling: How intervals are made.
+        folder: Output folder.
+        resampling: Settings of the bootstrap.
     """
-    folder = Path(folder)
     points = read_points(scores, horizons_ms=horizons_ms)
     fits, lines, predictions = fit_tables(points, resampling)
     tables = {
@@ -352,89 +337,55 @@ def make_tables(
         "comparisons": comparison_table(points, resampling),
         "left_out": points.left_out,
     }
-    for name, table in tables.items():
-        write_table(table, folder, name)
-    with replacing(folder / "summary.txt") as path:
-        path.write_text(format_scaling(tables))
+    write_tables(tables, folder, format_scaling(tables))
 
 
-def format_scaling(tables: Mapping[str, pd.DataFrame]) -> str:
-    """The curve, its laws and the declared comparisons over the whole horizon, as text for a terminal."""
+def format_scaling(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """The curve, its laws and the declared comparisons over the whole horizon, as lines of text for a terminal."""
     curve = whole_horizon(tables["curve"])
     interval = f"{curve['interval'].iloc[0]:.0%} interval"
-    rows = [("sessions", "draws", "bits/spike", interval, "between draws", "animals trained")]
-    for row in curve.to_dict("records"):
-        spread = "" if np.isnan(row["draw_sd"]) else f"{row['draw_sd']:.4f}"
-        rows.append(
-            (
-                sessions_text(row["sessions_trained"]),
-                str(row["draws"]),
-                f"{row['bits_per_spike']:+.4f}",
-                format_interval(row["lower"], row["upper"]),
-                spread,
-                sessions_text(row["animals_trained"]),
-            )
-        )
-    heldout = f"{counted(int(curve['sessions'].max()), 'held-out session')}"
+    amounts: dict[str, Cell] = {
+        "sessions": lambda row: sessions_text(row["sessions_trained"]),
+        "draws": "{draws}",
+        "bits/spike": "{bits_per_spike:+.4f}",
+        interval: interval_cell(),
+        "between draws": "{draw_sd:.4f}",
+        "animals trained": lambda row: sessions_text(row["animals_trained"]),
+    }
+    laws: dict[str, Cell] = {
+        "law": "{law}: {formula}",
+        "AICc above best": "{delta_aicc:.1f}",
+        "weight": "{weight:.2f}",
+        "parameters": lambda row: (
+            ", ".join(f"{name} {row[name]:.3g}" for name in PARAMETERS[row["law"]])
+            + (f"; not identified: {row['not_identified']}" if row["not_identified"] else "")
+        ),
+    }
+    predicted: dict[str, Cell] = {
+        "from the smaller sizes": lambda row: f"{row['law']}{' (best AICc)' if row['chosen'] else ''}",
+        **{name: f"{{{name}:+.4f}}" for name in ("predicted", "observed", "difference")},
+        interval: interval_cell("difference"),
+        "": lambda row: "" if pd.isna(row["holds"]) else "holds" if row["holds"] else "fails",
+    }
+    heldout = counted(curve["sessions"].max(), "held-out session")
     lines = [
-        f"Score against training sessions, on the same {heldout} of {counted(int(curve['animals'].max()), 'animal')}; "
+        f"Score by number of training sessions, on the same {heldout} of {counted(curve['animals'].max(), 'animal')}; "
         f"null: {PRIMARY_NULL}-window mean rate",
+        *text_table(curve, amounts),
+        *text_table(whole_horizon(tables["fits"]), laws),
+        *text_table(whole_horizon(tables["predictions"]), predicted),
+        *text_table(tables["comparisons"], {"difference": "{what} - {against}"} | comparison_cells(interval)),
         "",
-        *aligned(rows),
+        "Intervals of the curve are bootstrapped over animals and draws, those of differences over animals.",
     ]
-    rows = [("law", "AICc above best", "weight", "parameters")]
-    fits = whole_horizon(tables["fits"])
-    for row in fits.to_dict("records"):
-        values = ", ".join(f"{name} {row[name]:.3g}" for name in PARAMETERS[row["law"]])
-        verdict = f"; not identified: {row['not_identified']}" if row["not_identified"] else ""
-        rows.append(
-            (f"{row['law']}: {row['formula']}", f"{row['delta_aicc']:.1f}", f"{row['weight']:.2f}", values + verdict)
-        )
-    lines += ["", *aligned(rows)]
-    told = whole_horizon(tables["predictions"])
-    if len(told):
-        rows = [("from the smaller sizes", "predicted", "observed", "difference", interval, "")]
-        for row in told.to_dict("records"):
-            verdict = "" if pd.isna(row["holds"]) else "holds" if row["holds"] else "fails"
-            name = f"{row['law']}{' (best AICc)' if row['chosen'] else ''}"
-            rows.append(
-                (
-                    name,
-                    f"{row['predicted']:+.4f}",
-                    f"{row['observed']:+.4f}",
-                    f"{row['difference']:+.4f}",
-                    format_interval(row["difference_lower"], row["difference_upper"]),
-                    verdict,
-                )
-            )
-        lines += ["", *aligned(rows)]
-    comparisons = tables["comparisons"]
-    rows = [("difference", "bits/spike", interval, "Holm p", "sessions better")]
-    for row in comparisons.to_dict("records"):
-        rows.append(
-            (
-                f"{row['what']} - {row['against']}",
-                f"{row['difference']:+.4f}",
-                format_interval(row["lower"], row["upper"]),
-                "none" if np.isnan(row["p_holm"]) else f"{row['p_holm']:.3g}",
-                f"{row['sessions_better']} of {row['sessions']}",
-            )
-        )
-    lines += ["", *aligned(rows)] if len(rows) > 1 else []
-    lines += ["", "Intervals of the curve resample animals and draws, those of differences animals."]
     if len(tables["left_out"]):
         lines.append(f"Left out: {counted(len(tables['left_out']), 'session')}, listed in left_out.tsv.")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def sessions_text(number: float) -> str:
-    """A number of sessions or animals, which is a mean over the folds where these differ, as it is printed."""
+    """A number of sessions or animals as text; it is a mean if the folds differ."""
     return f"{round(number, 1):g}"
-
-
-def whole_horizon(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a table that are over the whole horizon."""
-    return table[table["last_ms"] == table["last_ms"].max()]
 
 
 def _identity(card: Mapping, point: Point) -> dict[str, object]:
@@ -464,7 +415,7 @@ def _identified(table: pd.DataFrame, card: Mapping, point: Point) -> pd.DataFram
 
 
 def _read_sums(path: Path) -> pd.DataFrame:
-    """Sums over units, by session and horizon bin; a network is scored as itself alone."""
+    """Sums over units, by session and horizon bin; the file holds one network."""
     scores = pd.read_parquet(path, columns=_COLUMNS)
     sums = scores.groupby([*SESSION, "horizon_bin", "bin_us"], sort=False)
     table = sums[["spikes", "model_nats", "reference_nats"]].sum()
@@ -477,29 +428,23 @@ def _left_out(path: Path) -> dict[str, str]:
 
 
 def _by_part(sums: pd.DataFrame, horizons_ms: Sequence[float]) -> pd.DataFrame:
-    end_ms = (sums["horizon_bin"] + 1) * sums["bin_us"] / 1000
-    parts = []
-    for last_ms in horizon_ends_ms(horizons_ms, end_ms.max()) if len(sums) else []:
+    ends = end_ms(sums)
+    parts = [
         # rounded, as bins of 20 ms are no exact fractions of a second
-        inside = sums[end_ms <= last_ms + 1e-6]
-        parts.append(_pooled(inside, SESSION).assign(last_ms=last_ms))
+        _pooled(sums[ends <= last_ms + 1e-6], SESSION).assign(last_ms=last_ms)
+        for last_ms in (horizon_ends_ms(horizons_ms, ends.max()) if len(sums) else [])
+    ]
     return pd.concat(parts, ignore_index=True) if parts else _pooled(sums, SESSION).assign(last_ms=0.0)
 
 
 def _by_bin(sums: pd.DataFrame) -> pd.DataFrame:
-    end_ms = (sums["horizon_bin"] + 1) * sums["bin_us"] / 1000
-    return _pooled(sums.assign(horizon_ms=end_ms), [*SESSION, "horizon_ms"])
+    return _pooled(sums.assign(horizon_ms=end_ms(sums)), [*SESSION, "horizon_ms"])
 
 
 def _pooled(sums: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     grouped = sums.groupby(by, sort=False)
     table = grouped[["spikes", "model_nats", "reference_nats"]].sum().assign(units=grouped["units"].max()).reset_index()
-    score = bits_per_spike(
-        model_nats=table["model_nats"].to_numpy(),
-        null_nats=table["reference_nats"].to_numpy(),
-        spikes=table["spikes"].to_numpy(),
-    )
-    return table.assign(bits_per_spike=score).drop(columns=["model_nats", "reference_nats"])
+    return table.assign(bits_per_spike=score(table)).drop(columns=["model_nats", "reference_nats"])
 
 
 def _complete(scores: pd.DataFrame, trained: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
@@ -520,18 +465,11 @@ def _complete(scores: pd.DataFrame, trained: pd.DataFrame) -> tuple[pd.DataFrame
 
 
 def _over_seeds(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    averaged = scores.groupby([*SESSION, *_KEY, *by], sort=False).agg(
-        bits_per_spike=("bits_per_spike", "mean"),
-        spikes=("spikes", "first"),
-        units=("units", "first"),
-        seeds=("bits_per_spike", "size"),
-        seed_sd=("bits_per_spike", "std"),
-    )
-    return averaged.reset_index()
+    return over_seeds(scores, [*SESSION, *_KEY, *by], spikes=("spikes", "first"), units=("units", "first"))
 
 
 def _trained(points: Points) -> pd.DataFrame:
-    """What each point was trained on, as a mean over folds and seeds."""
+    """Training data of each point, as a mean over folds and seeds."""
     return points.trained.drop(columns=["fold", "seed"]).groupby(_KEY, sort=False).mean().reset_index()
 
 
@@ -561,8 +499,8 @@ def _rising(points: Points) -> list[str]:
     equal = trained[trained.duplicated(keep=False)]
     if len(equal):
         raise TableError(
-            f"points of sizes {' and '.join(equal.index)} were trained on as many sessions "
-            f"({sessions_text(equal.iloc[0])}): leave sizes out of scaling.sessions that are all sessions there are"
+            f"points of sizes {' and '.join(equal.index)} were trained on the same number of sessions "
+            f"({sessions_text(equal.iloc[0])}): remove sizes from scaling.sessions that include all sessions"
         )
     return trained.index.tolist()
 
@@ -575,7 +513,7 @@ def _curve(points: Points, scores: pd.DataFrame, column: str, value: float) -> C
     wide = of_curve.pivot(index=SESSION, columns=["size", "draw"], values="bits_per_spike")
     draws = sorted(of_curve["draw"].unique())
     rows = wide.reset_index()[SESSION].droplevel(1, axis=1)
-    # all sessions are one choice, which stands for every draw
+    # all sessions are one choice, which is used for every draw
     columns = [[wide[size, draw if (size, draw) in wide else draws[0]] for size in sizes] for draw in draws]
     return Curve(
         sizes=trained[sizes].to_numpy(),
@@ -589,19 +527,14 @@ def _curve_rows(points: Points, scores: pd.DataFrame, column: str, resampling: R
     trained, rows = _trained(points), []
     names = ["sessions_trained", "animals_trained", "labs_trained", "units_trained", "recorded_h", "spikes_trained"]
     for size in _rising(points):
-        of_size = _of_size(scores, size)
         amounts = _of_size(trained, size)[names].mean().to_dict()
-        for value, group in of_size.groupby(column):
-            rows.append(
-                {"size": size, column: value, "class": ZERO_SHOT, "null": PRIMARY_NULL}
-                | _mean_over_draws(group, resampling)
-                | amounts
-            )
-    return pd.DataFrame(rows).sort_values([column, "sessions_trained"], ignore_index=True, kind="stable")
+        for value, group in _of_size(scores, size).groupby(column):
+            rows.append({"size": size, column: value} | _SCORED | _mean_over_draws(group, resampling) | amounts)
+    return ordered(pd.DataFrame(rows), [column, "sessions_trained"])
 
 
 def _mean_over_draws(scores: pd.DataFrame, resampling: Resampling) -> dict[str, float]:
-    """Mean over draws and sessions; its interval resamples draws and animals."""
+    """Mean over draws and sessions, with an interval over both draws and animals."""
     wide = scores.pivot(index=SESSION, columns="draw", values="bits_per_spike")
     animals = animal_names(wide.reset_index()[SESSION])
     values = wide.to_numpy()
@@ -669,10 +602,3 @@ def _line_rows(fits: Sequence[LawFit], curve: Curve, resampling: Resampling) -> 
             for place, value, low, high in zip(places, fit.at(places), lower, upper, strict=True)
         ]
     return rows
-
-
-def _sorted(table: pd.DataFrame, before: list[str]) -> pd.DataFrame:
-    kinds = {kind: place for place, kind in enumerate(("sessions", SAME_LAB, SAME_REGION, "size"))}
-    order = table.assign(_kind=table["kind"].map(kinds))
-    order = order.sort_values([*before, "_kind", "sessions_trained", "parameters", "draw"], kind="stable")
-    return order.drop(columns="_kind").reset_index(drop=True)

@@ -196,17 +196,17 @@ def test_one_animal_has_no_interval_and_no_verdict(tmp_path):
     table = {name: read(tmp_path / "tables", name) for name in NAMES}
     assert table["ablations"][["lower", "upper", "p", "p_holm"]].isna().all().all()
     text = describe_results(tmp_path / "tables")
-    assert "cannot be said" in text and "**Worse**" not in text and "**Better**" not in text
+    assert "nothing follows for other animals" in text and "**Worse**" not in text and "**Better**" not in text
     render_png(draw_forest(ablations=table["ablations"], differences=table["differences"]))
     assert "none" in (tmp_path / "tables" / "summary.txt").read_text()
 
 
 def test_sentences_follow_the_numbers(folder):
     table = read(folder, "ablations")
-    worse, rest = describe_parts(table).split("**Not to be told apart**")
+    worse, rest = describe_parts(table).split("**Not distinguishable**")
     unclear, better = rest.split("**Better** than it")
     assert "without the population (-0.100" in worse and "one identity for all units" in worse
-    assert "without features of how units go with others" in unclear
+    assert "without relational features" in unclear
     assert "embeddings fitted to the session (+0.050" in better
     trained = table[table["declared"].astype(bool) & (table["class"] == "zero_shot")].set_index("variant")["difference"]
     assert f"**{trained.min():+.3f} bits/spike**" in describe_costliest(table)
@@ -215,5 +215,5 @@ def test_sentences_follow_the_numbers(folder):
     assert "**helps**" in describe_identity(table) and "**helps** the rollout" in describe_rollout(table)
     turned = table.assign(difference=-table["difference"], lower=-table["upper"], upper=-table["lower"])
     assert "without the population (+0.100" in describe_parts(turned).split("**Better** than it")[1]
-    assert "No part is missed" in describe_costliest(turned.assign(difference=turned["difference"].abs()))
-    assert "**not show**" in describe_identity(turned) and "**harms** the rollout" in describe_rollout(turned)
+    assert "No ablation lowered the score" in describe_costliest(turned.assign(difference=turned["difference"].abs()))
+    assert "**no evidence**" in describe_identity(turned) and "**harms** the rollout" in describe_rollout(turned)

@@ -699,7 +699,7 @@ def test_every_table_names_null_and_class_and_how_many_animals(tables):
         if not name.endswith("sessions"):
             assert {"sessions", "animals"} <= set(table), name
         assert (tables / f"{name}.tsv").is_file()
-    assert "NeuroHorizon against what is known" in (tables / "curves.txt").read_text()
+    assert "NeuroHorizon with a shorter reference window or fewer units" in (tables / "summary.txt").read_text()
 
 
 def test_figures_are_drawn_even_of_one_animal_and_no_region(tables):
@@ -728,7 +728,7 @@ def test_of_more_regions_than_a_page_holds_those_of_most_animals_are_drawn():
 
 def test_sentences_follow_the_numbers(folder, tables):
     one = describe_results(tables)
-    assert "of which one animal cannot say" in one
+    assert "from one animal, which gives no interval" in one
     assert "has enough units" in one
     planted = folder / "planted"
     planted.mkdir()
@@ -742,14 +742,14 @@ def test_sentences_follow_the_numbers(folder, tables):
     sessions = curve_sessions(planted_curves(), [200])
     length = curve_table(sessions, RESAMPLING)
     text = told(reference_length=length, gap=gap_table(sessions, RESAMPLING))
-    assert "-0.150 (95% interval [-0.1500, -0.1500]), a loss beyond its interval" in text
+    assert "-0.150 (95% interval [-0.1500, -0.1500]), a loss: its interval lies below zero" in text
     assert "**80%**" in text
     assert "The mean loss shrinks with every step" in text
     worse = length.assign(difference=-length["difference"], difference_lower=0.1, difference_upper=0.2)
-    assert "a gain beyond its interval" in told(reference_length=worse)
+    assert "a gain: its interval lies above zero" in told(reference_length=worse)
     assert "does **not** shrink" in told(reference_length=worse)
     unsure = length.assign(difference_lower=-0.2, difference_upper=0.1)
-    assert "cannot be told apart" in told(reference_length=unsure)
+    assert "cannot be distinguished" in told(reference_length=unsure)
     assert "no gap to close" in told(gap=gap_table(sessions, RESAMPLING).iloc[:0])
     leads = elapsed_sessions(planted_elapsed())
     text = told(elapsed=elapsed_table(leads, RESAMPLING), elapsed_leads=elapsed_leads(leads, RESAMPLING))
@@ -758,6 +758,6 @@ def test_sentences_follow_the_numbers(folder, tables):
     better = region_sessions(planted_units(lambda region, rate, seed: 0.1 + 0.1 * (region == "B")), 20)
     text = told(matched_regions=region_table(better, RESAMPLING))
     assert "excludes zero in B (+0.1" in text
-    assert "no difference stands" in text
+    assert "no difference remains" in text
     alone = better[better["session"] == "s0"]
-    assert "whether a region differs cannot be said" in told(matched_regions=region_table(alone, RESAMPLING))
+    assert "nothing follows for regions of other animals" in told(matched_regions=region_table(alone, RESAMPLING))

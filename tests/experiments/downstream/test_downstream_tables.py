@@ -128,12 +128,12 @@ def test_sentences_follow_the_numbers(paths):
     text = describe_latents(summary)
     assert text.index("above chance") < text.index("choice") < text.index("They do not") < text.index("wheel speed")
     turned = summary.assign(above_chance_lower=-summary["above_chance_lower"].abs())
-    assert "**do not** tell choice" in describe_latents(turned)
+    assert "**do not** decode choice" in describe_latents(turned)
     text = describe_counts(comparisons)
-    assert "more than raw counts of choice" in text and "less** than raw counts of wheel speed" in text
+    assert "better than raw counts for choice" in text and "worse** than raw counts for wheel speed" in text
     flipped = describe_counts(comparisons.assign(difference=-comparisons["difference"]))
-    assert "more than raw counts of wheel speed" in flipped
-    assert "latents over chance" in describe_declared(comparisons)
+    assert "better than raw counts for wheel speed" in flipped
+    assert "latents minus chance" in describe_declared(comparisons)
 
 
 def test_tables_are_written_and_read_as_results(paths, tmp_path):
@@ -176,4 +176,5 @@ def test_a_run_in_which_nothing_could_be_decoded_has_tables_and_figures_too(tmp_
     assert render_png(draw_scores(summary=tables["summary"]))
     assert render_png(draw_sessions(sessions=tables["sessions"]))
     assert "Nothing could be decoded" in describe_results(tmp_path)
-    assert "nothing could be decoded" in format_summary(tables["summary"], tables["comparisons"], None, 0.9)
+    lines = format_summary(tables["summary"], tables["comparisons"], None, 0.9)
+    assert lines == ["nothing could be decoded; left_out.tsv has the reasons"]

@@ -432,8 +432,8 @@ def test_one_animal_gives_no_interval_and_no_reach(tmp_path):
         folder=tmp_path / "tables",
         resampling=RESAMPLING,
     )
-    assert "no intervals" in describe_reach(read(tmp_path / "tables", "reach"))
-    assert "cannot be said" in describe_results(tmp_path / "tables")
+    assert "Without intervals" in describe_reach(read(tmp_path / "tables", "reach"))
+    assert "nothing follows for other animals" in describe_results(tmp_path / "tables")
     render_png(draw_main(**drawn_from(tmp_path / "tables")))
 
 
@@ -466,7 +466,7 @@ def test_every_figure_is_drawn_from_its_tables(folder):
 def test_sentences_follow_the_numbers(folder, tmp_path):
     text = describe_results(folder)
     assert "it **falls** with the horizon" in text and "**not a forecast**" in text
-    assert "the autoregressive rollout first touches zero at **140 ms**" in text
+    assert "the autoregressive rollout first includes zero at **140 ms**" in text
     assert re.search(r"autoregressive rollout loses 0\.1800 bits/spike .*?\*\*worse\*\*", text)
     turned = {
         name: read(folder, name) for name in ("horizons", "reach", "comparisons", "teacher_forced", "calibration")

@@ -267,7 +267,7 @@ def test_a_session_that_was_left_out_is_named_with_its_reason(run, tmp_path):
     _make_tables(tmp_path / "tables", [tmp_path / "bad.h5", *sessions], [output, *good])
     assert _table(tmp_path, "left_out")[["session", "reason"]].to_numpy().tolist() == [["bad", "no images"]]
     assert set(_table(tmp_path, "example")["session"]) == {"allen_0"}
-    with pytest.raises(TableError, match="all were left out"):
+    with pytest.raises(TableError, match="all sessions were left out"):
         _make_tables(tmp_path / "none", [], [output])
 
 
@@ -518,7 +518,7 @@ def test_the_text_says_what_the_tables_say(run):
     assert "Source ibl: 2 sessions, 2 animals" in text
     assert f"{_gain(run, 'image_ahead')['gain']:+.4f}" in text
     assert "Image encoder: a small ImageNet network; for comparison: pixels." in text
-    assert "With 3 animals no p can be below 0.25" in text
+    assert "With 3 animals p cannot be below 0.25" in text
     assert "image_ahead imagenet visual movie_heldout - spikes visual movie_heldout" in text
 
 
@@ -569,7 +569,7 @@ def test_a_run_of_behaviour_alone_has_all_tables_figures_and_sentences(run, tmp_
     gain = _table(tmp_path, "gain")
     assert set(gain["stimulus"]) == {"all"}
     assert "No images" in describe_run(gain, _table(tmp_path, "encoders"))
-    assert describe_images(gain) == "No session of this run shows images that an encoder knows."
+    assert describe_images(gain) == "No session of this run shows images with embeddings."
     assert "Source ibl" in describe_behaviour(gain)
     figures = pytest.importorskip("neurohorizon.experiments.multimodal.figures")
     for name, tables in FIGURES.items():
@@ -587,9 +587,9 @@ def test_a_run_of_behaviour_alone_has_all_tables_figures_and_sentences(run, tmp_
         (
             ["imagenet"],
             {"available": False, "why": "no index answers."},
-            "DINOv2 was asked for and is not in this run: no",
+            "DINOv2 was requested and is not in this run: no",
         ),
-        (["imagenet"], None, "its weights could not be had"),
+        (["imagenet"], None, "its weights were not available"),
         (["none"], None, "No image encoder was used"),
     ],
 )
@@ -608,15 +608,15 @@ def test_sentences_follow_the_numbers_either_way(run):
     text = describe_images(gain)
     row = _gain(run, "image_ahead")
     assert f"with the images known ahead: **{row['gain']:+.4f}** bits/spike" in text
-    assert "better than spikes alone" in text.splitlines()[1]
-    assert "**worse** than spikes alone" in text.splitlines()[-1]
+    assert "**better** than spikes only" in text.splitlines()[1]
+    assert "**worse** than spikes only" in text.splitlines()[-1]
     turned = gain.assign(gain=-gain["gain"], lower=-gain["upper"], upper=-gain["lower"])
-    assert "**worse** than spikes alone" in describe_images(turned).splitlines()[1]
+    assert "**worse** than spikes only" in describe_images(turned).splitlines()[1]
     unsure = gain.assign(lower=gain["gain"] - 1, upper=gain["gain"] + 1)
-    assert "**cannot be told apart**" in describe_images(unsure).splitlines()[1]
+    assert "**cannot be distinguished**" in describe_images(unsure).splitlines()[1]
     single = gain.assign(lower=np.nan, upper=np.nan)
     assert "no interval" in describe_images(single)
-    assert "cannot be said" in describe_behaviour(single)
+    assert "nothing follows for other animals" in describe_behaviour(single)
     assert "more than with all other repeats" in describe_ceiling(gain)
     regions = _table(run, "regions")
     assert describe_regions(regions).startswith(
@@ -627,7 +627,7 @@ def test_sentences_follow_the_numbers_either_way(run):
 
 def test_a_control_that_keeps_something_is_called_out(run):
     table = _table(run, "autocorrelation")
-    assert "**something of what it should have lost**" in describe_control(table.assign(at_shift=0.4))
+    assert "**some information**" in describe_control(table.assign(at_shift=0.4))
     assert "below 0.1 in each" in describe_control(table.assign(at_shift=0.04))
 
 

@@ -193,7 +193,7 @@ def test_a_run_without_arms_sizes_or_draws_has_what_it_can_have(tmp_path):
 
 def test_sizes_that_are_the_same_are_refused(tmp_path):
     paths = write_scaling(tmp_path, MadeScaling(sizes=(10, TOP), animals=2))
-    with pytest.raises(TableError, match=r"370 and max were trained on as many sessions.*scaling\.sessions"):
+    with pytest.raises(TableError, match=r"370 and max were trained on the same number of sessions.*scaling\.sessions"):
         make_tables(scores=paths, horizons_ms=(1000,), folder=tmp_path / "tables", resampling=RESAMPLING)
 
 
@@ -257,7 +257,7 @@ def test_the_curve_shows_means_and_laws_where_the_tables_have_them(tables):
     assert len(drawn["a draw"]) == 4 * MADE.draws + 1
     assert "training sessions" in axes.get_xlabel()
     assert "bits/spike" in axes.get_ylabel()
-    assert "23 held-out sessions of 12 animals" in figure.get_suptitle()
+    assert "23 held-out sessions, 12 animals" in figure.get_suptitle()
 
 
 def test_a_figure_of_a_run_without_arms_and_sizes_says_so(tmp_path):
@@ -305,7 +305,7 @@ def test_what_is_not_decided_is_said(tmp_path):
 def test_a_prediction_that_fails_is_called_so(tables):
     wrong = tables["predictions"].assign(chosen=tables["predictions"]["law"] == "constant")
     assert "**fails**" in describe_prediction(wrong)
-    assert "more than it says" in describe_prediction(wrong)
+    assert "more than predicted" in describe_prediction(wrong)
 
 
 @pytest.mark.parametrize(("number", "text"), [(2.0, "2"), (22 / 3, "7.3"), (459.0, "459")])

@@ -11,19 +11,19 @@ import pandas as pd
 import pytest
 from factories import ROOT
 
-from neurohorizon.agreement.truth_tables import NO, NOT_RUN, YES, Truth, describe_truths, make_tables, planted_truths
+from neurohorizon.agreement.effect_tables import NO, NOT_RUN, YES, PlantedEffect, make_tables, planted_effects
 from neurohorizon.analysis.tables import Resampling
 
 RESAMPLING = Resampling(draws=2000, interval=0.95, seed=0)
 RESULTS = Path(os.environ.get("NEUROHORIZON_RESULTS") or ROOT / "results" / "demo")
-TRUTHS = (
+EFFECTS = (
     "identity helps",
     "another unit's identity does not",
     "zero-shot forecasts close the gap to a network fitted on the session",
     "accuracy falls with the horizon",
     "accuracy rises with the reference window",
     "accuracy rises with training sessions",
-    "a trained network that is told other identities loses",
+    "a trained network with wrong identities scores lower",
     "images help in visual regions",
     "images help nowhere else",
     "shuffled images do not help",
@@ -31,23 +31,23 @@ TRUTHS = (
 
 
 @pytest.fixture(scope="module")
-def found() -> tuple[Truth, ...]:
+def found() -> tuple[PlantedEffect, ...]:
     """Truths of the finished demo; skips where there is none."""
     if not (RESULTS / "cross_session" / "tables" / "summary.parquet").exists():
         pytest.skip(f"no finished run at {RESULTS}: `make demo` makes one, NEUROHORIZON_RESULTS names another")
-    return planted_truths(RESULTS, RESAMPLING)
+    return planted_effects(RESULTS, RESAMPLING)
 
 
-@pytest.mark.parametrize("truth", TRUTHS)
-def test_the_demo_gives_back_what_was_planted(found, truth):
-    rows = [one for one in found if one.truth == truth]
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_the_demo_gives_back_what_was_planted(found, effect):
+    rows = [one for one in found if one.effect == effect]
     assert rows
     if {one.holds for one in rows} == {NOT_RUN}:
         pytest.skip(f"{RESULTS} has no table that tells: {rows[0].measure}")
     assert [one for one in rows if one.holds != YES] == []
 
 
-# made tables: each truth is told, and its opposite too
+# made tables: each effect is told, and its opposite too
 
 ANIMALS = 6
 
@@ -72,7 +72,7 @@ def row(value: float, name: str = "difference", **columns: object) -> pd.DataFra
 
 
 def tables(sign: float = 1.0) -> dict[str, pd.DataFrame]:
-    """Tables in which every truth holds by a margin; with ``sign`` -1 the opposite of every one."""
+    """Tables in which every effect holds by a margin; with ``sign`` -1 the opposite of every one."""
     regions = [
         row(0.1 * sign, "gain", condition="image_ahead", region="visual", stimulus="all", encoder="e"),
         row(0.1 * sign, "gain", condition="image_ahead", region="visual", stimulus="movie", encoder="e"),
@@ -118,49 +118,41 @@ def write(folder: Path, made: dict[str, pd.DataFrame]) -> None:
         table.reset_index(drop=True).to_parquet(path)
 
 
-def test_every_truth_is_told_where_it_holds_and_where_its_opposite_does(tmp_path):
+def test_every_effect_holds_as_planted_and_not_in_its_opposite(tmp_path):
     write(tmp_path / "true", tables())
     write(tmp_path / "false", tables(-1.0))
-    true, false = (planted_truths(tmp_path / name, RESAMPLING) for name in ("true", "false"))
-    assert [one.truth for one in true] == list(TRUTHS)
-    assert {one.truth: one.holds for one in true} == dict.fromkeys(TRUTHS, YES)
-    assert {one.truth: one.holds for one in false} == dict.fromkeys(TRUTHS, NO)
+    true, false = (planted_effects(tmp_path / name, RESAMPLING) for name in ("true", "false"))
+    assert [one.effect for one in true] == list(EFFECTS)
+    assert {one.effect: one.holds for one in true} == dict.fromkeys(EFFECTS, YES)
+    assert {one.effect: one.holds for one in false} == dict.fromkeys(EFFECTS, NO)
     assert all(one.animals == ANIMALS and one.sessions >= ANIMALS for one in true)
 
 
 @pytest.mark.parametrize("name", list(tables()))
-def test_a_truth_without_its_table_is_not_claimed(tmp_path, name):
+def test_an_effect_without_its_table_is_not_run(tmp_path, name):
     made = tables()
     del made[name]
     write(tmp_path, made)
-    held = {one.truth: one.holds for one in planted_truths(tmp_path, RESAMPLING)}
-    assert set(held) == set(TRUTHS)
+    held = {one.effect: one.holds for one in planted_effects(tmp_path, RESAMPLING)}
+    assert set(held) == set(EFFECTS)
     assert 1 <= list(held.values()).count(NOT_RUN) <= 3
     assert NO not in held.values()
 
 
 def test_an_interval_that_reaches_the_bound_is_not_enough():
-    truth = Truth(truth="t", measure="m", value=0.1, lower=-0.01, upper=0.2)
-    assert truth.holds == NO
-    assert Truth(truth="t", measure="m", value=-0.1, lower=-0.2, upper=0.01, must_be="below").holds == NO
-    assert Truth(truth="t", measure="m", value=0.9, lower=np.nan, upper=np.nan).holds == NO, "one animal shows nothing"
+    effect = PlantedEffect(effect="t", measure="m", value=0.1, lower=-0.01, upper=0.2)
+    assert effect.holds == NO
+    assert PlantedEffect(effect="t", measure="m", value=-0.1, lower=-0.2, upper=0.01, must_be="below").holds == NO
+    assert PlantedEffect(effect="t", measure="m", value=0.9, lower=np.nan, upper=np.nan).holds == NO, (
+        "one animal shows nothing"
+    )
 
 
 def test_the_table_ends_with_whether_each_holds(tmp_path):
     write(tmp_path, tables() | {"cross_session/tables/comparisons": tables(-1.0)["cross_session/tables/comparisons"]})
     make_tables(results=tmp_path, folder=tmp_path / "out", resampling=RESAMPLING)
-    lines = (tmp_path / "out" / "truths.tsv").read_text().splitlines()
+    lines = (tmp_path / "out" / "planted_effects.tsv").read_text().splitlines()
     assert lines[0].endswith("\tholds")
     # `make demo` looks for this end of a line
     assert [line.split("\t")[0] for line in lines if line.endswith("\tno")] == ["identity helps"]
-    assert (tmp_path / "out" / "truths.txt").read_text().count("\n") == len(TRUTHS) + 2
-    assert "Of **10** truths" in describe_truths(tmp_path / "out")
-    assert "**1** did not come back: identity helps." in describe_truths(tmp_path / "out")
-
-
-def test_the_words_count_what_was_asked_for(tmp_path):
-    made = tables()
-    del made["multimodal/tables/regions"]
-    write(tmp_path, made)
-    make_tables(results=tmp_path, folder=tmp_path / "out", resampling=RESAMPLING)
-    assert describe_truths(tmp_path / "out").startswith("All **7** truths")
+    assert (tmp_path / "out" / "planted_effects.txt").read_text().count("\n") == len(EFFECTS) + 2
