@@ -22,7 +22,7 @@ class Ablation:
     Attributes:
         name: Its name in files and tables.
         label: Its name in figures.
-        phrase: Its name in a sentence; completes "the one ...".
+        phrase: Its name in a sentence; completes "the network ...".
         changes: What differs from the configuration, by section: ``features``, ``model`` or ``training``.
         network: The network that is trained.
         of_full: Whether it is made of the weights of the full network, so that nothing is trained.
@@ -56,14 +56,14 @@ ABLATIONS = {
         Ablation(SHUFFLED_IDENTITY, "identities exchanged", "with the identities of units exchanged", of_full=True),
         Ablation(
             "rate_only",
-            "features: mean rate alone",
+            "features: mean rate only",
             "that reads only the mean rate of each unit",
             {"features": {"groups": ("rate",)}},
         ),
         Ablation(
             "no_relational",
             "no relational features",
-            "without features of how units go with others",
+            "without relational features",
             {"features": {"groups": _without("relational")}},
         ),
         Ablation(
@@ -80,7 +80,7 @@ ABLATIONS = {
         Ablation(
             TEACHER_FORCING,
             "teacher forcing only (rollout)",
-            "trained by teacher forcing alone, in its rollout",
+            "trained by teacher forcing only, in its rollout",
             {"training": {"feedback": {"sampled_share": 0.0}}},
             also=(AUTOREGRESSIVE,),
             needs="rollout",

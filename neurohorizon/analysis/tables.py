@@ -285,7 +285,7 @@ def class_cell(row: Mapping[str, object]) -> str:
     return class_word(row["class"])
 
 
-def holm_cell(row: Mapping[str, object]) -> str:
+def adjusted_p_cell(row: Mapping[str, object]) -> str:
     """Adjusted p of a comparison; "" outside of the declared family."""
     if not row.get("declared", True):
         return ""
@@ -307,7 +307,7 @@ def comparison_cells(interval: str, difference: str = "bits/spike", digits: int 
     return {
         difference: f"{{difference:+.{digits}f}}",
         interval: interval_cell(),
-        "Holm p": holm_cell,
+        "Holm p": adjusted_p_cell,
         "sessions better": "{sessions_better} of {sessions}",
     }
 

@@ -59,7 +59,7 @@ def interval_text(row: Row, name: str = "", form: str = "+.4f") -> str:
     return f"{row['interval']:.0%} interval {format_interval(lower, upper, form)}"
 
 
-def holm_text(row: Row, before: str = ", ") -> str:
+def adjusted_p_text(row: Row, before: str = ", ") -> str:
     """Adjusted p of a row in words; "" if it has none."""
     p = row.get("p_holm", np.nan)
     return "" if np.isnan(p) else f"{before}Holm p = {p:.2g}"

@@ -8,9 +8,9 @@ import pandas as pd
 from neurohorizon.ablations import ABLATIONS, FULL, TEACHER_FORCING
 from neurohorizon.analysis.tables import read_tables
 from neurohorizon.analysis.wording import (
+    adjusted_p_text,
     counted,
     few_animals,
-    holm_text,
     interval_text,
     outcome,
     paragraphs,
@@ -77,7 +77,7 @@ def describe_parts(ablations: pd.DataFrame) -> str:
         rows = rows.reindex(rows["difference"].abs().sort_values(ascending=False, kind="stable").index)
         parts = [
             f"{ABLATIONS[row['variant']].phrase} "
-            f"({row['difference']:+.3f} bits/spike, {interval_text(row)}{holm_text(row)})"
+            f"({row['difference']:+.3f} bits/spike, {interval_text(row)}{adjusted_p_text(row)})"
             for row in rows.to_dict("records")
         ]
         sentences.append(f"{heading} {'; '.join(parts)}." if parts else "")

@@ -8,11 +8,11 @@ import pandas as pd
 from neurohorizon.analysis.tables import ALL_SOURCES, PRIMARY_NULL, over_all_sources, read_tables
 from neurohorizon.analysis.wording import (
     SIGNIFICANT,
+    adjusted_p_text,
     against_zero,
     bullets,
     counted,
     few_animals,
-    holm_text,
     interval_text,
     paragraphs,
     prose,
@@ -96,7 +96,7 @@ def describe_comparison(row: pd.Series) -> str:
     """One row of the table of comparisons as a sentence."""
     first, second = method_phrase(row["method"]), method_phrase(row["against"])
     direction = "gains" if row["difference"] >= 0 else "loses"
-    p = f" ({found})" if (found := holm_text(row, "")) else ""
+    p = f" ({found})" if (found := adjusted_p_text(row, "")) else ""
     return (
         f"Against **{second}**, {first} {direction} {abs(row['difference']):.3f} bits/spike ({interval_text(row)}), "
         f"better in {row['sessions_better']} of {counted(row['sessions'], 'session')} and {row['animals_better']} of "

@@ -7,10 +7,10 @@ import pandas as pd
 from neurohorizon.analysis.tables import read_tables
 from neurohorizon.analysis.wording import (
     SIGNIFICANT,
+    adjusted_p_text,
     bullets,
     counted,
     few_animals,
-    holm_text,
     interval_text,
     listed,
     paragraphs,
@@ -138,7 +138,7 @@ def describe_declared(comparisons: pd.DataFrame) -> str:
         lines.append(
             f"{TARGET_WORDS[row['target']]}: latents minus {against}: {row['difference']:+.3f} "
             f"({interval_text(row)}), better in {row['sessions_better']} of "
-            f"{counted(row['sessions'], 'session')}{holm_text(row)}."
+            f"{counted(row['sessions'], 'session')}{adjusted_p_text(row)}."
         )
     return bullets(lines, "No declared comparison can be made in this run.")
 

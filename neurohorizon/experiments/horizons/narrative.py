@@ -7,9 +7,9 @@ import pandas as pd
 
 from neurohorizon.analysis.tables import read_tables, whole_horizon
 from neurohorizon.analysis.wording import (
+    adjusted_p_text,
     counted,
     few_animals,
-    holm_text,
     interval_text,
     listed,
     paragraphs,
@@ -111,7 +111,7 @@ def describe_decodings(comparisons: pd.DataFrame) -> str:
         order = "gains" if row["difference"] >= 0 else "loses"
         parts.append(
             f"{_name(row['method'])} {order} {abs(row['difference']):.4f} bits/spike ({interval_text(row)}"
-            f"{holm_text(row)}), {verdict(row)}"
+            f"{adjusted_p_text(row)}), {verdict(row)}"
         )
     last_ms = rows["last_ms"].iloc[0]
     return prose(f"Against the parallel forecast, up to {last_ms:g} ms, {'; '.join(parts)}.", _describe_noise(rows))

@@ -8,10 +8,10 @@ import pandas as pd
 
 from neurohorizon.analysis.tables import read_tables
 from neurohorizon.analysis.wording import (
+    adjusted_p_text,
     bullets,
     counted,
     few_animals,
-    holm_text,
     interval_text,
     paragraphs,
     prose,
@@ -138,7 +138,7 @@ def describe_declared(comparisons: pd.DataFrame) -> str:
         )
         lines.append(
             f"{row['source']}: {first} minus {second}: {row['difference']:+.4f} bits/spike ({interval_text(row)}), "
-            f"better in {row['sessions_better']} of {counted(row['sessions'], 'session')}{holm_text(row)}."
+            f"better in {row['sessions_better']} of {counted(row['sessions'], 'session')}{adjusted_p_text(row)}."
         )
     return bullets(lines, "No declared comparison can be made in this run.")
 

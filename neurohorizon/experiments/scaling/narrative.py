@@ -7,10 +7,10 @@ import pandas as pd
 
 from neurohorizon.analysis.tables import read_tables, whole_horizon
 from neurohorizon.analysis.wording import (
+    adjusted_p_text,
     counted,
     few_animals,
     format_interval,
-    holm_text,
     interval_text,
     outcome,
     paragraphs,
@@ -82,8 +82,8 @@ def describe_curve(curve: pd.DataFrame, comparisons: pd.DataFrame) -> str:
         return f"{text}."
     row = found.iloc[0]
     return (
-        f"{text}, a difference of {row['difference']:+.3f} ({interval_text(row)}{holm_text(row, '; ')}), higher in "
-        f"{row['sessions_better']} of {counted(row['sessions'], 'session')}. {_verdict(row)}"
+        f"{text}, a difference of {row['difference']:+.3f} ({interval_text(row)}{adjusted_p_text(row, '; ')}), "
+        f"higher in {row['sessions_better']} of {counted(row['sessions'], 'session')}. {_verdict(row)}"
     )
 
 
@@ -193,7 +193,7 @@ def describe_parts(curve: pd.DataFrame) -> str:
 
 
 def _change(row: pd.Series) -> str:
-    return f"{row['difference']:+.3f} bits/spike ({interval_text(row)}{holm_text(row, '; ')})"
+    return f"{row['difference']:+.3f} bits/spike ({interval_text(row)}{adjusted_p_text(row, '; ')})"
 
 
 def _verdict(row: pd.Series) -> str:
