@@ -171,8 +171,8 @@ def test_a_reviewer_needs_the_archived_files_alone(workflow):
     assert set(counts(review.stdout)) == {*shown, "figures"}
 
 
-SHOWS = re.compile("make_(?!example).*|draw_|notebook_|tell_|typeset_")
-"""Rules that stand on files of sums."""
+SHOWS = re.compile("make_(?!example).*|draw_|notebook_|tell_|typeset_|write_")
+"""Rules that read files of sums."""
 
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)

@@ -173,7 +173,7 @@ def edited(source: str, function: str) -> str:
     return "".join(lines)
 
 
-RETOLD = {"make_planted_effects_tables", "tell_results", "typeset_paper", "notebook_paper", "all"}
+RETOLD = {"make_planted_effects_tables", "tell_results", "typeset_paper", "write_run_page", "notebook_paper", "all"}
 """What all experiments say together stands on the tables of each."""
 TOLD = {f"draw_cross_session_{name}" for name in ("main", "paired", "horizon")}
 TOLD |= {"make_cross_session_tables", "notebook_cross_session", *RETOLD}
@@ -237,7 +237,7 @@ EVERYTHING_AFTER_INGESTION = {
         (
             *("experiments/cross_session/curve_narrative.py", "describe_gap"),
             {"tell_results", "notebook_cross_session"},
-            {"notebook_paper", "typeset_paper", "all"},
+            {"notebook_paper", "typeset_paper", "write_run_page", "all"},
         ),
         ("session.py", "order_spikes", {"preprocess_ibl", "preprocess_allen"}, EVERYTHING_AFTER_INGESTION),
     ],
