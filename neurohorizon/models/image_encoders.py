@@ -65,7 +65,7 @@ def embed_images(
     *,
     encoder: Literal["dinov2", "imagenet", "pixels"],
     images: Images,
-    weights: str = "",
+    weights: str | None = None,
     threads: int,
     output_folder: Path,
 ) -> None:
@@ -77,7 +77,7 @@ def embed_images(
         image_sets: Files of the image sets.
         encoder: ``dinov2``, ``imagenet`` or ``pixels``.
         images: The section ``multimodal.images`` of the configuration: sizes, and the name of the DINOv2 weights.
-        weights: Folder of the DINOv2 weights, or their name on the Hugging Face hub; not used by other encoders.
+        weights: Folder of the DINOv2 weights, or their name on the Hugging Face hub; None for other encoders.
         threads: Threads on a machine without a graphics card.
         output_folder: Folder of the embeddings, one file per image set.
 
@@ -86,7 +86,7 @@ def embed_images(
     """
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    opened = open_encoder(encoder, images=images, weights=weights, device=device)
+    opened = open_encoder(encoder, images=images, weights=weights or "", device=device)
     for path in image_sets:
         image_set = read_images(path)
         embedding = embed(image_set, opened, batch_images=images.batch_images, device=device)
