@@ -68,3 +68,12 @@ def test_the_streaming_example_of_the_network_page_forecasts_the_reference_rates
     exec(example, names)
     reference = np.broadcast_to(names["inputs"].reference_log_rate, (config.timeline.horizon_bins, 5))
     np.testing.assert_allclose(names["log_rate"], reference, atol=1e-6)  # an untrained network forecasts the null
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_path_of_the_project_that_a_page_names_is_there(page):
+    named = re.findall(r"`((?:neurohorizon|workflow|rules|config|benchmarks|tests|envs)/[\w./-]*)`", page.read_text())
+    of_a_user = {"config/mine.yaml", "config/cohorts/mine.tsv", "config/cohorts/paper.tsv"}
+    literal = [path for path in named if path not in of_a_user and not re.search("[A-Z]{2}", path)]
+    missing = [path for path in literal if not (ROOT / path).exists()]
+    assert not missing, f"{page.name} names {missing}: no such file"
