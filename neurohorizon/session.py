@@ -56,7 +56,7 @@ _TORCH_BRAIN_NAMES = {
 
 
 class SessionError(ValueError):
-    """A session that cannot be used: says what was found, what was expected and what to do."""
+    """A session that cannot be used; the message gives what was found, what was expected and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class Session:
             ``name`` of the stimulus in the release; ``image_set`` whose row ``frame`` (int32) was shown: a template of
             the release such as ``natural_movie_one``, or ``gray``, whose only row is 0; "" and -1 where the image
             is not known; ``block`` (int32), -1 where there is none. The screen is gray between presentations. Empty
-            where nothing is known of the screen.
+            if the screen was not recorded.
         provenance: Source, release, revision, hashes of the files read (JSON text); ``notes`` are lines for
             people on what is odd. Writing adds ``package_version``.
         repairs: What ingest found, by code, such as ``outside_domain`` -> spikes dropped; see order_spikes.
@@ -353,7 +353,7 @@ class CountedSpikes:
         """First second on the clock of the spikes; and spikes of each unit before it and every later one.
 
         The second array is int32, [second, unit]; its first row is zero, and its last holds all spikes. It is made
-        when it is first asked for.
+        at the first call.
         """
         times_us = to_us(np.asarray(self.times_s))
         if not times_us.size:
@@ -467,7 +467,7 @@ def _write(file: h5py.File, session: Session) -> None:
 
 
 def _write_descriptions(file: h5py.File, session: Session) -> None:
-    # not an import that code fingerprints follow: a new version number alone makes nothing again
+    # not an import that code fingerprints follow: a new version number must rerun nothing
     version = importlib.import_module("neurohorizon").__version__
     described = {
         "subject": {"id": session.subject},

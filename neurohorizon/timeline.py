@@ -213,7 +213,7 @@ def split_domain(domain: Intervals, splits: SplitSettings) -> Splits:
     starts ``gap_s`` after it.
 
     Raises:
-        ValueError: A part is empty: says the valid time found and what was asked for.
+        ValueError: A part is empty; the message gives the valid time found and the requested parts.
     """
     gap_us = int(to_us(splits.gap_s))
     reference_us = round(splits.reference_fraction * domain.duration_us)

@@ -23,8 +23,8 @@ class SessionInputs:
         part: The valid time in which windows lie; what is outside of it is masked.
         features: Reference features, [unit, feature].
         reference_log_rate: Natural log of the expected spikes per bin in the reference window, float32, [unit].
-        readout: Closed-form readout fitted on the same reference window; None for what reads none.
-        modalities: Behaviour and images; None for a network that reads spikes alone.
+        readout: Closed-form readout fitted on the same reference window; None for a network that reads none.
+        modalities: Behaviour and images; None for a network that reads only spikes.
     """
 
     session_id: str
@@ -59,7 +59,7 @@ class Batch:
         target_mask: False where not valid time or padded, [session, window, horizon bin].
         origin_us: Forecast origins, int64, [session, window].
         token_value: Behaviour and images up to the origin, float32, [session, window, token, channel]; no tokens
-            where a modality is absent, and no channels for a network that reads spikes alone.
+            where a modality is absent, and no channels for a network that reads only spikes.
         token_type: Image, or which behaviour series, int64, [session, window, token].
         token_age_bins: Age at the origin in bins, float32, [session, window, token].
         token_mask: False where padded or not known, [session, window, token].
@@ -116,7 +116,7 @@ def session_block(
         shape: Lengths in bins.
         encoded_units: True for units whose spikes the encoder and the readout receive, [unit]; None: all.
         head: Indices of the units to forecast, [head]; None: all.
-        condition: What is read beside the spikes, where the session has it.
+        condition: What is read next to the spikes, if the session has it.
     """
     windows = cut_windows(session.spikes, session.part, origin_us, shape)
     head = np.arange(session.spikes.n_units) if head is None else head
@@ -179,7 +179,7 @@ def collate(blocks: Sequence[dict[str, np.ndarray]]) -> Batch:
 
 @dataclass(frozen=True)
 class TrainingWindows:
-    """A seeded stream of training batches without end; batch ``step`` depends on the seed and the step alone.
+    """A seeded stream of training batches without end; batch ``step`` depends only on the seed and the step.
 
     Attributes:
         sessions: Inputs of the training sessions, each with a part that its reference window does not overlap.

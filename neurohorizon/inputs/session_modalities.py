@@ -241,7 +241,7 @@ def _behaviour(session: Path, reference: Intervals, settings: ModalitySettings, 
 def load_images(
     session: Path, space: ImageSpace | None, settings: ModalitySettings, *, shuffled: bool = False
 ) -> ShownImages | None:
-    """Load what a session showed, in random order if asked; None where no image is known, or without a space."""
+    """Load the images that a session showed, optionally shuffled; None without known images or without a space."""
     stimuli = read_stimuli(session)
     if space is None or not len(stimuli["start"]):
         return None

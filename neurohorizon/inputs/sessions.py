@@ -40,15 +40,15 @@ def load_inputs(
     """Load a session for one use, whose targets never overlap the reference window that it is known by.
 
     ``early`` and ``late`` are the two halves of a training session's training part: each is the reference window
-    of targets in the other. ``validation`` knows all of the training part and has its targets after it.
-    ``test`` knows the reference part of a held-out session and has its targets after it.
+    of targets in the other. ``validation`` reads all of the training part and has its targets after it.
+    ``test`` reads the reference window of a held-out session and has its targets after it.
 
     Args:
         paths: Its files.
         use: The reference window.
         groups: Groups of reference features to give.
-        readout: Shape of the readout that says nothing, for a session without a readout file; None: no readout
-            at all, for what does not read one.
+        readout: Shape of the zero readout, for a session without a readout file; None: no readout, for a
+            network that does not read one.
 
     Returns:
         The inputs; None for a session that was left out.

@@ -1,4 +1,4 @@
-"""Decoding in steps with cached keys and values: a step costs only the computation of its own bins."""
+"""Decoding in steps with cached keys and values: a step computes only its new bins."""
 
 from dataclasses import dataclass
 

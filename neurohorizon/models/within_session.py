@@ -1,7 +1,7 @@
 """The forecaster fitted on the session to forecast: an upper bound for the description of units by their statistics.
 
 Every unit gets a learned embedding, as in POYO (Azabou et al. 2023). It is added to the network's embedding of the
-unit's reference features, starts at zero, and is fitted by gradient descent on the reference part of the session only.
+unit's reference features, starts at zero, and is fitted by gradient descent only on the session's reference window.
 That part is treated as the session of a training animal: targets in one half of it are forecast with features, rates
 and readouts of the other half, and its last part, after a gap, is used for early stopping. Then all weights are fitted
 at their own learning rate, and kept if they score better on that last part.
@@ -31,7 +31,7 @@ WINDOWS_PER_BATCH = 32
 
 
 class ShortReferenceError(ValueError):
-    """The reference part is too short to be split into two halves and a part for early stopping."""
+    """The reference window is too short to be split into two halves and a part for early stopping."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +63,21 @@ def fit_within_session(
     settings: LearnedEmbedding,
     seed: int,
 ) -> Fit:
-    """Fit a trained network on the reference part of a session, to forecast the time after it.
+    """Fit a trained network on the reference window of a session, to forecast the time after it.
 
     Args:
         forecaster: The trained network; it is not changed.
         card: Its card.
-        session: The session; nothing after the reference part is read.
+        session: The session; nothing after the reference window is read.
         timeline: Bins and windows.
-        splits: Settings by which the reference part is split into halves and a part for early stopping.
+        splits: Settings by which the reference window is split into halves and a part for early stopping.
         features: Settings of the reference features.
         training: Batches and clipping, as in training.
         settings: Steps and rates.
         seed: Seed of the batches.
 
     Returns:
-        The fit; if the reference part is too short to be split, it holds the network without a fit.
+        The fit; if the reference window is too short to be split, it holds the network without a fit.
     """
     features = features.model_copy(
         update={"groups": tuple(one for one in features.groups if one in card.feature_groups)}
@@ -129,14 +129,14 @@ def fit_within_session(
 def fitting_inputs(
     session: Session, *, timeline: Timeline, splits: Splits, features: Features, readout: Readout
 ) -> tuple[list[SessionInputs], SessionInputs]:
-    """Make training inputs from the reference part of a session.
+    """Make training inputs from the reference window of a session.
 
     Returns:
         Inputs with targets in the late and in the early half, each described by the other half; and inputs with
         targets in the last part, described by both halves.
 
     Raises:
-        ShortReferenceError: The reference part cannot be split, or a half of it is too short to describe its units.
+        ShortReferenceError: The reference window cannot be split, or a half of it is too short to describe its units.
     """
     reference = reference_session(session, splits)
     windows = reference_windows(reference, gap_us=int(to_us(splits.gap_s)))
@@ -147,12 +147,12 @@ def fitting_inputs(
             for use in targets
         }
     except SessionError as error:
-        raise ShortReferenceError(f"half of the reference part of {session.session_id}: {error}") from error
+        raise ShortReferenceError(f"half of the reference window of {session.session_id}: {error}") from error
     return [inputs["early"], inputs["late"]], inputs["validation"]
 
 
 def reference_session(session: Session, splits: Splits) -> Session:
-    """Return the reference part as a session with its own splits.
+    """Return the reference window as a session with its own splits.
 
     Raises:
         ShortReferenceError: A part would be empty.
@@ -161,7 +161,7 @@ def reference_session(session: Session, splits: Splits) -> Session:
     try:
         parts = split_domain(reference, splits)
     except ValueError as error:
-        raise ShortReferenceError(f"the reference part of {session.session_id}: {error}") from error
+        raise ShortReferenceError(f"the reference window of {session.session_id}: {error}") from error
     inside = reference.contains(session.spike_times_us)
     return replace(
         session,

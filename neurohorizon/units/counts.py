@@ -105,7 +105,7 @@ class SortedSpikes:
         )
 
     def unit_blocks(self, spikes_per_block: int) -> list[slice]:
-        """Units in their order, in blocks of about so many spikes."""
+        """Units in their order, in blocks of about the given number of spikes."""
         before = np.searchsorted(self.unit, np.arange(self.n_units + 1))
         first = np.searchsorted(before, np.arange(spikes_per_block, self.unit.size, spikes_per_block))
         edges = np.unique([0, *first, self.n_units])

@@ -1,6 +1,6 @@
 """Log gains in closed form: regressions of what units do on a state, shared by all readouts.
 
-Fitted on the reference window alone, by ridge regressions that share one eigendecomposition; no gradient step, no
+Fitted only on the reference window, by ridge regressions that share one eigendecomposition; no gradient step, no
 parameter that is learned across sessions. The forecaster learns how much weight to give a readout.
 """
 

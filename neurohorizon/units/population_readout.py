@@ -1,6 +1,6 @@
 """Population readout in closed form: from a session's own population modes to each unit's log rate.
 
-Fitted on the reference window alone, by ridge regressions that share one eigendecomposition; no gradient
+Fitted only on the reference window, by ridge regressions that share one eigendecomposition; no gradient
 step, no parameter that is learned across sessions. The forecaster learns how much weight to give it.
 """
 

@@ -1,4 +1,4 @@
-"""Reference features: what is known of a unit, from the spikes of a reference window alone.
+"""Reference features: the description of a unit from the spikes of a reference window only.
 
 A reference window is a set of intervals of valid time. The pauses between them are unknown time, not silence:
 an inter-spike interval, an autocorrelation lag or a counting window never reaches across one.
@@ -38,7 +38,7 @@ from neurohorizon.units.relational import relational_features, relational_names
 WINDOW_NAMES = ("test", "early", "late", "validation")
 """Reference windows of a session file.
 
-``test``: the reference part, for forecasts of the test part. ``early`` and ``late``: the two halves of the
+``test``: the reference window, for forecasts of the test part. ``early`` and ``late``: the two halves of the
 training part, so that training targets in one half use the features of the other. ``validation``: the whole
 training part, for forecasts of the validation part.
 """
@@ -68,20 +68,19 @@ MARGINAL_FEATURES = {
     "fano": ("log_fano",),
 }
 MARGINAL_GROUPS = tuple(MARGINAL_FEATURES)
-"""Groups of features of a unit by itself."""
-"""Feature names of the groups that a unit has by itself: 33 in all."""
+"""Groups of features that need no other unit: 33 features in all."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceWindow:
-    """What is known of a session's units from one reference window.
+    """Description of a session's units from one reference window.
 
     Attributes:
         values: Features, float32, [unit, feature].
         names: Name of each feature, [feature].
         groups: Group of each feature, [feature].
         reference_log_rate: Natural log of expected spikes per bin: the mean count in whole bins, and that of half a
-            spike in the whole window for a silent unit, float64, [unit].
+            spike per window for a silent unit, float64, [unit].
         valid_s: Seconds of valid time in whole bins.
         intervals: The window itself.
     """
@@ -248,7 +247,7 @@ def compute_reference_file(
 ) -> None:
     """Compute the features of a session file for every named reference window, and write them.
 
-    A session that was left out gives a file of no units that says why.
+    A session that was left out gives a file without units that holds the reason.
 
     Args:
         session: Session file.
@@ -258,7 +257,7 @@ def compute_reference_file(
         splits: The section ``splits``.
 
     Raises:
-        SessionError: The session cannot be read, or a reference window is too short: says which.
+        SessionError: The session cannot be read, or a reference window is too short; the message names it.
     """
     read = read_session(session)
     bin_us = timeline.bin_ms * 1000

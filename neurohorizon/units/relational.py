@@ -174,7 +174,7 @@ def _first_bins(length: np.ndarray, per_segment: np.ndarray, bins: int, *, skipp
 
 @dataclass(frozen=True, eq=False)
 class _Population:
-    """Past windows of all units, and the signals that the population makes of them.
+    """Past windows of all units, and the population signals computed from them.
 
     Attributes:
         past: Counts, [past window, unit].
@@ -369,7 +369,7 @@ def _couple(
 
 @dataclass(frozen=True, eq=False)
 class _Own:
-    """What a unit has by itself in pairs of windows: past counts standardised, later ones as they are.
+    """Counts of single units in pairs of windows: past counts standardised, later ones unchanged.
 
     Attributes:
         n: Pairs.
