@@ -17,7 +17,7 @@ from neurohorizon.config import Config, ConfigError, parse_config
 from neurohorizon.methods import CLOSED_FORM, FORECASTER, NETWORKS, REGRESSIONS
 from neurohorizon.sources import SOURCES
 
-# Each job sees its own environment and this package, and nothing of the user's.
+# Each job uses its own environment and this package, and no package of the user.
 shell.prefix(
     f"set -euo pipefail; export SCRIPTS='{ROOT}/workflow/scripts' PYTHONPATH='{ROOT}'"
     " PYTHONNOUSERSITE=1 MPLBACKEND=agg; "
@@ -56,7 +56,7 @@ update_config(config, typed(workflow.config_settings.config or {}))
 CONFIG = checked(config)
 RESULTS = CONFIG.run.results
 COHORT = shipped(CONFIG.cohort.table)
-REVIEW = globals().get("REVIEW", False)  # profiles/review/Snakefile: from score files alone
+REVIEW = globals().get("REVIEW", False)  # profiles/review/Snakefile: only from files of sums
 COHORT_IS_MADE = not REVIEW and CONFIG.cohort.heldout_fraction is not None and not Path(COHORT).exists()
 CODE = Code(ROOT)
 

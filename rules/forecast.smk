@@ -31,7 +31,7 @@ rule forecast:
 
 if CONFIG.baselines.controls:
 
-    # The trained network with the identities of units tampered with.
+    # The trained network with disrupted identities of its units.
     rule forecast_controls:
         input:
             weights=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",
@@ -67,7 +67,7 @@ if CONFIG.baselines.controls:
 
 if CONFIG.baselines.learned_embedding:
 
-    # The only forecast that stands on a fit of the session that is forecast: of its reference window.
+    # The only network forecast that uses a fit to the session that is forecast, on its reference window.
     rule fit_within_session:
         input:
             weights=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",

@@ -82,7 +82,7 @@ for _one, _figure in REPORT.drawn:
 
 for _one in REPORT.paged:
 
-    # papermill starts the kernel of its own environment
+    # papermill starts the kernel of the rule's environment
     rule:
         name:
             f"notebook_{_one.name}"

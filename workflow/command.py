@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from itertools import zip_longest
 from pathlib import Path
+from pkgutil import resolve_name
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -47,6 +48,25 @@ def run(function: Callable, *, faults: tuple[type[Exception], ...] = ()) -> Any:
         return function(**arguments)
     except faults as fault:
         raise SystemExit(f"{parser.prog}: {fault}") from None
+
+
+def named_function() -> Callable:
+    """Return the function that the first argument names, and remove that argument.
+
+    The argument has the form ``module:name``. ``--help`` in its place describes it; after it, the function's options.
+    """
+    program, named = Path(sys.argv[0]).stem, sys.argv[1:2]
+    if named in (["-h"], ["--help"]):
+        print(f"usage: {program} MODULE:FUNCTION [options]; --help after the function lists its options")
+        raise SystemExit(0)
+    try:
+        function = resolve_name(named[0])
+        if not callable(function):
+            raise ValueError(f"{named[0]} is no function")
+    except (IndexError, ValueError, ImportError, AttributeError) as error:
+        raise SystemExit(f"{program}: the first argument must name a function, as module:name ({error})") from None
+    del sys.argv[1]
+    return function
 
 
 class _Parser(argparse.ArgumentParser):

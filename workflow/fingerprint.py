@@ -26,7 +26,7 @@ class Module:
 
     Attributes:
         definitions: Name -> the statements that bind it.
-        imported: Name -> the (module, name) of the package that it stands for.
+        imported: Name -> the (module, name) of the package that it refers to.
         effects: Statements that run on import whatever is used, such as a loop or a call.
     """
 

@@ -1,11 +1,11 @@
-"""Agreement with the IBL Brain-Wide Bench: our scores beside those of its own scorer, and submissions in its format.
+"""Agreement with the IBL Brain-Wide Bench: our scores next to those of its scorer, and submissions in its format.
 
-The benchmark's forecasting task (suite TS2 of ``ibl-bwb-eval``) scores the last 100 ms of windows of one second: what
-came before is seen. In a forecast file that is the part of the horizon right after the origin; the last 100 ms of the
+The benchmark's forecasting task (suite TS2 of ``ibl-bwb-eval``) scores the last 100 ms of windows of one second: the
+earlier part is given. In a forecast file that is the part of the horizon right after the origin; the last 100 ms of the
 horizon are scored alike, since a formula that agrees on one must agree on the other.
 
 Only NumPy, h5py and what the benchmark's own environment holds are imported, by the functions that need it: the package
-pins its torch exactly, so it has an environment of its own, ``envs/bwb.yaml``.
+pins its torch exactly, so it has its own environment, ``envs/bwb.yaml``.
 """
 
 import csv
@@ -42,7 +42,7 @@ _GROUND_TRUTH = "ground_truth.safetensors"
 
 
 class BenchError(ValueError):
-    """Forecasts that cannot be scored or submitted, or scores that differ: says which and what to do."""
+    """Forecasts that cannot be scored or submitted, or scores that differ; the message names them and what to do."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _bench_unit_ids(forecast: Forecast, recording: str) -> np.ndarray:
 
 
 def write_ground_truth(forecast: Forecast, *, folder: str | Path, recording: str, part: str = "first") -> Path:
-    """Write what came as a ground truth file of the benchmark: its windows, units and counts.
+    """Write the observed counts as a ground truth file of the benchmark: its windows, units and counts.
 
     For recordings that the benchmark does not hold out; its own ground truth is not public.
 
@@ -279,7 +279,7 @@ def export_bwb(
     Args:
         forecasts: Forecasts of one method, one per session and seed. One without a seed is filed under the first seed
             of the benchmark and is to be submitted as deterministic.
-        ground_truth: Root of the ground truth, or of files that hold ``window_timestamps`` and ``unit_ids`` alone.
+        ground_truth: Root of the ground truth, or of files that hold only ``window_timestamps`` and ``unit_ids``.
         folder: Where the submission goes.
         label: Its name.
         recordings: The benchmark's name of each session (the id of the experiment); a session's own name where absent.
@@ -307,7 +307,7 @@ def export_bwb(
         template = load_file(str(Path(ground_truth) / TASK / recording / _GROUND_TRUTH))
         units = decode_entity_ids(template["unit_ids"])
         starts_us = np.round(template["window_timestamps"].numpy() * 1e6).astype(np.int64)
-        log_rate = _asked_for(forecast, recording, part, starts_us, units)
+        log_rate = _requested(forecast, recording, part, starts_us, units)
         seed = EVAL_SEEDS[0] if forecast.seed is None else forecast.seed
         writer = PredictionsWriter(
             enable=True,
@@ -336,8 +336,8 @@ def _recording_folder(folder: Path, metadata: Mapping[str, str]) -> Path:
     return folder / metadata["recording_id"]
 
 
-def _asked_for(forecast: Forecast, recording: str, part: str, starts_us: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Log rates of the windows and units that are asked for, float32 [window, bin, unit]."""
+def _requested(forecast: Forecast, recording: str, part: str, starts_us: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Log rates of the requested windows and units, float32 [window, bin, unit]."""
     scored = _part(forecast, part)
     place = {start: row for row, start in enumerate(scored.start_us.tolist())}
     missing = [start for start in starts_us.tolist() if start not in place]
@@ -431,7 +431,7 @@ def _faults(path: Path, parts: Sequence[str], ground_truth: Path) -> list[tuple[
     faults = []
     named = (metadata["label"], metadata["task"], metadata["recording_id"], f"seed_{metadata['seed']}.safetensors")
     if named != (label, task, recording, file_name):
-        faults.append(("E013", f"says that it is {'/'.join(named)}"))
+        faults.append(("E013", f"is labelled {'/'.join(named)}"))
     if metadata["unit_filtering"] != UNIT_FILTERING:
         faults.append(("E109", f"unit_filtering is {metadata['unit_filtering']!r}, not {UNIT_FILTERING!r}"))
     if not re.fullmatch(r"\d+\.\d+\.\d+", metadata["dataset_version"]):
@@ -538,7 +538,7 @@ def _submit(
     for (_, _, recording, seed), theirs in scores.items():
         one = before[recording, None if deterministic else seed]
         if not abs(theirs["poisson_d2"] - one.their_poisson_d2) <= tolerance:
-            raise BenchError(f"{method}, {recording}: {theirs} as a submission, but {one} alone")
+            raise BenchError(f"{method}, {recording}: {theirs} as a submission, but {one} from the forecast file")
     if len(scores) != len(written):
         raise BenchError(f"the benchmark scored {len(scores)} of the {len(written)} files of {method}")
     # the leaderboard takes a recording below zero as zero

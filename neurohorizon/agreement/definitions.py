@@ -1,8 +1,8 @@
 """Bits per spike as others define it, on the same forecasts.
 
 Published numbers in bits per spike differ in the null that they are gained over, in how units are pooled, and in which
-units count. Each definition here takes the same sums per unit (:class:`UnitSums`), so that what it does to a score
-shows apart from everything else. Only NumPy is imported: the environment of a benchmark's own scorer compares itself.
+units count. Each definition here takes the same sums per unit (:class:`UnitSums`), so that its
+effect on a score is isolated. Only NumPy is imported: the environment of a benchmark's own scorer compares itself.
 """
 
 from collections.abc import Callable
@@ -117,7 +117,7 @@ def brain_wide_bench(sums: UnitSums) -> float:
 
 
 def mean_over_units(sums: UnitSums) -> float:
-    """Gain of each unit over its mean in the scored bins per spike of its own; the mean of those that are finite."""
+    """Gain of each unit over its mean in the scored bins, per spike of the unit; mean over the finite values."""
     each = bits_per_spike(model_nats=sums.floored_nats, null_nats=sums.evaluation_nats, spikes=sums.spikes)
     finite = each[np.isfinite(each)]
     return float(finite.mean()) if len(finite) else float("nan")
@@ -131,7 +131,8 @@ def over_window_mean(sums: UnitSums) -> float:
 def single_spike_information(sums: UnitSums) -> float:
     """Gain over each unit's mean once the forecast's own mean is set to it, pooled over units.
 
-    The forecast of a unit is multiplied by observed over forecast spikes; what is left is how well it tells bins apart.
+    The forecast of a unit is multiplied by observed over forecast spikes, so that the score depends only on
+    the differences between bins.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.log(sums.spikes / sums.expected_spikes)
@@ -141,7 +142,7 @@ def single_spike_information(sums: UnitSums) -> float:
 
 
 def forecast_information(sums: UnitSums) -> float:
-    """What the forecast claims to know: information of its own rates per spike it expects. No spike is looked at."""
+    """Information of the forecast rates, per expected spike. No observed spike is used."""
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_log = np.log(sums.expected_spikes / sums.bins)
         claimed = sums.rate_log_rate - np.where(sums.expected_spikes > 0, sums.expected_spikes * mean_log, 0.0)
@@ -173,7 +174,7 @@ class Definition:
         source: Where it is defined.
         score: From sums per unit to bits per spike.
         every_unit: Whether units too slow in the reference window to be scored here count too.
-        first_ms: Only bins that end within so many milliseconds of the forecast origin; None for the whole horizon.
+        first_ms: Only bins that end within this many milliseconds of the forecast origin; None for the whole horizon.
     """
 
     name: str
@@ -217,7 +218,7 @@ DEFINITIONS = (
     Definition(
         "mean over units",
         "each unit's mean over the scored bins",
-        "mean over units that fired, each per spike of its own",
+        "mean over units that fired, each per spike of the unit",
         "Zhang et al. 2024 (arXiv 2407.14668), as in the evaluation of IBL_foundation_model",
         mean_over_units,
     ),

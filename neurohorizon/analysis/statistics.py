@@ -177,7 +177,7 @@ def bootstrap_draws_and_animals(
 
 
 def sign_flip_p(differences: np.ndarray, animals: Sequence, rng: np.random.Generator, *, draws: int) -> float:
-    """Two-sided p of a mean difference of zero, flipping the sign of whole animals.
+    """Two-sided p of a mean difference of zero, by sign flips of animals.
 
     All ``2 ** n`` patterns are enumerated up to 14 animals, so the test is exact; beyond that,
     ``draws`` patterns are drawn and the observed one is counted among them (Phipson & Smyth 2010).

@@ -83,7 +83,7 @@ def gamma_poisson_paths(
 ) -> np.ndarray:
     """Draw counts of the horizon bin by bin, the filter taking in each count as if it had been observed.
 
-    So a unit that starts to fire goes on firing within a path, and sums over bins vary as the filter says.
+    So a unit that starts to fire continues to fire within a path, and sums over bins vary as the filter predicts.
 
     Args:
         windows: Windows of one session.

@@ -38,7 +38,7 @@ HALF_SPIKE = 0.5
 FEWEST_SPIKES = 5
 """A unit with fewer in the bins that a regression is fitted on keeps its reference mean."""
 MODE_BINS = 5
-"""Population modes are those of means over so many bins."""
+"""Population modes are computed from means over this number of bins."""
 STATISTICS = ("log_rate_hz", "log_isi_cv", *(f"autocorrelation_{lag}" for lag in range(1, 11)), "log_fano")
 """Reference features that the pooled regression reads, where the run has them."""
 MOST_ROWS = 40_000
@@ -46,7 +46,7 @@ MOST_ROWS = 40_000
 
 
 def surprises(windows: Windows, mean_counts: np.ndarray, units: np.ndarray | slice = slice(None)) -> np.ndarray:
-    """Compare units' spikes in the spans of their own history with what their means expect, [window, unit, span].
+    """Compare units' spikes in the spans of their history with the expectation of their means, [window, unit, span].
 
     Returns:
         Natural log of the ratio, half a spike added to both; 0 where no bin is valid.
@@ -62,7 +62,7 @@ class UnitGlms:
     Attributes:
         mean_counts: Expected counts per bin in the reference window, [unit].
         settings: Spans and groups.
-        modes: Loading of each unit on each population mode; no modes for the unit's own history alone, [unit, mode].
+        modes: Loading of each unit on each population mode; none for a model of the unit's history only, [unit, mode].
         mode_scale: What a mode's mean over each span is divided by, [span, mode].
         units: The units that have a regression, [some].
         intercept: Natural log of expected counts per bin, [group, some].
@@ -223,7 +223,7 @@ class PooledGlm:
         return [*history, *self.statistics, *(f"{one} * {other}" for one in history for other in self.statistics)]
 
     def write(self, path: Path) -> None:
-        """Write it as JSON that says what each weight belongs to."""
+        """Write it as JSON that names the term of each weight."""
         values = {
             "history_edges_bins": list(self.history_edges_bins),
             "statistics": {
@@ -283,7 +283,7 @@ def fit_pooled_glms(
         history = pooled_inputs(one, centre, scale)
         summed, n_bins = group_sums(one.windows, settings.horizon_edges_bins)
         valid = n_bins[..., None] * one.mean_counts
-        # every step-th pair of window and unit, begun anew in each session
+        # every step-th pair of window and unit, counted from zero in each session
         inputs.append(history.reshape(-1, history.shape[2])[::step])
         counts.append(summed.transpose(0, 2, 1).reshape(-1, summed.shape[1])[::step])
         exposure.append(valid.transpose(0, 2, 1).reshape(-1, summed.shape[1])[::step])

@@ -175,7 +175,7 @@ def _rows(paths: Sequence[SessionPaths], use: Use, shape: WindowShape, most: int
 class Gains:
     """Sums of nats over the reference mean, for each candidate, over sessions.
 
-    Rates are the same for all bins of a group, and so are told by the sums of its bins.
+    Rates are the same for all bins of a group, so the sums of its bins determine them.
 
     Args:
         horizon_edges_bins: Ends of the groups of horizon bins.

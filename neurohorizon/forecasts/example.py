@@ -132,8 +132,8 @@ def choose_window(*, observed: np.ndarray, target_mask: np.ndarray, context_vali
         context_valid: Whether the whole context is valid time, [window].
 
     Returns:
-        Its index; the lower median of an even number, the earliest of equals. Where no window is
-        valid throughout, those with the most valid bins stand in.
+        Its index; the lower median of an even number, the earliest of equals. If no window is
+        valid throughout, those with the most valid bins are used.
     """
     validity = target_mask.sum(axis=1) + context_valid
     candidates = np.flatnonzero(validity == validity.max())
@@ -159,7 +159,7 @@ def _example(session: Session, forecast: Forecast, *, context_bins: int, units: 
     # the forecast may have dropped or reordered units, so they meet by name
     names = {name: row for row, name in enumerate(forecast.unit_id.tolist())}
     row_of_unit = np.array([names.get(str(name), -1) for name in session.units["id"]])
-    place_of_row = np.full(len(names) + 1, -1)  # the last place stands for units without a forecast
+    place_of_row = np.full(len(names) + 1, -1)  # the last place is for units without a forecast
     place_of_row[shown] = np.arange(len(shown))
     times_us = session.spike_times_us
     near = slice(*np.searchsorted(times_us, [origin_us - context_us, origin_us + horizon_bins * bin_us]))

@@ -50,7 +50,7 @@ def forecast_with_network(
     """Write a network's forecasts of one held-out session.
 
     Args:
-        weights: The network; its card lies beside it.
+        weights: The network; its card lies next to it.
         paths: Files of the session.
         fold: Fold in which the session is held out.
         method: Name of the network in tables.
@@ -135,7 +135,7 @@ def forecast_with_controls(
     """Write a network's forecasts of one held-out session under controls: with tampered identities, one file each.
 
     Args:
-        weights: The network; its card lies beside it.
+        weights: The network; its card lies next to it.
         paths: Files of the session.
         controls: Names of the controls; see :mod:`neurohorizon.models.identity`.
         fold: Fold in which the session is held out.
@@ -182,10 +182,10 @@ def forecast_with_learned_embedding(
     code: str,
     output: Path,
 ) -> str:
-    """Fit a network on the reference part of one held-out session, and write its forecasts of the test part.
+    """Fit a network on the reference window of one held-out session, and write its forecasts of the test part.
 
     Args:
-        weights: The network; its card lies beside it.
+        weights: The network; its card lies next to it.
         paths: Files of the session.
         fold: Fold in which the session is held out.
         seed: Seed of the network.
@@ -198,8 +198,8 @@ def forecast_with_learned_embedding(
         output: Forecast file.
 
     Returns:
-        What was fitted, for the log. Where the reference part is too short to be split, the forecasts are those of the
-        network as it was.
+        A description of the fit, for the log. If the reference window is too short to be split, the forecasts are those
+        of the network without a fit.
 
     Raises:
         ValueError: The session is one that the network was trained on, or its features are not the network's.
@@ -256,11 +256,11 @@ def forecast_conditions(
     """Write a multimodal network's forecasts of one held-out session, one file for each condition.
 
     Args:
-        weights: The network; its card lies beside it.
+        weights: The network; its card lies next to it.
         paths: Files of the session.
         modalities: Its closed-form readouts of behaviour and images.
-        embeddings: Embeddings of the image sets by the network's encoder; empty for behaviour alone.
-        conditions: Names of conditions; one whose modality the session lacks forecasts as from spikes alone.
+        embeddings: Embeddings of the image sets by the network's encoder; empty for behaviour only.
+        conditions: Names of conditions; one whose modality the session lacks forecasts from spikes only.
         fold: Fold in which the session is held out.
         seed: Seed of the network.
         multimodal: The section ``multimodal`` of the configuration.
@@ -276,7 +276,7 @@ def forecast_conditions(
     settings = ModalitySettings(multimodal, readout, timeline)
     space = image_space(embeddings, multimodal)
     if (space.identity if space else "") != card.image_space:
-        raise ValueError(f"the image embeddings are not those that {weights} was trained on; make both anew")
+        raise ValueError(f"the image embeddings are not those that {weights} was trained on; rerun both")
     held_out = heldout_windows(weights, card, paths, timeline)
     shape = WindowShape.of(timeline, card.model)
 
@@ -317,14 +317,14 @@ def heldout_windows(weights: Path, card: Card, paths: SessionPaths, timeline: Ti
     Raises:
         ValueError: The session is one that the network was trained on, or its features are not the network's.
     """
-    # what a network reads beyond the context it takes from blocks of its own
+    # a network reads its history beyond the context from separate blocks
     held_out = session, inputs, _ = load_test_windows(
         paths, timeline, WindowShape.of(timeline), groups=card.feature_groups, readout=card.model.readout
     )
     if session.session_id in card.sessions:
         raise ValueError(f"{weights} was trained on {session.session_id}: its forecast would not be held out")
     if inputs is not None and feature_columns(paths.features, card.feature_groups) != card.features:
-        raise ValueError(f"{paths.features} does not hold the features that {weights} was trained on; make both anew")
+        raise ValueError(f"{paths.features} does not hold the features that {weights} was trained on; rerun both")
     return held_out
 
 
@@ -378,7 +378,7 @@ def forecast_with_baselines(
 def forecast_with_oracle(
     *, truth: Path, paths: SessionPaths, fold: str, timeline: Timeline, code: str, output: Path
 ) -> None:
-    """Write the simulator's true expected counts: a ceiling that knows the drive of the future too.
+    """Write the simulator's true expected counts: a ceiling that also uses the future drive.
 
     Args:
         truth: Expected counts, as the simulator saved them.

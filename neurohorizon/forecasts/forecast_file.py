@@ -1,4 +1,4 @@
-"""The forecast file: what one method says about one session, and what then happened.
+"""The forecast file: the forecasts of one session by one method, and the observed counts.
 
 One HDF5 file per fold, session and method. Every dataset carries its axes and its unit as
 attributes. Every forecaster, baseline and oracle writes this file; scoring reads nothing else.
@@ -15,7 +15,7 @@ from neurohorizon.methods import CLASS_ORDER
 
 
 class ForecastFileError(ValueError):
-    """A forecast that breaks the file's contract: says what was found and what was expected."""
+    """A forecast that breaks the file's contract; the message gives what was found and expected."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Forecast:
         region: Brain region of each unit, "" if unknown, str [unit].
         start_us: Forecast origin, the start of the first target bin, microseconds, int64 [window].
         target_mask: True where the bin is valid time, bool [window, horizon_bin].
-        counts: Spikes that came, unsigned integer [window, horizon_bin, unit]; 0 where not valid.
+        counts: Observed spikes, unsigned integer [window, horizon_bin, unit]; 0 where not valid.
         log_rate: Natural log of expected spikes per bin, float32 [window, horizon_bin, unit].
         reference_log_rate: Natural log of the unit's mean spikes per bin in the reference window, [unit].
         left_out: Why the session could not be used; the arrays are then empty. None otherwise.

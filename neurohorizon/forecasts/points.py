@@ -39,7 +39,7 @@ class Point:
     """What is scored, and under which name.
 
     Attributes:
-        weights: The network; its card lies beside it.
+        weights: The network; its card lies next to it.
         method: Its name in tables.
         fold: Fold whose held-out sessions are forecast.
         seed: Seed of the network.
@@ -88,11 +88,11 @@ def score_point(
 ) -> None:
     """Forecast and score all held-out sessions, and write the table of sums (``scoring.SCHEMA``).
 
-    ``point.json`` beside it says what the network was trained on. Sessions without a score are listed, with the
+    ``point.json`` next to it records what the network was trained on. Sessions without a score are listed, with the
     reason, in the table's metadata under ``left_out``.
 
     Args:
-        weights: The network; its card lies beside it.
+        weights: The network; its card lies next to it.
         method: Name of the network in tables.
         fold: Fold whose held-out sessions are forecast.
         seed: Seed of the network.
@@ -168,7 +168,7 @@ def _score_session(
     for use in ("", *point.uses):
         forecast = _begun(session, use, point, settings)
         if inputs is not None:
-            asked = Asked(forecaster, card, session, inputs, windows, point.seed, settings)
+            asked = SessionForecasts(forecaster, card, session, inputs, windows, point.seed, settings)
             forecast = asked.by(use, forecast)
         table, reason = score_forecast(forecast, minimum_rate_hz=settings.minimum_rate_hz)
         tables.append(table)
@@ -189,8 +189,8 @@ def _begun(session: Session, use: str, point: Point, settings: PointSettings) ->
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One held-out session that a network is asked to forecast, in several ways."""
+class SessionForecasts:
+    """Forecasts of one held-out session by a network, in several ways."""
 
     forecaster: Forecaster
     card: Card

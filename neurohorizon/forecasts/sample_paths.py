@@ -63,7 +63,7 @@ class PathDrawer:
             yield self.cut(origin_us[first : first + self.windows_per_block])
 
     def cut(self, origin_us: np.ndarray) -> Windows:
-        """Cut windows at some origins, without the far history that the network takes from blocks of its own."""
+        """Cut windows at some origins, without the far history, which the network reads from separate blocks."""
         shape = replace(self.shape, history_edges_bins=(self.shape.context_bins,))
         return cut_windows(self.inputs.spikes, self.inputs.part, origin_us, shape)
 

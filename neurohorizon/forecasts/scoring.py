@@ -1,6 +1,6 @@
 """From the forecasts of a session to its table of score sums.
 
-The table has one row per method, seed, unit and horizon bin, and holds sums alone (see
+The table has one row per method, seed, unit and horizon bin, and holds only sums (see
 :mod:`neurohorizon.scores`), so that any pooling of it is exact.
 """
 
@@ -43,7 +43,7 @@ SCHEMA = pa.schema(
 
 
 class ScoringError(ValueError):
-    """Forecasts that cannot be compared: says which differ, and in what."""
+    """Forecasts that cannot be compared; the message names them and their difference."""
 
 
 def none_scored(scored: np.ndarray, minimum_rate_hz: float) -> str:
@@ -54,8 +54,8 @@ def none_scored(scored: np.ndarray, minimum_rate_hz: float) -> str:
 def score_session(*, forecasts: Sequence[str | Path], output: str | Path, minimum_rate_hz: float = 0.0) -> None:
     """Score every forecast of one session and write the table of sums.
 
-    Units below ``minimum_rate_hz`` in the reference window are not scored, by any method. The choice looks at the
-    reference window alone, never at test spikes.
+    Units below ``minimum_rate_hz`` in the reference window are not scored, by any method. The choice uses only
+    the reference window, never test spikes.
 
     A session that was left out gives a table without rows, whose file metadata names the session
     and the reason (read it with :func:`left_out_reason`).
@@ -66,8 +66,8 @@ def score_session(*, forecasts: Sequence[str | Path], output: str | Path, minimu
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
 
     Raises:
-        ScoringError: The files are of different sessions, repeat a method, or differ in what they
-            were asked to forecast (windows, masks, counts, units or the reference null).
+        ScoringError: The files are of different sessions, repeat a method, or differ in their
+            task (windows, masks, counts, units or the reference null).
     """
     if not forecasts:
         raise ScoringError("no forecast files were given; a session needs at least one to be scored")
@@ -132,10 +132,10 @@ def write_sums(path: str | Path, table: pa.Table, forecast: Forecast, *, left_ou
 
 
 def require_the_same_task(first: Forecast, other: Forecast, path: str | Path) -> None:
-    """Check that two forecasts of a session were asked the same.
+    """Check that two forecasts of a session have the same task.
 
     Raises:
-        ScoringError: Says in what they differ, and which file to make anew.
+        ScoringError: They differ; the message names the difference and the file to make again.
     """
     for name in ("session", "fold", "subject", "lab", "bin_us"):
         found, expected = getattr(other, name), getattr(first, name)

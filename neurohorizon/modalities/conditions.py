@@ -1,4 +1,4 @@
-"""Conditions of the multimodal experiment: what a forecast may read beside the spikes.
+"""Conditions of the multimodal experiment: what a forecast may read in addition to the spikes.
 
 Standard library only, since the workflow reads it before any environment exists.
 """
@@ -9,14 +9,14 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Condition:
-    """What a forecast may read beside the spikes.
+    """Modalities that a forecast may read in addition to the spikes.
 
     Attributes:
         name: Its name in files and tables.
         behaviour: Whether behaviour is read.
         image: Whether images are read, ``past``: up to the origin, ``ahead``: those of the horizon too.
         control: ``shuffled``: the session's images are shown in random order; ``shifted``: behaviour comes from
-            earlier. The readouts are fitted on what was tampered with in the same way.
+            earlier. The readouts are fitted on data that were changed in the same way.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Image embeddings: their file, and the few numbers of each image that a model sees.
+"""Image embeddings: their file, and the few numbers of each image that a model reads.
 
 An encoder gives each image one vector that summarises it, and where it looks at the image in patches a second
 one, their mean. All image sets that may be shown share one space: both vectors side by side, each column
@@ -20,7 +20,7 @@ from neurohorizon.modalities.images import ImageError
 GRAY = "gray"
 """Image set of the gray screen between stimuli: one image."""
 SMALLEST_SPREAD = 1e-6
-"""A column that varies by less than this share of its largest value varies by rounding of float32 alone."""
+"""A column that varies by less than this share of its largest value varies only by rounding of float32."""
 SMALLEST_SHARE = 1e-12
 """A component with less than this share of the largest variance is rounding, not a component."""
 
@@ -61,8 +61,9 @@ class ImageSpace:
         identity: Hash of all that the space is made from: images, encoder, weights, number of components.
             Equal identities mean equal components.
         components: Image set -> principal components of its images, float32, [image, component]. Their variances
-            over all frames have a mean of 1 and keep their proportions, since what is nearly the same in all images
-            is not to be made as large as what tells them apart. Columns of zeros where there are no more.
+            over all frames have a mean of 1 and keep their proportions, since a component that is
+            nearly the same in all images must stay smaller than one that distinguishes them.
+            Columns of zeros where there are no more.
     """
 
     encoder: str
@@ -110,14 +111,14 @@ def read_embedding(path: str | Path) -> Embedding:
 def fit_image_space(paths: Sequence[str | Path], components: int) -> ImageSpace:
     """Put all image sets of a run into one space of few components.
 
-    Images alone decide it, no spike and no choice of sessions, so it is the same for training and for forecasts.
+    It depends only on images, not on spikes or the choice of sessions, so training and forecasts share it.
 
     Args:
         paths: Embeddings by one encoder, one file a set, the gray screen's among them, in any order.
         components: Components to keep.
 
     Raises:
-        ImageError: The files do not belong together, or the gray screen is missing: says which and why.
+        ImageError: The files do not belong together, or the gray screen is missing; the message names them.
     """
     embeddings = sorted((read_embedding(path) for path in paths), key=_image_set)
     _check_they_belong_together(embeddings)

@@ -11,7 +11,7 @@ from neurohorizon.files import replacing
 
 
 class ImageError(ValueError):
-    """Images that cannot be used: says what was found, what was expected and what to do."""
+    """Images that cannot be used; the message gives what was found, what was expected and what to do."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Readout of behaviour and images in closed form: from what a signal was to each unit's log rate.
 
-Fitted on a reference window alone, as the population readout is. Movie seconds that are held out take no part in it.
+Fitted only on a reference window, like the population readout. Held-out movie seconds are not used.
 """
 
 from collections.abc import Mapping, Sequence

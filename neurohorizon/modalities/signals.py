@@ -1,7 +1,7 @@
 """Signals that hold their value from one change to the next: behaviour as sampled, images as shown.
 
-A mean over a span is exact at any microsecond, and it is taken over what is known: where nothing is, it is zero and
-the known share says so. Nothing is interpolated, so a span that ends before a forecast origin knows nothing after it.
+A mean over a span is exact at any microsecond. It is taken over the known part of the span: without one it is zero,
+and so is the known share. Nothing is interpolated, so a span that ends before a forecast origin holds nothing after it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ MOVIE_RATE_HZ = 30.0
 MOVIES = "natural_movie"
 """How the image sets that are movies begin."""
 LONGEST_HOLD_S = 1.0
-"""A sample of behaviour says nothing about what comes later than this after it."""
+"""Longest time for which a sample of behaviour is valid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Signal:
             stop_us: Where they end, later than they begin, same shape.
 
         Returns:
-            Mean over what is known of each span, float32, [..., channel]; known share of the span, float32, [...].
+            Mean over the known part of each span, float32, [..., channel]; known share of the span, float32, [...].
         """
         total = self._integral_at(stop_us) - self._integral_at(start_us)
         known_s = total[..., -1]
@@ -68,7 +68,7 @@ class Signal:
         return mean.astype(np.float32), np.where(some, known_s / length_s, 0.0).astype(np.float32)
 
     def shifted(self, by_us: int) -> "Signal":
-        """Move the signal to later times, so that what is read is older than it says."""
+        """Move the signal to later times, so that it is read too late by this time."""
         return replace(self, edges_us=self.edges_us + by_us)
 
     def _integral_at(self, us: np.ndarray) -> np.ndarray:
@@ -118,7 +118,7 @@ class ShownImages:
 
     Attributes:
         signal: Embedding of what is on the screen, in the components of the image space.
-        token_start_us: Where the pieces begin that one token stands for, int64, rising, [token].
+        token_start_us: Where the pieces begin that one token summarises, int64, rising, [token].
         token_stop_us: Where they end, [token].
         token_value: Embedding of the image with which a piece begins, float32, [token, component].
     """
@@ -166,7 +166,7 @@ def show_images(
     Args:
         pieces: What was on the screen.
         components: Embedding of every image, by image set, [image, component].
-        token_us: Time that a token of a movie stands for.
+        token_us: Time that a token of a movie summarises.
 
     Returns:
         The images; None where none is known.

@@ -1,7 +1,7 @@
-"""What stands beside the spikes: behaviour and images, as tokens and as closed-form gains, under a named condition.
+"""Behaviour and images as tokens and as closed-form gains, under a named condition.
 
 Behaviour is read up to ``behaviour_delay_bins`` before the forecast origin and never after it. Images are read up to
-the origin; the images of the horizon are read only under a condition that says so by its name.
+the origin; the images of the horizon are read only under a condition whose name includes ``ahead``.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ IMAGE_TOKEN = 0
 
 @dataclass(frozen=True)
 class ModalityLayout:
-    """Sizes of what a network reads beside the spikes, the same for all sessions.
+    """Sizes of the modalities that a network reads, the same for all sessions.
 
     Attributes:
         behaviour: Behaviour series, each of one type of token with two channels: value and magnitude.
         components: Components of an image's embedding; 0 without images.
-        token_bins: Bins that a token of behaviour stands for.
+        token_bins: Bins that a token of behaviour summarises.
         delay_bins: Bins before the origin of which no behaviour is read.
         groups: Groups of horizon bins, as in the readouts.
     """
@@ -190,7 +190,7 @@ class SessionModalities:
                 of_groups[:, :, index] = sums.transpose(0, 2, 1)
                 # one value for all bins: the image is known as well at the last as at the first
                 cv_gain[:, index, :-1] = np.repeat(readout.cv_gain[head], n_groups, axis=1)
-                cv_gain[:, index, -1] = cv_gain[:, index].any(axis=1)  # nothing is said of a unit that follows nothing
+                cv_gain[:, index, -1] = cv_gain[:, index].any(axis=1)  # zero for a unit that follows nothing
             else:
                 read = readout.log_gain(self._signals(name), origin_us, head, bin_us)  # [window, head, group]
                 gain[:, index] = read[..., group].transpose(0, 2, 1)
@@ -205,7 +205,7 @@ class SessionModalities:
 
 
 def absent_block(n_windows: int, n_head: int, horizon_bins: int) -> dict[str, np.ndarray]:
-    """What stands in a batch for a network that reads spikes alone: arrays without tokens and without modalities."""
+    """Parts of a batch for a network that reads only spikes: arrays without tokens and without modalities."""
     none = np.zeros((n_windows, 0, 0), np.float32)
     flat = np.zeros((n_windows, 0), np.float32)
     return {

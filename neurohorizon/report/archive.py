@@ -2,7 +2,7 @@
 
 A tar file whose first member, ``SHA256SUMS``, has a line for each other one, as ``sha256sum`` writes it. It holds
 ``config.yaml``, ``cohort.tsv`` and files of sums under their names in the run's folder, and no recording. The same
-files give the same bytes, so an archive is known by its own hash, which is written beside it.
+files give the same bytes, so its hash, which is written next to it, identifies an archive.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ _ELSEWHERE = ("run.results", "sources")  # where a run lies and where its record
 
 
 class ArchiveError(ValueError):
-    """An archive that cannot be written or restored: says the file, and what to do."""
+    """An archive that cannot be written or restored; the message gives the file and what to do."""
 
 
 def write_archive(output: str | Path, *, scores: Iterable[str | Path], folder: str | Path, cohort: str | Path) -> None:
-    """Write files of a run, its configuration and its cohort into one archive, and its hash beside it.
+    """Write files of a run, its configuration and its cohort into one archive, and its hash next to it.
 
     Args:
         output: The archive, ``.tar``; ``{output}.sha256`` is written too.
@@ -62,7 +62,7 @@ def restore_archive(archive: str | Path, *, folder: str | Path, cohort: str | Pa
     """Put the files of an archive where they were in the run; nothing is written before every hash is right.
 
     Args:
-        archive: A file that :func:`write_archive` wrote; a ``{archive}.sha256`` beside it is checked as well.
+        archive: A file that :func:`write_archive` wrote; a ``{archive}.sha256`` next to it is checked as well.
         folder: The run's folder, made if need be.
         cohort: Where the cohort's table goes. One that is there must be the same.
         config: The configuration of this run, which must be that of the archive but for where files lie.

@@ -1,7 +1,7 @@
 """All experiments of a run as the results of a paper: what notebook, PDF and the report's first page read.
 
 Texts come from the narrative of each experiment, which its numbers decide; captions are those of the report, filled in
-from the configuration. Text is Markdown with ``**bold**``, ``*emphasis*``, ```code```, ``<sup>`` and lists alone.
+from the configuration. Text is Markdown with ``**bold**``, ``*emphasis*``, ```code```, ``<sup>`` and lists only.
 """
 
 import html
@@ -31,14 +31,14 @@ def describe_run(
     Args:
         folder: The run's folder: ``config.yaml``, ``scores/sessions.parquet`` and tables.
         names: Entries of the catalogue that are sections of the paper, in its order.
-        figures: The figure of each, SVG with a PNG beside it.
+        figures: The figure of each, SVG with a PNG next to it.
         captions: The caption of each figure in the report.
         cards: Cards of the main network, one per fold and seed.
 
     Returns:
         ``config``; ``data`` (numbers of sessions, animals, labs, units and hours by role); ``simulated``; ``training``
         (sessions and steps by fold and seed); ``sections`` (name, title, question,
-        headline, text, figure, width_pt, caption); ``claim``, what held-out sessions stand for; ``scores``, the rows of
+        headline, text, figure, width_pt, caption); ``claim``, the scope of the claim; ``scores``, the rows of
         the table of methods.
     """
     config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -79,17 +79,17 @@ def tell_results(
     Args:
         folder: The run's folder.
         names: Entries of the catalogue that are sections of the paper, in its order.
-        figures: The figure of each, SVG with a PNG beside it.
+        figures: The figure of each, SVG with a PNG next to it.
         captions: The caption of each figure in the report.
         cards: Cards of the main network, one per fold and seed.
         output: The results, JSON.
         page: The report's first page, HTML.
     """
-    told = describe_run(folder, names=names, figures=figures, captions=captions, cards=cards)
+    results = describe_run(folder, names=names, figures=figures, captions=captions, cards=cards)
     with replacing(output) as partial:
-        partial.write_text(json.dumps(told, indent=1, ensure_ascii=False))
+        partial.write_text(json.dumps(results, indent=1, ensure_ascii=False))
     with replacing(page) as partial:
-        partial.write_text(overview(told))
+        partial.write_text(overview(results))
 
 
 def count_data(sessions: pd.DataFrame) -> dict:
@@ -159,27 +159,27 @@ def _inline_html(text: str) -> str:
     return re.sub(r"`(.+?)`", r"<code>\1</code>", text)
 
 
-def overview(told: Mapping) -> str:
-    """The report's first page as a piece of HTML: what was done, what came out, and one figure.
+def overview(results: Mapping) -> str:
+    """The report's first page as a piece of HTML: the data, the findings and one figure.
 
     Args:
-        told: What :func:`describe_run` gives.
+        results: See :func:`describe_run`.
     """
-    data, config = told["data"], told["config"]
+    data, config = results["data"], results["config"]
     horizon_ms = config["timeline"]["horizon_bins"] * config["timeline"]["bin_ms"]
     heldout, trained = (_counted_data(data[part]) for part in ("heldout", "trained"))
     folds = f", in {data['folds']} folds" if data["folds"] > 1 else ""
     made = (
         "Recordings are <b>simulated</b>: numbers show that the code works, and say nothing of brains."
-        if told["simulated"]
+        if results["simulated"]
         else "Recordings are real."
     )
     rows = "\n".join(
         f"<li><b>{html.escape(one['title'])}.</b> <i>{html.escape(one['question'])}</i> "
         f"{_inline_html(one['headline'])}</li>"
-        for one in told["sections"]
+        for one in results["sections"]
     )
-    main = told["sections"][0]
+    main = results["sections"][0]
     # in lines, since docutils, which lays out the report's first page, takes none above 10000 characters
     png = encodebytes(Path(main["figure"]).with_suffix(".png").read_bytes()).decode()
     return (

@@ -17,7 +17,7 @@ def to_typst(markdown: str) -> str:
     """Markdown of the results as Typst; whatever else would mean something to Typst is escaped.
 
     Args:
-        markdown: Text with ``**bold**``, ``*emphasis*``, ```code```, ``<sup>`` and lists alone.
+        markdown: Text with ``**bold**``, ``*emphasis*``, ```code```, ``<sup>`` and lists only.
     """
     parts, last = [], 0
     for match in _MARKUP.finditer(markdown):

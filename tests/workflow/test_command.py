@@ -15,7 +15,7 @@ from factories import ROOT
 from pydantic import Field
 
 from neurohorizon.config import Timeline
-from workflow.command import run
+from workflow.command import named_function, run
 
 TIMELINE = {"bin_ms": 20, "context_bins": 50, "horizon_bins": 25, "evaluation_stride_bins": 25}
 Rate = Annotated[float, Field(ge=0)]
@@ -254,6 +254,19 @@ def test_every_script_lists_its_options(script, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="0"):
         runpy.run_path(str(script), run_name="__main__")
     assert capsys.readouterr().out.startswith(f"usage: {script.stem}")
+
+
+@pytest.mark.parametrize("arguments", [[], ["json"], ["json:nothing"], ["no.such.module:name"]])
+def test_a_first_argument_that_names_no_function_is_refused(monkeypatch, arguments):
+    monkeypatch.setattr(sys, "argv", ["make_tables.py", *arguments])
+    with pytest.raises(SystemExit, match="make_tables: the first argument must name a function, as module:name"):
+        named_function()
+
+
+def test_the_function_that_is_named_gets_the_other_arguments(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["make_tables.py", "json:dumps", "--indent", "1"])
+    assert named_function() is json.dumps
+    assert sys.argv == ["make_tables.py", "--indent", "1"]
 
 
 def test_no_heavy_package_is_imported():

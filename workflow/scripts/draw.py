@@ -1,14 +1,12 @@
 """Draw a figure with the function that the first argument names, as module:name."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from pkgutil import resolve_name
 
 from neurohorizon.analysis.drawing import draw_files
-from workflow.command import run
+from workflow.command import named_function, run
 
-draw = resolve_name(sys.argv.pop(1))
+draw = named_function()
 
 
 def draw_figure(tables: Sequence[Path], output: Sequence[Path]) -> None:

@@ -1,4 +1,4 @@
-"""Fit a trained network on the reference part of one held-out session, and forecast its test time."""
+"""Fit a trained network on the reference window of one held-out session, and forecast its test time."""
 
 from neurohorizon.forecasts.forecast import forecast_with_learned_embedding
 from workflow.command import run

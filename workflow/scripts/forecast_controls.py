@@ -1,4 +1,4 @@
-"""Forecast the test time of one held-out session with a trained network whose units' identities are tampered with."""
+"""Forecast the test time of one held-out session with a trained network and disrupted identities of its units."""
 
 from neurohorizon.forecasts.forecast import forecast_with_controls
 from workflow.command import run

@@ -1,4 +1,4 @@
-"""Draw a network's sample paths of one held-out session, and judge its spread by the counts that came."""
+"""Draw a network's sample paths of one held-out session, and compare its spread with the observed counts."""
 
 from neurohorizon.experiments.horizons.calibration_scores import sample_session
 from workflow.command import run

@@ -1,4 +1,4 @@
-"""Forecast and score all held-out sessions of a fold with a trained network; no gradient step but where a use asks."""
+"""Forecast and score all held-out sessions of a fold with a trained network."""
 
 from neurohorizon.forecasts.points import score_point
 from workflow.command import run

@@ -1,4 +1,4 @@
-"""Score a network that is told the counts of the horizon so far, in the windows that sample paths are drawn for."""
+"""Score a network that is given the observed counts of earlier bins, in the windows of the sample paths."""
 
 from neurohorizon.experiments.horizons.teacher_forcing import score_teacher_forcing
 from workflow.command import run
