@@ -171,7 +171,7 @@ def test_without_a_channel_python_is_this_machines_and_one_line_says_so(standin,
     environment.write_text("channels: [conda-forge, nodefaults]\ndependencies: ['python =3.11', pip]\n")
     info = conda(standin, "info", "--json", CONDA_CHANNEL_ALIAS=CLOSED)
     assert info.stderr.count("\n") == 1
-    assert "stand on Python 3.11 of this machine" in info.stderr
+    assert "use Python 3.11 of this machine" in info.stderr
     assert json.loads(info.stdout)["conda_prefix"] == str(tmp_path / "standin")
     again = conda(standin, "info", "--json", CONDA_CHANNEL_ALIAS=CLOSED)
     assert again.stderr == "", "said once"
