@@ -11,7 +11,7 @@ from functools import reduce
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """An experiment, or a part of one whose tables are made in a job of their own.
+    """An experiment, or a part of one whose tables are made in a separate job.
 
     Attributes:
         name: Name of its target and of its rules: ``make_NAME_tables``, ``draw_NAME_FIGURE``, ``notebook_NAME``.

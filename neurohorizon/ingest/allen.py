@@ -1,10 +1,10 @@
 """Allen Visual Coding Neuropixels sessions: download, ingestion into a Session, and the pictures that were shown.
 
-With ``allen_release`` the only module that imports AllenSDK, which pins an old numpy and lives in an environment of
-its own; the import is inside functions, so that names and constants can be had without it.
+With ``allen_release`` the only module that imports AllenSDK, which pins an old numpy and needs its own
+environment; the import is inside functions, so that names and constants are available without it.
 
 AllenSDK's cache has a habit to guard against: where a file cannot be read, it deletes the file and goes to the
-network, even if the network then has nothing. So the cache is asked for places and for downloads alone: files are
+network, even if the network then has nothing. So the cache is used only for places and downloads: files are
 fetched to a temporary name, checked and renamed, and nothing that is there is ever written or deleted; they are read
 by :class:`EcephysSession` itself, after their size and hash were found to be those of the download.
 
@@ -112,7 +112,7 @@ def download_session(row: Row, *, source: AllenSource, manifest: Path) -> None:
 
 def _session_id(row: Row) -> int:
     if not row.session.isdigit():
-        raise SessionError(f"session {row.session}: an Allen session is named by its id, digits alone")
+        raise SessionError(f"session {row.session}: an Allen session is named by its id, only digits")
     return int(row.session)
 
 
@@ -130,7 +130,7 @@ def _sha256(path: Path) -> str:
 
 
 class _Cache:
-    """AllenSDK's project cache, asked for places and downloads alone."""
+    """AllenSDK's project cache, used only for places and downloads."""
 
     def __init__(self, source: AllenSource) -> None:
         from allensdk.brain_observatory.ecephys.ecephys_project_cache import EcephysProjectCache
@@ -258,7 +258,7 @@ def preprocess_allen(
     on_fatal: OnFatal,
     output: Path,
 ) -> None:
-    """Turn one downloaded Allen session into a session file, or into one that says why it is left out.
+    """Turn one downloaded Allen session into a session file, or into one that holds the reason why it is left out.
 
     Args:
         manifest: List of the session's files.
@@ -282,9 +282,9 @@ def ingest_allen(manifest: Path, row: Row, *, source: AllenSource, splits: Split
 
     The domain starts when every probe has fired and the first stimulus is shown, and ends when a probe fires no more or
     the last stimulus is over: what follows in the release is light shone into the brain. It is rounded inward to whole
-    seconds, and spans in which a probe failed are taken out. Where the screen alone failed, the image is not known.
+    seconds, and spans in which a probe failed are taken out. Where only the screen failed, the image is not known.
 
-    ``running_speed`` (cm/s) has the times at which its samples end, so that none tells of its future. ``pupil`` is
+    ``running_speed`` (cm/s) has the times at which its samples end, so no sample depends on its future. ``pupil`` is
     the area of the pupil without blinks, where the eye was tracked.
 
     Args:
@@ -296,7 +296,7 @@ def ingest_allen(manifest: Path, row: Row, *, source: AllenSource, splits: Split
     listed = json.loads(Path(manifest).read_text())
     files = {name: _checked(row, Path(source.folder), entry) for name, entry in listed["files"].items()}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        # AllenSDK says on every session what is known: invalid times, names of stimuli, no eye tracking
+        # AllenSDK warns of known facts for every session: invalid times, names of stimuli, no eye tracking
         warnings.simplefilter("ignore")
         try:
             with _opened(files["session"], source) as recording:

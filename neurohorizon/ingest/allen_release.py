@@ -16,7 +16,7 @@ def fetch_allen_release(output: Path, *, manifest: Path) -> None:
         RuntimeError: AllenSDK is not in this environment, or the archive cannot be reached.
     """
     try:
-        # AllenSDK pins an old numpy and lives in an environment of its own, which most users never build
+        # AllenSDK pins an old numpy and needs its own environment, which most users never build
         from allensdk.brain_observatory.ecephys.ecephys_project_cache import EcephysProjectCache
     except ImportError as error:
         raise RuntimeError(f"AllenSDK is not in this environment ({error}); give the table with ALLEN_TABLE=") from None

@@ -1,7 +1,7 @@
 """IBL sessions: download through ONE, and ingestion of the ALF files into a Session.
 
 The only module that imports ONE. Works on a folder on disk (``mode: local``) and against an Alyx server
-(``mode: remote``) by configuration alone. ONE and ALF: https://docs.internationalbrainlab.org.
+(``mode: remote``), chosen by the configuration. ONE and ALF: https://docs.internationalbrainlab.org.
 """
 
 import hashlib
@@ -266,7 +266,7 @@ class _Fetch:
         """Fetch the first object, in its collection, that is there with all its attributes.
 
         Raises:
-            SessionError: None is, and it is needed; or a file is not what the release says.
+            SessionError: None is, and it is needed; or a file differs from the release.
         """
         for wanted, collection in options:
             entries = self._entries(wanted, collection, probe)
@@ -391,7 +391,7 @@ def preprocess_ibl(
     on_fatal: OnFatal,
     output: Path,
 ) -> None:
-    """Turn one downloaded IBL session into a session file, or into one that says why it is left out.
+    """Turn one downloaded IBL session into a session file, or into one that holds the reason why it is left out.
 
     Args:
         manifest: List of the session's files.
@@ -678,7 +678,7 @@ def index_release(folder: Path) -> None:
     """Write the ONE tables of a folder of ALF files, with hashes, so that the same files give the same tables.
 
     ``make_parquet_db`` draws session and dataset ids from the clock and notes the date and the folder; here
-    ids come from the paths alone, and the rest is constant.
+    ids depend only on the paths, and the rest is constant.
     """
     folder = Path(folder)
     # not hash_files: ONE's own md5 sets aside hundreds of megabytes for each file, however small

@@ -21,14 +21,14 @@ def fetch_ibl_release(output: Path, *, ibl: IblSource) -> None:
         ibl: The section ``sources.ibl`` of the configuration.
 
     Raises:
-        RuntimeError: The database cannot be reached (one line says why) or knows no insertion of a tag.
+        RuntimeError: The database cannot be reached (one line gives the reason) or has no insertion of a tag.
     """
     one = open_one(ibl)
     insertions = {}
     for tag in RELEASE_TAGS:
         try:
             answer = one.alyx.rest("insertions", "list", django=f"datasets__tags__name,{tag}")
-            found = {insertion["id"]: _row(insertion) for insertion in answer}  # asks for page after page
+            found = {insertion["id"]: _row(insertion) for insertion in answer}  # loads page after page
         except OSError as error:
             raise RuntimeError(
                 f"{ibl.base_url} gave no list of insertions ({type(error).__name__}); give the table with IBL_TABLE="

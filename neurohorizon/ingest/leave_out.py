@@ -19,7 +19,7 @@ OnFatal = Literal["stop", "leave_out"]
 
 
 class SourceUnavailable(RuntimeError):  # noqa: N818 - a state of the world, not an error of the caller
-    """The release cannot be reached: one line that says what is missing and how to give it."""
+    """The release cannot be reached; one line names what is missing and how to provide it."""
 
 
 def download_or_note(download: Callable[[], None], *, manifest: Path, on_fatal: OnFatal) -> None:
@@ -47,7 +47,7 @@ def write_ingested(
     splits: Splits,
     manifest: Path | None = None,
 ) -> None:
-    """Write a session file, or one that says why the session is left out.
+    """Write a session file, or one that holds the reason why the session is left out.
 
     Args:
         path: File to write.

@@ -1,7 +1,7 @@
 """Any NWB file to a :class:`~neurohorizon.session.Session`; the only module that imports pynwb.
 
 What is read: the ``units`` table with ``spike_times``; valid time from ``obs_intervals``, ``trials`` or
-``epochs``, as the configuration says; regions; named behaviour series; the trials table; the subject. What a
+``epochs``, as configured; regions; named behaviour series; the trials table; the subject. What a
 file lacks beyond spikes and valid time is noted in ``provenance["notes"]`` and does not stop it.
 """
 
@@ -39,7 +39,7 @@ def preprocess_nwb(
     on_fatal: OnFatal,
     output: Path,
 ) -> None:
-    """Turn one NWB file into a session file, or into one that says why it is left out.
+    """Turn one NWB file into a session file, or into one that holds the reason why it is left out.
 
     Args:
         recording: NWB file.

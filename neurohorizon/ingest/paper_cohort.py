@@ -2,8 +2,8 @@
 
 Input is what the archives publish: the IBL Brain-Wide Map release (one row an insertion) and the Allen
 Visual Coding Neuropixels session table. Output is one table of one row a session. The draw is by animal,
-stratified by lab (IBL) or session type (Allen), and depends on the seed and on the names of the animals
-of the stratum alone: the order of the release's rows changes nothing.
+stratified by lab (IBL) or session type (Allen), and depends only on the seed and on the names of the
+animals of the stratum: the order of the release's rows changes nothing.
 """
 
 import csv
@@ -30,10 +30,10 @@ def make_cohort(
     seed: int,
     force: bool = False,
 ) -> None:
-    """Make the cohort table and record its hash beside it.
+    """Make the cohort table and record its hash next to it.
 
-    A cohort is frozen once made: a table that is there is not made again, and a table made anew must have the
-    hash that is already recorded. ``force`` overrules both.
+    A cohort is frozen once made: an existing table is not made again, and a table that is made again must have
+    the hash that is already recorded. ``force`` overrules both.
 
     Args:
         output: The table; ``{output}.sha256`` holds its hash.

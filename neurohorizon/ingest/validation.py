@@ -25,17 +25,17 @@ IMPLAUSIBLE_RATE_HZ = 100.0
 SILENCE_S = 2.0
 """Shortest silence of a whole population that is reported ..."""
 SILENCE_EXPECTED_SPIKES = 50
-"""... if so many spikes were to be expected in it, from the session's mean rate."""
+"""... if this number of spikes is expected in it, from the session's mean rate."""
 SERIES_PAUSE_S = 1.0
 """Shortest pause between two samples of a behaviour series that is reported ..."""
 SERIES_PAUSE_STEPS = 10
-"""... if it is so many times the usual step."""
+"""... if it is this many times the usual step."""
 OVERLAP_S = 1e-4
-"""Stimuli that overlap by less are taken to follow one another: their times come from a clock of its own."""
+"""Stimuli that overlap by less are taken to follow one another: their times come from another clock."""
 INVALID_STIMULUS = "invalid_presentation"
 """AllenSDK's name of stimuli during which the screen failed."""
 LOST_UNIT_SPIKES = 50
-"""A unit with so many spikes, all in one half of the valid time, appeared or was lost on the way."""
+"""A unit with at least this number of spikes, all in one half of the valid time, appeared or was lost on the way."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """Findings on a session, and the numbers they stand on.
+    """Findings on a session, and the numbers behind them.
 
     Attributes:
         session: Session id.
@@ -278,7 +278,7 @@ def _spikes(session: Session) -> Iterator[Finding]:
         count = session.repairs.get(code, 0)
         if count:
             yield Finding(code, "warning", message.format(count), count)
-    # the record orders ties by time alone, so equal times of one unit need not be neighbours
+    # the record orders ties only by time, so equal times of one unit need not be neighbours
     order = np.lexsort((session.spike_unit, session.spike_times_us))
     times_us, unit = session.spike_times_us[order], session.spike_unit[order]
     twice = (np.diff(times_us) == 0) & (np.diff(unit.astype(np.int64)) == 0)
@@ -343,6 +343,6 @@ def _notes(session: Session) -> Iterator[Finding]:
     if missing:
         yield Finding("missing", "warning", f"the release lacks {', '.join(missing)}", len(missing))
     for note in session.provenance.get("notes", "").splitlines():
-        # what the tables themselves show is said above
+        # the tables themselves are described above
         if note not in ("no trials table", "no behaviour series"):
             yield Finding("note", "warning", note, 1)

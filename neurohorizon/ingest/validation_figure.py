@@ -1,4 +1,4 @@
-"""The picture of a validation report; apart from the checks because only it needs matplotlib."""
+"""The picture of a validation report, in its own module because only it needs matplotlib."""
 
 import textwrap
 from pathlib import Path
@@ -26,7 +26,7 @@ RATE_POINTS = 600
 DRAWN_PAUSES = 40
 """With more pauses than this, as between trials, single ones are too thin to draw."""
 
-# colours of Wong (2011), told apart by colour-blind readers too
+# colours of Wong (2011), which colour-blind readers distinguish too
 _PART_COLOURS = {"reference": "#56B4E9", "test": "#D55E00", "train": "#009E73", "validation": "#E69F00"}
 _STIMULUS_COLOURS = ("#0072B2", "#CC79A7", "#F0E442", "#56B4E9", "#D55E00", "#009E73", "#E69F00")
 _GRAY_SCREEN = "#BBBBBB"
@@ -165,7 +165,7 @@ def _draw_unit_rates(axes: Axes, session: Session) -> None:
         part = getattr(session.splits, name)
         inside = part.contains(session.spike_times_us)
         spikes = np.bincount(session.spike_unit[inside], minlength=session.n_units)
-        # a unit silent in a part stands at half a spike, so that a logarithmic axis can show it
+        # a unit silent in a part is drawn at half a spike, so that a logarithmic axis can show it
         rates_hz.append(np.maximum(spikes, 0.5) / (part.duration_us / MICROSECONDS))
     reference_hz, test_hz = rates_hz
     edges = np.array([min(map(np.min, rates_hz)) / 1.5, max(map(np.max, rates_hz)) * 1.5])

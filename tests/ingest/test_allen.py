@@ -349,7 +349,7 @@ def test_the_manifest_lists_files_with_their_hashes_and_no_path_of_this_machine(
     [
         ("another session", r"SessionError: session 700000002 is not in the release"),
         ("another animal", r"SessionError: .* is of specimen SIM-A01 in the release, the cohort table says SIM-A09"),
-        ("no number", r"SessionError: session sim_1: .* digits alone"),
+        ("no number", r"SessionError: session sim_1: .* only digits"),
         ("no cache", r"SourceUnavailable: .* has no manifest\.json"),
         ("empty table", r"SourceUnavailable: sessions\.csv cannot be read"),
         ("cut short, local", r"SessionError: session_700000001\.nwb cannot be read .* may be cut short"),

@@ -1,6 +1,6 @@
 """Networks of experiments 2 and 6: the configured forecaster with something changed, trained and scored as one point.
 
-A variant says what is trained and how; which sessions it is trained on is for the workflow to say
+A variant defines the network and its training; the workflow chooses the training sessions
 (:mod:`neurohorizon.experiments.scaling.points`). This module stays light, since the workflow imports it.
 """
 
@@ -60,7 +60,7 @@ def ablation(config: Config, name: str) -> Variant:
 
 
 def _full(config: Config) -> Ablation:
-    """Return the forecaster as a row of its own, scored as all that its ablations are compared with."""
+    """Return the forecaster as its own row, with every use that an ablation is compared with."""
     configured = [one for name, one in ABLATIONS.items() if name in config.ablations.variants]
     made_of_it = [one.name for one in configured if one.of_full]
     decoded = [use for one in configured for use in one.also]
@@ -79,7 +79,7 @@ def _changed(section: Section, changes: Mapping[str, object]) -> Section:
 
 
 def scaled(config: Config, size: str | None = None) -> Variant:
-    """Return the forecaster as a point of experiment 2, of a size of its own where one is named.
+    """Return the forecaster as a point of experiment 2, of another size if one is named.
 
     Raises:
         ValueError: ``scaling.sizes`` has no such size.
@@ -94,6 +94,6 @@ def scaled(config: Config, size: str | None = None) -> Variant:
 
 
 def _shortened(training: Training, steps: int) -> Training:
-    """Train for so many steps, validated at least twice."""
+    """Train for the given number of steps, validated at least twice."""
     often = min(training.validate_every_steps, max(steps // 2, 1))
     return training.model_copy(update={"steps": steps, "validate_every_steps": often})

@@ -1,10 +1,10 @@
-"""Score sums of experiment 1 against what is known of a recording: the length of its reference part, and its units.
+"""Score sums of experiment 1 against the length of the reference window and the number of units.
 
-What is known shrinks in two ways. Either the recording begins later, so that its reference part is its own last
-seconds, or it has fewer units. Features, readout and reference rates are made anew of what is left, as for any
-recording, and the same network forecasts the same windows of the same units. The null stays the mean rate in the
-**full** reference part, so that all gains are over one null; the mean rate of a shortened part is a method of its own
-(``reference_mean``).
+A recording is reduced in two ways. Either it begins later, so that only the last seconds of its reference window
+remain, or it has fewer units. Features, readout and reference rates are computed from the reduced recording, as for
+any other, and the same network forecasts the same windows of the same units. The null stays the mean rate in the
+**full** reference window, so that all gains are over one null; the mean rate of a shortened window is a separate
+method (``reference_mean``).
 """
 
 import zlib
@@ -70,24 +70,24 @@ def score_curves(
     code: str,
     output: Path,
 ) -> None:
-    """Score a network on one held-out session against the length of its reference part and its number of units.
+    """Score a network on one held-out session against the length of its reference window and its number of units.
 
     Args:
-        weights: The network; its card lies beside it.
+        weights: The network; its card lies next to it.
         paths: Files of the session.
         forecasts: Forecast files of the whole session: first that of the network itself, which also names fold, method
             and seed; then others that are scored on the same units, for comparison.
         cross_session: The section ``cross_session`` of the configuration: lengths and sizes.
         timeline: The section ``timeline``.
         features: The section ``features``.
-        minimum_rate_hz: Mean rate in the full reference part from which on a unit is scored.
+        minimum_rate_hz: Mean rate in the full reference window from which on a unit is scored.
         random_seed: Seed of the draws of units, which also depend on the session, and on no network.
         code: Fingerprint of the code.
         output: Parquet file of ``CURVES``; without rows for a session that was left out.
 
     Raises:
         ValueError: The session is one that the network was trained on, or its features are not the network's.
-        ScoringError: Forecasts differ in what they were asked.
+        ScoringError: Forecasts have different tasks.
     """
     whole = [read_forecast(path) for path in forecasts]
     own = whole[0]
@@ -100,7 +100,7 @@ def score_curves(
         write_sums(output, CURVES.empty_table(), own, left_out=reason)
         return
     if not np.array_equal(windows.origin_us, own.start_us):
-        raise ScoringError(f"{forecasts[0]} has other windows than {paths.session}; make it anew")
+        raise ScoringError(f"{forecasts[0]} has other windows than {paths.session}; rerun the forecast")
     groups = tuple(one for one in features.groups if one in card.feature_groups)
     features = features.model_copy(update={"groups": groups})
     shape = WindowShape.of(timeline, card.model)

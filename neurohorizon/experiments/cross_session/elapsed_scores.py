@@ -1,7 +1,7 @@
-"""Score sums behind the curves of experiment 1: by the time since the reference part, and by unit.
+"""Score sums behind the curves of experiment 1: by the time since the reference window, and by unit.
 
-Time is that between the end of the reference part and the forecast origin, on the clock, for drift does not pause.
-Sums alone are kept; ratios are taken last, from tables. Those that need new
+Time is that between the end of the reference window and the forecast origin, on the clock, for drift does not pause.
+Only sums are kept; ratios are taken last, from tables. Those that need new
 forecasts are made by :mod:`neurohorizon.experiments.cross_session.curve_scores`.
 """
 
@@ -19,14 +19,14 @@ from neurohorizon.session import read_splits
 from neurohorizon.timeline import MICROSECONDS
 
 LENGTH, UNITS = "reference_s", "units"
-"""Curves: over the length of the reference part in seconds, and over the number of units."""
+"""Curves: over the length of the reference window in seconds, and over the number of units."""
 
 _IDENTITY = [*OF_METHOD, pa.field("code", pa.string())]
 _SUMS = [
     pa.field("windows", pa.int64()),
     pa.field("spikes", pa.int64()),
     pa.field("model_nats", pa.float64()),
-    pa.field("reference_nats", pa.float64()),  # of the full reference part
+    pa.field("reference_nats", pa.float64()),  # of the full reference window
 ]
 CURVES = pa.schema(
     [
@@ -71,18 +71,18 @@ def score_elapsed(
     elapsed: Path,
     by_unit: Path,
 ) -> None:
-    """Score the forecasts of one held-out session by the time since its reference part, and by unit.
+    """Score the forecasts of one held-out session by the time since its reference window, and by unit.
 
     Args:
         session: Its session file.
         forecasts: Its forecast files, one per method and seed.
         cross_session: The section ``cross_session`` of the configuration: ends of the groups of windows.
-        minimum_rate_hz: Mean rate in the reference part from which on a unit is scored.
+        minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
         elapsed: Parquet file of ``ELAPSED`` to write.
         by_unit: Parquet file of ``BY_UNIT`` to write, with the unit's region and reference rate.
 
     Raises:
-        ScoringError: Forecasts differ in what they were asked.
+        ScoringError: Forecasts have different tasks.
     """
     first, groups, units = None, [], []
     for path in forecasts:

@@ -1,4 +1,4 @@
-"""A recording as if it had begun later, or had fewer units: what is known of it shrinks, what is forecast stays."""
+"""A recording as if it had begun later or had fewer units, with the same windows to forecast."""
 
 from dataclasses import replace
 
@@ -9,16 +9,16 @@ from neurohorizon.timeline import MICROSECONDS, Splits, bin_domain
 
 
 def begun_later(session: Session, reference_s: float, *, bin_us: int) -> Session | None:
-    """Cut a session so that its reference part is its own last seconds; what comes after it stays as it is.
+    """Cut a session so that only the last seconds of its reference window remain; the time after it is unchanged.
 
     Args:
         session: The session.
-        reference_s: Seconds of the reference part to keep, counted in whole bins of valid time; the cut is at an edge
+        reference_s: Seconds of the reference window to keep, counted in whole bins of valid time; the cut is at an edge
             of a bin, so those that stay are the same bins.
         bin_us: Bin width.
 
     Returns:
-        A session whose spikes, valid time and parts begin at the cut; None where its reference part is no longer than
+        A session whose spikes, valid time and parts begin at the cut; None where its reference window is no longer than
         that.
     """
     bins = bin_domain(session.splits.reference, bin_us)

@@ -23,7 +23,7 @@ all rates weigh alike. It is taken against two things:
     whose noise they can know nothing.
 
 Both hold the noise of few repeats and the state of the animal in them, so that not even true rates reach 1: compare
-with the ceiling's. The row ``psth`` of the R2 is made from repeats outside of test time alone, smoothed and shrunk as
+with the ceiling's. The row ``psth`` of the R2 is made only from repeats outside of test time, smoothed and shrunk as
 above, since the forecast of that name has seen the repeats that ``same`` averages; it has none against ``other``, of
 which it is made.
 """
@@ -162,7 +162,7 @@ def movie_counts(session: Session, repeats: Sequence[Repeat], intervals: Interva
         step = np.minimum(repeat.phase_at(times_us[inside]) // PHASE_STEP_US, steps - 1).astype(np.int64)
         np.add.at(spikes[row], (step, unit[inside].astype(np.int64)), 1)
         time_us = repeat.time_at(edge_us)
-        # phases before the first frame and after the last have no time of their own
+        # phases before the first frame and after the last have no time
         length_us = np.diff(time_us)
         valid_us = np.diff(_valid_before(intervals, time_us))
         shown = np.diff(np.clip(edge_us, repeat.phase_us[0], repeat.phase_us[-1])) / PHASE_STEP_US
@@ -202,7 +202,7 @@ def choose_strength(movies: Sequence[MovieCounts], *, mean: np.ndarray, bin_us: 
     """Choose each unit's weight of its reference mean: the best forecast of each repeat by the others.
 
     Args:
-        movies: Repeats in the reference window, counted in the reference window alone.
+        movies: Repeats in the reference window, counted only in the reference window.
         mean: Mean spikes per bin in the reference window, [unit].
         bin_us: Width of a bin.
 
@@ -262,7 +262,7 @@ def forecast_psth(*, session: Path, task: Path, code: str, output: Path) -> None
 
     Args:
         session: Session file.
-        task: Any forecast of the session: says what is to be forecast, and the reference mean.
+        task: Any forecast of the session: it defines the windows and the reference mean.
         code: Fingerprint of the code.
         output: Forecast file to write.
 
@@ -461,7 +461,7 @@ def _means_of(movie: np.ndarray, psth: np.ndarray, weight: np.ndarray) -> np.nda
 
 
 def example_unit(session: Session, candidates: np.ndarray) -> int | None:
-    """Choose the unit that answers a movie most alike from repeat to repeat, by the reference window alone.
+    """Choose the unit that answers a movie most alike from repeat to repeat, in the reference window only.
 
     Alike is the correlation of its mean rates in the odd and in the even repeats, smoothed, of the movie with the most
     repeats.

@@ -1,6 +1,6 @@
 """Score sums of the conditions of a session, by brain region and by what the screen showed.
 
-One row per condition, encoder, seed, region, stimulus and horizon bin, sums alone (see :mod:`neurohorizon.scores`), so
+One row per condition, encoder, seed, region, stimulus and horizon bin, only sums (see :mod:`neurohorizon.scores`), so
 that any pooling is exact. A target bin has the stimulus that is on the screen at its centre:
 
 ``movie``
@@ -163,13 +163,13 @@ def score_conditions(
         session: Session file.
         folders: Folders of forecast files of the session in one fold, one per encoder and seed; one file a condition.
         others: Further forecast files of it, such as the ceiling's.
-        multimodal: Says which image sets are known and which parts of movies are held out.
+        multimodal: Defines the known image sets and the held-out parts of movies.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
         horizons_ms: Ends of the parts of the horizon of the PSTH R2.
         output: Files to write.
 
     Raises:
-        ScoringError: The forecasts differ in what they were asked, or one of them comes twice.
+        ScoringError: The forecasts have different tasks, or one of them is repeated.
     """
     recording = read_session(session)
     first, task, seen = None, None, set()

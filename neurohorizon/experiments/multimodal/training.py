@@ -37,16 +37,16 @@ def train_multimodal_on_files(
     output: Path,
     log: Path,
 ) -> None:
-    """Teach a trained forecaster to read behaviour and images beside the spikes.
+    """Train a trained forecaster to read behaviour and images next to the spikes.
 
     Its weights stay as they are, and only what reads the modalities is trained: without them, the network goes on
     forecasting exactly as it did. Movie seconds that are held out take no part.
 
     Args:
-        base: Weights of the forecaster that reads spikes alone.
+        base: Weights of the forecaster that reads only spikes.
         paths: Files of the training sessions; those of sessions that were left out are passed over.
         modalities: Their closed-form readouts of behaviour and images, in the same order.
-        embeddings: Embeddings of the image sets by one encoder; empty for behaviour alone.
+        embeddings: Embeddings of the image sets by one encoder; empty for behaviour only.
         multimodal: The section ``multimodal`` of the configuration.
         readout: The section ``model.readout``.
         timeline: The section ``timeline``.

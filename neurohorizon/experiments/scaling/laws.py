@@ -1,4 +1,4 @@
-"""Laws of how a score grows with the number of training sessions, fitted, compared and asked to predict.
+"""Laws of how a score grows with the number of training sessions, fitted, compared and used to predict.
 
 Four laws of the score against the number of sessions, D:
 
@@ -15,8 +15,8 @@ Akaike's criterion for small samples (AICc; Hurvich & Tsai 1989).
 
 Parameters have intervals from the bootstrap over animals and draws of
 :func:`neurohorizon.analysis.statistics.bootstrap_draws_and_animals`. Nominal 95 % covers a planted exponent in about
-94 % of simulations with ten draws (a test simulates it), 90 % with five, and 80 % with two or three. Where the data do
-not decide a parameter, that is said (:attr:`LawFit.not_identified`), since a fit gives a number anyway.
+94 % of simulations with ten draws (a test simulates it), 90 % with five, and 80 % with two or three. A
+parameter that the data do not determine is marked (:attr:`LawFit.not_identified`), since a fit always gives a number.
 """
 
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ PARAMETERS = {
 }
 """Parameters of each law, in the order of its arrays; the last one of three is not linear."""
 ALPHA_RANGE = (0.02, 4.0)
-"""Exponents that are searched. At the lower end the law cannot be told from a logarithm, at the upper end all is gained
-with the second size."""
+"""Range of exponents. At the lower end the law equals a logarithm, at the upper end the second size reaches the
+maximum."""
 NEGLIGIBLE_AICC = 2.0
 """Differences of AICc up to this say nothing (Burnham & Anderson 2002, section 2.6)."""
 
@@ -46,7 +46,7 @@ _NO_RESIDUAL = 1e-24  # sums of squares below this are zero but for rounding
 
 
 class FitError(ValueError):
-    """Scores to which no law can be fitted: says why."""
+    """Scores to which no law can be fitted; the message gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Curve:
     Attributes:
         sizes: Number of training sessions, rising, [size].
         scores: Score of each held-out session after training on a subset, averaged over seeds, [session, draw, size].
-            Where the last size is one choice, its scores stand in every draw.
+            Where the last size is one choice, its scores are repeated in every draw.
         animals: Animal of each session, [session].
         one_choice_at_the_top: Whether the last size is all sessions, so that its draws are one.
     """
@@ -129,7 +129,7 @@ class LawFit:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a law fitted to the smaller sizes says of the top one.
+    """Prediction of the top size by a law fitted to the smaller sizes.
 
     Attributes:
         law: One of :data:`LAWS`.
@@ -137,7 +137,7 @@ class Prediction:
         lower: Lower bound of the interval of one more training, with the scatter of trainings around the law (Davison &
             Hinkley 1997, section 6.3.3); NaN with fewer than two animals.
         upper: Upper bound.
-        observed: The mean score that came.
+        observed: The observed mean score.
         difference: Observed less predicted.
         difference_lower: Lower bound of its interval, animals being the same on both sides.
         difference_upper: Upper bound.
@@ -156,7 +156,7 @@ class Prediction:
 
     @property
     def holds(self) -> bool | None:
-        """Whether what came can be told apart from what was predicted: False; None without an interval."""
+        """True if the interval of (observed - predicted) includes zero, False if not, None without an interval."""
         if np.isnan(self.difference_lower):
             return None
         return bool(self.difference_lower <= 0 <= self.difference_upper)
@@ -199,7 +199,7 @@ def fit_laws(curve: Curve, rng: np.random.Generator, *, draws: int, interval: fl
 
 
 def predict_top(curve: Curve, rng: np.random.Generator, *, draws: int, interval: float) -> tuple[Prediction, ...]:
-    """Fit every law to all sizes but the last, and compare what it says there with what came.
+    """Fit every law to all sizes but the last, and compare its prediction there with the observed score.
 
     Arguments as in :func:`fit_laws`.
 
@@ -319,7 +319,7 @@ def akaike_weights(criteria: Sequence[float]) -> np.ndarray:
 def _points(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     """Size of each mean that is fitted, and its column among all draws and sizes.
 
-    Where the top is one choice, it is one point, though its scores stand in every draw.
+    Where the top is one choice, it is one point, though its scores are repeated in every draw.
     """
     draws, sizes = curve.scores.shape[1:]
     draw, size = np.divmod(np.arange(draws * sizes), sizes)

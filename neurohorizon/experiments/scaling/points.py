@@ -1,7 +1,7 @@
 """Which sessions each point of a scaling experiment trains on; standard library only.
 
 A draw is one random order of all training sessions, and a subset of it are its first sessions: subsets of a draw are
-nested, so that what changes along it is their number alone. The order is stratified: labs come in proportion to their
+nested, so that only their number changes along it. The order is stratified: labs come in proportion to their
 sessions, and within a lab every animal comes once before any comes twice. Random choices are hashes of seed, draw and
 name, so that neither the order of the table nor the version of Python changes them.
 """
@@ -21,7 +21,7 @@ _SIZED = re.compile(r"size-([\w-]+)_seed-(\d+)")
 
 
 class SubsetError(ValueError):
-    """A subset that cannot be chosen, or a point that cannot be read: says what was found and what fits."""
+    """A subset that cannot be chosen, or a point that cannot be read; with what was found and what fits."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +232,6 @@ def _in_order_of(rows: Sequence[Row], chosen: Iterable[Row]) -> tuple[Row, ...]:
 
 
 def _uniform(*names: object) -> float:
-    """A number from 0 to 1 that the names alone decide."""
+    """A number from 0 to 1 that depends only on the names."""
     digest = hashlib.sha256("\n".join(map(str, names)).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

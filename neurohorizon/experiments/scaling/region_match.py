@@ -1,4 +1,4 @@
-"""Training sessions that were recorded where the held-out ones were; regions of units alone decide, no spike."""
+"""Training sessions recorded in the regions of the held-out ones; the choice uses only regions of units, no spikes."""
 
 import json
 from collections import Counter

@@ -15,7 +15,7 @@ What drives a unit
     - arousal: a state that wanders over 20 s, which running speed and pupil follow;
     - running speed;
     - what is on the screen: features of the image at the unit's place and of its orientation, its wavelength, contrast
-      and brightness, squashed, about 60 ms after the image. How strong they are depends on the region alone: full in
+      and brightness, squashed, about 60 ms after the image. Their strength depends only on the region: full in
       the primary visual cortex, less in higher visual areas and the visual thalamus, none elsewhere.
     Spikes are drawn from the rates, and the truth is written, by :mod:`neurohorizon.ingest.simulated.spiking`.
 
@@ -227,7 +227,7 @@ def simulate_allen_release(
     """Write the whole release, and aside the true expected counts.
 
     The same arguments give the same contents; the bytes of NWB files differ in random identifiers. A session depends
-    on the seed, on its own place and on the pictures alone. A release in the folder is replaced.
+    only on the seed, on its own place and on the pictures. A release in the folder is replaced.
 
     Args:
         folder: AllenSDK cache to fill.
@@ -236,7 +236,7 @@ def simulate_allen_release(
     Raises:
         ValueError: The bin does not hold whole steps of the rate.
     """
-    # AllenSDK is in the environment of this source alone, and what only names the sessions need not have it
+    # AllenSDK is only in the environment of this source; code that only names the sessions does not need it
     from allensdk.brain_observatory.ecephys.ecephys_project_cache import EcephysProjectCache
 
     check_bins(timeline)
@@ -557,7 +557,7 @@ def _image_weights(probe: np.ndarray, count: int, rng: np.random.Generator) -> n
     coarse = rng.uniform(0, 1, len(probe))
     wavelength = np.stack([1 - coarse, coarse], axis=1)[:, :wavelengths]
     kind = np.zeros((len(probe), kinds))
-    # opposite orientations inhibit, so that a unit does not follow contrast alone
+    # opposite orientations inhibit, so that a unit does not follow only contrast
     energy = wavelength[:, :, None] * (0.3 + tuning)[:, None]
     kind[:, :-2] = energy.reshape(len(probe), -1)
     kind[:, -2] = 0.5 * rng.standard_normal(len(probe))

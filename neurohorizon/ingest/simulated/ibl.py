@@ -17,10 +17,10 @@ What drives a unit
     is the unit's own (lognormal over units, about 0.5 to 25 Hz).
 
 How units differ
-    A unit has a region, a cell type and a *slowness* in [0, 1]. Slowness says which timescales it loads on,
+    A unit has a region, a cell type and a *slowness* in [0, 1]. Slowness sets the timescales that it loads on,
     and depends on the type; the type sets the interval law and the typical rate; the region sets how strongly
-    the unit follows the latents and the task, and with which signs. So what can be seen of a unit by itself
-    (rate, interval variability, autocorrelation) carries a part, and only a part, of what it does with others.
+    the unit follows the latents and the task, and with which signs. So the statistics of a single unit
+    (rate, interval variability, autocorrelation) carry a part, and only a part, of its coupling to others.
 
 How spikes are drawn from the rates, and what the truth is: :mod:`neurohorizon.ingest.simulated.spiking`.
 """
@@ -163,7 +163,7 @@ def simulate_release(
 ) -> None:
     """Write the whole release, its ONE tables, and aside the true expected counts.
 
-    The same arguments give the same bytes. A session depends on the seed and its own place alone, so the
+    The same arguments give the same bytes. A session depends only on the seed and its own place, so the
     release may grow without changing the sessions that it has. Simulated labs already in the folder are
     replaced.
 
@@ -231,7 +231,7 @@ def simulate_session(
 
 @dataclass(frozen=True)
 class _Units:
-    """Every unit of a session, good or poor; arrays are [unit] unless said otherwise."""
+    """Every unit of a session, good or poor; arrays are [unit] unless stated otherwise."""
 
     kind: np.ndarray
     probe: np.ndarray

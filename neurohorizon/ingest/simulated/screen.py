@@ -1,4 +1,4 @@
-"""What the simulated animals see, and what a simple visual system makes of it.
+"""Images shown to the simulated animals, and the response of a simple visual system.
 
 The pictures are photographs that scikit-image ships inside its package, so that image encoders trained on
 photographs have something to say about them. The movie is a sequence of shots: each pans and zooms over one
@@ -77,7 +77,7 @@ def natural_scenes(*, rng: np.random.Generator) -> np.ndarray:
 
 
 def grating(orientation_deg: float) -> np.ndarray:
-    """One phase of a drifting grating, uint8 [y, x]; what stands on it does not know the phase."""
+    """One phase of a drifting grating, uint8 [y, x]; responses to it do not depend on the phase."""
     y, x = np.mgrid[:HEIGHT_PX, :WIDTH_PX]
     angle = np.deg2rad(orientation_deg)
     wave = np.sin(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / _WAVELENGTHS_PX[1])

@@ -10,7 +10,7 @@ Spikes
 
 The truth
     ``expected_counts`` is that integral per bin: the expectation given the whole drive, *its future included*.
-    It is a ceiling for forecasts, which know the past alone, and not one that they can reach.
+    It is a ceiling for forecasts that they cannot reach, since they read only the past.
 """
 
 from collections.abc import Sequence

@@ -699,7 +699,7 @@ def test_every_table_names_null_and_class_and_how_many_animals(tables):
         if not name.endswith("sessions"):
             assert {"sessions", "animals"} <= set(table), name
         assert (tables / f"{name}.tsv").is_file()
-    assert "NeuroHorizon with a shorter reference window or fewer units" in (tables / "summary.txt").read_text()
+    assert "NeuroHorizon with a shorter reference window or fewer units" in (tables / "curves.txt").read_text()
 
 
 def test_figures_are_drawn_even_of_one_animal_and_no_region(tables):
