@@ -11,11 +11,12 @@ from factories.workflow import copy_workflow
 
 RUN = """
 include: "rules/common.smk"
-include: "rules/images.smk"
+include: "rules/inputs.smk"
 
 
 def wanted(wildcards):
-    return [path for encoder in image_encoders() for path in embedding_files(encoder)]
+    folder, names = f"{RESULTS}/embeddings", LAYOUT.image_sets()
+    return [f"{folder}/{encoder}/allen/{name}.h5" for encoder in LAYOUT.image_encoders() for name in names]
 
 
 rule all_embeddings:
@@ -80,7 +81,7 @@ def test_with_weights_all_encoders_embed_each_in_one_job(project, fetched):
     _, commands = planned(project)
     assert commands.keys() == {"dinov2", "imagenet", "pixels"}
     assert "--weights results/demo/weights/dinov2 " in commands["dinov2"]
-    assert all("--weights" not in commands[name] for name in ("imagenet", "pixels"))
+    assert all(re.search("--weights +--threads", commands[name]) for name in ("imagenet", "pixels"))  # none
     for command in commands.values():
         assert all(f"results/demo/images/allen/{name}.h5" in command for name in SETS)
 
