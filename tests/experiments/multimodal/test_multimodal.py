@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -497,17 +497,13 @@ def test_a_session_scored_twice_is_an_error(run):
 
 def test_the_command_line_makes_the_same_tables(run, tmp_path):
     command = [sys.executable, ROOT / "workflow" / "scripts" / "make_tables.py"]
+    command.append("neurohorizon.experiments.multimodal.tables:make_tables")
     for option, kind in (("scores", "scores"), ("repeats", "repeats"), ("examples", "example")):
         command += [f"--{option}", *sorted((run / kind).glob("*.parquet"))]
-    command += [
-        "--autocorrelation",
-        run / "tables" / "autocorrelation.parquet",
-        "--multimodal-json",
-        MULTIMODAL.model_dump_json(),
-    ]
-    command += ["--primary-encoder", "imagenet", "--draws", "300", "--interval", "0.95", "--seed", "3"]
-    command += ["--horizons-ms", *map(str, HORIZONS_MS)]
-    subprocess.run([*command, "--output-folder", tmp_path], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    command += ["--autocorrelation", run / "tables" / "autocorrelation.parquet", "--weights"]
+    command += ["--multimodal", MULTIMODAL.model_dump_json(), "--primary", "imagenet"]
+    command += ["--resampling", json.dumps(asdict(RESAMPLING)), "--horizons-ms", *map(str, HORIZONS_MS)]
+    subprocess.run([*command, "--folder", tmp_path], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert (tmp_path / "summary.txt").read_text() == (run / "tables" / "summary.txt").read_text()
     assert (tmp_path / "gain.tsv").read_bytes() == (run / "tables" / "gain.tsv").read_bytes()
 
@@ -668,7 +664,8 @@ def test_the_main_figure_is_the_same_bytes_each_time(run, tmp_path):
 def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
     figures = pytest.importorskip("neurohorizon.experiments.multimodal.figures")
     style = pytest.importorskip("neurohorizon.analysis.style")
-    command = [sys.executable, ROOT / "workflow" / "scripts" / "draw_multimodal.py", "conditions", "--tables"]
+    command = [sys.executable, ROOT / "workflow" / "scripts" / "draw.py"]
+    command += ["neurohorizon.experiments.multimodal.figures:draw_conditions", "--tables"]
     command += [run / "tables" / f"{name}.parquet" for name in FIGURES["conditions"]]
     command += ["--output", tmp_path / "there.svg"]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
