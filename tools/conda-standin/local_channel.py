@@ -84,7 +84,7 @@ def _write_package(
 ) -> dict:
     links = links or {}
     content = json.dumps([index, sorted(links.items()), {name: _sha256(data) for name, data in files.items()}])
-    build = f"h{_sha256(content.encode())[:7]}_0"  # the name of the build depends on the linked files, so that no cache mixes two builds
+    build = f"h{_sha256(content.encode())[:7]}_0"  # depends on the linked files: no cache mixes builds
     index = {**index, "build": build, "build_number": 0, "timestamp": EPOCH_S * 1000, "constrains": []}
     paths = [
         {"_path": name, "path_type": "hardlink", "sha256": _sha256(data), "size_in_bytes": len(data)}
