@@ -1,4 +1,4 @@
-# NeuroHorizon: from public recordings to zero-shot forecasts and their figures. `make help`; README.
+# NeuroHorizon: from public recordings to zero-shot forecasts and their figures. See `make help` and the README.
 include: "rules/common.smk"
 include: "rules/report.smk"
 
@@ -13,7 +13,7 @@ rule all:
     localrule: True
 
 
-# All that is made from files of sums
+# All results that are computed from files of sums
 rule figures:
     input:
         REPORT.every_result(),
@@ -31,7 +31,7 @@ for _name in CATALOGUE:
         localrule: True
 
 
-# Needs an environment of several GB, so no other target includes it
+# It needs an environment of several GB, so no other target includes it
 rule audit:
     input:
         f"{RESULTS}/audit/summary.txt",

@@ -1,7 +1,7 @@
 """Run all pairs side by side and print their ratios; ``make bench`` runs this.
 
-Nothing is judged: a ratio above 1 says that ours is better, the spread says how sure that is, and the aim stands
-beside it.
+There is no verdict: a ratio above 1 means that ours is better, the spread shows the uncertainty, and the aim is printed
+next to them.
 """
 
 import argparse
@@ -44,7 +44,7 @@ DEMO = {
     "latents_per_window": 16,
     "head_width": 64,
 }
-"""The network of ``config/demo.yaml``."""
+"""Return the network of ``config/demo.yaml``."""
 SMALL = {
     "width": 224,
     "heads": 4,
@@ -53,26 +53,26 @@ SMALL = {
     "latents_per_window": 64,
     "head_width": 256,
 }
-"""Five million parameters."""
+"""Return a network of five million parameters."""
 PARTS = ("loader", "step", "rollout", "stream", "features", "heads", "growth", "memory")
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the recordings are, and how often each thing is timed.
+    """Sizes of the recordings, and numbers of repeats.
 
     Attributes:
-        units: Of each recording.
-        duration_s: Of each recording.
-        windows: Of each recording in a batch.
-        batches: That a loader makes in a turn.
-        paths: Of each window of a rollout.
-        streamed_units: Of recordings that are forecast while they run.
-        streamed_bins: Bins of each of these that are timed.
-        repeats: Of each pair.
-        grown_units: Numbers of units.
-        grown_context: Bins of context.
-        grown_sessions: Numbers of sessions.
+        units: Units of each recording.
+        duration_s: Duration of each recording.
+        windows: Windows of each recording in a batch.
+        batches: Batches that a loader makes in a turn.
+        paths: Paths of each window of a rollout.
+        streamed_units: Units of recordings that are forecast while they run.
+        streamed_bins: Timed bins of each of these recordings.
+        repeats: Repeats of each pair.
+        grown_units: Numbers of units of the growth curves.
+        grown_context: Bins of context of the growth curves.
+        grown_sessions: Numbers of sessions of the growth curves.
         memory_sessions: Numbers of sessions whose memory is measured.
         memory_lengths_s: Lengths of sessions whose memory is measured.
     """
@@ -93,7 +93,7 @@ class Sizes:
 
 
 def bench(config: Config, folder: Path, sizes: Sizes, parts: Sequence[str] = PARTS) -> dict:
-    """Run the chosen parts on recordings made in a folder.
+    """Run the chosen parts on simulated recordings in a folder.
 
     Returns:
         ``pairs``, ``shares_of_peak``, ``waiting``, ``streams`` and ``growth``.
@@ -201,7 +201,7 @@ def _streams(folder: Path, config: Config, sizes: Sizes) -> list[dict]:
 
 
 def table(found: dict) -> str:
-    """Write what was found as text."""
+    """Return the results as text."""
     lines = []
     if found["pairs"]:
         lines += [f"{'pair':<55} {'ratio':>7}  {'quartiles':<15} {'aim':>5}   ours / other, median"]
@@ -213,7 +213,7 @@ def table(found: dict) -> str:
         lines.append(f"{row['network']:<55} {row['gigaflop_per_step']:>13.2f} {row['share_of_matmul_peak']:>45.0%}")
     for words, shares in found["waiting"].items():
         low, middle, high = np.quantile(shares, [0.25, 0.5, 0.75])
-        lines.append(f"waits for its batch, {words}: {middle:.1%} of a step ({low:.1%} to {high:.1%}; aim: below 5%)")
+        lines.append(f"wait for the batch, {words}: {middle:.1%} of a step ({low:.1%} to {high:.1%}; aim: below 5%)")
     if found["streams"]:
         lines += ["", "forecast of the whole horizon after each bin of a running recording, 2 threads"]
         lines += [f"{'network':<12} {'units':>6} {'p50, ms':>9} {'p99, ms':>9} {'p50, bins':>10} {'p99, bins':>10}"]
@@ -221,7 +221,7 @@ def table(found: dict) -> str:
         times = f"{row['p50_ms']:>9.1f} {row['p99_ms']:>9.1f} {row['p50_bins']:>10.2f} {row['p99_bins']:>10.2f}"
         lines.append(f"{row['network']:<12} {row['units']:>6} {times}")
     if found["growth"]:
-        lines += ["", f"{'grows with':<26} {'what':<32} {'slope':>6}   from / to"]
+        lines += ["", f"{'grows with':<26} {'quantity':<32} {'slope':>6}   from / to"]
     for curve in found["growth"]:
         first, last = curve.values[0], curve.values[-1]
         span = f"{curve.sizes[0]:g} to {curve.sizes[-1]:g}: {first:.3g} to {last:.3g} {curve.unit}"

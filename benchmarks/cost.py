@@ -1,8 +1,8 @@
-"""What a run costs before it is started: jobs, training steps, hours and disk by experiment.
+"""Expected cost of a run: jobs, training steps, hours and disk by experiment.
 
-Jobs and files are those of a dry run. A training step is done here, on a made recording, and multiplied: the hours are
-those of the machine that this runs on, and those of one that is named by its speed (``--sustained-tflops``). Disk is
-counted from the sizes that recordings are said to have. Prints Markdown.
+Jobs and files are those of a dry run. The time of a training step is measured on a simulated recording and multiplied.
+Hours are given for this machine, and for a machine of a given speed (``--sustained-tflops``). Disk is computed from
+published sizes of recordings. The output is Markdown.
 
     snakemake -n --configfile config/config.yaml > plan.txt
     PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/cost.py --plan plan.txt
@@ -26,9 +26,9 @@ from neurohorizon.models.batch import Tensors
 from neurohorizon.models.losses import count_loss
 
 FORECAST_BYTES = 1.7
-"""Of a forecast file, for each window, bin and unit: what those of the demo have, compressed, all methods together."""
+"""Bytes of forecast files for each window, bin and unit: compressed, all methods together, measured in the demo."""
 SESSION_BYTES = 20.0
-"""Of a session file, for each spike, behaviour and stimuli included: likewise."""
+"""Bytes of a session file for each spike, behaviour and stimuli included, measured in the demo."""
 _JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)+)", flags=re.M)
 
 
@@ -48,7 +48,7 @@ class Recording:
 
 
 TYPICAL = {"ibl": Recording(165, 75.0, 5.0), "allen": Recording(690, 150.0, 5.0)}
-"""As published: 75 708 units in 459 sessions, and 40 010 in 58; length and rate are round numbers."""
+"""Published numbers: 75 708 units in 459 sessions, and 40 010 in 58; length and rate are round numbers."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Job:
 
     Attributes:
         rule: Its rule.
-        experiment: Whose it is; jobs that several share are those of ``cross_session``.
-        outputs: Its files.
+        experiment: Its experiment; ``cross_session`` for jobs that several experiments share.
+        outputs: Its output files.
     """
 
     rule: str
@@ -70,7 +70,7 @@ def jobs_of(plan: str, results: str) -> Iterator[Job]:
     """Read the jobs of a dry run.
 
     Args:
-        plan: What ``snakemake -n`` printed.
+        plan: Output of ``snakemake -n``.
         results: The run's folder.
     """
     for rule, body in _JOB.findall(plan):
@@ -82,7 +82,7 @@ def jobs_of(plan: str, results: str) -> Iterator[Job]:
 
 
 def training_steps(job: Job, config: Config) -> tuple[str, int]:
-    """Size of the network that a job trains ("" is the configuration's own), and at most how many steps: 0 for none."""
+    """Return the size of the network that a job trains ("": that of the configuration), and its maximum of steps."""
     if job.rule == "train":
         return "", config.training.steps
     if job.rule == "train_multimodal":
@@ -96,7 +96,7 @@ def training_steps(job: Job, config: Config) -> tuple[str, int]:
 
 
 def gigabytes(job: Job, config: Config, sources: dict[str, str]) -> float:
-    """Disk of the forecasts or of the session that a job writes; all else is small beside them."""
+    """Return the disk space of the forecasts or of the session that a job writes; other files are small."""
     total = 0.0
     for path in job.outputs:
         found = re.search(r"/forecasts/[^/]+/([^/]+)/[^/]+\.h5$", path)
@@ -113,15 +113,15 @@ def gigabytes(job: Job, config: Config, sources: dict[str, str]) -> float:
 
 
 def measure_step(config: Config, sizes: dict[str, int], device: str) -> dict[str, float]:
-    """Do a training step of the configuration on a made recording of typical size.
+    """Measure a training step of the configuration on a simulated recording of typical size.
 
-    A batch has as many sessions as the configuration says, all alike: one is done, and counted so often.
+    All sessions of a batch have the same size: one is measured, and multiplied by the number of sessions in a batch.
 
     Returns:
         ``parameters`` in millions, ``tera`` floating-point operations of the matrix products, and ``seconds``.
     """
     typical = TYPICAL["ibl"]
-    # made recordings are short; what lies between their parts costs nothing
+    # simulated recordings are short, and the gap between their parts has no effect on the time
     config = config.model_copy(update={"splits": config.splits.model_copy(update={"gap_s": 2.0})})
     with tempfile.TemporaryDirectory() as folder:
         paths = write_recording(Path(folder), config, name="typical", n_units=typical.units, duration_s=900.0, seed=0)
@@ -142,10 +142,10 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=Path("config/config.yaml"))
-    parser.add_argument("--plan", type=Path, required=True, help="what snakemake -n printed")
-    parser.add_argument("--device", default="cpu", help="where a step is measured: cpu or cuda")
+    parser.add_argument("--plan", type=Path, required=True, help="output of snakemake -n")
+    parser.add_argument("--device", default="cpu", help="device on which a step is measured: cpu or cuda")
     parser.add_argument(
-        "--sustained-tflops", type=float, default=20.0, help="of the machine that hours are counted for"
+        "--sustained-tflops", type=float, default=20.0, help="speed of the machine for which hours are computed"
     )
     arguments = parser.parse_args()
     config = read_config(arguments.config)

@@ -1,4 +1,4 @@
-"""Reference features against a loop over units in plain numpy, one unit at a time, that gives equal numbers."""
+"""Reference features compared with a loop over units in plain numpy that gives equal numbers."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ MARGINAL = ("rate", "isi", "autocorrelation", "fano")
 def features_by_loop(
     times_us: np.ndarray, unit_index: np.ndarray, n_units: int, interval: Intervals, *, bin_us: int, features: Features
 ) -> np.ndarray:
-    """Compute the features as their definitions read, for one interval of valid time and units that fire.
+    """Compute the features directly from their definitions, for one interval of valid time and units that fire.
 
     Arguments as of ``inputs.reference.reference_features``.
 
@@ -56,7 +56,7 @@ def _marginals(own_us: np.ndarray, counts: np.ndarray, bin_us: int) -> list[floa
 
 
 class _Population:
-    """Past and future windows of all units; coupling is then computed one unit at a time."""
+    """Return past and future windows of all units; coupling is then computed one unit at a time."""
 
     def __init__(self, counts: np.ndarray, lags: Sequence[int], modes: int, *, bin_us: int) -> None:
         w, n_units = WINDOW_BINS, counts.shape[1]
@@ -107,7 +107,7 @@ def compare_features(
     features: Features,
     repeats: int,
 ) -> list[Pair]:
-    """Compare all feature groups, and those that a unit has by itself; assert that the numbers are equal."""
+    """Compare all feature groups, and groups of single units without others; assert that the numbers are equal."""
     spikes = int(interval.contains(times_us).sum())
     pairs = []
     chosen = {"all groups": features, "marginal groups": features.model_copy(update={"groups": MARGINAL})}

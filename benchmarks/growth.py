@@ -1,4 +1,4 @@
-"""How time and memory grow: with units, with context, with sessions, and with the length of a session."""
+"""Growth of time and memory with units, with context, with sessions, and with the length of a session."""
 
 import datetime
 from collections.abc import Callable, Sequence
@@ -29,13 +29,13 @@ from neurohorizon.units.reference import compute_reference_file, reference_featu
 
 @dataclass(frozen=True)
 class Curve:
-    """One quantity over a size.
+    """One quantity as a function of a size.
 
     Attributes:
-        panel: What grows.
-        name: What was measured.
-        unit: Of ``values``.
-        sizes: [size].
+        panel: Name of the size.
+        name: Name of the measured quantity.
+        unit: Unit of ``values``.
+        sizes: Sizes, [size].
         values: Medians, [size].
     """
 
@@ -47,7 +47,7 @@ class Curve:
 
     @property
     def slope(self) -> float:
-        """Exponent of the power law that fits best: the slope in a log-log plot."""
+        """Exponent of the best power law: the slope in a log-log plot."""
         return float(np.polyfit(np.log(self.sizes), np.log(self.values), 1)[0])
 
     def as_dict(self) -> dict:
@@ -56,7 +56,7 @@ class Curve:
 
 
 def over_units(folder: Path, config: Config, units: Sequence[int], *, duration_s: float, repeats: int) -> list[Curve]:
-    """Loading, training step and features of one session of rising numbers of units, all encoded and forecast."""
+    """Time loading, a training step and features of one session with rising numbers of units, all of them forecast."""
     windows = 8
     shape = WindowShape.of(config.timeline, config.model)
     points: dict[tuple[str, str], list[float]] = {}
@@ -85,7 +85,7 @@ def over_units(folder: Path, config: Config, units: Sequence[int], *, duration_s
 def over_context(
     folder: Path, config: Config, contexts: Sequence[int], *, n_units: int, duration_s: float, repeats: int
 ) -> list[Curve]:
-    """Loading and training step over rising lengths of context, given in bins; spans of the readout stay."""
+    """Time loading and a training step for rising lengths of context in bins; spans of the readout stay the same."""
     windows = 8
     shortest = min(contexts)
     readout = config.model.readout.model_copy(update={"span_edges_bins": (2, shortest)})
@@ -110,7 +110,7 @@ def over_context(
 
 
 def over_sessions(folder: Path, config: Config, numbers: Sequence[int], *, repeats: int) -> list[Curve]:
-    """Opening a cohort, and batches out of it, over rising numbers of small sessions."""
+    """Time opening a cohort, and batches from it, for rising numbers of small sessions."""
     paths = [
         write_recording(folder, config, name=f"cohort{index}", n_units=40, duration_s=60.0, seed=index)
         for index in range(max(numbers))
@@ -137,7 +137,7 @@ def over_sessions(folder: Path, config: Config, numbers: Sequence[int], *, repea
 def memory_curves(
     folder: Path, config: Config, *, numbers: Sequence[int], lengths_s: Sequence[float], n_units: int
 ) -> list[Curve]:
-    """Peak memory of ingest and of features, over sessions one after another in one process, and over their length."""
+    """Measure peak memory of ingest and of features, by number of sessions in one process and by their length."""
     folder.mkdir(parents=True, exist_ok=True)
     tiny = _write_nwb(folder, config, name="tiny", n_units=5, duration_s=60.0, seed=1)
     equal = [
@@ -164,13 +164,13 @@ def memory_curves(
 
 
 def ingest_all(files: Sequence[tuple[Path, Path]], config: Config) -> None:
-    """Ingest NWB files one after another, as jobs of the workflow do one each."""
+    """Ingest NWB files one after another; in the workflow, each file has its own job."""
     for nwb, out in files[1:]:
         _ingest(nwb, out, config)
 
 
 def ingest_first(files: Sequence[tuple[Path, Path]], config: Config) -> None:
-    """Ingest the first file alone, so that all imports are done."""
+    """Ingest only the first file, so that all imports are done."""
     _ingest(*files[0], config)
 
 
@@ -181,7 +181,7 @@ def features_of_all(files: Sequence[tuple[Path, Path]], config: Config) -> None:
 
 
 def features_of_first(files: Sequence[tuple[Path, Path]], config: Config) -> None:
-    """Compute the features of the first session alone."""
+    """Compute only the features of the first session."""
     _feature_file(files[0][1], config)
 
 
@@ -210,7 +210,7 @@ def _write_nwb(
         lab="made",
         subject=pynwb.file.Subject(subject_id="made", species="Mus musculus"),
     )
-    nwb.add_unit_column("area", "where the unit lies")
+    nwb.add_unit_column("area", "location of the unit")
     order = np.argsort(session.spike_unit, kind="stable")
     trains = np.split(to_s(session.spike_times_us[order]), np.cumsum(np.bincount(session.spike_unit))[:-1])
     for train in trains:

@@ -1,4 +1,4 @@
-"""The head that weighs a unit's vector by each bin, and heads that see every bin and unit together."""
+"""Comparison of heads: bins weigh a vector of each unit, or each pair of bin and unit is an input."""
 
 from abc import ABC, abstractmethod
 
@@ -16,7 +16,7 @@ from neurohorizon.models.forecaster import UnitHead, own_history
 
 
 class TogetherHead(nn.Module, ABC):
-    """A network of the widths of ``UnitHead`` over each bin and unit together: bin, identity and history side by side.
+    """A network of the widths of ``UnitHead`` on each pair of bin and unit: bin, identity and history concatenated.
 
     Shapes as in ``models.forecaster``; the outputs are a rate and a weight of the readout.
     """
@@ -43,7 +43,7 @@ class TogetherHead(nn.Module, ABC):
 
 
 class ConcatenatingHead(TogetherHead):
-    """The inputs of every bin and unit are laid out and multiplied."""
+    """A head that stores the inputs of every bin and unit, and multiplies them."""
 
     def _first(self, bins: Tensor, unit: Tensor, history: Tensor) -> Tensor:
         size = (*bins.shape[:3], unit.shape[1])
@@ -52,7 +52,7 @@ class ConcatenatingHead(TogetherHead):
 
 
 class SummingHead(TogetherHead):
-    """The same numbers: bins, units and histories are each projected once, and the projections summed."""
+    """A head with the same output that projects bins, units and histories once each, and adds the projections."""
 
     def _first(self, bins: Tensor, unit: Tensor, history: Tensor) -> Tensor:
         of_bin, of_unit, of_history = self.first.weight.split(self.parts, dim=1)
@@ -61,7 +61,7 @@ class SummingHead(TogetherHead):
 
 
 class ShippedHead(UnitHead):
-    """The forecaster's head, called as the others are."""
+    """The forecaster's head with the arguments of the other heads."""
 
     def forward(self, bins: Tensor, unit: Tensor, x: Tensors) -> Tensor:
         """Return log rates, [S, W, H, O]."""
@@ -69,7 +69,7 @@ class ShippedHead(UnitHead):
 
 
 def heads_of(config: Config, sizes: dict[str, int]) -> dict[str, nn.Module]:
-    """Build the heads; the two that lay bins and units together have the same weights."""
+    """Build the heads; the two on pairs of bin and unit have the same weights."""
     model = config.model.model_copy(update=sizes)
     torch.manual_seed(0)
     shipped = ShippedHead(model=model, horizon_bins=config.timeline.horizon_bins)
@@ -94,19 +94,19 @@ def head_inputs(x: Tensors, config: Config, sizes: dict[str, int]) -> tuple[Tens
 
 
 def forward_backward(head: nn.Module, bins: Tensor, unit: Tensor, x: Tensors) -> None:
-    """Do one pass forward and back, to the inputs too."""
+    """Do one pass forward and backward, with gradients of the inputs."""
     bins, unit = bins.detach().requires_grad_(), unit.detach().requires_grad_()
     head(bins, unit, x).square().mean().backward()
 
 
 def run_head(name: str, config: Config, x: Tensors) -> None:
-    """One pass of one head; for a process of its own, whose memory is measured."""
+    """Do one pass of one head in a separate process, whose memory is measured."""
     torch.set_num_threads(1)
     forward_backward(heads_of(config, {})[name], *head_inputs(x, config, {}), x)
 
 
 def prepare_head(name: str, config: Config, x: Tensors) -> None:
-    """What every head needs before its memory counts: one pass on one window."""
+    """Do one pass on one window, before the memory of a head is measured."""
     run_head(name, config, x.first_windows(1))
 
 

@@ -1,4 +1,4 @@
-"""Windows per second: our loader, and torch_brain's on the same files and windows."""
+"""Windows per second: our loader, and torch_brain's loader on the same files and windows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from neurohorizon.timeline import to_s, to_us
 def sampled_windows(
     sessions: Sequence[SessionInputs], shape: WindowShape, *, per_session: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Let torch_brain's sampler draw windows, and put them on even microseconds.
+    """Draw windows by torch_brain's sampler, and round them to even microseconds.
 
     Returns:
         Forecast origins of each session, int64 microseconds, in the sampler's order, [window].
@@ -38,7 +38,7 @@ def sampled_windows(
 
 
 def our_counts(sessions: Sequence[SessionInputs], origins: dict[str, np.ndarray], shape: WindowShape) -> list:
-    """Counts of each session's windows through our loader, each [window, bin, unit]; no history beyond the windows."""
+    """Count each session's windows by our loader, each [window, bin, unit]; without history before the windows."""
     shape = replace(shape, history_edges_bins=(shape.context_bins,))
     counts = []
     for session in sessions:
@@ -48,7 +48,7 @@ def our_counts(sessions: Sequence[SessionInputs], origins: dict[str, np.ndarray]
 
 
 def our_batch(sessions: Sequence[SessionInputs], origins: dict[str, np.ndarray], shape: WindowShape) -> Batch:
-    """Everything that a training step reads: counts, spikes, history, features and readouts, padded."""
+    """Load all inputs of a training step: counts, spikes, history, features and readouts, padded."""
     heads = [np.arange(min(256, session.spikes.n_units)) for session in sessions]
     return collate(
         [session_block(s, origins[s.session_id], shape, head=head) for s, head in zip(sessions, heads, strict=True)]
@@ -56,7 +56,7 @@ def our_batch(sessions: Sequence[SessionInputs], origins: dict[str, np.ndarray],
 
 
 def window_indices(origins: dict[str, np.ndarray], shape: WindowShape) -> list[DatasetIndex]:
-    """Name the same windows to torch_brain."""
+    """Return the same windows in torch_brain's form."""
     before, after = shape.context_bins * shape.bin_us, shape.horizon_bins * shape.bin_us
     return [
         DatasetIndex(name, float(to_s(origin - before)), float(to_s(origin + after)))
@@ -66,14 +66,14 @@ def window_indices(origins: dict[str, np.ndarray], shape: WindowShape) -> list[D
 
 
 def dataset_counts(dataset: Dataset, indices: Sequence[DatasetIndex], n_units: dict[str, int], bin_s: float) -> list:
-    """Counts of windows through torch_brain's dataset and its binning, [bin, unit] each."""
+    """Count windows by torch_brain's dataset and its binning, each [bin, unit]."""
     return [bin_spikes(dataset[index].spikes, n_units[index.recording_id], bin_s) for index in indices]
 
 
 def memory_counts(
     recordings: dict[str, Data], indices: Sequence[DatasetIndex], n_units: dict[str, int], bin_s: float
 ) -> list:
-    """The same from recordings that were read into memory as a whole."""
+    """Count the same windows from recordings that were read completely into memory."""
     return [
         bin_spikes(recordings[i.recording_id].slice(i.start, i.end).spikes, n_units[i.recording_id], bin_s)
         for i in indices
@@ -90,10 +90,10 @@ def check_equal(ours: list, other: list) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let the allocator keep what is freed, as it does in any process that trains.
+    """Make the allocator keep freed memory, as in any process that trains.
 
-    glibc gives large arrays back to the system at once, and has their pages made anew for the next batch, until an
-    array of tens of megabytes was freed; one is here. Both sides of a pair are faster for it.
+    glibc returns large arrays to the system at once, and requests their pages again for the next batch, until an
+    array of tens of megabytes was freed; this function frees one. Both sides of a pair become faster.
     """
     np.ones(3_900_000)
 
@@ -103,10 +103,10 @@ def compare_loaders(
 ) -> list[Pair]:
     """Compare loaders on windows that torch_brain's sampler drew.
 
-    A turn is several batches of other windows: what is over in two milliseconds is at the mercy of what else runs.
+    A turn has several batches of different windows, since times of two milliseconds depend on other processes.
 
     Args:
-        folder: Where the session files lie.
+        folder: Folder of the session files.
         sessions: Our inputs of the same sessions.
         shape: Lengths in bins.
         per_session: Windows of each session in a batch.
@@ -120,7 +120,7 @@ def compare_loaders(
     dataset = Dataset(folder, recording_ids=list(n_units))
     in_memory = {name: Data.load(folder / f"{name}.h5", lazy=False) for name in n_units}
 
-    # a batch is let go before the next is made, on both sides
+    # both sides release a batch before they make the next one
     def lazily() -> None:
         for windows in indices:
             dataset_counts(dataset, windows, n_units, bin_s)
@@ -149,7 +149,7 @@ def compare_loaders(
             "counts of windows, files in memory", ours=("cut_windows", counts), other=resident, aim=None, **settings
         ),
         compare(
-            "training batch against counts alone",
+            "training batch compared with only counts",
             ours=("a whole training batch", whole),
             other=theirs,
             aim=None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def peak_of(call: Callable, arguments: Sequence, *, before: Callable | None = None) -> float:
-    """Megabytes by which a call raises the memory of a fresh process at its peak.
+    """Return the megabytes by which a call raises the peak memory of a fresh process.
 
     Args:
         call: A function of a module, so that the process can import it.
@@ -31,7 +31,7 @@ def _measure(answer: Connection, call: Callable, arguments: tuple, before: Calla
     if before is not None:
         before(*arguments)
     resident = _status_mb("VmRSS")
-    # the peak of this process alone: getrusage's would hold that of the process that started it
+    # the peak of only this process: getrusage includes that of the process that started it
     Path("/proc/self/clear_refs").write_text("5")
     call(*arguments)
     answer.send(_status_mb("VmHWM") - resident)

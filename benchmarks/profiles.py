@@ -1,4 +1,4 @@
-"""Where the time goes in a training step, a batch, reference features and a forecast: shares of processor time.
+"""Shares of processor time in a training step, a batch, reference features and a forecast.
 
 ``PYTHONPATH=.:tests python benchmarks/profiles.py step batch features forecast``
 """
@@ -35,7 +35,7 @@ KINDS = {
     "optimiser": ("foreach", "Optimizer", "fused", "lerp", "addcdiv", "addcmul"),
     "copies": ("copy", "cat", "clone", "repeat", "stack", "zero", "fill"),
 }
-"""Kinds of operations, by what their names hold; the first that fits counts, and the rest is elementwise."""
+"""Kinds of operations, by parts of their names; the first match is used, and the rest is elementwise."""
 
 
 def kind_of(operation: str) -> str:
@@ -45,7 +45,7 @@ def kind_of(operation: str) -> str:
 
 
 def shares_of_operations(call: Callable[[], object], *, repeats: int) -> dict[str, float]:
-    """Share of processor time that each kind of operation takes in a call, largest first."""
+    """Return the share of processor time of each kind of operation in a call, largest first."""
     call()
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         for _ in range(repeats):
@@ -59,7 +59,7 @@ def shares_of_operations(call: Callable[[], object], *, repeats: int) -> dict[st
 
 
 def shares_of_functions(call: Callable[[], object], *, repeats: int, most: int) -> dict[str, float]:
-    """Share of processor time that each function itself takes in a call, largest first."""
+    """Return the share of processor time of each function in a call, without functions that it calls, largest first."""
     call()
     profiled = cProfile.Profile(time.thread_time)
     profiled.enable()
@@ -73,7 +73,7 @@ def shares_of_functions(call: Callable[[], object], *, repeats: int, most: int) 
 
 
 def profiles(config: Config, folder: Path, parts: list[str], *, repeats: int) -> Iterator[tuple[str, dict[str, float]]]:
-    """Profile parts on one made recording of 500 units; give titles and shares."""
+    """Profile parts on one simulated recording of 500 units; yield titles and shares."""
     paths = write_recording(folder, config, name="made", n_units=500, duration_s=300.0, seed=1)
     inputs = inputs_of(paths, config)
     stream = stream_of([inputs], config, windows=48)

@@ -1,4 +1,4 @@
-"""Made recordings at the size of real ones: session files, reference features and readouts."""
+"""Simulated recordings of the size of real ones: session files, reference features and readouts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +16,14 @@ from neurohorizon.units.reference import compute_reference_file
 
 CHUNK_S = 60.0
 KEPT = 1 / 3
-"""Share of the made spikes that is kept: rates from 1 to 9 Hz, as of sorted units."""
+"""Share of the simulated spikes that is kept: rates from 1 to 9 Hz, like those of sorted units."""
 
 
 def recording(name: str, splits: Splits, *, n_units: int, duration_s: float, seed: int) -> Session:
-    """Make a session of a realistic size.
+    """Simulate a session of a realistic size.
 
-    Spikes stand at odd microseconds: windows at even ones then have none exactly on an edge, where counting in
-    seconds, as others do, is at the mercy of the last binary digit.
+    Spikes are at odd microseconds and windows at even ones, so that no spike is exactly on an edge. There, counts of
+    methods that use seconds depend on the last binary digit.
     """
     chunks = []
     for chunk in range(int(np.ceil(duration_s / CHUNK_S))):
@@ -50,7 +50,7 @@ def recording(name: str, splits: Splits, *, n_units: int, duration_s: float, see
 def write_recording(
     folder: Path, config: Config, *, name: str, n_units: int, duration_s: float, seed: int
 ) -> SessionPaths:
-    """Write a recording with its features and readouts, through the functions that the workflow calls."""
+    """Write a recording with its features and readouts by the functions of the workflow."""
     paths = SessionPaths(*(folder / kind / f"{name}.h5" for kind in ("sessions", "features", "readouts")))
     for path in (paths.session, paths.features, paths.readout):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Sample paths with cached keys and values of earlier bins, and with the whole horizon decoded again at every step."""
+"""Sample paths with cached keys and values of earlier bins, and with the full horizon decoded again at every step."""
 
 import math
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.rollout import Paths, draw_in_steps, sample_paths
 
 AIMS = {"autoregressive": 5, "blockwise": None, "coarse_to_fine": None}
-"""Decodings that feed back what they drew, and the ratio that was aimed for."""
+"""Rollout modes with fed-back draws, and the intended ratio."""
 
 
 class RecomputedDecoding:
-    """The decoding in steps of ``models.decoder_cache``, but without a cache: each step decodes the whole horizon."""
+    """The stepwise decoder of ``models.decoder_cache`` without a cache: each step decodes the full horizon."""
 
     def __init__(self, forecaster: Forecaster, x: Tensors, paths: int) -> None:
         self.forecaster = forecaster
@@ -90,7 +90,7 @@ def paths_of(
 def compare_rollouts(
     forecaster: Forecaster, x: Tensors, *, size: str, rollout: Rollout, bin_us: int, repeats: int
 ) -> list[Pair]:
-    """Compare time with and without the cache, for each decoding that feeds back.
+    """Compare time with and without the cache, for each rollout mode with fed-back draws.
 
     Args:
         forecaster: A network with feedback.
@@ -98,7 +98,7 @@ def compare_rollouts(
         size: Name of the network's size.
         rollout: Paths, length of a block and cap.
         bin_us: Width of a bin.
-        repeats: Times that each is run.
+        repeats: Repeats of each.
     """
     forecaster = draw_zero_weights(forecaster)
     pairs = []
@@ -110,7 +110,7 @@ def compare_rollouts(
             compare(
                 f"rollout of {len(forecaster.horizon)} bins, {size}, {decoding}",
                 ours=("sample_paths, with cached keys and values", with_cache),
-                other=("the whole horizon decoded again at every step", without),
+                other=("the full horizon decoded again at every step", without),
                 amount=x.history.shape[0] * x.history.shape[1] * rollout.paths,
                 unit="paths/s",
                 aim=aim,

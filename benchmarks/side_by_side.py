@@ -1,4 +1,4 @@
-"""Two ways of doing the same thing, timed in turn in one process: their ratio and its spread."""
+"""Ratio of the times of two implementations of the same work, which run in turn in one process."""
 
 import time
 from collections.abc import Callable
@@ -9,15 +9,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Pair:
-    """How much faster, or how much smaller, ours is than the other.
+    """Ratio by which our implementation is faster, or smaller, than the other one.
 
     Attributes:
-        name: What is compared.
-        ours: Ours, in words.
-        other: The other, in words.
-        unit: What is counted: ``windows/s``, ``MB``.
-        aim: Ratio that was aimed for; None: none was set.
-        ratios: One for each repeat, above 1 where ours is better, [repeat].
+        name: Name of the comparison.
+        ours: Description of ours.
+        other: Description of the other.
+        unit: Unit of the values: ``windows/s``, ``MB``.
+        aim: Intended ratio; None: no aim.
+        ratios: Ratio of each repeat, above 1 if ours is better, [repeat].
         ours_value: Median of ours, in ``unit``.
         other_value: Median of the other, in ``unit``.
     """
@@ -42,7 +42,7 @@ class Pair:
 
 
 def seconds_in_turn(first: Callable[[], object], second: Callable[[], object], *, repeats: int) -> np.ndarray:
-    """Run both once to warm up, then time them in turn; which one begins alternates.
+    """Run both once as a warm-up, then time them in turn; the first one alternates.
 
     Returns:
         Seconds, [repeat, first or second].
@@ -67,16 +67,16 @@ def compare(
     aim: float | None,
     repeats: int,
 ) -> Pair:
-    """Compare two ways of doing an amount of the same work.
+    """Compare two implementations of the same work.
 
     Args:
-        name: What is compared.
-        ours: Ours, in words and as a call.
-        other: The other.
-        amount: How much one call does, in ``unit`` without its ``/s``.
-        unit: Such as ``windows/s``.
-        aim: Ratio that was aimed for.
-        repeats: Times that each is run after a warm-up.
+        name: Name of the comparison.
+        ours: Description and call of ours.
+        other: Description and call of the other.
+        amount: Amount of work of one call, in ``unit`` without its ``/s``.
+        unit: Unit of the speed, such as ``windows/s``.
+        aim: Intended ratio.
+        repeats: Repeats of each after a warm-up.
     """
     seconds = seconds_in_turn(ours[1], other[1], repeats=repeats)
     medians = amount / np.median(seconds, axis=0)
@@ -85,13 +85,13 @@ def compare(
 
 
 def seconds_of(call: Callable[[], object]) -> float:
-    """Seconds that a call takes."""
+    """Return the seconds of a call."""
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
 
 
 def median_seconds(call: Callable[[], object], *, repeats: int) -> float:
-    """Median over repeats of the seconds that a call takes, after one to warm up."""
+    """Return the median over repeats of the seconds of a call, after one as a warm-up."""
     call()
     return float(np.median([seconds_of(call) for _ in range(repeats)]))

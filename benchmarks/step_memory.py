@@ -1,8 +1,8 @@
 """Memory of one training step, by size of the network, with and without recomputed layers.
 
-Counts the bytes of all tensors that are alive at once: weights, gradients, the optimiser's moments, the batch, and what
-is kept for the gradient. By default no number is computed (fake tensors), so every size fits; ``--measure`` runs
-the step on the CPU and asks PyTorch's profiler for what its allocator held at its peak.
+Counts the bytes of all tensors that exist at the same time: weights, gradients, the optimiser's moments, the batch, and
+activations for the gradient. By default no number is computed (fake tensors), so every size fits; ``--measure`` runs
+the step on the CPU and reads the peak of the allocator from PyTorch's profiler.
 
     python benchmarks/step_memory.py [--measure small]
 """
@@ -33,12 +33,12 @@ SPIKES = 3000
 
 
 def sized(config: Config, size: str) -> Model:
-    """Lay a size over the model of a configuration."""
+    """Add a size to the model of a configuration."""
     return config.model.model_copy(update=yaml.safe_load((CONFIG / "sizes" / f"{size}.yaml").read_text())["model"])
 
 
 class LiveBytes(TorchDispatchMode):
-    """Follow the bytes of all storages that operations make, until they are let go."""
+    """Track the bytes of all storages of operations until they are released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,13 +46,13 @@ class LiveBytes(TorchDispatchMode):
         self._known: set[int] = set()
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        """Run an operation and count what it made."""
+        """Run an operation and count its new storages."""
         made = function(*args, **kwargs or {})
         self.count(made)
         return made
 
     def count(self, values: object) -> None:
-        """Count the storages of tensors that are not known yet."""
+        """Count the storages of tensors that are not counted yet."""
         for tensor in tree_leaves(values):
             if not isinstance(tensor, torch.Tensor):
                 continue
@@ -70,7 +70,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 def made_batch(config: Config, n_features: int) -> Tensors:
-    """Draw a batch of the size that a configuration trains on, in which all units are encoded and forecast."""
+    """Draw a batch of the size of a configuration's training batch, in which all units are encoded and forecast."""
     training, timeline = config.training, config.timeline
     blocks = (training.sessions_per_batch, training.windows_per_session)
     sessions, units, spans = blocks[0], training.units_per_session, len(config.model.history_edges_bins)
@@ -107,7 +107,7 @@ def made_batch(config: Config, n_features: int) -> Tensors:
 
 
 def peak_bytes(config: Config, model: Model, *, precision: str, recomputed: bool, measured: bool) -> int:
-    """Bytes at the peak of a training step that is not the first, so that the optimiser has its moments."""
+    """Return the peak bytes of a training step after the first, so that the optimiser has its moments."""
     n_features = sum(len(names) for names in feature_names(config.features).values())
     with nullcontext() if measured else FakeTensorMode():
         forecaster = Forecaster(
@@ -158,7 +158,7 @@ def _measured(step, held: list[torch.Tensor], optimizer: torch.optim.Optimizer) 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=CONFIG / "config.yaml", help="whose batch is trained on")
+    parser.add_argument("--config", type=Path, default=CONFIG / "config.yaml", help="configuration of the batch")
     parser.add_argument("--sizes", nargs="+", default=SIZES, choices=SIZES)
     parser.add_argument("--measure", nargs="*", default=[], choices=SIZES, help="sizes to run on this machine as well")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""How long a running recording waits for its forecast after each bin."""
+"""Waiting time of a running recording for its forecast after each bin."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from neurohorizon.timeline import to_s
 
 @contextmanager
 def torch_threads(number: int) -> Iterator[None]:
-    """Let torch use so many threads for a while."""
+    """Set the number of torch's threads inside a block."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
@@ -34,8 +34,8 @@ def bin_seconds(
         forecaster: The network.
         inputs: The recording; bins begin with its part.
         shape: Lengths in bins.
-        bins: Bins that are timed; those of a whole context before them are not.
-        threads: Threads of torch.
+        bins: Number of timed bins; the bins of one context before them are not timed.
+        threads: Number of torch's threads.
 
     Returns:
         Seconds of each bin, [bin].
@@ -60,7 +60,7 @@ def bin_seconds(
 def waits(
     forecaster: Forecaster, inputs: SessionInputs, shape: WindowShape, *, size: str, bins: int, threads: int
 ) -> dict:
-    """Return the median wait and the one that a bin in a hundred exceeds, in milliseconds and in bins."""
+    """Return the median wait and the wait that one bin in a hundred exceeds, in milliseconds and in bins."""
     seconds = bin_seconds(forecaster, inputs, shape, bins=bins, threads=threads)
     middle, high = np.quantile(seconds, [0.5, 0.99]).tolist()
     return {

@@ -1,4 +1,4 @@
-"""Training steps: our forecaster, and torch_brain's POYO of as many parameters on the same spikes."""
+"""Training steps: our forecaster, and torch_brain's POYO with the same number of parameters on the same spikes."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ LATENTS_AS_PUBLISHED = (0.125, 16)
 
 
 def forecaster_of(config: Config, sessions: Sequence[SessionInputs], sizes: dict[str, int]) -> Forecaster:
-    """Build an untrained forecaster; ``sizes`` replace those of the configuration."""
+    """Build an untrained forecaster; ``sizes`` replace the sizes of the configuration."""
     forecaster = Forecaster(
         model=config.model.model_copy(update=sizes),
         n_features=sessions[0].features.shape[1],
@@ -45,7 +45,7 @@ def forecaster_of(config: Config, sessions: Sequence[SessionInputs], sizes: dict
 
 
 def parameters(network: nn.Module) -> int:
-    """Number of parameters."""
+    """Return the number of parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -58,9 +58,9 @@ def poyo_like(
     unit_ids: Sequence[str],
     session_ids: Sequence[str],
 ) -> POYO:
-    """Build a POYO of as many layers as our encoder, and of the width that brings its parameters nearest to ours.
+    """Build a POYO with the layers of our encoder, and with the width whose number of parameters is nearest to ours.
 
-    All of its parameters are counted, the table of units included.
+    All parameters are counted, with the table of units.
     """
 
     def build(dim: int) -> POYO:
@@ -80,7 +80,7 @@ def poyo_like(
         return poyo
 
     wanted = parameters(forecaster)
-    low, high = 8, 4096  # rising with the width
+    low, high = 8, 4096  # increases with the width
     while high - low > 4:
         middle = (low + high) // 8 * 4
         low, high = (middle, high) if parameters(build(middle)) < wanted else (low, middle)
@@ -88,7 +88,7 @@ def poyo_like(
 
 
 def poyo_batch(poyo: POYO, dataset: Dataset, batch: Batch, names: Sequence[str], shape: WindowShape) -> dict:
-    """Tokenize the contexts of our batch by POYO's own tokenizer; it is asked for a value at every horizon bin."""
+    """Tokenize the contexts of our batch by POYO's own tokenizer, with one output per horizon bin."""
     samples = []
     length = shape.context_bins * shape.bin_us
     for name, origins in zip(names, batch.origin_us.tolist(), strict=True):
@@ -98,7 +98,7 @@ def poyo_batch(poyo: POYO, dataset: Dataset, batch: Batch, names: Sequence[str],
             tokens["output_timestamps"] = np.arange(shape.horizon_bins) / shape.horizon_bins * poyo.sequence_length
             samples.append(tokens)
     collated = brain_collate(samples)
-    # mixed kinds of times come out as float64, which rotary embeddings would carry through the network
+    # times of mixed types become float64, and rotary embeddings would make the whole computation float64
     return {name: value.float() if value.dtype == torch.float64 else value for name, value in collated.items()}
 
 
@@ -116,15 +116,15 @@ def optimiser_step(network: nn.Module, loss: Callable[[], Tensor]) -> Callable[[
 
 
 def matmul_peak(size: int = 1024) -> float:
-    """Measured floating-point operations per second of one large matrix product."""
+    """Measure the floating-point operations per second of one large matrix product."""
     left, right = torch.randn(2, size, size)
     return 2 * size**3 / median_seconds(lambda: left @ right, repeats=7)
 
 
 def operations(step: Callable[[], None]) -> int:
-    """Floating-point operations in the matrix products of one call, attention's included."""
+    """Count the floating-point operations in the matrix products of one call, with those of attention."""
     counter = FlopCounterMode(display=False)
-    with counter, sdpa_kernel(SDPBackend.MATH):  # fused attention is not counted on every device
+    with counter, sdpa_kernel(SDPBackend.MATH):  # on some devices, fused attention is not counted
         step()
     return counter.get_total_flops()
 
@@ -152,23 +152,23 @@ def compare_steps(
     windows: int,
     repeats: int,
 ) -> tuple[list[Pair], list[dict]]:
-    """Compare steps with POYO, once with as many latents as ours and once with as many as published.
+    """Compare steps with POYO, once with our number of latents and once with the published number.
 
     Args:
-        folder: Where the session files lie.
+        folder: Folder of the session files.
         sessions: Inputs of all of them, in each batch.
         config: Timeline and training settings.
         size: Name of the size.
-        model_sizes: ``width``, ``heads``, ``encoder_layers`` and what else replaces the configuration's.
+        model_sizes: ``width``, ``heads``, ``encoder_layers`` and other sizes that replace those of the configuration.
         windows: Windows of each session in a batch.
-        repeats: Steps that each does.
+        repeats: Steps of each network.
 
     Returns:
         Pairs; and for each network its parameters and its share of the matrix-multiply peak.
     """
     forecaster = forecaster_of(config, sessions, model_sizes)
     stream = stream_of(sessions, config, windows=windows)
-    order = np.random.default_rng((stream.seed, 0)).permutation(len(sessions))  # as the stream draws it
+    order = np.random.default_rng((stream.seed, 0)).permutation(len(sessions))  # the same draw as in the stream
     names = [sessions[index].session_id for index in order]
     batch = stream.batch(0)
     x = Tensors.of(batch)
@@ -218,20 +218,20 @@ def compare_steps(
 
 
 def check_same_spikes(batch: Batch, tokens: dict) -> None:
-    """Assert that both networks read equally many spikes in each window; POYO adds two tokens for each unit."""
+    """Assert that both networks read the same number of spikes in each window; POYO adds two tokens for each unit."""
     spikes = (tokens["input_token_type"] == 0) & tokens["input_mask"]
     np.testing.assert_array_equal(batch.spike_mask.sum(-1).ravel(), spikes.sum(-1).numpy())
 
 
 def _share_of_peak(name: str, step: Callable[[], None]) -> dict:
     done = operations(step)
-    # the peak beside each step, so that a busy machine slows both
+    # the peak is measured next to each step, so that a busy machine slows both
     shares = [done / seconds_of(step) / matmul_peak() for _ in range(3)]
     return {"network": name, "gigaflop_per_step": done / 1e9, "share_of_matmul_peak": float(np.median(shares))}
 
 
 class Steps(torch.utils.data.Dataset):
-    """Batches of a stream by the number of the step, for a loader in another process."""
+    """Batches of a stream, indexed by the step, for a loader in another process."""
 
     def __init__(self, stream: TrainingWindows, steps: int) -> None:
         self.stream, self.steps = stream, steps
@@ -246,10 +246,10 @@ class Steps(torch.utils.data.Dataset):
 def waiting_shares(
     sessions: Sequence[SessionInputs], config: Config, *, model_sizes: dict[str, int], windows: int, steps: int
 ) -> dict[str, list[float]]:
-    """Share of each training step's time that it waits for its batch.
+    """Measure the share of each training step's time that is spent waiting for its batch.
 
     Returns:
-        For a loader in the same process and one in a process of its own, shares, [step].
+        Shares of a loader in the same process and of a loader in a separate process, each [step].
     """
     forecaster = forecaster_of(config, sessions, model_sizes)
     stream = stream_of(sessions, config, windows=windows)
@@ -273,5 +273,5 @@ def waiting_shares(
             waited = time.perf_counter() - began
             worked = seconds_of(step)
             found.append(waited / (waited + worked))
-        shares[words] = found[2:]  # the first two see the process start
+        shares[words] = found[2:]  # the first two include the start of the process
     return shares

@@ -1,6 +1,6 @@
 """Turn each ``envs/*.in`` into exact pins: conda environments for rules, plain requirements for the tools.
 
-Run as ``make lock``. A conda environment holds Python and pip from conda-forge and everything else from
+Run as ``make lock``. A conda environment has Python and pip from conda-forge and all other packages from
 the pins, so that real conda and the stand-in make the same environment.
 """
 
@@ -15,20 +15,20 @@ TOOLS = ("workflow", "test")
 RULES = tuple(sorted(path.stem for path in ENVS.glob("*.in") if path.stem not in TOOLS))
 PYTHON = "3.11"
 AS_OF = {"allen": "2024-06-01"}
-"""Day whose packages an environment is resolved with, where the newest do not work."""
+"""Last release day of an environment's packages, if the newest packages do not work."""
 ACCELERATOR = re.compile(r"nvidia-|cuda-|triton")
 
 
 def pins(name: str) -> list[str]:
     """Resolve one ``.in`` file to ``package==version`` lines.
 
-    The packages of an accelerator are left out: each build of torch requires its own, exactly, and a
+    Packages of an accelerator are excluded: each build of torch requires exact versions of them, and a
     build for the CPU requires none.
     """
     command = ["uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python-version", PYTHON]
     if name in AS_OF:
         command += ["--exclude-newer", AS_OF[name]]
-    # a local wheel (torch's +cpu) must not find its way into the pins
+    # the version of a local wheel (torch's +cpu) must not enter the pins
     public = {key: value for key, value in os.environ.items() if key != "UV_FIND_LINKS"}
     resolved = subprocess.run(
         [*command, f"{name}.in"], cwd=ENVS, env=public, check=True, capture_output=True, text=True
@@ -37,7 +37,7 @@ def pins(name: str) -> list[str]:
 
 
 def conda_environment(name: str) -> str:
-    """Write the pins of a rule's environment as conda reads them."""
+    """Write the pins of a rule's environment in conda's form."""
     head = [
         f"# Generated from {name}.in by `make lock`: edit that file, not this one.",
         "channels:",
@@ -52,7 +52,7 @@ def conda_environment(name: str) -> str:
 
 
 def requirements(name: str) -> str:
-    """Write the pins of a set of tools as pip and uv read them."""
+    """Write the pins of a set of tools in the form of pip and uv."""
     return "\n".join([f"# Generated from {name}.in by `make lock`: edit that file, not this one.", *pins(name)]) + "\n"
 
 

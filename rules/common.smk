@@ -1,4 +1,4 @@
-# What all rules share: the configuration, the cohort, and the code behind each script.
+# Shared by all rules: the configuration, the cohort, and the fingerprint of each script's code.
 import os
 import sys
 from functools import cache
@@ -25,12 +25,12 @@ shell.prefix(
 
 
 def shipped(path: str) -> str:
-    """Return a path of the working directory, or where it is not there the workflow's own file of that name."""
+    """Return a path of the working directory, or, if it does not exist, the workflow's own file of that name."""
     return path if Path(path).exists() or not (ROOT / path).exists() else str(ROOT / path)
 
 
 def typed(values: object) -> object:
-    """Read the leaves of ``--config`` as YAML: Snakemake takes those below the first level as text."""
+    """Parse the leaves of ``--config`` as YAML, since Snakemake keeps leaves below the first level as text."""
     if isinstance(values, dict):
         return {key: typed(value) for key, value in values.items()}
     if isinstance(values, list):
@@ -39,14 +39,14 @@ def typed(values: object) -> object:
 
 
 def checked(values: dict) -> Config:
-    """Check the configuration at the door, so that a typo stops even a dry run."""
+    """Check the configuration first, so that a typo stops even a dry run."""
     try:
         return parse_config(values)
     except ConfigError as error:
         raise WorkflowError(str(error)) from None
 
 
-# a --configfile replaces the paper's, it is not laid over it
+# a --configfile replaces the paper's configuration, it is not added to it
 if not workflow.configfiles:
 
     configfile: shipped("config/config.yaml")
@@ -56,13 +56,13 @@ update_config(config, typed(workflow.config_settings.config or {}))
 CONFIG = checked(config)
 RESULTS = CONFIG.run.results
 COHORT = shipped(CONFIG.cohort.table)
-REVIEW = globals().get("REVIEW", False)  # profiles/review/Snakefile: only from files of sums
+REVIEW = globals().get("REVIEW", False)  # set by profiles/review/Snakefile: use only files of sums
 COHORT_IS_MADE = not REVIEW and CONFIG.cohort.heldout_fraction is not None and not Path(COHORT).exists()
 CODE = Code(ROOT)
 
 
 def code(script: str, *functions: str) -> str:
-    """Fingerprint a script, and functions that it imports by name: as a parameter, it makes code a dependency."""
+    """Fingerprint a script and functions that it imports by name; as a parameter, this makes code a dependency."""
     return CODE.fingerprint(ROOT / "workflow" / "scripts" / script, *functions)
 
 
@@ -75,18 +75,18 @@ def _read_cohort() -> tuple[Row, ...]:
 
 
 def cohort() -> tuple[Row, ...]:
-    """Return the sessions of this run; where the table is not there yet, the job that makes it comes first."""
+    """Return the sessions of this run; if the table does not exist yet, the job that makes it runs first."""
     if not Path(COHORT).exists() and COHORT_IS_MADE:
         checkpoints.make_cohort.get()
     return _read_cohort()
 
 
 if not COHORT_IS_MADE and not (REVIEW and not Path(COHORT).exists()):
-    cohort()  # a fault in the table stops even a dry run
+    cohort()  # an error in the table stops even a dry run
 
 
 def dinov2_card_file() -> str:
-    """Record of whether weights of DINOv2 are available, once they were looked for; a review has it from the archive."""
+    """Return the record of whether DINOv2 weights are available; the archive has it for a review."""
     return f"{RESULTS}/weights/dinov2.json" if REVIEW else str(checkpoints.dinov2_weights.get().output.card)
 
 
@@ -94,7 +94,7 @@ LAYOUT = Layout(CONFIG, cohort, dinov2_card_file)
 
 
 def output_folder(wildcards, output) -> str:
-    """Folder of a job's outputs, where one call writes them all."""
+    """Return the folder of a job's outputs, which one call writes."""
     return os.path.dirname(output[0])
 
 

@@ -67,7 +67,7 @@ if CONFIG.baselines.controls:
 
 if CONFIG.baselines.learned_embedding:
 
-    # The only network forecast that uses a fit to the session that is forecast, on its reference window.
+    # The only network forecast that uses a fit to the forecast session, on its reference window.
     rule fit_within_session:
         input:
             weights=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",

@@ -1,7 +1,7 @@
 # From a release to the cohort table and to session files: one file per session, the same schema for every source.
 SIMULATED_RELEASE = [CONFIG.sources.ibl.folder] if CONFIG.sources.simulated else []
 SIMULATED_ALLEN_RELEASE = [CONFIG.sources.allen.folder] if CONFIG.sources.simulated_allen else []
-# The cohort table is frozen once made, so the rules that make it exist only until then.
+# The cohort table is frozen once it exists: only before that do the rules that make it exist.
 RELEASE_TABLES = {
     "ibl": os.environ.get("IBL_TABLE", f"{RESULTS}/cohort/ibl_release.csv"),
     "allen": os.environ.get("ALLEN_TABLE", f"{RESULTS}/cohort/allen_sessions.csv"),

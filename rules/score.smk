@@ -1,4 +1,4 @@
-# Sums of scores of each held-out session, and the list of sessions.
+# Score sums of each held-out session, and the list of sessions.
 
 
 rule score:
@@ -22,7 +22,7 @@ rule score:
         """
 
 
-# What tables need to know of sessions, so that they are made without them.
+# The facts about sessions that tables need, so that tables read no session file.
 rule list_sessions:
     input:
         cohort=COHORT,

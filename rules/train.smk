@@ -1,5 +1,5 @@
-# What is learned from training sessions: the networks, and the settings of the baselines. No held-out session is an
-# input of these rules.
+# Networks and settings of baselines, which are learned from training sessions. No held-out session is an input of
+# these rules.
 
 
 rule tune_baselines:
@@ -27,7 +27,7 @@ rule tune_baselines:
         """
 
 
-# Checkpoints are no output, since Snakemake deletes those of a job that is killed.
+# Checkpoints are not an output, since Snakemake deletes the outputs of a job that is killed.
 rule train:
     input:
         sessions=LAYOUT.training("sessions"),

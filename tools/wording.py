@@ -19,23 +19,23 @@ ROOT = Path(__file__).resolve().parents[1]
 CODE = ("*.py", "*.smk", "Snakefile")
 TEXT = ("*.md", "*.rst", "*.typ", "*.yaml", "*.in", "*.toml", "*.sh", "Makefile")
 GAP = "\0"
-"""Replaces what is not prose, so that no phrase is found across it."""
+"""Replaces text that is not prose, so that no phrase is found across it."""
 
 
 def word_list() -> dict[str, str]:
-    """Read the table: each word or phrase between backticks, and what to write instead."""
+    """Read the table: each word or phrase between backticks, and its replacement."""
     section = (ROOT / "CONTRIBUTING.md").read_text().split("## Word list")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (.*?) \| (.*?) \|$", section, flags=re.M)
     return {phrase.lower(): write for found, write in rows for phrase in re.findall(r"`(.+?)`", found)}
 
 
 def hidden(text: str) -> str:
-    """Replace text by gaps, with its line breaks kept."""
+    """Replace text by gaps; line breaks are kept."""
     return re.sub(r"\S", GAP, text)
 
 
 def prose(code: str) -> str:
-    """Keep comments and strings of more than one word, each at its place."""
+    """Keep comments and strings of more than one word at their places, and hide the rest."""
     lines = [hidden(line) for line in code.splitlines()]
     for token in tokenize.generate_tokens(io.StringIO(code).readline):
         text = token.string
@@ -53,7 +53,7 @@ def prose(code: str) -> str:
 
 
 def texts(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield where a text begins, and the text: a file, or one cell of a notebook."""
+    """Yield the place and the text of a file, or of each cell of a notebook."""
     text = (ROOT / path).read_text()
     if path.suffix == ".ipynb":
         for number, cell in enumerate(json.loads(text)["cells"], 1):
@@ -64,7 +64,7 @@ def texts(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def findings(text: str, words: dict[str, str]) -> Iterator[tuple[int, str, str]]:
-    """Yield the line, the phrase and what to write, for each phrase of the list in a text."""
+    """Yield the line, the phrase and its replacement, for each phrase of the list in a text."""
     text = re.sub(r"\0+|```.*?```|``.+?``|`[^`\n]+`", lambda found: GAP + "\n" * found[0].count("\n"), text, flags=re.S)
     longest_first = sorted(words, key=len, reverse=True)
     phrases = "|".join(re.escape(phrase).replace(r"\ ", r"[\s#]+") for phrase in longest_first)
@@ -74,7 +74,7 @@ def findings(text: str, words: dict[str, str]) -> Iterator[tuple[int, str, str]]
 
 
 def files(paths: list[str], leave: list[str]) -> list[Path]:
-    """List the files with prose under the paths, as git lists them, without those to leave."""
+    """List git's files with prose under the paths, without the paths to leave."""
     leave = [f":(exclude){path}" for path in leave]
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths, *leave]
     listed = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout

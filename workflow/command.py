@@ -1,14 +1,14 @@
 """Command lines from signatures: an option for each parameter of a function, with its name, type and description.
 
 ``run(train_on_files)`` parses ``--fold a --minimum-rate-hz 0.5 --timeline '{"bin_ms": 20, ...}'`` and calls
-``train_on_files(fold="a", minimum_rate_hz=0.5, timeline=Timeline(...))``. The annotation decides the form of an option:
+``train_on_files(fold="a", minimum_rate_hz=0.5, timeline=Timeline(...))``. The annotation defines the form of an option:
 
-* text, a number, a path, a literal: one value, which may be left out after the option where None is allowed;
+* text, a number, a path, a literal: one value; an option without a value is None, if the annotation allows None;
 * a sequence: any number of values;
 * a mapping, a section of the configuration, a dataclass: one JSON value;
 * a dataclass of paths: an option for each of its files, ``--paths.session``, with any number of values for a sequence.
 
-This module only reads the command line, so it is no part of a script's fingerprint: an edit of it reruns nothing.
+This module only parses the command line, so it is not part of a script's fingerprint: an edit of it reruns nothing.
 """
 
 import argparse
@@ -30,8 +30,8 @@ def run(function: Callable, *, faults: tuple[type[Exception], ...] = ()) -> Any:
     """Call a function with the arguments of the command line, and return its result.
 
     Args:
-        function: Has annotations, and parameters that can be given by name.
-        faults: Exceptions whose message is all that a user needs: the script ends with it, without a traceback.
+        function: Function with annotations, whose parameters can be given by name.
+        faults: Exceptions that end the script with their message, without a traceback.
     """
     documentation = inspect.getdoc(function) or ""
     parser = _Parser(Path(sys.argv[0]).stem, description=documentation.partition("\n\n")[0], allow_abbrev=False)
@@ -53,7 +53,8 @@ def run(function: Callable, *, faults: tuple[type[Exception], ...] = ()) -> Any:
 def named_function() -> Callable:
     """Return the function that the first argument names, and remove that argument.
 
-    The argument has the form ``module:name``. ``--help`` in its place describes it; after it, the function's options.
+    The argument has the form ``module:name``. ``--help`` in its place describes the argument; ``--help`` after it
+    describes the options of the function.
     """
     program, named = Path(sys.argv[0]).stem, sys.argv[1:2]
     if named in (["-h"], ["--help"]):
@@ -62,7 +63,7 @@ def named_function() -> Callable:
     try:
         function = resolve_name(named[0])
         if not callable(function):
-            raise ValueError(f"{named[0]} is no function")
+            raise ValueError(f"{named[0]} is not a function")
     except (IndexError, ValueError, ImportError, AttributeError) as error:
         raise SystemExit(f"{program}: the first argument must name a function, as module:name ({error})") from None
     del sys.argv[1]
@@ -71,7 +72,7 @@ def named_function() -> Callable:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
-        """End with the fault, rather than with the usage of all options."""
+        """Exit with the error, without the usage of all options."""
         self.exit(2, f"{self.prog}: {message}\n{self.prog}: --help lists all options\n")
 
 
@@ -91,7 +92,7 @@ def _add_option(parser: argparse.ArgumentParser, parameter: inspect.Parameter, a
 
 
 def _parse(kind: Any, *, optional: bool) -> Callable[[str], Any]:
-    """Make the ``type`` of an option that argparse calls with the text of each value."""
+    """Return the ``type`` of an option, which argparse calls with the text of each value."""
     adapter = TypeAdapter(kind)
     null = "null" if optional and _has_parts(kind) else None
     validate = adapter.validate_json if _has_parts(kind) else adapter.validate_strings
@@ -106,7 +107,7 @@ def _parse(kind: Any, *, optional: bool) -> Callable[[str], Any]:
 
 
 def _value(parameter: inspect.Parameter, annotation: Any, given: Mapping[str, Any]) -> Any:
-    """Value of a parameter, with the files of a dataclass of paths put together."""
+    """Return the value of a parameter; options of a dataclass of paths are combined into one object."""
     kind, optional, many = _taken_apart(annotation)
     flag = parameter.name.replace("_", "-")
     found = {name: given[f"{flag}.{name}"] for name in _files_of(kind)}
@@ -116,7 +117,7 @@ def _value(parameter: inspect.Parameter, annotation: Any, given: Mapping[str, An
         return None if optional else parameter.default
     if many and len({len(values) for values in found.values() if values}) > 1:
         counts = ", ".join(f"{len(values or ())} {name}" for name, values in found.items())
-        raise ValueError(f"--{flag}: found {counts}; give the files of all in the same order")
+        raise ValueError(f"--{flag}: found {counts}; give equal numbers of files, in the same order")
     rows = zip_longest(*(values or () for values in found.values())) if many else [found.values()]
     try:
         put_together = tuple(TypeAdapter(kind).validate_python(dict(zip(found, row, strict=True))) for row in rows)
@@ -132,7 +133,7 @@ def _first_fault(error: ValidationError) -> str:
 
 
 def _taken_apart(annotation: Any) -> tuple[Any, bool, bool]:
-    """Type of one value, whether it may be None, and whether there may be several."""
+    """Return the type of one value, whether it may be None, and whether there may be several values."""
     optional = get_origin(annotation) in (Union, UnionType) and type(None) in get_args(annotation)
     if optional:
         annotation = Union[tuple(one for one in get_args(annotation) if one is not type(None))]  # noqa: UP007
@@ -147,7 +148,7 @@ def _has_parts(kind: Any) -> bool:
 
 
 def _files_of(kind: Any) -> dict[str, bool]:
-    """Fields of a dataclass of paths, and whether each may be None; empty for any other type."""
+    """Return the fields of a dataclass of paths, and whether each may be None; empty for any other type."""
     hints = get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
     fields = {name: _taken_apart(annotation) for name, annotation in hints.items()}
     if any(one is not Path or many for one, _, many in fields.values()):
@@ -156,7 +157,7 @@ def _files_of(kind: Any) -> dict[str, bool]:
 
 
 def _described(documentation: str) -> dict[str, str]:
-    """Descriptions of parameters: the part ``Args:`` of a docstring."""
+    """Return the descriptions of parameters from the section ``Args:`` of a docstring."""
     section = re.split(r"\n(?=\S)", documentation.partition("\nArgs:\n")[2])[0]
     entries = re.findall(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", section, flags=re.M)
     return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}

@@ -1,9 +1,9 @@
-"""Fingerprints of the code behind a rule, so that Snakemake reruns what an edit reaches.
+"""Fingerprints of the code of a rule, so that Snakemake reruns the jobs that an edit affects.
 
-Snakemake watches a rule's parameters, not the modules that its script imports. A fingerprint in the
-parameters makes code a dependency, definition by definition: of each module of the package, only what a
-script reaches from the names that it imports counts. A definition counts by its content, not by the module
-that it is in.
+Snakemake compares a rule's parameters, not the modules that its script imports. A fingerprint in the
+parameters makes code a dependency, definition by definition: of each module of the package, it includes only
+the definitions that a script reaches from the names that it imports. It depends on the content of a
+definition, not on its module.
 """
 
 import ast
@@ -17,17 +17,17 @@ from pathlib import Path
 
 PACKAGE = "neurohorizon"
 IN_PARAMETERS = frozenset({f"{PACKAGE}.config"})
-"""Modules that count for nothing: the values that they describe reach each rule as parameters."""
+"""Modules that fingerprints ignore, since each rule has their values as parameters."""
 
 
 @dataclass(frozen=True)
 class Module:
-    """The top level of one source file, taken apart.
+    """The statements of the top level of one source file.
 
     Attributes:
         definitions: Name -> the statements that bind it.
         imported: Name -> the (module, name) of the package that it refers to.
-        effects: Statements that run on import whatever is used, such as a loop or a call.
+        effects: Statements that run on every import, such as a loop or a call.
     """
 
     definitions: dict[str, list[ast.stmt]]
@@ -36,19 +36,19 @@ class Module:
 
     @property
     def names(self) -> set[str]:
-        """All names of the top level that can be followed."""
+        """All names of the top level that fingerprints follow."""
         return self.definitions.keys() | self.imported.keys()
 
 
 class Code:
     """The code of one package on disk.
 
-    Each file is read once: make a new one after an edit.
+    Each file is read once: build a new object after an edit.
 
     Args:
         root: Folder that holds the package.
         package: Its name.
-        in_parameters: Modules that count for nothing.
+        in_parameters: Modules that fingerprints ignore.
     """
 
     def __init__(self, root: Path, *, package: str = PACKAGE, in_parameters: frozenset[str] = IN_PARAMETERS):
@@ -56,16 +56,16 @@ class Code:
         self._package = package
         self._in_parameters = in_parameters
         self._module = cache(self._read_module)
-        # scripts share most of what they reach
+        # scripts share most of their code
         self._package_imports = cache(self._find_package_imports)
         self._definition = cache(self._hash_definition)
         self._dump = cache(self._dump_statement)
 
     def fingerprint(self, script: str | Path, *functions: str) -> str:
-        """Hash a script or a notebook and all that it reaches in the package.
+        """Hash a script or a notebook and all code that it reaches in the package.
 
-        Comments, docstrings, layout and the module that a definition is in do not count: to improve or to move them
-        reruns nothing.
+        Comments, docstrings, layout and the module of a definition are ignored: to improve or to move them reruns
+        nothing.
 
         Args:
             script: Its file.
@@ -75,7 +75,7 @@ class Code:
             Twelve hexadecimal digits.
 
         Raises:
-            ImportError: The package is imported in a form that cannot be followed, or has no such name.
+            ImportError: The package is imported in a form that cannot be followed, or a name does not exist.
         """
         return _hash(sorted(self._reached(Path(script), functions)))
 
@@ -94,7 +94,7 @@ class Code:
             if key in seen or module in self._in_parameters:
                 continue
             seen.add(key)
-            # a module runs with its effects, and so do the packages that it lies in
+            # on import, the effects of a module and of its parent packages run
             parts = module.split(".")
             pending += [(".".join(parts[: last + 1]), None) for last in range(len(parts))]
             found = self._module(module)
@@ -105,7 +105,7 @@ class Code:
                 yield self._counted(statement, names)
 
     def _counted(self, statement: ast.stmt, names: dict[str, tuple[str, str]]) -> str:
-        """Write a statement and, for each name of the package in it, a hash of what that name is defined as."""
+        """Return a statement as text and, for each name of the package in it, a hash of its definition."""
         meant = []
         for used, key in names.items():
             key = self._defined(key)
@@ -126,14 +126,14 @@ class Code:
         if name is None:
             return found.effects
         if name not in found.definitions:
-            raise ImportError(f"{module} does not define {name}")
+            raise ImportError(f"{module} does not define {name}: correct the name or the import")
         return found.definitions[name]
 
     def _hash_definition(self, key: tuple[str, str | None]) -> str:
         return _hash(self._dump(statement) for statement in self._statements(key))
 
     def _dump_statement(self, statement: ast.stmt) -> str:
-        """Write a statement without its imports of the package, since these name the module of a definition."""
+        """Return a statement as text without its imports of the package, which name the module of a definition."""
         return ast.dump(_WithoutImports(self._package).visit(copy.deepcopy(statement)))
 
     def _read_module(self, name: str) -> Module:
@@ -153,7 +153,7 @@ class Code:
         return module
 
     def _find_package_imports(self, statement: ast.stmt, place: str) -> dict[str, tuple[str, str]]:
-        """Return the names that a statement imports from the package, each with its module and its name there."""
+        """Return the names that a statement imports from the package, with the module and the name in that module."""
         found = {}
         for node in ast.walk(statement):
             if isinstance(node, ast.ImportFrom):
@@ -172,7 +172,7 @@ class Code:
 
 
 def _source(script: Path) -> str:
-    """Return the Python of a script, or of a notebook's code cells."""
+    """Return the Python code of a script, or of a notebook's code cells."""
     text = script.read_text()
     if script.suffix != ".ipynb":
         return text
@@ -197,7 +197,7 @@ def _bound_names(statement: ast.stmt) -> list[str]:
             leaves = [target]
         case _:
             return []
-    # X[key] = value changes an X that others may share: that is an effect
+    # X[key] = value changes an X that other statements may share, so it is an effect
     return [leaf.id for leaf in leaves] if all(isinstance(leaf, ast.Name) for leaf in leaves) else []
 
 
@@ -231,7 +231,7 @@ def _names(statement: ast.stmt) -> set[str]:
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
-    """Drop bare strings: docstrings, and the notes that stand below attributes."""
+    """Remove bare strings: docstrings, and the notes below attributes."""
     for node in ast.walk(tree):
         for field in ("body", "orelse", "finalbody"):
             block = getattr(node, field, None)

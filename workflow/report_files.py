@@ -1,4 +1,4 @@
-"""Files and options of the report: for each entry of the catalogue, what its tables are made from and what is made."""
+"""Files and options of the report: inputs and outputs of each entry of the catalogue."""
 
 import json
 import shlex
@@ -28,11 +28,11 @@ class ReportFiles:
 
     Attributes:
         entries: Entries of the catalogue that the run has.
-        tabled: Those with tables.
+        tabled: Entries with tables.
         drawn: Each figure, with its entry.
-        paged: Those with a notebook.
-        published: Those with a figure in the paper.
-        printed: Those of them whose tables are written as text too.
+        paged: Entries with a notebook.
+        published: Entries with a figure in the paper.
+        printed: Published entries whose tables are also written as text.
         folder: Folder of the paper and of the report's first page.
         session_list: List of the sessions of the run.
         example: The window that figures of experiment 1 show.
@@ -57,7 +57,7 @@ class ReportFiles:
     # results
 
     def of(self, entry: Entry, kind: str, names: Iterable[str]) -> list[str]:
-        """Return files among an entry's ``tables``, ``figures`` or ``notebooks``."""
+        """Return files of an entry: some of its ``tables``, ``figures`` or ``notebooks``."""
         return [f"{self._results}/{entry.folder}/{kind}/{name}" for name in names]
 
     def figure(self, entry: Entry, figure: str, *formats: str) -> list[str]:
@@ -82,7 +82,7 @@ class ReportFiles:
         return self.of(entry, "tables", dict.fromkeys(as_files(names)))
 
     def results_of(self, entry: Entry) -> list[str]:
-        """Return what a reader opens: figures, shown tables, page."""
+        """Return the results for a reader: figures, shown tables, page."""
         return [
             *(path for figure in entry.figures for path in self.figure(entry, figure, *FORMATS)),
             *self.of(entry, "tables", [f"{name}.tsv" for name in entry.shown]),
@@ -101,7 +101,7 @@ class ReportFiles:
     # sums
 
     def sums(self, entry: Entry) -> dict[str, Inputs | str]:
-        """Return what the tables of an entry are made from: argument of ``make_tables`` -> files of sums."""
+        """Return the inputs of an entry's tables: argument of ``make_tables`` -> files of sums."""
         every, seeds = self._layout.every, self._config.run.seeds
         curves = "cross_session/scores/{fold}/{session}"
         sampled = "calibration/sums/{fold}/{session}"
@@ -136,7 +136,7 @@ class ReportFiles:
         }.get(entry.name, {})
 
     def beside(self, entry: Entry) -> Inputs | list[str]:
-        """Return further files that the tables of an entry are made from, which are no argument."""
+        """Return further inputs of an entry's tables that are not an argument."""
         if entry.name == "scaling":
             return self._layout.scaling_cards
         if entry.name == "planted_effects":
@@ -145,7 +145,7 @@ class ReportFiles:
         return []
 
     def archived(self, wildcards) -> list[str]:
-        """Return every file that the results of the run are made from."""
+        """Return all files from which the results of the run are computed."""
         kept = [self.example, *self._layout.main_cards(wildcards)]
         kept += self._layout.scaling_cards(wildcards) if self._config.scaling else []
         for one in self.tabled:
@@ -170,7 +170,7 @@ class ReportFiles:
         return _options(options)
 
     def found(self, entry: Entry) -> Inputs | str:
-        """Return options that follow from the cohort or from the encoders that the run has."""
+        """Return options that depend on the cohort or on the encoders of the run."""
         layout = self._layout
         return {
             "cross_session": lambda wildcards: _options({"shared_subjects": layout.shared_subjects()}),
@@ -179,7 +179,7 @@ class ReportFiles:
         }.get(entry.name, "")
 
     def bench_recordings(self, wildcards) -> str:
-        """Return the names of held-out IBL sessions in the Brain-Wide Bench, as JSON: ids of experiments, if known."""
+        """Return the names of held-out IBL sessions in the Brain-Wide Bench as JSON: experiment ids, if known."""
         rows = [one for fold in self._layout.folds() for one in self._layout.held_out(fold, "ibl")]
         return json.dumps({one.session: one.extras.get("eid") or one.session for one in rows})
 
@@ -190,7 +190,7 @@ def input_options(wildcards, input) -> str:  # noqa: A002 - the name that Snakem
 
 
 def run_folder(wildcards, input) -> str:  # noqa: A002
-    """Return the folder of the run, which has its configuration."""
+    """Return the folder of the run, which contains its configuration."""
     return str(PurePath(input.config).parent)
 
 
@@ -200,7 +200,7 @@ def _joined(parts: Iterable[Inputs]) -> Inputs:
 
 
 def _options(values: Mapping[str, object]) -> str:
-    """Write arguments as options; one without values is left out."""
+    """Return arguments as options; arguments without values are omitted."""
     words = []
     for name, value in values.items():
         match value:

@@ -1,8 +1,8 @@
 """Draw the rule graph of the demo into pages of docs: `make graph`.
 
-Snakemake's own graph has some 90 rules and 270 edges. Here rules are grouped by their file, a stage. One diagram shows
+Snakemake's own graph has some 90 rules and 270 edges. Here the rules of one file form a stage. One diagram shows
 the stages, and one per stage shows its rules with the rules of other stages that they read from. Edges that a longer
-path implies are left out. Rules that draw from the same tables share a box.
+path implies are removed. Rules that draw from the same tables share a box.
 """
 
 import json
@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[1]
 CONFIG = "config/demo.yaml"
 PAGES = ("docs/index.md", "docs/rule_graph.md")
 CHECKPOINT_OUTPUT = "results/demo/weights/dinov2"
-"""Output of the checkpoint `dinov2_weights`; Snakemake lists the rules behind it only where this exists."""
+"""Output of the checkpoint `dinov2_weights`; Snakemake lists the rules after it only if this file exists."""
 DRAWING = frozenset({"draw", "plot", "notebook"})
-"""First words of rules that make figures and notebooks from tables."""
+"""First words of the names of rules that make figures and notebooks from tables."""
 TARGETS = frozenset({"all", "figures"})
 Graph = dict[str, set[str]]
 """Rule or stage -> the rules or stages whose files it reads."""
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def snakemake_graph(root: Path) -> Graph:
-    """Return the graph that Snakemake plans for the demo in an empty folder, where no result is finished."""
+    """Return the graph that Snakemake plans for the demo in an empty folder, which has no finished result."""
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / CHECKPOINT_OUTPUT
         weights.mkdir(parents=True)
@@ -48,7 +48,7 @@ def snakemake_graph(root: Path) -> Graph:
 
 
 def read_graph(mermaid: str) -> Graph:
-    """Read Snakemake's Mermaid text. Targets are left out: they only collect files."""
+    """Parse Snakemake's Mermaid text without targets, which only collect files."""
     names = dict(re.findall(r"^\s*(id\d+)\[(\w+)\]$", mermaid, flags=re.M))
     graph: Graph = {name: set() for name in names.values() if name not in TARGETS}
     for source, reader in re.findall(r"^\s*(id\d+) --> (id\d+)$", mermaid, flags=re.M):
@@ -78,7 +78,7 @@ def _upstream(graph: Graph, start: set[str]) -> set[str]:
 
 
 def boxed(graph: Graph) -> Graph:
-    """Return the graph with one box for all rules that draw from the same inputs; its name lists them, a line each."""
+    """Return the graph with one box for all rules that draw from the same inputs; its name lists them, one per line."""
     groups = defaultdict(list)
     for name in sorted(graph):
         groups[frozenset(graph[name]) if name.split("_")[0] in DRAWING else name].append(name)
@@ -90,19 +90,19 @@ def boxed(graph: Graph) -> Graph:
 
 
 def stages(rules: Iterable[str], root: Path) -> dict[str, str]:
-    """Return the stage of each rule: the file under `rules/` that defines it, without its ending.
+    """Return the stage of each rule: the file under `rules/` that defines it, without its suffix.
 
     Raises:
-        ValueError: No file defines a rule of that name.
+        ValueError: No file defines the rule.
     """
     patterns = []
     for path in sorted(root.glob("rules/**/*.smk")):
         stage = path.relative_to(root / "rules").with_suffix("").as_posix()
         text = path.read_text()
         literal = re.findall(r"^\s*(?:rule|checkpoint) (\w+):", text, flags=re.M)
-        composed = re.findall(r"^\s*name:\s*f?\"([^\"]+)\"", text, flags=re.M)  # of rules that a loop makes
+        composed = re.findall(r"^\s*name:\s*f?\"([^\"]+)\"", text, flags=re.M)  # names of rules that a loop defines
         patterns += [(re.sub(r"\{[^}]*\}", r"\\w+", name), stage) for name in (*literal, *composed)]
-    # a name that is written out goes before one that a loop composes
+    # a literal name has priority over one that a loop composes
     patterns.sort(key=lambda pattern: len(pattern[0].replace(r"\w+", "")), reverse=True)
     found = {}
     for rule in rules:
@@ -152,10 +152,10 @@ def _diagram(direction: str, graph: Graph, outside: set[str]) -> str:
 
 
 def with_diagrams(text: str, diagrams: dict[str, str]) -> str:
-    """Put each diagram between its marks in a page.
+    """Insert each diagram between its marks in a page.
 
     Raises:
-        ValueError: A mark names no diagram, or is not closed.
+        ValueError: A mark does not name a diagram, or is not closed.
     """
     page = re.compile(r"(<!-- graph: (\w+), written by `make graph` -->\n).*?(\n<!-- end of graph -->)", flags=re.S)
     names = [mark[1] for mark in page.findall(text)]

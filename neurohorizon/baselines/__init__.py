@@ -1,1 +1,1 @@
-"""Methods that are solved in closed form or fitted as regressions."""
+"""Baselines in closed form, and regressions."""

@@ -1,7 +1,7 @@
 """Baselines in closed form, all zero-shot: they use only the reference window and the context.
 
-Their few settings are chosen on training sessions only. Each is a function of windows and of the inputs of their
-session that returns natural log rates, as all methods are (:data:`neurohorizon.forecasts.forecast.Method`).
+Their few settings are chosen only on training sessions. Like all methods, each is a function of windows and of the
+inputs of their session that returns natural log rates (:data:`neurohorizon.forecasts.forecast.Method`).
 """
 
 import json
@@ -20,7 +20,7 @@ from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evalu
 from neurohorizon.scores import poisson_log_likelihood, scored_units
 
 MOST_WINDOWS = 200
-"""Windows of a training session that baselines are tuned on, evenly spaced."""
+"""Number of windows of a training session on which baselines are tuned, evenly spaced."""
 
 
 def reference_mean(windows: Windows, inputs: SessionInputs) -> np.ndarray:
@@ -31,15 +31,15 @@ def reference_mean(windows: Windows, inputs: SessionInputs) -> np.ndarray:
         inputs: The session.
 
     Returns:
-        Natural log of expected counts per bin, [window, horizon bin, unit]; as for all methods.
+        Natural log of expected counts per bin, [window, horizon bin, unit]; the same for all methods.
     """
     return _in_all_bins(windows, _reference(inputs))
 
 
 def trailing_mean(windows: Windows, inputs: SessionInputs, *, bins: int) -> np.ndarray:
-    """Return the mean of the last bins, ``(n + 1/2) / bins``: half a spike keeps silence from meaning never.
+    """Return the mean of the last bins, ``(n + 1/2) / bins``: with half a spike, a silent unit's rate is not zero.
 
-    Bins that reach beyond the context are those of the part's valid time before it, as for a unit's own history.
+    Bins beyond the context are those of the part's valid time before it, as in a unit's own history.
     """
     spikes, valid = _recent(windows, bins)
     return _in_all_bins(windows, (spikes + 0.5) / np.maximum(valid, 1)[:, None])
@@ -55,9 +55,9 @@ def shrinkage(windows: Windows, inputs: SessionInputs, *, bins: int, weight: flo
 def gamma_poisson(windows: Windows, inputs: SessionInputs, *, shape: float, discount: float) -> np.ndarray:
     """Return the mean of a discounted gamma-Poisson filter that reverts to the reference mean.
 
-    The rate has a gamma prior of the given shape and the reference mean. Each bin, shape and rate parameter move
-    a share ``1 - discount`` of the way back to the prior, then take in the count: the power steady model of Smith
-    (1979, J. R. Stat. Soc. B 41) with a proper prior to return to. Over the horizon they go on moving back.
+    The rate has a gamma prior of the given shape and the reference mean. In each bin, the shape and rate parameters
+    move by a share ``1 - discount`` towards the prior and are then updated by the count: the power steady model of
+    Smith (1979, J. R. Stat. Soc. B 41) with a proper prior. Over the horizon they continue to move to the prior.
     """
     alpha, beta = gamma_poisson_law(windows, _reference(inputs), shape=shape, discount=discount)
     return _log(alpha / beta)
@@ -66,12 +66,13 @@ def gamma_poisson(windows: Windows, inputs: SessionInputs, *, shape: float, disc
 def gamma_poisson_law(
     windows: Windows, reference: np.ndarray, *, shape: float, discount: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return shape and rate of the gamma law of each bin's expected count, [window, horizon bin, unit] both.
+    """Return shape and rate of the gamma distribution of each bin's expected count, both [window, horizon bin, unit].
 
-    Counts are then negative binomial, with this shape and the mean of :func:`gamma_poisson`.
+    The predictive distribution of counts is then negative binomial, with this shape and the mean of
+    :func:`gamma_poisson`.
     """
     alpha, beta = _filtered(windows, reference, shape=shape, discount=discount)
-    # bin h of the horizon is h steps of reversion ahead
+    # bin h of the horizon has h steps of reversion
     kept = discount ** np.arange(windows.counts.shape[1])[:, None]
     prior_rate = shape / reference
     alpha, beta = alpha[:, None] * kept + shape * (1 - kept), beta[:, None] * kept + prior_rate * (1 - kept)
@@ -81,7 +82,7 @@ def gamma_poisson_law(
 def gamma_poisson_paths(
     windows: Windows, reference: np.ndarray, *, shape: float, discount: float, paths: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw counts of the horizon bin by bin, the filter taking in each count as if it had been observed.
+    """Draw counts of the horizon bin by bin; each drawn count updates the filter like an observed count.
 
     So a unit that starts to fire continues to fire within a path, and sums over bins vary as the filter predicts.
 
@@ -108,7 +109,7 @@ def gamma_poisson_paths(
 
 
 def _filtered(windows: Windows, reference: np.ndarray, *, shape: float, discount: float) -> tuple[np.ndarray, ...]:
-    """Return shape and rate of the gamma law of the expected count at the origin, [window, unit] both."""
+    """Return shape and rate of the gamma distribution of the expected count at the origin, both [window, unit]."""
     prior_rate = shape / reference
     alpha = np.full(windows.context.shape[::2], float(shape))
     beta = np.broadcast_to(prior_rate, alpha.shape).astype(float)
@@ -120,11 +121,11 @@ def _filtered(windows: Windows, reference: np.ndarray, *, shape: float, discount
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """A baseline and the settings that it is tuned over.
+    """A baseline and its candidate settings.
 
     Attributes:
-        log_rate: From windows, inputs and settings to log rates.
-        candidates: From the section ``baselines`` of the configuration to settings.
+        log_rate: Function of windows, inputs and settings that returns log rates.
+        candidates: Function of the section ``baselines`` of the configuration that returns candidate settings.
     """
 
     log_rate: Callable[..., np.ndarray]
@@ -148,11 +149,11 @@ CLOSED_FORMS = {
         ],
     ),
 }
-"""Baselines by their name in :mod:`neurohorizon.methods`."""
+"""Baselines by name, as in :mod:`neurohorizon.methods`."""
 
 
 def candidates(baselines: Baselines) -> dict[str, list[dict[str, float]]]:
-    """List the settings that each baseline is tuned over."""
+    """List the candidate settings of each baseline."""
     return {name: one.candidates(baselines) for name, one in CLOSED_FORMS.items()}
 
 
@@ -162,7 +163,7 @@ class Tuned:
 
     Attributes:
         settings: Arguments of its function.
-        score: Bits per spike over the reference mean on training sessions, pooled.
+        score: Bits per spike relative to the reference mean, pooled over training sessions.
         tried: Score of every candidate, in the order of :func:`candidates`.
     """
 
@@ -179,14 +180,14 @@ def tune_on_files(
     output: Path,
     minimum_rate_hz: float = 0.0,
 ) -> None:
-    """Choose the settings on the training sessions of a fold, and write them with every score that was tried.
+    """Choose the settings on the training sessions of a fold, and write them with the scores of all candidates.
 
     Args:
-        paths: Files of the training sessions; those that were left out are passed over.
+        paths: Files of the training sessions; excluded sessions are skipped.
         timeline: The section ``timeline`` of the configuration.
         baselines: The section ``baselines``: candidates.
         output: JSON file of the settings.
-        minimum_rate_hz: Mean rate in the reference window from which on a unit counts.
+        minimum_rate_hz: Lowest mean rate in the reference window of a scored unit.
     """
     shape = baseline_shape(timeline, baselines.trailing_bins)
     loaded = (load_inputs(one, "validation", groups=(), readout=None) for one in paths)
@@ -214,10 +215,10 @@ def tune_baselines(
     """Choose each baseline's settings by pooled bits per spike on training sessions.
 
     Args:
-        sessions: Training sessions with their validation time as targets; read once, one at a time.
+        sessions: Training sessions whose targets are their validation time; read once, one at a time.
         shape: Lengths in bins.
         baselines: Candidates.
-        minimum_rate_hz: Mean rate in the reference window from which on a unit counts, as it does in the scores.
+        minimum_rate_hz: Lowest mean rate in the reference window of a scored unit, as in the scores.
     """
     options = candidates(baselines)
     gained = {name: np.zeros(len(settings)) for name, settings in options.items()}
@@ -250,7 +251,7 @@ def read_tuned(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _recent(windows: Windows, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spikes [window, unit] and the valid bins [window] of the last bins, back over pauses."""
+    """Return the spikes [window, unit] and the valid bins [window] of the last bins, also before pauses."""
     if bins <= windows.context.shape[1]:
         return windows.context[:, -bins:].sum(1), windows.context_mask[:, -bins:].sum(1)
     spans = windows.history_edges_bins.index(bins) + 1
@@ -258,23 +259,23 @@ def _recent(windows: Windows, bins: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def baseline_shape(timeline: Timeline, trailing_bins: Iterable[int]) -> WindowShape:
-    """Return the windows of baselines: those of all methods, with history as far back as trailing means reach."""
+    """Return the window shape of baselines: that of all methods, with the history that trailing means need."""
     edges = {timeline.context_bins, *(bins for bins in trailing_bins if bins > timeline.context_bins)}
     return replace(WindowShape.of(timeline), history_edges_bins=tuple(sorted(edges)))
 
 
 def _reference(inputs: SessionInputs) -> np.ndarray:
-    """Expected counts per bin in the reference window, [unit]."""
+    """Return expected counts per bin in the reference window, [unit]."""
     return np.exp(inputs.reference_log_rate.astype(float))
 
 
 def _in_all_bins(windows: Windows, rate: np.ndarray) -> np.ndarray:
-    """Log of one rate for all bins of the horizon; rates are [unit] or [window, unit]."""
+    """Return the log of one rate for all bins of the horizon; rates are [unit] or [window, unit]."""
     return np.broadcast_to(_log(rate)[..., None, :], windows.counts.shape)
 
 
 def _log(rate: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore"):  # a rate of zero is a forecast too
+    with np.errstate(divide="ignore"):  # a rate of zero is allowed
         return np.log(rate)
 
 

@@ -2,11 +2,12 @@
 
 ``ar_glm`` (zero-shot) is one regression for all units of all training sessions: it predicts a unit's counts from its
 own history and its statistics. ``history_glm`` and ``coupled_glm`` (fitted) are fitted for each unit of the session
-that is forecast, on its reference window: on the unit's own history only, and with population modes too.
+that is forecast, on its reference window. ``history_glm`` uses only the unit's own history; ``coupled_glm`` uses
+population modes too.
 
-A regression's prior is normal about zero, its precision the same for a weight of any unit, so that the penalty weighs
-less the more spikes there are; intercepts are free. scikit-learn's penalty is on the mean deviance, hence the division
-by the exposure.
+The prior of weights is normal about zero, with the same precision for all units, so that the penalty has less effect
+for units with more spikes. Intercepts have no penalty. scikit-learn's penalty is relative to the mean deviance,
+therefore it is divided by the exposure.
 """
 
 import json
@@ -34,22 +35,22 @@ from neurohorizon.inputs.windows import Windows
 from neurohorizon.units.gains import LARGEST_LOG_GAIN
 
 HALF_SPIKE = 0.5
-"""Added to counts and expected counts before their ratio: silence of a slow unit surprises little."""
+"""Added to counts and expected counts before their ratio, so that silence of a slow unit gives a small log ratio."""
 FEWEST_SPIKES = 5
-"""A unit with fewer in the bins that a regression is fitted on keeps its reference mean."""
+"""A unit with fewer spikes in the fitted bins keeps its reference mean."""
 MODE_BINS = 5
 """Population modes are computed from means over this number of bins."""
 STATISTICS = ("log_rate_hz", "log_isi_cv", *(f"autocorrelation_{lag}" for lag in range(1, 11)), "log_fano")
-"""Reference features that the pooled regression reads, where the run has them."""
+"""Reference features that the pooled regression reads, if the run has them."""
 MOST_ROWS = 40_000
-"""Windows times units that the pooled regression is fitted on, evenly spaced."""
+"""Number of pairs of window and unit on which the pooled regression is fitted, evenly spaced."""
 
 
 def surprises(windows: Windows, mean_counts: np.ndarray, units: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Compare units' spikes in the spans of their history with the expectation of their means, [window, unit, span].
 
     Returns:
-        Natural log of the ratio, half a spike added to both; 0 where no bin is valid.
+        Natural log of the ratio, with half a spike added to both; 0 if no bin is valid.
     """
     expected = windows.history_bins[:, None] * mean_counts[units, None]
     return np.log((windows.history[:, units] + HALF_SPIKE) / (expected + HALF_SPIKE)).astype(np.float32)
@@ -62,8 +63,8 @@ class UnitGlms:
     Attributes:
         mean_counts: Expected counts per bin in the reference window, [unit].
         settings: Spans and groups.
-        modes: Loading of each unit on each population mode; none for a model of the unit's history only, [unit, mode].
-        mode_scale: What a mode's mean over each span is divided by, [span, mode].
+        modes: Loading of each unit on each population mode; empty for a model of the unit's history only, [unit, mode].
+        mode_scale: Divisor of a mode's mean over each span, [span, mode].
         units: The units that have a regression, [some].
         intercept: Natural log of expected counts per bin, [group, some].
         own: Weights of the unit's own surprises, [group, some, span].
@@ -84,9 +85,9 @@ class UnitGlms:
         return self.group_rates(windows)[:, bins_to_groups(self.settings.horizon_edges_bins)]
 
     def group_rates(self, windows: Windows) -> np.ndarray:
-        """Forecast the same, [window, group, unit].
+        """Forecast expected counts of each group of bins, [window, group, unit].
 
-        Units without a regression keep their reference mean; no rate is more than ``LARGEST_LOG_GAIN`` from it.
+        Units without a regression keep their reference mean; log rates differ from it by at most ``LARGEST_LOG_GAIN``.
         """
         own = surprises(windows, self.mean_counts, self.units)
         log_rate = self.intercept + np.einsum("wus,gus->wgu", own, self.own)
@@ -112,8 +113,8 @@ def fit_unit_glms(
     Args:
         reference: Windows of the reference window.
         settings: Spans, groups and modes.
-        precision: Of the prior on weights of the unit's own history; tighter for spans beyond the context.
-        mode_precision: Of the prior on weights of population modes; None: no modes.
+        precision: Precision of the prior on weights of the unit's own history; higher for spans beyond the context.
+        mode_precision: Precision of the prior on weights of population modes; None: no modes.
         units: Indices of the units to fit; None: all.
     """
     windows, mean_counts = reference.windows, reference.mean_counts
@@ -124,7 +125,7 @@ def fit_unit_glms(
         modes = _population_modes(reference, settings.modes)
         state = _mode_state(windows, mean_counts, modes, settings)
         mode_scale = np.maximum(state.std(axis=0), 1e-6)
-        # one penalty for all columns: a column that is scaled down is penalised as much more
+        # one penalty for all columns: a column with a smaller scale has a larger effective penalty
         ease = np.sqrt(precision / mode_precision)
         coupling = (state / mode_scale).reshape(len(state), -1) * ease
     groups = outcomes(windows, settings.horizon_edges_bins)
@@ -151,13 +152,13 @@ def fit_unit_glms(
 
 
 def fit_poisson(inputs: np.ndarray, mean: np.ndarray, exposure: np.ndarray, precision: float) -> np.ndarray:
-    """Fit one regression: ``mean`` of counts over an ``exposure``, log-linear in the inputs.
+    """Fit one regression of ``mean``, counts per ``exposure``, log-linear in the inputs.
 
     Args:
-        inputs: [row, input].
+        inputs: Inputs, [row, input].
         mean: Counts per unit of exposure, [row].
-        exposure: Bins, or expected counts, behind each row, [row].
-        precision: Of the normal prior on each weight.
+        exposure: Bins, or expected counts, of each row, [row].
+        precision: Precision of the normal prior on each weight.
 
     Returns:
         The intercept and the weights, [1 + input].
@@ -175,7 +176,7 @@ class UnitRows:
     Attributes:
         windows: The windows.
         mean_counts: Expected counts per bin in the reference window, [unit].
-        statistics: Reference features of ``STATISTICS``, [unit, statistic].
+        statistics: Reference features named in ``STATISTICS``, [unit, statistic].
         names: Names of these features.
     """
 
@@ -195,8 +196,8 @@ class PooledGlm:
         statistics: Names of the reference features.
         centre: Their means over training units, [statistic].
         scale: Their standard deviations, [statistic].
-        intercept: Log gain over the reference mean, [group].
-        weights: Of the inputs, in the order of :meth:`names`, [group, input].
+        intercept: Log gain relative to the reference mean, [group].
+        weights: Weights of the inputs, in the order of :meth:`names`, [group, input].
     """
 
     history_edges_bins: tuple[int, ...]
@@ -212,13 +213,13 @@ class PooledGlm:
         return self.group_rates(rows)[:, bins_to_groups(self.horizon_edges_bins)]
 
     def group_rates(self, rows: UnitRows) -> np.ndarray:
-        """Forecast the same, [window, group, unit]."""
+        """Forecast expected counts of each group of bins, [window, group, unit]."""
         inputs = pooled_inputs(rows, self.centre, self.scale)
         gain = np.clip(self.intercept + inputs @ self.weights.T, -LARGEST_LOG_GAIN, LARGEST_LOG_GAIN)
         return (rows.mean_counts[:, None] * np.exp(gain)).transpose(0, 2, 1)
 
     def names(self) -> list[str]:
-        """Name the inputs."""
+        """List the names of the inputs."""
         history = [f"history_{last}" for last in self.history_edges_bins]
         return [*history, *self.statistics, *(f"{one} * {other}" for one in history for other in self.statistics)]
 
@@ -244,7 +245,7 @@ class PooledGlm:
 
     @classmethod
     def read(cls, path: Path) -> "PooledGlm":
-        """Read what :meth:`write` wrote."""
+        """Read a file of :meth:`write`."""
         values = json.loads(path.read_text())
         statistics = values["statistics"].values()
         return cls(
@@ -259,7 +260,7 @@ class PooledGlm:
 
 
 def pooled_inputs(rows: UnitRows, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Lay out a unit's surprises, its standardised statistics and their products, [window, unit, input]."""
+    """Build the inputs: a unit's surprises, its standardised statistics and their products, [window, unit, input]."""
     history = surprises(rows.windows, rows.mean_counts)
     statistics = np.broadcast_to((rows.statistics - centre) / scale, (len(history), *rows.statistics.shape))
     products = history[..., :, None] * statistics[..., None, :]
@@ -271,7 +272,7 @@ def fit_pooled_glms(
 ) -> Iterator[PooledGlm]:
     """Fit the pooled regression on training sessions, once for each precision.
 
-    The exposure of a row is what the reference mean expects, so that the reference is the offset.
+    The exposure of a row is the expected count of the reference mean, so that the reference is the offset.
     """
     sessions = list(sessions)
     of_units = np.concatenate([one.statistics for one in sessions])
@@ -307,12 +308,12 @@ def fit_pooled_glms(
 
 
 def _population_modes(reference: Reference, n_modes: int) -> np.ndarray:
-    """Leading principal directions of the population's means over ``MODE_BINS`` bins, [unit, mode]."""
+    """Compute the leading principal directions of the population's means over ``MODE_BINS`` bins, [unit, mode]."""
     last = min(MODE_BINS, reference.windows.context.shape[1])
     past = context_means(reference.windows, reference.mean_counts, (last,))[:, 0] / unit_scale(reference.mean_counts)
     return leading_right_vectors(past.astype(np.float32), n_modes)
 
 
 def _mode_state(windows: Windows, mean_counts: np.ndarray, modes: np.ndarray, settings: Regressions) -> np.ndarray:
-    """Activity of the modes over their spans, [window, span, mode]."""
+    """Compute the activity of the modes over their spans, [window, span, mode]."""
     return (context_means(windows, mean_counts, settings.mode_edges_bins) / unit_scale(mean_counts)) @ modes

@@ -1,9 +1,9 @@
-"""Linear auto-regressions of a population on itself, zero-shot: solved in closed form on a session's reference window.
+"""Zero-shot linear auto-regressions of a population, solved in closed form on a session's reference window.
 
 ``ridge_ar`` regresses every unit's counts after a forecast origin on all units' counts over several spans of the
-context; ``reduced_rank`` lets the units share few directions of it. Nothing is learned from other sessions but the
-settings: penalty, rank, the lowest rate, and whether each unit is first regressed on its own history, which reaches as
-far back as the network's.
+context; in ``reduced_rank`` the units share few directions of it. Only settings are chosen on other sessions: the
+penalty, the rank, the lowest rate, and whether each unit is first regressed on its own history, which reaches as far
+back as the network's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,17 +19,17 @@ from neurohorizon.timeline import bin_domain
 from neurohorizon.units.reference import read_reference
 
 SOFT_COUNTS = 0.01
-"""Counts per bin added to a unit's mean before its square root scales it: rare spikes are no outliers."""
+"""Counts per bin added to a unit's mean before its square root is the scale, so that rare spikes are no outliers."""
 OWN_PENALTY = 30.0
-"""Penalty on a unit's own past where that is regressed out first, in origins, as the population readout has it."""
+"""Penalty on a unit's own past if that is regressed out first, in origins, as in the population readout."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Windows of a session's reference window, on which a regression may be fitted.
+    """Windows inside a session's reference window, on which a regression may be fitted.
 
     Attributes:
-        windows: Context and target of forecasts inside it, their own history too.
+        windows: Context, target and own history of each window.
         mean_counts: Expected counts per bin, half a spike in the reference window for a silent unit, [unit].
     """
 
@@ -38,21 +38,21 @@ class Reference:
 
 
 def regression_shape(timeline: Timeline, regressions: Regressions) -> WindowShape:
-    """Return the windows of regressions: those of all methods, with the spans of history that regressions read."""
+    """Return the window shape of regressions: that of all methods, with the spans of history that regressions read."""
     return replace(WindowShape.of(timeline), history_edges_bins=regressions.history_edges_bins)
 
 
 def reference_windows(paths: SessionPaths, use: Use, *, shape: WindowShape, most: int) -> Reference:
-    """Cut windows out of the reference window that belongs to one use of a session's time.
+    """Cut windows from the reference window of one use of a session's time.
 
-    Origins have at least half a context of valid time before them and a valid bin after them, as the network's training
-    windows do, and are evenly spaced.
+    Origins are evenly spaced. As in the network's training windows, at least half a context of valid time comes before
+    an origin and a valid bin after it.
 
     Args:
         paths: Files of the session.
         use: The use.
         shape: Lengths in bins.
-        most: Most windows.
+        most: Maximum number of windows.
     """
     inputs, window = load_inputs(paths, use, groups=(), readout=None), read_reference(paths.features, use)
     bins = bin_domain(window.intervals, shape.bin_us)
@@ -63,7 +63,7 @@ def reference_windows(paths: SessionPaths, use: Use, *, shape: WindowShape, most
 
 
 def context_means(windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
-    """Return counts less their mean, averaged over the valid bins of spans of the context, 0 where none is.
+    """Return counts minus their mean, averaged over the valid bins of spans of the context, 0 if no bin is valid.
 
     Args:
         windows: Windows of a session.
@@ -71,7 +71,7 @@ def context_means(windows: Windows, mean_counts: np.ndarray, edges_bins: Sequenc
         edges_bins: Rising ends of the spans, in bins before the origin, all within the context.
 
     Returns:
-        float32, [window, span, unit].
+        Averages, float32, [window, span, unit].
     """
     last = edges_bins[-1]
     sums, valid = history_sums(windows.context[:, -last:], windows.context_mask[:, -last:], tuple(edges_bins))
@@ -79,7 +79,7 @@ def context_means(windows: Windows, mean_counts: np.ndarray, edges_bins: Sequenc
 
 
 def history_means(windows: Windows, mean_counts: np.ndarray) -> np.ndarray:
-    """Return the same of each unit's own history, beyond the context too, [window, span, unit]."""
+    """Return the same average for each unit's own history, also before the context, [window, span, unit]."""
     return _less_mean(windows.history, windows.history_bins, mean_counts).transpose(0, 2, 1)
 
 
@@ -103,8 +103,8 @@ def outcomes(windows: Windows, edges_bins: Sequence[int]) -> list[tuple[np.ndarr
     """Average the target over each group of horizon bins.
 
     Returns:
-        For each group: the windows that have a valid bin in it, indices [some]; the number of these bins, [some]; and
-        counts averaged over them, [some, unit].
+        For each group: indices of the windows with a valid bin in it, [some]; the number of these bins, [some]; and
+        counts averaged over these bins, [some, unit].
     """
     sums, n_bins = group_sums(windows, edges_bins)
     groups = []
@@ -116,15 +116,15 @@ def outcomes(windows: Windows, edges_bins: Sequence[int]) -> list[tuple[np.ndarr
 
 @dataclass(frozen=True, eq=False)
 class GroupFit:
-    """Ridge regressions of one group of horizon bins for every penalty, by the singular values of the past.
+    """Ridge regressions of one group of horizon bins for every penalty, from one singular value decomposition.
 
     Attributes:
         state_mean: Mean past, [state].
-        basis: Right singular vectors of the past about its mean, [state, component].
+        basis: Right singular vectors of the centred past, [state, component].
         strength: Its singular values, [component].
         response: Left singular vectors times the outcome, [component, unit].
         outcome_mean: Mean outcome, [unit].
-        own: Slope on a unit's own history; zero where it is not regressed out first, [span, unit].
+        own: Slope on a unit's own history; zero if it is not regressed out first, [span, unit].
     """
 
     state_mean: np.ndarray
@@ -137,13 +137,13 @@ class GroupFit:
     def surprises(
         self, past: np.ndarray, own: np.ndarray, penalties: Sequence[float], ranks: Sequence[int | None]
     ) -> Iterator[tuple[float, int | None, np.ndarray]]:
-        """Forecast the group's mean counts less their reference mean, for every penalty and rank.
+        """Forecast the group's mean counts minus their reference mean, for every penalty and rank.
 
         Args:
             past: Standardised past of all units, [window, span, unit].
             own: Standardised history of each unit, [window, span, unit].
-            penalties: Of the ridge regression, in origins.
-            ranks: Directions of the past that all units share; None: no limit.
+            penalties: Penalties of the ridge regression, in origins.
+            ranks: Numbers of directions of the past that all units share; None: no limit.
 
         Yields:
             Penalty, rank and standardised surprise, [window, unit].
@@ -154,7 +154,7 @@ class GroupFit:
         for penalty in penalties:
             weights = (self.strength / (self.strength**2 + penalty))[:, None] * self.response
             shared = components @ weights
-            # the fitted outcome's right singular vectors: its left factor is orthonormal
+            # right singular vectors of the fitted outcome, since its left factor is orthonormal
             directions = leading_right_vectors(self.strength[:, None] * weights, most) if most else None
             for rank in ranks:
                 if rank is None:
@@ -169,7 +169,7 @@ class LinearFit:
 
     Attributes:
         mean_counts: Expected counts per bin in the reference window, [unit].
-        history_edges_bins: Spans of a unit's own history; those within the context are those of all units' past.
+        history_edges_bins: Spans of a unit's own history; spans within the context are also those of all units' past.
         horizon_edges_bins: Ends of the groups of horizon bins.
         groups: One fit for each group.
     """
@@ -184,9 +184,9 @@ class LinearFit:
 
         Args:
             windows: The windows.
-            penalty: Of the ridge regression, in origins.
-            floor: Lowest rate, as a share of the unit's mean: a line can fall below zero.
-            rank: Directions of the past that all units share; None: no limit.
+            penalty: Penalty of the ridge regression, in origins.
+            floor: Lowest rate, as a share of the unit's mean, since a linear forecast can be negative.
+            rank: Number of directions of the past that all units share; None: no limit.
 
         Returns:
             Expected counts, [window, horizon bin, unit].
@@ -197,7 +197,7 @@ class LinearFit:
     def lines(
         self, windows: Windows, penalties: Sequence[float], ranks: Sequence[int | None]
     ) -> Iterator[tuple[float, int | None, np.ndarray]]:
-        """Forecast as :meth:`rates`, with every penalty and rank, before rates have a floor, [window, group, unit]."""
+        """Forecast as in :meth:`rates` for every penalty and rank, without a floor, [window, group, unit]."""
         past, own = _standardised(windows, self.mean_counts, self.history_edges_bins)
         scale = unit_scale(self.mean_counts)
         for parts in zip(*(group.surprises(past, own, penalties, ranks) for group in self.groups), strict=True):
@@ -205,7 +205,7 @@ class LinearFit:
             yield penalty, rank, self.mean_counts + scale * np.stack([part for _, _, part in parts], axis=1)
 
     def floored(self, lines: np.ndarray, floor: float) -> np.ndarray:
-        """Make rates of lines, [window, group, unit]."""
+        """Convert linear forecasts to rates, [window, group, unit]."""
         return np.maximum(lines, floor * self.mean_counts)
 
 
@@ -219,8 +219,8 @@ def fit_linear(reference: Reference, settings: Regressions) -> dict[bool, Linear
         settings: Spans of history and groups of horizon bins.
 
     Returns:
-        Two fits: that of all units on the recent past of all, and, where ``True``, that of each unit on its own history
-        first, which reaches further back, and of all units on what that leaves.
+        Two fits. ``False``: all units on the recent past of all units. ``True``: each unit first on its own history,
+        which reaches further back; then all units on the residuals.
     """
     scale = unit_scale(reference.mean_counts)
     past, own = _standardised(reference.windows, reference.mean_counts, settings.history_edges_bins)
@@ -244,7 +244,7 @@ def fit_linear(reference: Reference, settings: Regressions) -> dict[bool, Linear
 def _standardised(
     windows: Windows, mean_counts: np.ndarray, edges_bins: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Past of all units and history of each, by the root of their mean counts, [window, span, unit] both."""
+    """Return the past of all units and the history of each, scaled by the root of mean counts, [window, span, unit]."""
     context_bins = windows.context.shape[1]
     within = [edge for edge in edges_bins if edge <= context_bins]
     scale = unit_scale(mean_counts)
@@ -280,11 +280,11 @@ def _own_slopes(own: np.ndarray, outcome: np.ndarray, share: np.ndarray) -> np.n
 
 
 def _thin_svd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Left vectors [row, component], singular values and right vectors [column, component], by the smaller Gram."""
+    """Compute left vectors [row, component], singular values, right vectors [column, component] by the smaller Gram."""
     wide = values.shape[0] < values.shape[1]
     gram = np.asarray(values @ values.T if wide else values.T @ values, np.float64)
     squares, vectors = np.linalg.eigh(gram)
-    # what is below float32's precision is rounding
+    # smaller values are rounding of float32
     kept = squares > 1e-6 * squares[-1]
     strength = np.sqrt(squares[kept])
     vectors = vectors[:, kept].astype(np.float32)
@@ -294,14 +294,14 @@ def _thin_svd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def leading_right_vectors(values: np.ndarray, rank: int) -> np.ndarray:
-    """Leading right singular vectors, the largest first, float32, [column, rank]."""
+    """Compute the leading right singular vectors, the largest first, float32, [column, rank]."""
     rank = min(rank, *values.shape)
     wide = values.shape[0] < values.shape[1]
     gram = np.asarray(values @ values.T if wide else values.T @ values, np.float64)
     if 4 * rank > len(gram):
         squares, vectors = np.linalg.eigh(gram)
         squares, vectors = squares[-rank:], vectors[:, -rank:]
-    else:  # a fixed start makes the iteration repeatable
+    else:  # a fixed start makes the iteration reproducible
         squares, vectors = eigsh(gram, k=rank, v0=np.ones(len(gram)))
     squares, vectors = squares[::-1], vectors[:, ::-1]
     if wide:
@@ -310,23 +310,26 @@ def leading_right_vectors(values: np.ndarray, rank: int) -> np.ndarray:
 
 
 def unit_scale(mean_counts: np.ndarray) -> np.ndarray:
-    """Root of a unit's softened mean count, about the standard deviation of its counts, [unit]."""
+    """Return the root of a unit's softened mean count, about the standard deviation of its counts, [unit]."""
     return np.sqrt(mean_counts + SOFT_COUNTS)
 
 
 def bins_to_groups(edges_bins: Sequence[int]) -> np.ndarray:
-    """Name the group of each horizon bin, [horizon bin]."""
+    """Return the index of the group of each horizon bin, [horizon bin]."""
     return np.repeat(np.arange(len(edges_bins)), np.diff([0, *edges_bins]))
 
 
 def span_ease(edges_bins: Sequence[int], context_bins: int) -> np.ndarray:
-    """What the history of each span is scaled by, so that one penalty is tighter for spans beyond the context, [span].
+    """Return the scale of each span of history, so that one penalty is stronger for spans beyond the context, [span].
 
-    A reference window holds fewer independent values of a longer span: its penalty rises by its length.
+    A reference window contains fewer independent values of a longer span: the penalty increases with the length.
     """
     return np.sqrt(np.minimum(1, context_bins / np.diff([0, *edges_bins])))
 
 
 def _root_lengths(edges_bins: Sequence[int], context_bins: int) -> np.ndarray:
-    """Root of each span's length, as its mean count varies that much less; slow drift is not scaled up, [span, 1]."""
+    """Return the root of each span's length, since its mean count varies less by this factor, [span, 1].
+
+    Slow drift is not scaled up.
+    """
     return np.sqrt(np.minimum(np.diff([0, *edges_bins]), context_bins))[:, None]

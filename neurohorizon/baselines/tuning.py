@@ -1,8 +1,8 @@
-"""Settings of the regressions, chosen on the training sessions of a fold, and every score that was tried.
+"""Settings of the regressions, chosen on the training sessions of a fold, with the scores of all candidates.
 
-Each choice imitates a held-out session. What is fitted to a session is fitted on the first half of a training session's
-training part and scored on the second; the pooled regression is fitted on both halves and scored on the validation
-part, as the network is. A few sessions, windows and units, evenly spaced, choose for all.
+Each choice imitates a held-out session. Regressions of one session are fitted on the first half of a training session's
+training part and scored on the second half. The pooled regression is fitted on both halves and scored on the validation
+part, like the network. The choice uses only a few sessions, windows and units, evenly spaced.
 """
 
 import json
@@ -24,11 +24,11 @@ from neurohorizon.session import read_identity
 from neurohorizon.units.reference import MARGINAL_GROUPS
 
 MOST_SESSIONS = 4
-"""Training sessions that choose the settings of what is fitted to a session, evenly spaced over the list."""
+"""Number of training sessions that choose the settings of regressions of one session, evenly spaced over the list."""
 MOST_WINDOWS = 100
-"""Windows of each that score a candidate, evenly spaced."""
+"""Number of windows of each session that score a candidate, evenly spaced."""
 MOST_UNITS = 8
-"""Units of each that choose the settings of the regressions of single units, evenly spaced."""
+"""Number of units of each session that choose the settings of regressions of single units, evenly spaced."""
 
 Tried = list[dict[str, float | int | bool | None]]
 
@@ -40,7 +40,7 @@ class Imitation:
     Attributes:
         reference: Windows of its reference window.
         windows: Windows after it.
-        scored: Units that count, [unit].
+        scored: True for scored units, [unit].
     """
 
     reference: Reference
@@ -57,13 +57,13 @@ def tune_regressions_on_files(
     output: Path,
     pooled: Path,
 ) -> None:
-    """Choose all settings of a fold, and write them, and the pooled regression.
+    """Choose all settings of a fold, and write them and the pooled regression.
 
     Args:
-        paths: Files of the training sessions; those that were left out are passed over.
-        timeline: Its section of the configuration.
-        regressions: Its section of the configuration.
-        minimum_rate_hz: Mean rate in the reference window from which on a unit counts, as it does in the scores.
+        paths: Files of the training sessions; excluded sessions are skipped.
+        timeline: The section ``timeline`` of the configuration.
+        regressions: The section ``regressions``.
+        minimum_rate_hz: Lowest mean rate in the reference window of a scored unit, as in the scores.
         output: JSON file: for each method its settings, their score, and every candidate with its score.
         pooled: JSON file of the pooled regression.
     """
@@ -93,12 +93,12 @@ def tune_regressions_on_files(
 
 
 def unit_rows(paths: SessionPaths, use: Use, inputs: SessionInputs, windows: Windows) -> UnitRows:
-    """Put together what the pooled regression reads of a session's windows.
+    """Collect the inputs of the pooled regression from a session's windows.
 
     Args:
         paths: Files of the session.
-        use: Use of its time.
-        inputs: Its inputs with the feature groups of ``MARGINAL_GROUPS``.
+        use: Use of the session's time.
+        inputs: Inputs of the session with the feature groups of ``MARGINAL_GROUPS``.
         windows: The windows.
     """
     names = feature_columns(paths.features, MARGINAL_GROUPS)
@@ -173,9 +173,9 @@ def _rows(paths: Sequence[SessionPaths], use: Use, shape: WindowShape, most: int
 
 
 class Gains:
-    """Sums of nats over the reference mean, for each candidate, over sessions.
+    """Sums of nats relative to the reference mean, for each candidate, over sessions.
 
-    Rates are the same for all bins of a group, so the sums of its bins determine them.
+    Rates are the same for all bins of a group, so sums over its bins are sufficient.
 
     Args:
         horizon_edges_bins: Ends of the groups of horizon bins.
@@ -187,7 +187,7 @@ class Gains:
         self._spikes = 0
 
     def begin(self, windows: Windows, mean_counts: np.ndarray, scored: np.ndarray) -> None:
-        """Go on to the next session, of which some units count."""
+        """Start the sums of the next session, with its scored units."""
         self._scored = scored
         counts, bins = group_sums(windows, self._edges_bins)
         self._counts, self._bins = counts[..., scored].astype(float), bins[..., None]
@@ -195,7 +195,7 @@ class Gains:
         self._spikes += int(self._counts.sum())
 
     def add(self, settings: dict[str, float], rate: np.ndarray) -> None:
-        """Add what a candidate gains on the session: expected counts per bin, [window, group, unit]."""
+        """Add the gain of a candidate on the session from its expected counts per bin, [window, group, unit]."""
         key = tuple(settings.items())
         gained = self._log_likelihood(rate[..., self._scored]) - self._reference
         self._nats[key] = self._nats.get(key, 0.0) + gained

@@ -1,1 +1,1 @@
-"""From any method to a forecast file, and from there to sums of scores."""
+"""Forecast files of all methods, and their sums of scores."""

@@ -1,7 +1,6 @@
-"""One held-out window to look at: spikes before the forecast origin, the forecast, and spikes after it.
+"""One held-out window as an example: spikes before the forecast origin, the forecast, and spikes after it.
 
-The window is chosen by a rule that does not look at any score, so that the picture is a sample and
-not a success story.
+The window is chosen by a rule that uses no score, so that the picture is a sample and not a selected success.
 """
 
 from collections.abc import Sequence
@@ -23,12 +22,12 @@ RULE = (
 
 @dataclass(frozen=True)
 class Example:
-    """What an example raster shows. Times are milliseconds from the forecast origin.
+    """Data of an example raster. Times are milliseconds from the forecast origin.
 
     Attributes:
         session: Session id.
         subject: Animal.
-        method: Method that forecast.
+        method: Method of the forecast.
         origin_s: Forecast origin on the session's clock, seconds.
         bin_ms: Width of a bin.
         context_ms: Length of the context shown.
@@ -38,12 +37,12 @@ class Example:
         spike_unit: Row of ``unit_id`` of each spike, [spike].
         rate_hz: Forecast rate, [horizon_bin, unit].
         reference_rate_hz: Mean rate in the reference window, [unit].
-        target_mask: True where the horizon bin is valid time, [horizon_bin].
+        target_mask: True for horizon bins of valid time, [horizon_bin].
         context_population_hz: Observed rate per unit, averaged over all units of the session, [context_bin].
-        observed_population_hz: The same after the origin, [horizon_bin].
-        forecast_population_hz: The same as forecast, [horizon_bin].
-        reference_population_hz: The same in the reference window.
-        units_in_session: Units of the session, of which the highest firing are shown.
+        observed_population_hz: Observed rate per unit after the origin, [horizon_bin].
+        forecast_population_hz: Forecast rate per unit, averaged over all units of the session, [horizon_bin].
+        reference_population_hz: Mean rate per unit in the reference window.
+        units_in_session: Number of units of the session; the units with the highest rates are shown.
     """
 
     session: str
@@ -88,7 +87,7 @@ def make_example(
     units: int,
     output: str | Path,
 ) -> None:
-    """Choose the window by :data:`RULE` and write what its picture needs.
+    """Choose the window by :data:`RULE` and write the data of its picture.
 
     Args:
         sessions: Session files of held-out sessions, in cohort order.
@@ -98,7 +97,7 @@ def make_example(
         output: HDF5 file to write, under a temporary name first.
 
     Raises:
-        ValueError: Every session was left out, or the files are not of the same sessions.
+        ValueError: All sessions are excluded, or the files are not of the same sessions.
     """
     for session_path, forecast_path in zip(sessions, forecasts, strict=True):
         forecast = read_forecast(forecast_path)
@@ -106,7 +105,7 @@ def make_example(
             example = _example(read_session(session_path), forecast, context_bins=context_bins, units=units)
             _write(example, Path(output))
             return
-    raise ValueError("there is no held-out session to show: all were left out or have no window")
+    raise ValueError("there is no held-out session to show: all are excluded or have no window")
 
 
 def read_example(path: str | Path) -> Example:
@@ -124,16 +123,16 @@ def read_example(path: str | Path) -> Example:
 
 
 def choose_window(*, observed: np.ndarray, target_mask: np.ndarray, context_valid: np.ndarray) -> int:
-    """The window with the median population spike count among those valid throughout.
+    """Choose the window with the median population spike count among windows that are valid throughout.
 
     Args:
         observed: Spikes per bin, [window, horizon_bin, unit].
         target_mask: Valid horizon bins, [window, horizon_bin].
-        context_valid: Whether the whole context is valid time, [window].
+        context_valid: True for windows whose whole context is valid time, [window].
 
     Returns:
-        Its index; the lower median of an even number, the earliest of equals. If no window is
-        valid throughout, those with the most valid bins are used.
+        Its index; the lower median of an even number, the earliest of equals. If no window is valid throughout, the
+        windows with the most valid bins are used.
     """
     validity = target_mask.sum(axis=1) + context_valid
     candidates = np.flatnonzero(validity == validity.max())
@@ -156,7 +155,7 @@ def _example(session: Session, forecast: Forecast, *, context_bins: int, units: 
     origin_us = int(forecast.start_us[window])
     shown = np.argsort(-forecast.reference_log_rate, kind="stable")[:units]
 
-    # the forecast may have dropped or reordered units, so they meet by name
+    # the forecast may have fewer units or another order, so units are matched by name
     names = {name: row for row, name in enumerate(forecast.unit_id.tolist())}
     row_of_unit = np.array([names.get(str(name), -1) for name in session.units["id"]])
     place_of_row = np.full(len(names) + 1, -1)  # the last place is for units without a forecast
@@ -195,7 +194,7 @@ def _example(session: Session, forecast: Forecast, *, context_bins: int, units: 
 
 
 def _inside(session: Session, start_us: np.ndarray, stop_us: np.ndarray) -> np.ndarray:
-    """Whether each span lies in one valid interval, bool [window]."""
+    """Return True for spans that lie in one valid interval, bool [window]."""
     interval = np.searchsorted(session.domain.start_us, start_us, side="right") - 1
     return (interval >= 0) & (stop_us <= session.domain.stop_us[interval])
 

@@ -30,10 +30,10 @@ from neurohorizon.session import Session, read_session
 WINDOWS_PER_BATCH = 32
 
 Method = Callable[[Windows, SessionInputs], np.ndarray]
-"""A method: from windows and the inputs of their session to the natural log of expected counts per bin, [window,
-horizon bin, unit]."""
+"""A method: a function of windows and of the inputs of their session that returns the natural log of expected counts
+per bin, [window, horizon bin, unit]."""
 HeldOut = tuple[Session, SessionInputs | None, Windows | None]
-"""A held-out session, its inputs and its test windows; a session that was left out has only the first."""
+"""A held-out session, its inputs and its test windows; the last two are None for an excluded session."""
 
 
 def forecast_with_network(
@@ -98,7 +98,7 @@ def forecast_windows(
         origin_us: Forecast origins, [window].
         shape: Lengths in bins.
         condition: Modalities that are read.
-        fed_back: Counts of the horizon that the decoder receives, made from each batch; None for the parallel forecast.
+        fed_back: Counts of the horizon that the decoder receives, from a batch; None for the parallel forecast.
 
     Returns:
         Natural log of expected counts per bin, float32, [window, horizon bin, unit].
@@ -132,7 +132,7 @@ def forecast_with_controls(
     code: str,
     output_folder: Path,
 ) -> None:
-    """Write a network's forecasts of one held-out session under controls: with tampered identities, one file each.
+    """Write a network's forecasts of one held-out session with disrupted identities of its units, one file per control.
 
     Args:
         weights: The network; its card lies next to it.
@@ -207,7 +207,7 @@ def forecast_with_learned_embedding(
     torch.set_num_threads(training.threads)
     forecaster, card = load_forecaster(weights)
     held_out = session, inputs, _ = heldout_windows(weights, card, paths, timeline)
-    told = "nothing was fitted: the session was left out"
+    description = "nothing was fitted: the session is excluded"
     if inputs is not None:
         fit = fit_within_session(
             forecaster=forecaster,
@@ -220,9 +220,9 @@ def forecast_with_learned_embedding(
             settings=learned_embedding,
             seed=seed,
         )
-        told = f"bits per spike where it was decided when to stop: {fit.scores}"
+        description = f"bits per spike on the data for early stopping: {fit.scores}"
         if fit.too_short:
-            told = f"nothing was fitted, the network stays as it was: {fit.too_short}"
+            description = f"nothing was fitted, the network is unchanged: {fit.too_short}"
         forecaster = fit.forecaster
     forecast_session(
         held_out,
@@ -235,7 +235,7 @@ def forecast_with_learned_embedding(
         seed=seed,
         code=code,
     )
-    return told
+    return description
 
 
 def forecast_conditions(
@@ -260,7 +260,7 @@ def forecast_conditions(
         paths: Files of the session.
         modalities: Its closed-form readouts of behaviour and images.
         embeddings: Embeddings of the image sets by the network's encoder; empty for behaviour only.
-        conditions: Names of conditions; one whose modality the session lacks forecasts from spikes only.
+        conditions: Names of conditions; if the session lacks the modality, the forecast uses only spikes.
         fold: Fold in which the session is held out.
         seed: Seed of the network.
         multimodal: The section ``multimodal`` of the configuration.
@@ -389,7 +389,7 @@ def forecast_with_oracle(
         output: Forecast file.
 
     Raises:
-        ValueError: The truth is of other units than the session.
+        ValueError: The units of the true counts are not those of the session.
     """
     held_out = session, _, _ = load_test_windows(paths, timeline, WindowShape.of(timeline))
 
@@ -416,7 +416,7 @@ def forecast_with_oracle(
 
 
 def _expected_counts(expected: np.ndarray, truth_bin_us: int, origin_us: np.ndarray, timeline: Timeline) -> np.ndarray:
-    """Integrate the true rate over bins that need not be the truth's own, [window, horizon bin, unit]."""
+    """Integrate the true rate over bins, whose width may differ from that of the rate, [window, horizon bin, unit]."""
     total = np.concatenate([np.zeros((1, expected.shape[1])), np.cumsum(expected, axis=0, dtype=np.float64)])
     edge_us = origin_us[:, None] + np.arange(timeline.horizon_bins + 1) * timeline.bin_ms * 1000
     place = np.clip(edge_us / truth_bin_us, 0, len(expected))
@@ -430,7 +430,7 @@ def forecast_session(held_out: HeldOut, by: Method, output: Path, *, encoder: st
     """Forecast the test windows of a held-out session by one method, and write the file.
 
     Args:
-        held_out: The session; the file of one that was left out holds only the reason.
+        held_out: The session; the file of an excluded session holds only the reason.
         by: The method.
         output: Forecast file to write.
         encoder: Image encoder whose embeddings the method reads, "" if none.
@@ -453,7 +453,7 @@ def empty_forecast(
     seed: int | None,
     code: str,
 ) -> Forecast:
-    """Begin a forecast of a session: all but what was forecast, and why where the session was left out."""
+    """Return a forecast of a session without windows; for an excluded session it holds the reason."""
     return left_out_forecast(
         session=session.session_id,
         subject=session.subject,
@@ -477,7 +477,7 @@ def filled_forecast(
     return replace(
         empty,
         unit_id=units["id"],
-        # the coarser of two parcellations, where a source gives both: cortical layers are too few units each
+        # the coarser of two parcellations if a source gives both: single cortical layers have too few units
         region=units.get("beryl", units["region"]),
         start_us=windows.origin_us,
         target_mask=windows.target_mask,

@@ -1,6 +1,6 @@
 """The forecast file: the forecasts of one session by one method, and the observed counts.
 
-One HDF5 file per fold, session and method. Every dataset carries its axes and its unit as
+One HDF5 file per fold, session and method. Axes and unit of a dataset are stored as its
 attributes. Every forecaster, baseline and oracle writes this file; scoring reads nothing else.
 """
 
@@ -15,7 +15,7 @@ from neurohorizon.methods import CLASS_ORDER
 
 
 class ForecastFileError(ValueError):
-    """A forecast that breaks the file's contract; the message gives what was found and expected."""
+    """A forecast that breaks the file's contract; the message gives the found and the expected value."""
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,22 @@ class Forecast:
     Attributes:
         session: Session id.
         subject: Animal.
-        lab: Where it was recorded, "" if unknown.
+        lab: Lab of the recording, "" if unknown.
         source: Source in the cohort table.
         fold: Fold in which the session is held out.
         method: Name of the method, without its seed.
-        method_class: What the method may use, one of ``methods.CLASS_ORDER``.
-        seed: Seed of a trained method; None where nothing is drawn.
-        code: Fingerprint of the code that made it, "" if unknown.
+        method_class: Class of the data that the method may use, one of ``methods.CLASS_ORDER``.
+        seed: Seed of a trained method; None for a method without randomness.
+        code: Fingerprint of the code, "" if unknown.
         bin_us: Width of a bin, microseconds.
         unit_id: Unit names, str [unit].
         region: Brain region of each unit, "" if unknown, str [unit].
         start_us: Forecast origin, the start of the first target bin, microseconds, int64 [window].
-        target_mask: True where the bin is valid time, bool [window, horizon_bin].
+        target_mask: True for bins of valid time, bool [window, horizon_bin].
         counts: Observed spikes, unsigned integer [window, horizon_bin, unit]; 0 where not valid.
         log_rate: Natural log of expected spikes per bin, float32 [window, horizon_bin, unit].
         reference_log_rate: Natural log of the unit's mean spikes per bin in the reference window, [unit].
-        left_out: Why the session could not be used; the arrays are then empty. None otherwise.
+        left_out: Reason why the session is excluded; the arrays are then empty. None otherwise.
         encoder: Image encoder whose embeddings the method reads, "" if none.
     """
 
@@ -101,7 +101,7 @@ def left_out_forecast(
     seed: int | None = None,
     code: str = "",
 ) -> Forecast:
-    """The empty forecast of a session that could not be used."""
+    """Return the empty forecast of an excluded session."""
     return Forecast(
         session=session,
         subject=subject,
@@ -162,7 +162,7 @@ def _layout(name: str, value: np.ndarray) -> dict:
     if name == "counts":
         value = value.astype(np.min_scalar_type(int(value.max(initial=0))))
     if value.ndim == 3 and value.size:
-        # read whole or by window; constant forecasts, such as the reference mean, shrink to nothing
+        # read whole or by window; constant forecasts, such as the reference mean, compress to almost nothing
         chunk = (min(len(value), 64), *value.shape[1:])
         return {"data": value, "chunks": chunk, "compression": "gzip", "compression_opts": 1, "shuffle": True}
     return {"data": value}

@@ -1,7 +1,7 @@
 """Score a trained network on all held-out sessions of a fold: one point of experiments 2 and 6.
 
-Forecasts are not kept, only their sums. The sums of a session are written as soon as they are there, so that a job
-that is killed goes on with the next session.
+Only sums of forecasts are kept. The sums of a session are written when they are computed, so that a job
+that was killed continues with the next session.
 """
 
 import hashlib
@@ -36,14 +36,14 @@ from neurohorizon.session import Session
 
 @dataclass(frozen=True)
 class Point:
-    """What is scored, and under which name.
+    """A trained network that is scored, and its name.
 
     Attributes:
         weights: The network; its card lies next to it.
         method: Its name in tables.
         fold: Fold whose held-out sessions are forecast.
         seed: Seed of the network.
-        uses: What else its weights are scored as; see ``variants.Variant``.
+        uses: Further ways in which its weights are scored; see ``variants.Variant``.
         code: Fingerprint of the code.
     """
 
@@ -88,7 +88,7 @@ def score_point(
 ) -> None:
     """Forecast and score all held-out sessions, and write the table of sums (``scoring.SCHEMA``).
 
-    ``point.json`` next to it records what the network was trained on. Sessions without a score are listed, with the
+    ``point.json`` next to it records the training data of the network. Sessions without a score are listed, with the
     reason, in the table's metadata under ``left_out``.
 
     Args:
@@ -103,7 +103,7 @@ def score_point(
         features: The section ``features``.
         rollout: The section ``rollout``, for the use ``autoregressive``.
         learned_embedding: The section ``baselines.learned_embedding``, for the use of that name.
-        minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
+        minimum_rate_hz: Lowest mean rate in the reference window of a scored unit.
         threads: Threads on a CPU.
         code: Fingerprint of the code.
         parts: Folder for the sums of single sessions; removed at the end.
@@ -111,7 +111,7 @@ def score_point(
 
     Raises:
         ValueError: A session is one that the network was trained on, its features are not the network's, or a
-            use is not one that there is.
+            use does not exist.
     """
     torch.set_num_threads(threads)
     point = Point(weights, method, fold, seed, tuple(uses), code)
@@ -141,7 +141,7 @@ def score_point(
 
 
 def _name(point: Point, settings: PointSettings) -> str:
-    """Folder of the parts: another one for other weights, code or settings."""
+    """Name the folder of the parts; it differs for other weights, code or settings."""
     digest = hashlib.sha256(point.weights.read_bytes())
     digest.update(repr((replace(point, weights=Path()), settings)).encode())
     return digest.hexdigest()[:12]
@@ -168,8 +168,8 @@ def _score_session(
     for use in ("", *point.uses):
         forecast = _begun(session, use, point, settings)
         if inputs is not None:
-            asked = SessionForecasts(forecaster, card, session, inputs, windows, point.seed, settings)
-            forecast = asked.by(use, forecast)
+            forecasts = SessionForecasts(forecaster, card, session, inputs, windows, point.seed, settings)
+            forecast = forecasts.by(use, forecast)
         table, reason = score_forecast(forecast, minimum_rate_hz=settings.minimum_rate_hz)
         tables.append(table)
     return pa.concat_tables(tables), reason
@@ -204,7 +204,7 @@ class SessionForecasts:
         """Forecast in parallel (""), or as one of the uses.
 
         Raises:
-            ValueError: There is no such use.
+            ValueError: The use does not exist.
         """
         ways = {
             "": self._parallel,
@@ -213,7 +213,7 @@ class SessionForecasts:
             UPPER_BOUND: self._learned,
         }
         if use not in ways:
-            raise ValueError(f"a network is not scored as {use!r}; it is as {', '.join(filter(None, ways))}")
+            raise ValueError(f"a network is not scored as {use!r}; expected one of {', '.join(filter(None, ways))}")
         windows, log_rate = ways[use]()
         return filled_forecast(empty, self.session, self.inputs, windows, log_rate)
 

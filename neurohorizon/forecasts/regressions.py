@@ -1,13 +1,13 @@
 """Forecasts of a held-out session's test time by the regressions, each in the file that all methods write.
 
 ================ =================================================================================================
-method           data that it uses
+method           data
 ================ =================================================================================================
-``ar_glm``       training sessions; of the held-out one, statistics of its reference window and the context
+``ar_glm``       training sessions; statistics of the held-out session's reference window, and the context
 ``ridge_ar``     the reference window, in closed form, and the context; settings from training sessions
-``reduced_rank`` the same
+``reduced_rank`` as ``ridge_ar``
 ``history_glm``  the reference window, by Poisson regressions of each unit; settings from training sessions
-``coupled_glm``  the same, with the population's modes
+``coupled_glm``  as ``history_glm``, with the population's modes
 ================ =================================================================================================
 
 The last two are fitted for each unit of the session (class fitted); the others are zero-shot.
@@ -49,8 +49,8 @@ def forecast_with_regressions(
         pooled: The pooled regression, fitted on training sessions.
         paths: Files of the session.
         fold: Fold in which the session is held out.
-        timeline: Its section of the configuration.
-        regressions: Its section of the configuration.
+        timeline: The section ``timeline`` of the configuration.
+        regressions: The section ``regressions``.
         code: Fingerprint of the code.
         output_folder: Folder of the files.
     """
@@ -78,7 +78,7 @@ def regression_methods(
     regressions: Regressions,
     shape: WindowShape,
 ) -> dict[str, Method]:
-    """Return each regression as a method that is fitted once it forecasts."""
+    """Return each regression as a method; it is fitted when it forecasts."""
     reference = cache(lambda: reference_windows(paths, "test", shape=shape, most=regressions.windows))
     linear = cache(lambda: fit_linear(reference(), regressions))
 

@@ -1,4 +1,4 @@
-"""Sample paths of one session, drawn by a network a block of windows at a time."""
+"""Sample paths of one session by a network, drawn for one block of windows after the other."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ from neurohorizon.models.batch import Tensors
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.rollout import Paths, sample_paths
 
-_COUNTS_PER_BLOCK = 2**22  # counts of all paths of a block of windows: what memory is bounded by
+_COUNTS_PER_BLOCK = 2**22  # counts of all paths of a block of windows: this bounds the memory
 
 
 @dataclass(frozen=True)
 class PathDrawer:
-    """Sample paths of one session by a network, a block of windows at a time.
+    """Sample paths of one session by a network, drawn for one block of windows after the other.
 
     Attributes:
         forecaster: The network.
-        inputs: What it may know of the session.
+        inputs: Inputs of the session.
         shape: Lengths in bins.
-        seed: Its seed; the draws of a block are named after it.
+        seed: Seed of the network; the draws of each block are seeded by it.
         rollout: Number of paths, length of a block of bins and cap of the rates.
     """
 
@@ -37,16 +37,16 @@ class PathDrawer:
 
     @property
     def windows_per_block(self) -> int:
-        """Windows that are drawn at once."""
+        """Number of windows that are drawn at once."""
         per_window = self.rollout.paths * self.shape.horizon_bins * self.inputs.spikes.n_units
         return max(1, _COUNTS_PER_BLOCK // per_window)
 
     def forecast(self, origin_us: np.ndarray, decoding: str) -> np.ndarray:
-        """Forecast windows by the mean over sample paths of what each expects.
+        """Forecast windows by the mean over sample paths of their expected counts.
 
         Args:
             origin_us: Forecast origins, [window].
-            decoding: How paths are drawn; see :mod:`neurohorizon.models.rollout`.
+            decoding: Rollout mode of the paths; see :mod:`neurohorizon.models.rollout`.
 
         Returns:
             Natural log of expected counts per bin, float32, [window, horizon bin, unit].
@@ -58,7 +58,7 @@ class PathDrawer:
         return np.concatenate(parts)
 
     def cut_blocks(self, origin_us: np.ndarray) -> Iterator[Windows]:
-        """Cut windows at some origins, as many at once as are drawn at once."""
+        """Cut windows at some origins, in blocks of the windows that are drawn at once."""
         for first in range(0, origin_us.size, self.windows_per_block):
             yield self.cut(origin_us[first : first + self.windows_per_block])
 
@@ -68,27 +68,27 @@ class PathDrawer:
         return cut_windows(self.inputs.spikes, self.inputs.part, origin_us, shape)
 
     def on_device(self, block: Windows) -> tuple[Forecaster, Tensors]:
-        """Return the network and a batch of the windows where they are computed."""
+        """Return the network and a batch of the windows, both on the device of the computation."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         batch = collate([session_block(self.inputs, block.origin_us, self.shape)])
         return self.forecaster.to(device).eval(), Tensors.of(batch, device)
 
     def draw(self, forecaster: Forecaster, x: Tensors, block: Windows, decoding: str) -> Paths:
-        """Draw the paths of a block, given what :meth:`on_device` returned for it."""
+        """Draw the paths of a block from the result of :meth:`on_device`."""
         generator = torch.Generator(device=x.reference_log_rate.device)
-        # a torch generator takes 64 bits
+        # the seed of a torch generator has 64 bits
         generator.manual_seed(int(np.random.SeedSequence(self.words(decoding, block)).generate_state(1, np.uint64)[0]))
         return sample_paths(
             forecaster, x, decoding=decoding, rollout=self.rollout, bin_us=self.shape.bin_us, generator=generator
         )
 
     def words(self, name: str, block: Windows) -> list[int]:
-        """Seed of the draws of a method in a block of windows."""
+        """Return the seed of the draws of a method in a block of windows."""
         return seed_words(self.seed, self.inputs.session_id, name, block.origin_us[0])
 
 
 def seed_words(seed: int, session: str, name: str, origin_us: int) -> list[int]:
-    """Seed a generator by what its draws are for, and by nothing else."""
+    """Return a generator whose seed depends only on the names of its draws."""
     text = f"{seed}/{session}/{name}/{int(origin_us)}"
     return list(hashlib.sha256(text.encode()).digest())
 

@@ -1,4 +1,4 @@
-"""From the forecasts of a session to its table of score sums.
+"""Score sums of the forecasts of a session.
 
 The table has one row per method, seed, unit and horizon bin, and holds only sums (see
 :mod:`neurohorizon.scores`), so that any pooling of it is exact.
@@ -19,9 +19,9 @@ OF_SESSION = ("fold", "session", "subject", "lab", "source")
 """Columns of every file of sums that name a session, and attributes of a forecast."""
 OF_METHOD = (
     *(pa.field(name, pa.string()) for name in (*OF_SESSION, "method", "class")),
-    pa.field("seed", pa.int64()),  # null where the method draws nothing
+    pa.field("seed", pa.int64()),  # null for a method without randomness
 )
-"""Columns of files of sums that say of whom and of what they are."""
+"""Columns of files of sums that name the session and the method."""
 
 SCHEMA = pa.schema(
     [
@@ -31,7 +31,7 @@ SCHEMA = pa.schema(
         pa.field("region", pa.string()),
         pa.field("horizon_bin", pa.int32()),
         pa.field("bin_us", pa.int64()),
-        pa.field("unscored_units", pa.int64()),  # of the session, the same in every row
+        pa.field("unscored_units", pa.int64()),  # total of the session, the same in every row
         pa.field("windows", pa.int64()),
         pa.field("spikes", pa.int64()),
         pa.field("model_nats", pa.float64()),
@@ -47,7 +47,7 @@ class ScoringError(ValueError):
 
 
 def none_scored(scored: np.ndarray, minimum_rate_hz: float) -> str:
-    """Say why a session without a scored unit has no score."""
+    """Return the reason why a session without a scored unit has no score."""
     return f"none of {scored.size} units reaches {minimum_rate_hz} Hz in the reference window"
 
 
@@ -57,13 +57,13 @@ def score_session(*, forecasts: Sequence[str | Path], output: str | Path, minimu
     Units below ``minimum_rate_hz`` in the reference window are not scored, by any method. The choice uses only
     the reference window, never test spikes.
 
-    A session that was left out gives a table without rows, whose file metadata names the session
-    and the reason (read it with :func:`left_out_reason`).
+    The table of an excluded session has no rows; its file metadata names the session and the reason (read it with
+    :func:`left_out_reason`).
 
     Args:
         forecasts: Forecast files of one session in one fold, one per method and seed.
         output: Parquet file to write, under a temporary name first.
-        minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
+        minimum_rate_hz: Lowest mean rate in the reference window of a scored unit.
 
     Raises:
         ScoringError: The files are of different sessions, repeat a method, or differ in their
@@ -89,13 +89,13 @@ def score_session(*, forecasts: Sequence[str | Path], output: str | Path, minimu
 
 
 def score_forecast(forecast: Forecast, *, minimum_rate_hz: float) -> tuple[pa.Table, str | None]:
-    """Return the table of sums of one forecast, and where it has no rows why."""
+    """Return the table of sums of one forecast, and the reason if it has no rows."""
     reason, scored = scored_or_why(forecast, minimum_rate_hz)
     return (SCHEMA.empty_table() if reason else _score(forecast, scored)), reason
 
 
 def scored_or_why(forecast: Forecast, minimum_rate_hz: float) -> tuple[str | None, np.ndarray]:
-    """Why a session has no score, or None; and whether each unit is scored, bool [unit]."""
+    """Return the reason why a session has no score, or None; and True for scored units, bool [unit]."""
     scored = scored_units(np.exp(forecast.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=forecast.bin_us)
     if forecast.left_out is not None:
         return forecast.left_out, scored
@@ -103,27 +103,27 @@ def scored_or_why(forecast: Forecast, minimum_rate_hz: float) -> tuple[str | Non
 
 
 def named(forecast: Forecast) -> dict[str, object]:
-    """Columns that say whose forecast it is."""
+    """Return the columns that name the session and the method of a forecast."""
     names = (*OF_SESSION, "method", "seed", "code")
     return {name: getattr(forecast, name) for name in names} | {"class": forecast.method_class}
 
 
 def table_of(schema: pa.Schema, constants: dict[str, object], columns: dict[str, Sequence]) -> pa.Table:
-    """Make a table of a schema from columns and from values that are the same in every row."""
+    """Build a table of a schema from columns and from values that are the same in every row."""
     rows = len(next(iter(columns.values())))
     values = {name: [value] * rows for name, value in constants.items()} | columns
     return pa.table([pa.array(values[field.name], field.type) for field in schema], schema=schema)
 
 
 def left_out_reason(path: str | Path) -> dict[str, str] | None:
-    """Who was left out of a score table, and why under ``left_out``; None if the table has scores."""
+    """Return the excluded session of a score table, with the reason as ``left_out``; None if it has scores."""
     metadata = {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
     names = (*OF_SESSION, "left_out")
     return {name: metadata[name] for name in names} if "left_out" in metadata else None
 
 
 def write_sums(path: str | Path, table: pa.Table, forecast: Forecast, *, left_out: str | None) -> None:
-    """Write sums of a session, whole or not at all, with its name and why it was left out as the file's metadata."""
+    """Write sums of a session, whole or not at all; file metadata hold its name and the reason for an exclusion."""
     identity = {name: getattr(forecast, name) for name in OF_SESSION}
     if left_out is not None:
         identity["left_out"] = left_out
@@ -135,7 +135,7 @@ def require_the_same_task(first: Forecast, other: Forecast, path: str | Path) ->
     """Check that two forecasts of a session have the same task.
 
     Raises:
-        ScoringError: They differ; the message names the difference and the file to make again.
+        ScoringError: They differ; the message names the difference and the file to remake.
     """
     for name in ("session", "fold", "subject", "lab", "bin_us"):
         found, expected = getattr(other, name), getattr(first, name)
@@ -143,14 +143,14 @@ def require_the_same_task(first: Forecast, other: Forecast, path: str | Path) ->
             raise ScoringError(f"{path} has {name} {found!r}, but the first forecast has {expected!r}")
     if (other.left_out is None) != (first.left_out is None):
         raise ScoringError(
-            f"{path}: some methods left session {first.session} out ({first.left_out or other.left_out}) "
-            "and some did not; remake its forecasts"
+            f"{path}: some methods exclude session {first.session} ({first.left_out or other.left_out}) "
+            "and some do not; remake its forecasts"
         )
     for name in ("unit_id", "start_us", "target_mask", "counts", "reference_log_rate"):
         found, expected = getattr(other, name), getattr(first, name)
         if found.shape != expected.shape or not np.array_equal(found, expected):
             raise ScoringError(
-                f"{path}: {name} differs from that of {first.method!r}; methods are only compared on the same "
+                f"{path}: {name} differs from that of {first.method!r}; methods are compared only on the same "
                 f"windows, masks, counts, units and null. Remake the forecasts of session {first.session}"
             )
 

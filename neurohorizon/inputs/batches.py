@@ -1,4 +1,4 @@
-"""Windows of a session as one padded batch: what a network receives."""
+"""Windows of sessions as one padded batch: the inputs of a network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from neurohorizon.units.population_readout import PopulationReadout
 
 @dataclass(frozen=True)
 class SessionInputs:
-    """What a model may know of one session, for forecasts in one part of its time.
+    """Inputs that a model may use from one session, for forecasts in one part of its time.
 
     Attributes:
         session_id: Name of the session.
         spikes: Its spikes.
-        part: The valid time in which windows lie; what is outside of it is masked.
+        part: The valid time in which windows lie; bins outside of it are masked.
         features: Reference features, [unit, feature].
         reference_log_rate: Natural log of the expected spikes per bin in the reference window, float32, [unit].
-        readout: Closed-form readout fitted on the same reference window; None for a network that reads none.
+        readout: Closed-form readout fitted on the same reference window; None for a network without a readout.
         modalities: Behaviour and images; None for a network that reads only spikes.
     """
 
@@ -40,8 +40,8 @@ class SessionInputs:
 class Batch:
     """Windows of several sessions, padded to common numbers of units and spikes.
 
-    Axes: ``session`` blocks of ``window`` windows each. ``unit`` counts all units of a session, which the
-    encoder reads; ``head`` those that are forecast.
+    Axes: ``session`` blocks of ``window`` windows each. ``unit`` indexes all units of a session, which the
+    encoder reads; ``head`` indexes the units that are forecast.
 
     Attributes:
         features: Reference features, float32, [session, unit, feature].
@@ -53,24 +53,23 @@ class Batch:
         reference_log_rate: Reference log rate of the forecast units, float32, [session, target unit].
         history: Counts in spans of recent history, float32, [session, window, head, span].
         history_bins: Valid bins in each span, float32, [session, window, span].
-        readout: Log gain that the closed-form readout gives, float32, [session, window, head, group].
-        readout_cv_gain: How it did on held-out blocks of the reference window, float32, [session, unit, 2 * group].
+        readout: Log gain of the closed-form readout, float32, [session, window, head, group].
+        readout_cv_gain: Its scores on held-out blocks of the reference window, float32, [session, unit, 2 * group].
         counts: Observed counts, float32, [session, window, horizon bin, target unit].
         target_mask: False where not valid time or padded, [session, window, horizon bin].
         origin_us: Forecast origins, int64, [session, window].
         token_value: Behaviour and images up to the origin, float32, [session, window, token, channel]; no tokens
-            where a modality is absent, and no channels for a network that reads only spikes.
-        token_type: Image, or which behaviour series, int64, [session, window, token].
+            if a modality is absent, and no channels for a network that reads only spikes.
+        token_type: Number of the type: image or one of the behaviour series, int64, [session, window, token].
         token_age_bins: Age at the origin in bins, float32, [session, window, token].
-        token_mask: False where padded or not known, [session, window, token].
-        ahead_value: Images of the horizon, where they are known ahead, float32, [session, window, ahead, channel].
+        token_mask: False where padded or unknown, [session, window, token].
+        ahead_value: Images of the horizon, if they are known ahead, float32, [session, window, ahead, channel].
         ahead_age_bins: Their age at the origin, not above 0, float32, [session, window, ahead].
         ahead_mask: False where padded, [session, window, ahead].
-        modality_gain: Log gain that each modality's readout gives, float32, [session, window, modality, horizon bin,
-            head].
+        modality_gain: Log gain of each modality's readout, float32, [session, window, modality, horizon bin, head].
         modality_group_gain: Its mean over groups of horizon bins, float32, [session, window, head, modality * group].
-        modality_cv_gain: How the readouts did on held-out blocks of the reference window, and for each modality
-            whether it is known ahead, float32, [session, head, modality * (2 * group + 1)].
+        modality_cv_gain: Scores of the readouts on held-out blocks of the reference window, and a flag for each
+            modality that is known ahead, float32, [session, head, modality * (2 * group + 1)].
     """
 
     features: np.ndarray
@@ -108,7 +107,7 @@ def session_block(
     head: np.ndarray | None = None,
     condition: Condition = CONDITIONS["spikes"],
 ) -> dict[str, np.ndarray]:
-    """Make one session's share of a batch, unpadded and without the session axis.
+    """Compute one session's block of a batch, unpadded and without the session axis.
 
     Args:
         session: Inputs of the session.
@@ -116,7 +115,7 @@ def session_block(
         shape: Lengths in bins.
         encoded_units: True for units whose spikes the encoder and the readout receive, [unit]; None: all.
         head: Indices of the units to forecast, [head]; None: all.
-        condition: What is read next to the spikes, if the session has it.
+        condition: Modalities that are read in addition to the spikes, if the session has them.
     """
     windows = cut_windows(session.spikes, session.part, origin_us, shape)
     head = np.arange(session.spikes.n_units) if head is None else head
@@ -146,11 +145,11 @@ def session_block(
         "counts": windows.counts[:, :, head].astype(np.float32),
         "target_mask": windows.target_mask,
         "origin_us": windows.origin_us,
-        **_beside_spikes(session, windows.origin_us, shape, head, condition),
+        **_modality_block(session, windows.origin_us, shape, head, condition),
     }
 
 
-def _beside_spikes(
+def _modality_block(
     session: SessionInputs, origin_us: np.ndarray, shape: WindowShape, head: np.ndarray, condition: Condition
 ) -> dict[str, np.ndarray]:
     if session.modalities is None:
@@ -179,17 +178,17 @@ def collate(blocks: Sequence[dict[str, np.ndarray]]) -> Batch:
 
 @dataclass(frozen=True)
 class TrainingWindows:
-    """A seeded stream of training batches without end; batch ``step`` depends only on the seed and the step.
+    """An endless seeded stream of training batches; batch ``step`` depends only on the seed and the step.
 
     Attributes:
         sessions: Inputs of the training sessions, each with a part that its reference window does not overlap.
         shape: Lengths in bins.
         seed: Seed of the stream.
         sessions_per_batch: Sessions drawn for each batch.
-        windows_per_session: Windows drawn from each.
-        units_per_session: Most units forecast in each session of a batch.
+        windows_per_session: Windows drawn from each of them.
+        units_per_session: Maximum number of units that are forecast in each session of a batch.
         unit_dropout: Share of the units whose spikes neither the encoder nor the readout receives.
-        modality_dropout: Share of a session's blocks in which a modality that it has is absent.
+        modality_dropout: Share of a session's blocks in which each of its modalities is absent.
     """
 
     sessions: tuple[SessionInputs, ...]
@@ -224,6 +223,6 @@ class TrainingWindows:
 
 
 def drawn_condition(rng: np.random.Generator, dropout: float) -> Condition:
-    """Draw what a training block may read: each modality is absent at random, images are known ahead in half."""
+    """Draw the condition of a training block: each modality is absent at random; half of all images are known ahead."""
     behaviour, images, ahead = rng.random() >= dropout, rng.random() >= dropout, rng.random() < 0.5
     return Condition("drawn", behaviour=behaviour, image=("ahead" if ahead else "past") if images else "")

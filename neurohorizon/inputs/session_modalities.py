@@ -39,10 +39,10 @@ from neurohorizon.units.reference import read_reference
 
 @dataclass(frozen=True)
 class ModalitySettings:
-    """What decides how behaviour and images are read.
+    """Settings of behaviour and images.
 
     Attributes:
-        multimodal: Its section of the configuration.
+        multimodal: The section ``multimodal`` of the configuration.
         readout: Spans of own history, groups of horizon bins and candidate precisions of the readouts.
         timeline: Bins and windows.
     """
@@ -68,7 +68,7 @@ def image_space(embeddings: Sequence[Path], multimodal: Multimodal) -> ImageSpac
 
 
 def _by_encoder(embeddings: Sequence[Path]) -> dict[str, list[Path]]:
-    """Sort embeddings by the image encoder that they name, encoders and sets in the order given."""
+    """Group embeddings by their image encoder; encoders and sets keep their order."""
     found: dict[str, list[Path]] = {}
     for path in embeddings:
         with h5py.File(path, "r") as file:
@@ -77,7 +77,7 @@ def _by_encoder(embeddings: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def heldout_movie(session: Path, settings: ModalitySettings) -> Intervals:
-    """Find when held-out movie seconds are on the screen, and what answers to them right after."""
+    """Find the times of held-out movie seconds on the screen, and of the responses right after them."""
     after_us = settings.multimodal.image_span_edges_bins[-1] * settings.bin_us
     return movie_intervals(read_stimuli(session), settings.multimodal.heldout_movie_s, after_us=after_us)
 
@@ -94,12 +94,12 @@ def compute_modality_file(
 ) -> None:
     """Fit the readouts of behaviour and images on reference windows of a session, and write them whole or not at all.
 
-    A session that was left out, or that has neither behaviour nor known images, gives a file without readouts.
+    The file of an excluded session, or of one with neither behaviour nor known images, contains no readouts.
 
     Args:
         paths: Files of the session, whose reference features name the reference windows.
         uses: Reference windows to fit on; on ``test`` the controls are fitted too.
-        embeddings: Embeddings of the image sets by one or more encoders; the controls are those of the first one.
+        embeddings: Embeddings of the image sets by one or more encoders; controls are fitted for the first encoder.
         multimodal: The section ``multimodal`` of the configuration.
         readout: The section ``model.readout``.
         timeline: The section ``timeline``.
@@ -141,8 +141,8 @@ def load_modalities(
         readouts: File of :func:`compute_modality_file`.
         images: From :func:`load_images`, under the same control; all uses of a session share them.
         encoder: Image encoder of these images.
-        settings: What decides how they are read.
-        control: ``shifted``: behaviour comes from earlier; ``shuffled``: images in random order; "": as they were.
+        settings: Settings of behaviour and images.
+        control: ``shifted``: behaviour is from an earlier time; ``shuffled``: images in random order; "": no control.
     """
     reference = read_reference(paths.features, use).intervals
     behaviour = _behaviour(paths.session, reference, settings, shifted=control == "shifted")
@@ -166,13 +166,13 @@ def load_modalities(
 def with_modalities(
     inputs: SessionInputs, paths: SessionPaths, modalities: SessionModalities, settings: ModalitySettings
 ) -> SessionInputs:
-    """Add behaviour and images to the inputs of a training session, and take held-out movie seconds from its time."""
+    """Add behaviour and images to the inputs of a training session, and remove held-out movie seconds from its time."""
     part = inputs.part.without(heldout_movie(paths.session, settings))
     return replace(inputs, modalities=modalities, part=part)
 
 
 class _WindowFits:
-    """Fits of readouts on one reference window, less held-out movie seconds."""
+    """Fits of readouts on one reference window without held-out movie seconds."""
 
     def __init__(self, session: Path, features: Path, use: Use, settings: ModalitySettings) -> None:
         self.session, self.settings = session, settings
@@ -202,7 +202,7 @@ class _WindowFits:
         return found
 
     def of_images(self, shown: Mapping[str, ShownImages | None]) -> dict[str, SignalReadout]:
-        """Fit both readouts of images, for what was shown and for controls, named by their suffix."""
+        """Fit both readouts of images, on the shown images and on controls; the suffix is part of a readout's name."""
         spans = spans_before(self.settings.multimodal.image_span_edges_bins)
         found = {}
         for suffix, images in shown.items():
@@ -241,13 +241,13 @@ def _behaviour(session: Path, reference: Intervals, settings: ModalitySettings, 
 def load_images(
     session: Path, space: ImageSpace | None, settings: ModalitySettings, *, shuffled: bool = False
 ) -> ShownImages | None:
-    """Load the images that a session showed, optionally shuffled; None without known images or without a space."""
+    """Load the images that a session showed, optionally shuffled; None if no image is known or there is no space."""
     stimuli = read_stimuli(session)
     if space is None or not len(stimuli["start"]):
         return None
     pieces = presented_images(stimuli)
     if shuffled:
-        # the same disorder for every encoder, and for every use of the session
+        # the same random order for every encoder, and for every use of the session
         pieces = shuffled_pieces(pieces, np.random.default_rng(zlib.crc32(session.name.encode())))
     token_us = settings.multimodal.token_bins * settings.bin_us
     return show_images(pieces, space.components, token_us=token_us)

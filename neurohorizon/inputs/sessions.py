@@ -1,4 +1,4 @@
-"""What a model may know of a session, put together from its files for one use of its time."""
+"""Inputs of a session for one use of its time, read from its files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class SessionPaths:
     Attributes:
         session: Spikes, units and valid time.
         features: Reference features.
-        readout: Closed-form readouts; None for a model that has none.
+        readout: Closed-form readouts; None for a model without readouts.
     """
 
     session: Path
@@ -37,21 +37,21 @@ class SessionPaths:
 def load_inputs(
     paths: SessionPaths, use: Use, *, groups: Sequence[str], readout: Readout | None
 ) -> SessionInputs | None:
-    """Load a session for one use, whose targets never overlap the reference window that it is known by.
+    """Load a session for one use, whose targets never overlap its reference window.
 
     ``early`` and ``late`` are the two halves of a training session's training part: each is the reference window
-    of targets in the other. ``validation`` reads all of the training part and has its targets after it.
-    ``test`` reads the reference window of a held-out session and has its targets after it.
+    of targets in the other half. The reference window of ``validation`` is the whole training part, and its targets
+    come after it. The reference window of ``test`` is that of a held-out session, and its targets come after it.
 
     Args:
         paths: Its files.
         use: The reference window.
-        groups: Groups of reference features to give.
+        groups: Groups of reference features to load.
         readout: Shape of the zero readout, for a session without a readout file; None: no readout, for a
             network that does not read one.
 
     Returns:
-        The inputs; None for a session that was left out.
+        The inputs; None for an excluded session.
     """
     identity = read_identity(paths.session)
     if identity["left_out"]:
@@ -77,15 +77,15 @@ def known_by(
     features: Features,
     readout: Readout,
 ) -> SessionInputs:
-    """Make the inputs of a session in memory, as its files and :func:`load_inputs` give them.
+    """Compute the inputs of a session in memory; they equal the result of :func:`load_inputs` on its files.
 
     Args:
         session: The session.
-        reference: The reference window that its units are known by.
+        reference: The reference window of its units.
         targets: The part in which windows lie.
         timeline: Bins.
-        features: Groups of reference features to give, and their settings.
-        readout: Its section of the configuration.
+        features: Groups of reference features, and their settings.
+        readout: The section ``model.readout`` of the configuration.
 
     Raises:
         SessionError: The reference window is too short.
@@ -105,7 +105,7 @@ def known_by(
 
 
 def feature_columns(features: Path, groups: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the features in some groups, in the order in which models read them."""
+    """Return the names of the features in some groups, in the order that models use."""
     window = read_reference(features, "test")
     return tuple(name for name, group in zip(window.names, window.groups, strict=True) if group in groups)
 

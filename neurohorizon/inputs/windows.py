@@ -1,7 +1,7 @@
 """Windows of a session: context before a forecast origin, target after it.
 
 All counting is exact integer arithmetic on microseconds. Bins that are not wholly inside valid time
-are masked, never zero. Nothing at or after the origin enters what a model reads.
+are masked, never zero. A model reads no spike at or after the origin.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ class WindowShape:
         bin_us: Bin width in microseconds.
         context_bins: Bins before the forecast origin.
         horizon_bins: Bins from the forecast origin on.
-        history_edges_bins: Rising ends of the spans, in bins before the origin; the first span
-            starts at the origin. They may reach further back than the context, which must then be one of them.
+        history_edges_bins: Rising ends of the spans, in bins before the origin; the first span starts at the origin.
+            They may reach further back than the context; the length of the context must then be one of them.
     """
 
     bin_us: int
@@ -43,7 +43,7 @@ class WindowShape:
         )
 
     def history_edges(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the ends of the spans within the context, and of those before it."""
+        """Return the ends of the spans within the context, and of the spans before it."""
         edges = self.history_edges_bins
         return (
             tuple(edge for edge in edges if edge <= self.context_bins),
@@ -53,7 +53,7 @@ class WindowShape:
 
 @dataclass(frozen=True)
 class Spikes(CountedSpikes):
-    """Spikes of a session, sorted by time; the arrays may be memory maps, of which only windows are read.
+    """Spikes of a session, sorted by time; of arrays that are memory maps only windows are read.
 
     Attributes:
         times_s: Times in seconds, float64, [spike].
@@ -72,16 +72,16 @@ class Windows:
 
     Attributes:
         origin_us: First microsecond of the first target bin, [window].
-        context: Observed counts before the origin, oldest bin first, 0 where masked, int16 or, where bins hold more
-            spikes than that, int32, [window, context bin, unit].
-        context_mask: Whether a context bin is valid time, [window, context bin].
-        counts: Observed counts from the origin on, 0 where masked, as ``context``, [window, horizon bin, unit].
-        target_mask: Whether a target bin is valid time, [window, horizon bin].
+        context: Observed counts before the origin, oldest bin first, 0 where masked, int16, or int32 for bins with
+            more spikes than int16 can hold, [window, context bin, unit].
+        context_mask: True for context bins of valid time, [window, context bin].
+        counts: Observed counts from the origin on, 0 where masked, type of ``context``, [window, horizon bin, unit].
+        target_mask: True for target bins of valid time, [window, horizon bin].
         spike_window: Window of each context spike in valid time, [spike].
         spike_unit: Unit of that spike, [spike].
         spike_age_bins: Its age at the origin in bins, above 0, float32, [spike].
         history_edges_bins: Rising ends of the spans of recent history, in bins before the origin.
-        history: Observed counts in each span, also where it reaches beyond the context, float32, [window, unit, span].
+        history: Observed counts in each span, also of spans before the context, float32, [window, unit, span].
         history_bins: Valid bins in each span, float32, [window, span].
     """
 
@@ -111,7 +111,7 @@ def cut_windows(spikes: Spikes | SpikeReader, domain: Intervals, origin_us: np.n
     n_windows, n_bins = origin_us.size, shape.context_bins + shape.horizon_bins
     edge_us = (origin_us - shape.context_bins * shape.bin_us)[:, None] + np.arange(n_bins + 1) * shape.bin_us
     mask = _valid_bins(domain, edge_us[:, :-1], shape.bin_us)
-    # plain views: slices of a memory map cost more than what is in them
+    # plain views: to slice a memory map takes longer than to read its values
     times_s, units = np.asarray(spikes.times_s), np.asarray(spikes.unit)
     place = _places(times_s, edge_us)
     first, origin, last = place[:, 0], place[:, shape.context_bins], place[:, -1]
@@ -121,14 +121,14 @@ def cut_windows(spikes: Spikes | SpikeReader, domain: Intervals, origin_us: np.n
     cell += _laid_out(units, first, last)
     if not mask.all():
         cell = cell[np.repeat(mask.ravel(), per_bin)]
-    # most of the time goes to memory: no wider than the fullest bin of all units together needs
+    # memory takes most of the time: use the narrowest integers that hold the fullest bin of all units together
     kind = np.int16 if per_bin.max(initial=0) <= np.iinfo(np.int16).max else np.int32
     counts = np.zeros((n_windows, n_bins, spikes.n_units), kind)
     np.add.at(counts.reshape(-1), cell, kind(1))
 
     window = np.repeat(np.arange(n_windows), origin - first)
     unit = _laid_out(units, first, origin).astype(np.int64)
-    # whole numbers of microseconds, which floats of this size hold exactly
+    # whole microseconds of this size are exact in float64
     age_us = origin_us.astype(np.float64)[window] - np.rint(_laid_out(times_s, first, origin) * MICROSECONDS)
     age_bins = (age_us / shape.bin_us).astype(np.float32)
     before = slice(0, shape.context_bins)
@@ -152,12 +152,12 @@ def cut_windows(spikes: Spikes | SpikeReader, domain: Intervals, origin_us: np.n
 
 
 def _places(times_s: np.ndarray, edge_us: np.ndarray) -> np.ndarray:
-    """Return the index of the first spike at or after each edge, [window, edge], of edges that rise in a window."""
-    # half a microsecond before the edge: spikes stand at whole ones, so rounding decides nothing
+    """Return the index of the first spike at or after each edge, [window, edge]; edges rise within each window."""
+    # half a microsecond before the edge: spike times are whole microseconds, so rounding has no effect
     edge_s = (edge_us - 0.5) / MICROSECONDS
     place = np.empty(edge_us.shape, np.int64)
     ends = np.searchsorted(times_s, edge_s[:, [0, -1]])
-    # from there on in the few spikes of the window, which are in the cache
+    # the other edges are searched in the few spikes of the window, which are in the cache
     for row, edges, (first, last) in zip(place, edge_s, ends.tolist(), strict=True):
         row[:] = np.searchsorted(times_s[first:last], edges)
     return place + ends[:, :1]
@@ -170,9 +170,9 @@ def _laid_out(values: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.nda
 
 
 def evaluation_origins(part: Intervals, shape: WindowShape, stride_bins: int) -> np.ndarray:
-    """List the origins of the windows that lie wholly inside one interval, a stride apart.
+    """List the origins of windows, one per stride, that lie wholly inside one interval.
 
-    Each interval is slid over from its own start, so that trials are cut at the same place.
+    The first window begins at the start of each interval, so that all trials are cut at the same place.
 
     Returns:
         Forecast origins, int64 microseconds, rising, [window].
@@ -191,7 +191,7 @@ def subsample(values: Sequence, maximum: int) -> Sequence:
 
 
 def spread_origins(part: Intervals, shape: WindowShape, most: int) -> np.ndarray:
-    """List origins whose horizons do not overlap, the first and the last of them, and others evenly between.
+    """List evenly spaced origins whose horizons do not overlap, including the first and the last possible origin.
 
     Returns:
         At most ``most`` forecast origins, int64 microseconds, rising, [window].
@@ -246,8 +246,8 @@ def history_sums(context: np.ndarray, context_mask: np.ndarray, edges_bins: Sequ
     starts = [0, *edges_bins[:-1]]
     n_bins = context.shape[1]
     newest_first = context[:, ::-1]
-    # in the integers of the counts, where sums fit in, and bin by bin over all units: several times as fast as
-    # summing each unit's bins in wider ones
+    # sums use the integer type of the counts if they fit, and add bin after bin for all units: several times as fast
+    # as to sum each unit's bins in wider integers
     fits = int(context.max(initial=0)) * n_bins <= np.iinfo(context.dtype).max
     kind = context.dtype if fits else np.int64
     sums = np.empty((*context.shape[::2], len(starts)), np.float32)
@@ -264,7 +264,7 @@ def _own_history(
     context_mask: np.ndarray,
     shape: WindowShape,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sum all spans of recent history: those of the context, and those that reach further back."""
+    """Sum all spans of recent history: spans within the context, and spans before it."""
     recent, past = shape.history_edges()
     history, history_bins = history_sums(context, context_mask, recent)
     if not past:
@@ -284,10 +284,10 @@ def past_sums(
     edges_bins: Sequence[int],
     bin_us: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sum spans that reach far back, as :func:`history_sums` does with a context that long, without laying it out.
+    """Sum spans that reach far back; sums equal those of :func:`history_sums` with a context of that length.
 
-    Bins are counted back from each origin, through pauses too; only those wholly inside valid time count. Work grows
-    with the pieces of valid time in a span, not with its bins or spikes.
+    Bins are counted back from each origin, also through pauses; only bins wholly inside valid time are used. The work
+    grows with the pieces of valid time in a span, not with its bins or spikes.
 
     Args:
         spikes: Spikes of the session.
@@ -309,13 +309,13 @@ def past_sums(
         first = np.searchsorted(domain.stop_us, origin_us - far * bin_us, side="right")
         last = np.searchsorted(domain.start_us, origin_us - near * bin_us)
         interval, window = concatenated_ranges(first, np.maximum(first, last))
-        # whole bins of the interval, by the bins between the origin and their ends
+        # whole bins of the interval, counted back from the origin
         oldest = np.minimum((origin_us[window] - domain.start_us[interval]) // bin_us, far)
         newest = np.maximum(-((domain.stop_us[interval] - origin_us[window]) // bin_us), near)
         oldest = np.maximum(oldest, newest)
         valid[:, span] = np.bincount(window, oldest - newest, minlength=origin_us.size)
         start_us, stop_us = origin_us[window] - oldest * bin_us, origin_us[window] - newest * bin_us
-        # whole seconds from the table, the rest spike by spike
+        # whole seconds are read from the table; spikes in the rest are counted singly
         from_s, until_s = -(-start_us // MICROSECONDS), stop_us // MICROSECONDS
         whole = from_s < until_s
         rests = [
@@ -324,7 +324,7 @@ def past_sums(
         ]
         counts = np.zeros((origin_us.size, spikes.n_units), np.int64)
         for rest in rests:
-            # half a microsecond before, as in :func:`_places`
+            # half a microsecond before the edge, as in :func:`_places`
             place = np.searchsorted(times_s, (np.stack(rest) - 0.5) / MICROSECONDS)
             index, owner = concatenated_ranges(*place)
             cell = window[owner] * spikes.n_units + units[index]

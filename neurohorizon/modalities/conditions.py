@@ -13,10 +13,10 @@ class Condition:
 
     Attributes:
         name: Its name in files and tables.
-        behaviour: Whether behaviour is read.
-        image: Whether images are read, ``past``: up to the origin, ``ahead``: those of the horizon too.
-        control: ``shuffled``: the session's images are shown in random order; ``shifted``: behaviour comes from
-            earlier. The readouts are fitted on data that were changed in the same way.
+        behaviour: True if behaviour is read.
+        image: Images that are read, ``past``: up to the origin, ``ahead``: those of the horizon too; "": none.
+        control: ``shuffled``: the session's images are shown in random order; ``shifted``: behaviour is from an
+            earlier time. The readouts are fitted on data that were changed in the same way.
     """
 
     name: str
@@ -44,10 +44,10 @@ CONDITIONS = {
     )
 }
 OF_ENCODERS = ("spikes", "image", "image_ahead")
-"""Conditions that are made for every image encoder; the others only for the first."""
+"""Conditions that are forecast with every image encoder; the others only with the first."""
 OF_BEHAVIOUR = ("spikes", "behaviour", "behaviour_shifted")
-"""Conditions that are made for sessions without images."""
+"""Conditions that are forecast for sessions without images."""
 NO_ENCODER = "none"
-"""In place of an image encoder where there are no images."""
+"""Name in place of an image encoder if there are no images."""
 LEARNED_CONDITIONS = tuple(CONDITIONS[name] for name in ("behaviour", "image", "image_ahead", "both"))
-"""Conditions that a network with modalities is validated on, in turn."""
+"""Conditions on which a network with modalities is validated, in turn."""

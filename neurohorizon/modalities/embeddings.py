@@ -1,8 +1,8 @@
 """Image embeddings: their file, and the few numbers of each image that a model reads.
 
-An encoder gives each image one vector that summarises it, and where it looks at the image in patches a second
-one, their mean. All image sets that may be shown share one space: both vectors side by side, each column
-standardised over all frames, and of that the first principal components.
+An encoder gives each image one vector that summarises it. An encoder that divides the image into patches gives a
+second vector, the mean over patches. All image sets that may be shown share one space: the two vectors are
+concatenated, each column is standardised over all frames, and the first principal components are kept.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from neurohorizon.modalities.images import ImageError
 GRAY = "gray"
 """Image set of the gray screen between stimuli: one image."""
 SMALLEST_SPREAD = 1e-6
-"""A column that varies by less than this share of its largest value varies only by rounding of float32."""
+"""A column whose deviation is below this share of its largest value varies only by rounding of float32."""
 SMALLEST_SHARE = 1e-12
 """A component with less than this share of the largest variance is rounding, not a component."""
 
@@ -33,12 +33,12 @@ class Embedding:
         image_set: Name of the set.
         images_sha256: Hash of its images.
         encoder: ``dinov2``, ``imagenet`` or ``pixels``.
-        weights: What the encoder's weights are called; empty for one that has none.
-        weights_sha256: Their hash; empty for an encoder that has none.
-        side_px: Side of the square that the encoder saw.
-        versions: Package -> version that the vectors were made with.
+        weights: Name of the encoder's weights; empty for an encoder without weights.
+        weights_sha256: Their hash; empty for an encoder without weights.
+        side_px: Side of the square image that the encoder received.
+        versions: Package -> its version when the vectors were computed.
         summary: The encoder's one vector for an image, float32, [image, summary column].
-        pooled: Mean over the image's patches, float32, [image, pooled column]; no columns where there are none.
+        pooled: Mean over the image's patches, float32, [image, pooled column]; no columns if there are no patches.
     """
 
     image_set: str
@@ -57,13 +57,13 @@ class ImageSpace:
     """Image sets as points of one space.
 
     Attributes:
-        encoder: Encoder behind it.
-        identity: Hash of all that the space is made from: images, encoder, weights, number of components.
+        encoder: Encoder of the embeddings.
+        identity: Hash of all inputs of the space: images, encoder, weights, number of components.
             Equal identities mean equal components.
         components: Image set -> principal components of its images, float32, [image, component]. Their variances
             over all frames have a mean of 1 and keep their proportions, since a component that is
             nearly the same in all images must stay smaller than one that distinguishes them.
-            Columns of zeros where there are no more.
+            Columns beyond the last component are zeros.
     """
 
     encoder: str
@@ -87,10 +87,10 @@ def read_embedding(path: str | Path) -> Embedding:
     """Read the embedding of an image set.
 
     Raises:
-        ImageError: The file is not there, or cannot be read.
+        ImageError: The file does not exist, or cannot be read.
     """
     if not Path(path).is_file():
-        raise ImageError(f"there is no embedding {path}")
+        raise ImageError(f"there is no embedding {path}: run the workflow, which writes it")
     try:
         with h5py.File(path, "r") as file:
             return Embedding(
@@ -109,16 +109,16 @@ def read_embedding(path: str | Path) -> Embedding:
 
 
 def fit_image_space(paths: Sequence[str | Path], components: int) -> ImageSpace:
-    """Put all image sets of a run into one space of few components.
+    """Compute one space of few components for all image sets of a run.
 
     It depends only on images, not on spikes or the choice of sessions, so training and forecasts share it.
 
     Args:
-        paths: Embeddings by one encoder, one file a set, the gray screen's among them, in any order.
-        components: Components to keep.
+        paths: Embeddings by one encoder, one file for each set and for the gray screen, in any order.
+        components: Number of components to keep.
 
     Raises:
-        ImageError: The files do not belong together, or the gray screen is missing; the message names them.
+        ImageError: The files differ in their encoder, or the gray screen is missing; the message names them.
     """
     embeddings = sorted((read_embedding(path) for path in paths), key=_image_set)
     _check_they_belong_together(embeddings)
@@ -141,12 +141,12 @@ def _standardised(columns: np.ndarray) -> np.ndarray:
 
 
 def _principal_components(columns: np.ndarray, components: int) -> np.ndarray:
-    """Return scores of the first components, by falling variance, [row, component]."""
+    """Return scores of the first components in descending order of variance, [row, component]."""
     left, singular, right = np.linalg.svd(columns, full_matrices=False)
     exist = int((singular[:components] ** 2 > SMALLEST_SHARE * singular[0] ** 2).sum())
     scores = np.zeros((len(columns), components))
     if exist:
-        # a component's sign is free: the largest of its loadings is positive
+        # a component's sign is arbitrary: the largest of its loadings is made positive
         largest = np.abs(right[:exist]).argmax(axis=1)
         signs = np.sign(right[np.arange(exist), largest])
         kept = left[:, :exist] * (singular[:exist] * signs)
@@ -157,7 +157,7 @@ def _principal_components(columns: np.ndarray, components: int) -> np.ndarray:
 def _check_they_belong_together(embeddings: Sequence[Embedding]) -> None:
     names = [one.image_set for one in embeddings]
     if GRAY not in names:
-        raise ImageError(f"the gray screen is shown between all stimuli; its embedding is not among those of {names}")
+        raise ImageError(f"expected an embedding of the gray screen, which is shown between stimuli; found {names}")
     if len(set(names)) < len(names):
         raise ImageError(f"an image set has more than one embedding: {names}")
     for part in ("encoder", "weights_sha256", "side_px"):

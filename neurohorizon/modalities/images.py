@@ -1,4 +1,4 @@
-"""Image sets: the frames of a movie or the scenes that were shown, as one HDF5 file each."""
+"""Image sets: one HDF5 file for the frames of a movie or for the scenes that were shown."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images that share a name, in the order in which stimulus tables number them.
+    """Images that share a name, in the order of their numbers in stimulus tables.
 
     Attributes:
         name: Name of the set, such as ``natural_movie_one``; ``gray`` is the screen between stimuli.
@@ -36,7 +36,7 @@ def write_images(path: str | Path, images: ImageSet) -> None:
     """Write an image set, whole or not at all.
 
     Raises:
-        ImageError: The images are not gray, not uint8, or there are none.
+        ImageError: The images are not gray or not uint8, or there are no images.
     """
     if images.images.ndim != 3 or images.images.dtype != np.uint8 or not images.images.size:
         raise ImageError(
@@ -55,10 +55,10 @@ def read_images(path: str | Path) -> ImageSet:
     """Read an image set.
 
     Raises:
-        ImageError: The file is not there, cannot be read, or its images are not those that were written.
+        ImageError: The file does not exist, cannot be read, or was changed since it was written.
     """
     if not Path(path).is_file():
-        raise ImageError(f"there is no image set {path}")
+        raise ImageError(f"there is no image set {path}: run the workflow, which writes it")
     try:
         with h5py.File(path, "r") as file:
             images = ImageSet(file.attrs["image_set"], file["images"][:])

@@ -1,6 +1,6 @@
-"""Readout of behaviour and images in closed form: from what a signal was to each unit's log rate.
+"""Closed-form readout of behaviour and images: from past values of a signal to each unit's log rate.
 
-Fitted only on a reference window, like the population readout. Held-out movie seconds are not used.
+It is fitted only on a reference window, like the population readout. Held-out movie seconds are not used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ AXES = {
 
 @dataclass(frozen=True, eq=False)
 class SignalReadout:
-    """Weights from means of a signal over spans to log gains.
+    """Weights that turn means of a signal over spans into log gains.
 
     Attributes:
         spans_bins: Nearest and farthest bin of each span, counted back from the time of reading, [span, 2].
@@ -42,16 +42,16 @@ class SignalReadout:
     cv_gain: np.ndarray
 
     def log_gain(self, signals: Sequence[Signal], at_us: np.ndarray, units: np.ndarray, bin_us: int) -> np.ndarray:
-        """Read the log gain of units.
+        """Compute the log gain of units.
 
         Args:
-            signals: The signals that it was fitted on, as they are now.
-            at_us: Times of reading, int64; nothing later is read, [...].
+            signals: The signals that it was fitted on, with their current values.
+            at_us: Times of reading, int64; no later value is read, [...].
             units: Indices of the units to read out, [head].
             bin_us: Bin width.
 
         Returns:
-            Natural log gain over the reference rate, float32, [..., head, group].
+            Natural log gain relative to the reference rate, float32, [..., head, group].
         """
         state = _state(signals, at_us.reshape(-1), self.spans_bins, bin_us)
         state = np.where(state == 0, 0, (state - self.center) / self.scale).astype(np.float32)
@@ -75,8 +75,8 @@ def fit_signal_readout(
     """Fit the readout on binned spikes of a reference window.
 
     Args:
-        signals: What is read, side by side.
-        relative: Counts over their mean, less one, summed by :func:`neurohorizon.units.gains.cumulative`,
+        signals: Signals that are read; their channels are concatenated.
+        relative: Counts divided by their mean, minus one, summed by :func:`neurohorizon.units.gains.cumulative`,
             [bin + 1, unit].
         segment: Index of the valid interval that each bin lies in, non-decreasing, [bin].
         start_us: Start of each bin, [bin].
@@ -84,8 +84,8 @@ def fit_signal_readout(
         spans_bins: Nearest and farthest bin of each span, counted back from the time of reading, [span, 2].
         readout: Spans of own history, groups of horizon bins and candidate precisions.
         bin_us: Bin width.
-        ahead: False: signals are known up to the forecast origin, and each group of horizon bins has its weights.
-            True: they are known up to the end of the bin that is forecast, and there is one group.
+        ahead: False: signals are read up to the forecast origin, and each group of horizon bins has its weights.
+            True: they are read up to the end of the bin that is forecast, and there is one group.
     """
     origins = Origins.of(segment)
     at_us = start_us[origins.index] + (bin_us if ahead else 0)
@@ -114,7 +114,7 @@ def fit_signal_readout(
 
 
 def spans_before(edges_bins: Sequence[int], delay_bins: int = 0) -> np.ndarray:
-    """List the spans between rising ends, counted back from ``delay_bins`` before the time of reading, [span, 2]."""
+    """List the spans between rising ends, counted back from ``delay_bins`` before the reading time, [span, 2]."""
     return np.column_stack([[0, *edges_bins[:-1]], edges_bins]) + delay_bins
 
 
@@ -132,7 +132,7 @@ def read_readouts(group: h5py.Group) -> dict[str, SignalReadout]:
 
 
 def _state(signals: Sequence[Signal], at_us: np.ndarray, spans_bins: np.ndarray, bin_us: int) -> np.ndarray:
-    """Average all signals over all spans before some times, 0 where not known, [time, span * channel]."""
+    """Average all signals over all spans before each time, 0 where unknown, [time, span * channel]."""
     return np.concatenate(
         [
             signal.means(at_us - far * bin_us, at_us - near * bin_us)[0]

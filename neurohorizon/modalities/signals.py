@@ -1,7 +1,8 @@
-"""Signals that hold their value from one change to the next: behaviour as sampled, images as shown.
+"""Signals that hold their value from one change to the next: samples of behaviour, and images on the screen.
 
-A mean over a span is exact at any microsecond. It is taken over the known part of the span: without one it is zero,
-and so is the known share. Nothing is interpolated, so a span that ends before a forecast origin holds nothing after it.
+A mean over a span is exact to the microsecond. It is taken over the part of the span with known values. If there is no
+such part, the mean and the known share are zero. Signals are not interpolated, so a span that ends before a forecast
+origin contains no later value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from neurohorizon.timeline import MICROSECONDS, Intervals, to_us
 MOVIE_RATE_HZ = 30.0
 """Frames per second of the movies of the Allen release."""
 MOVIES = "natural_movie"
-"""How the image sets that are movies begin."""
+"""Prefix of the names of image sets that are movies."""
 LONGEST_HOLD_S = 1.0
 """Longest time for which a sample of behaviour is valid."""
 
@@ -27,9 +28,9 @@ class Signal:
     """A piecewise constant signal of one or more channels.
 
     Attributes:
-        edges_us: Where pieces begin, and where the last one ends, int64, rising, [piece + 1].
-        values: Value of each piece, 0 where not known, float32, [piece, channel].
-        known: Whether a piece's value is known, [piece].
+        edges_us: Start of each piece, and end of the last one, int64, rising, [piece + 1].
+        values: Value of each piece, 0 where unknown, float32, [piece, channel].
+        known: True for pieces with a known value, [piece].
     """
 
     edges_us: np.ndarray
@@ -53,22 +54,22 @@ class Signal:
         """Average over spans.
 
         Args:
-            start_us: Where spans begin, int64, any shape.
-            stop_us: Where they end, later than they begin, same shape.
+            start_us: Start of each span, int64, any shape.
+            stop_us: End of each span, after its start, same shape.
 
         Returns:
             Mean over the known part of each span, float32, [..., channel]; known share of the span, float32, [...].
         """
         total = self._integral_at(stop_us) - self._integral_at(start_us)
         known_s = total[..., -1]
-        # an integral's last digits are no knowledge
+        # a shorter time is only rounding of the integral
         some = known_s > 1e-7
         mean = np.where(some[..., None], total[..., :-1] / np.where(some, known_s, 1.0)[..., None], 0.0)
         length_s = (np.asarray(stop_us) - start_us) / MICROSECONDS
         return mean.astype(np.float32), np.where(some, known_s / length_s, 0.0).astype(np.float32)
 
     def shifted(self, by_us: int) -> "Signal":
-        """Move the signal to later times, so that it is read too late by this time."""
+        """Move the signal to later times by this delay."""
         return replace(self, edges_us=self.edges_us + by_us)
 
     def _integral_at(self, us: np.ndarray) -> np.ndarray:
@@ -81,17 +82,17 @@ class Signal:
 
 
 def behaviour_signal(series: Series, reference: Intervals) -> Signal:
-    """Turn a behaviour series into a signal of its value and its magnitude, each standardised on a reference window.
+    """Convert a behaviour series to a signal of its value and its magnitude, each standardised on a reference window.
 
-    A sample holds until the next one, and at most ``LONGEST_HOLD_S``; a sample that is not a number is not known.
-    Where the reference window holds no sample, or values that never change, nothing is known.
+    A sample holds until the next one, and at most ``LONGEST_HOLD_S``; a sample that is not a number is unknown.
+    If the reference window has no sample, or only equal values, the whole signal is unknown.
 
     Args:
-        series: The series, as stored.
+        series: The stored series.
         reference: Reference window, whose samples set the scale.
 
     Returns:
-        Two channels for each of the series.
+        Two channels for each channel of the series.
     """
     times_us = to_us(series.times_s)
     after_us = np.append(times_us[1:], times_us[-1] + int(LONGEST_HOLD_S * MICROSECONDS))
@@ -107,20 +108,20 @@ def behaviour_signal(series: Series, reference: Intervals) -> Signal:
     changes = deviation > 1e-6
     known &= changes.any()
     scaled = np.where(changes, (values - mean) / np.where(changes, deviation, 1.0), 0.0)
-    # a value far outside of the reference window's range is cut, not trusted
+    # values far outside of the reference window's range are clipped
     scaled = np.clip(np.where(known[:, None], scaled, 0.0), -5, 5)
     return _with_pauses(times_us, stop_us, scaled.astype(np.float32), known)
 
 
 @dataclass(frozen=True, eq=False)
 class ShownImages:
-    """Images as they were shown.
+    """Images that a session showed, with their times.
 
     Attributes:
-        signal: Embedding of what is on the screen, in the components of the image space.
-        token_start_us: Where the pieces begin that one token summarises, int64, rising, [token].
-        token_stop_us: Where they end, [token].
-        token_value: Embedding of the image with which a piece begins, float32, [token, component].
+        signal: Embedding of the image on the screen, in the components of the image space.
+        token_start_us: Start of the pieces that one token summarises, int64, rising, [token].
+        token_stop_us: Their end, [token].
+        token_value: Embedding of the token's first image, float32, [token, component].
     """
 
     signal: Signal
@@ -130,13 +131,13 @@ class ShownImages:
 
 
 def presented_images(stimuli: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """List what was on the screen from the first presentation to the last, the gray between presentations included.
+    """List the images on the screen from the first presentation to the last, with the gray between presentations.
 
-    A presentation that begins before the one before it has ended cuts it short.
+    A presentation ends at the latest when the next one begins.
 
     Returns:
-        Columns ``start_us``, ``stop_us`` (int64), ``image_set`` ("" where not known), ``frame``, and ``series``, the
-        image set that was shown even after the images are shuffled, [piece].
+        Columns ``start_us``, ``stop_us`` (int64), ``image_set`` ("" where unknown), ``frame``, and ``series``: the
+        image set that was shown, which shuffling does not change, [piece].
     """
     start_us, stop_us = to_us(stimuli["start"]), to_us(stimuli["end"])
     stop_us = np.minimum(stop_us, np.append(start_us[1:], stop_us[-1:]))
@@ -158,21 +159,21 @@ def presented_images(stimuli: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
 def show_images(
     pieces: Mapping[str, np.ndarray], components: Mapping[str, np.ndarray], *, token_us: int
 ) -> ShownImages | None:
-    """Give the pieces of :func:`presented_images` their embeddings.
+    """Add embeddings and tokens to the pieces of :func:`presented_images`.
 
-    Tokens: a piece of another series begins a token; within a series, so does the first piece after each ``token_us``,
-    so that frames of a movie share tokens and each of a row of scenes has its own.
+    A token begins when the series changes. Within a series, a token also begins at the first piece after each
+    ``token_us``. So frames of a movie share tokens, and each scene has its own token.
 
     Args:
-        pieces: What was on the screen.
+        pieces: Images on the screen.
         components: Embedding of every image, by image set, [image, component].
         token_us: Time that a token of a movie summarises.
 
     Returns:
-        The images; None where none is known.
+        The images; None if none is known.
 
     Raises:
-        ValueError: A frame lies outside of its set's images.
+        ValueError: The number of a frame exceeds the images of its set.
     """
     start_us, stop_us, image_set, frame = (pieces[name] for name in ("start_us", "stop_us", "image_set", "frame"))
     series = pieces["series"]
@@ -189,7 +190,7 @@ def show_images(
     run_begins = np.ones(start_us.size, bool)
     run_begins[1:] = series[1:] != series[:-1]
     run = np.cumsum(run_begins) - 1
-    # a frame's 33.3 ms are rounded to microseconds: three of them are 100 ms
+    # a frame lasts 33.3 ms, rounded to microseconds, and three frames last 100 ms: the tolerance is 1/20 of a token
     place = (start_us - start_us[run_begins][run] + token_us // 20) // token_us
     begins = run_begins.copy()
     begins[1:] |= place[1:] != place[:-1]
@@ -205,9 +206,9 @@ def show_images(
 
 
 def shuffled_pieces(pieces: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Show the session's images in random order: each piece gets the identity of another one.
+    """Put the session's images in random order: each piece receives the identity of another piece.
 
-    What stays: when the screen changes, and how often each image is shown. What goes: which image it is.
+    Times of changes and the number of presentations of each image stay the same; only the order of images changes.
     """
     known = np.flatnonzero(pieces["image_set"] != "")
     other = pieces | {name: pieces[name].copy() for name in ("image_set", "frame")}
@@ -218,14 +219,14 @@ def shuffled_pieces(pieces: Mapping[str, np.ndarray], rng: np.random.Generator) 
 
 
 def of_movie_seconds(stimuli: Mapping[str, np.ndarray], parts_s: Sequence[tuple[float, float]]) -> np.ndarray:
-    """Tell which presentations are movie frames of certain seconds.
+    """Find the presentations that are movie frames of certain seconds.
 
     Args:
         stimuli: Presentations of a session.
-        parts_s: Parts of a movie, from second to second, the last excluded.
+        parts_s: First and last second of each part of a movie, the last excluded.
 
     Returns:
-        Whether a presentation is such a frame, [presentation].
+        True for presentations that are such frames, [presentation].
     """
     movie = np.char.startswith(stimuli["image_set"].astype(str), MOVIES)
     second = stimuli["frame"] / MOVIE_RATE_HZ
@@ -235,19 +236,19 @@ def of_movie_seconds(stimuli: Mapping[str, np.ndarray], parts_s: Sequence[tuple[
 def movie_intervals(
     stimuli: Mapping[str, np.ndarray], parts_s: Sequence[tuple[float, float]], *, after_us: int = 0
 ) -> Intervals:
-    """Find when certain seconds of any movie are on the screen, and what is ``after_us`` after them."""
+    """Find the times when certain seconds of any movie are on the screen, each extended by ``after_us``."""
     chosen = of_movie_seconds(stimuli, parts_s)
     return Intervals.merged(to_us(stimuli["start"][chosen]), to_us(stimuli["end"][chosen]) + after_us)
 
 
 def _with_pauses(start_us: np.ndarray, stop_us: np.ndarray, values: np.ndarray, known: np.ndarray) -> Signal:
-    """Put unknown pieces where one piece ends before the next begins."""
+    """Insert an unknown piece between two pieces that do not touch."""
     pause = np.flatnonzero(start_us[1:] > stop_us[:-1])
     edges = np.concatenate([start_us, stop_us[pause]])
     order = np.argsort(edges, kind="stable")
     filled = np.concatenate([values, np.zeros((pause.size, values.shape[1]), np.float32)])[order]
     sure = np.concatenate([known, np.zeros(pause.size, bool)])[order]
     edges = edges[order]
-    # samples at one time: the last of them holds
+    # if several samples have the same time, the last one holds
     distinct = np.append(np.diff(edges) > 0, True)
     return Signal(np.append(edges[distinct], stop_us[-1]), filled[distinct], sure[distinct])

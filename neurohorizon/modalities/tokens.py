@@ -24,11 +24,11 @@ class ModalityLayout:
     """Sizes of the modalities that a network reads, the same for all sessions.
 
     Attributes:
-        behaviour: Behaviour series, each of one type of token with two channels: value and magnitude.
+        behaviour: Behaviour series; each has its own type of token and two channels: value and magnitude.
         components: Components of an image's embedding; 0 without images.
         token_bins: Bins that a token of behaviour summarises.
-        delay_bins: Bins before the origin of which no behaviour is read.
-        groups: Groups of horizon bins, as in the readouts.
+        delay_bins: Last bins before the origin, in which no behaviour is read.
+        groups: Number of groups of horizon bins, as in the readouts.
     """
 
     behaviour: tuple[str, ...]
@@ -60,23 +60,23 @@ class ModalityLayout:
 
     @property
     def gain_inputs(self) -> int:
-        """Numbers that say, for each unit in a window, what the readouts give."""
+        """Length of the readouts' log gains for each unit in a window."""
         return len(MODALITIES) * self.groups
 
     @property
     def cv_gain_inputs(self) -> int:
-        """Numbers that say, for each unit, how the readouts did, and whether images are known ahead."""
+        """Length of the readouts' cross-validated scores for each unit, with one flag for images known ahead."""
         return len(MODALITIES) * (2 * self.groups + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class SessionModalities:
-    """Behaviour and images of one session, as known from one reference window.
+    """Behaviour and images of one session, scaled and fitted on one reference window.
 
     Attributes:
         layout: Sizes.
         behaviour: Signal of each series that the session has, on the scale of its reference window.
-        images: Its images; None where none is known.
+        images: Its images; None if none is known.
         readouts: Closed-form readouts by name: ``behaviour``, ``image``, ``image_ahead``.
         horizon_edges_bins: Ends of the groups of horizon bins.
     """
@@ -88,7 +88,7 @@ class SessionModalities:
     horizon_edges_bins: tuple[int, ...]
 
     def can(self, condition: Condition) -> bool:
-        """Whether the session has what a condition reads."""
+        """Return True if the session has the modalities that a condition reads."""
         return not (condition.behaviour and not self.behaviour) and not (condition.image and self.images is None)
 
     def block(
@@ -101,11 +101,11 @@ class SessionModalities:
         bin_us: int,
         head: np.ndarray,
     ) -> dict[str, np.ndarray]:
-        """Make one session's share of a batch; for the arrays see ``inputs.windows.Batch``.
+        """Compute one session's block of a batch; the arrays are described in ``inputs.batches.Batch``.
 
         Args:
             origin_us: Forecast origins, int64, [window].
-            condition: What may be read; what the session lacks is absent.
+            condition: Modalities that may be read; modalities that the session lacks are absent.
             context_bins: Bins before the origin.
             horizon_bins: Bins from the origin on.
             bin_us: Bin width.
@@ -155,7 +155,7 @@ class SessionModalities:
         return _Tokens(value, np.full(stop_us.shape, 1 + index), age.astype(np.float32), known > 0)
 
     def _image_tokens(self, origin_us: np.ndarray, from_us: np.ndarray, to_us: np.ndarray, bin_us: int) -> "_Tokens":
-        """Take the tokens that are on the screen between two times, at the time from which they are seen there."""
+        """Return the tokens on the screen between two times, each with the age of its first time in this span."""
         shown = self.images
         first = np.searchsorted(shown.token_stop_us, from_us, side="right")
         count = np.maximum(np.searchsorted(shown.token_start_us, to_us, side="left") - first, 0)
@@ -164,8 +164,8 @@ class SessionModalities:
         token = np.where(mask, first[:, None] + place, 0)
         value = np.zeros((*mask.shape, self.layout.channels), np.float32)
         value[..., : self.layout.components] = shown.token_value[token] * mask[..., None]
-        seen_us = np.maximum(shown.token_start_us[token], from_us[:, None])
-        age = np.where(mask, (origin_us[:, None] - seen_us) / bin_us, 0.0)
+        first_us = np.maximum(shown.token_start_us[token], from_us[:, None])
+        age = np.where(mask, (origin_us[:, None] - first_us) / bin_us, 0.0)
         return _Tokens(value, np.full(mask.shape, IMAGE_TOKEN), age.astype(np.float32), mask)
 
     def _gains(
@@ -188,9 +188,9 @@ class SessionModalities:
                 gain[:, index] = readout.log_gain(self._signals(name), bin_stop_us, head, bin_us)[..., 0]
                 sums = np.add.reduceat(gain[:, index], [0, *edges[:-1]], axis=1) / bins[:, None]
                 of_groups[:, :, index] = sums.transpose(0, 2, 1)
-                # one value for all bins: the image is known as well at the last as at the first
+                # one value for all bins: images are known equally well at all bins
                 cv_gain[:, index, :-1] = np.repeat(readout.cv_gain[head], n_groups, axis=1)
-                cv_gain[:, index, -1] = cv_gain[:, index].any(axis=1)  # zero for a unit that follows nothing
+                cv_gain[:, index, -1] = cv_gain[:, index].any(axis=1)  # zero for a unit that no image drives
             else:
                 read = readout.log_gain(self._signals(name), origin_us, head, bin_us)  # [window, head, group]
                 gain[:, index] = read[..., group].transpose(0, 2, 1)
@@ -205,7 +205,7 @@ class SessionModalities:
 
 
 def absent_block(n_windows: int, n_head: int, horizon_bins: int) -> dict[str, np.ndarray]:
-    """Parts of a batch for a network that reads only spikes: arrays without tokens and without modalities."""
+    """Return a block for a network that reads only spikes: arrays without tokens and without modalities."""
     none = np.zeros((n_windows, 0, 0), np.float32)
     flat = np.zeros((n_windows, 0), np.float32)
     return {

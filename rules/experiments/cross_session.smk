@@ -1,8 +1,8 @@
-# Experiment 1 by length of the reference window, number of units, time and region: its sums.
+# Experiment 1: score sums by length of the reference window, number of units, time and region.
 CURVE_SUMS = f"{RESULTS}/cross_session/scores/{{fold}}/{{session}}"
 
 
-# One job forecasts with all lengths of the reference window and all numbers of units.
+# One job forecasts with all lengths of the reference window and with all numbers of units.
 rule score_curves:
     input:
         weights=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",

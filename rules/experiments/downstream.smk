@@ -39,7 +39,7 @@ if CONFIG.downstream:
 
 if CONFIG.poyo:
 
-    # Checkpoints are no output, since Snakemake deletes those of a job that is killed.
+    # Checkpoints are not an output, since Snakemake deletes the outputs of a job that is killed.
     rule train_poyo:
         input:
             LAYOUT.training("sessions", CONFIG.poyo.source),

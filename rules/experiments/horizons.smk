@@ -1,7 +1,7 @@
 # Experiment 3: sample paths of every rollout mode with the sums of their calibration, and teacher-forced scores.
 
 
-# Paths themselves are not kept. Forecast files are compared on the same windows, so they need paths of all windows.
+# Sample paths are not stored. Forecast files are compared on the same windows, so they need paths of all windows.
 rule sample_paths:
     input:
         weights=f"{RESULTS}/models/{{fold}}/neurohorizon_seed-{{seed}}/model.safetensors",

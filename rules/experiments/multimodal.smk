@@ -1,5 +1,5 @@
-# Experiment 4: behaviour and images next to the spikes. A trained forecaster learns to read them, once for each image
-# encoder, and forecasts held-out sessions under every condition.
+# Experiment 4: behaviour and images in addition to the spikes. A trained forecaster is extended to read them, once for
+# each image encoder, and forecasts held-out sessions under every condition.
 
 
 rule modality_readouts:
@@ -67,7 +67,7 @@ rule train_multimodal:
         """
 
 
-# As many files as there are conditions for the session; tables and scores keep what they say.
+# One file for each condition of the session. The files are temporary, since score files keep the results.
 rule forecast_conditions:
     input:
         weights=f"{RESULTS}/multimodal/models/{{fold}}/{{encoder}}_seed-{{seed}}/model.safetensors",

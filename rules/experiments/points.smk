@@ -1,5 +1,5 @@
-# Points of experiments 2 and 6: each is one network, trained on its own sessions or without one part, and scored on all
-# held-out sessions.
+# Points of experiments 2 and 6: each is one network, trained on its own sessions or without one component, and scored
+# on all held-out sessions.
 POINT = f"{RESULTS}/{{experiment}}/{{fold}}/{{point}}"
 
 

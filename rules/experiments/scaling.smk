@@ -1,4 +1,4 @@
-# Experiment 2: sessions that are matched by region. Points are trained and scored by points.smk.
+# Experiment 2: sessions that are matched by region. The rules in points.smk train and score its points.
 
 
 rule choose_sessions:

@@ -1,8 +1,8 @@
 """A stand-in for ``conda``: the few calls that Snakemake uses.
 
-Packages of a conda channel are solved and linked by py-rattler, those of an environment's ``pip:`` section
-by uv. Where no channel answers, Python comes from this machine through a channel on disk, and pins from
-the package index are installed as ever.
+py-rattler solves and links packages of a conda channel; uv installs those of an environment's ``pip:`` section.
+If no channel answers, Python comes from this machine through a channel on disk; pins from the package index are
+still installed by uv.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from rattler import Channel, ChannelConfig, VirtualPackage, install, solve
 from rattler.platform import Platform
 
 HERE = Path(__file__).resolve().parent
-VERSION = "24.7.1"  # the conda whose answers these are, and the oldest that Snakemake takes
-# rattler decides where channels are, unless conda's own variable gives it
+VERSION = "24.7.1"  # version of conda whose answers are imitated, the oldest that Snakemake accepts
+# rattler's default address of channels, unless conda's own variable gives one
 PUBLIC = ChannelConfig(*filter(None, [os.environ.get("CONDA_CHANNEL_ALIAS")]))
 LOCAL_CHANNELS = HERE / "channels"
 PROBE_SECONDS = 4
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
         case ["--version"]:
             print(f"conda {VERSION}")
         case ["info", *_]:
-            reachable_channels()  # the one call whose stderr Snakemake shows: say here where Python comes from
+            reachable_channels()  # Snakemake shows stderr only of this call: report the origin of Python here
             platform = str(Platform.current())
             print(json.dumps({"conda_prefix": str(HERE), "platform": platform, "conda_version": VERSION}))
         case ["config", "--get", "channel_priority", *_]:
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> None:
 
 
 def create(environment: dict, prefix: Path) -> None:
-    """Make an environment, or leave nothing behind."""
+    """Make an environment; if this fails, remove all of it."""
     specs = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
     pins = [pin for entry in environment["dependencies"] if isinstance(entry, dict) for pin in entry["pip"]]
     channels = [name for name in environment["channels"] if name != "nodefaults"]
@@ -83,7 +83,7 @@ async def _link(channels: list[str], specs: list[str], prefix: Path) -> None:
         platforms=[Platform.current(), Platform("noarch")],
         virtual_packages=VirtualPackage.detect(),
     )
-    # rattler's own cache is for packages of the world, not for those of this machine
+    # rattler's own cache is for public packages, not for packages of this machine
     cache = LOCAL_CHANNELS / "cache" if local else None
     await install(records=records, target_prefix=prefix, cache_dir=cache, show_progress=False)
 
@@ -94,7 +94,7 @@ def _install(pins: list[str], prefix: Path) -> None:
     requirements = prefix / "conda-meta" / "pip-requirements.txt"
     requirements.write_text("\n".join(pins) + "\n")
     environment = dict(os.environ)
-    if "PIP_FIND_LINKS" in environment:  # uv does not read pip's settings
+    if "PIP_FIND_LINKS" in environment:  # uv does not use pip's settings
         environment.setdefault("UV_FIND_LINKS", environment["PIP_FIND_LINKS"])
     uv = Path(sys.executable).with_name("uv")
     python = prefix / "bin" / "python"
@@ -106,9 +106,9 @@ def _install(pins: list[str], prefix: Path) -> None:
 
 
 def reachable_channels() -> ChannelConfig:
-    """Return where channels are: the public address if it answers, else a folder of this machine.
+    """Return the address of channels: the public one if it answers, else a folder of this machine.
 
-    The finding is kept for an hour, so that a machine without network waits once, not at every call.
+    The result is kept for an hour, so that a machine without network waits once, not at every call.
     """
     finding = LOCAL_CHANNELS / "reachable.json"
     address = str(Channel("conda-forge", PUBLIC).base_url)
@@ -139,7 +139,7 @@ def _answers(url: str) -> bool:
         except (urllib.error.URLError, OSError):
             found.append(False)
 
-    # a name server that never answers outlasts the socket's own timeout
+    # the socket's own timeout does not include the wait for a name server
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(PROBE_SECONDS)
@@ -171,4 +171,4 @@ if __name__ == "__main__":
         status = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # py-rattler's threads can crash an orderly exit
+    os._exit(status)  # py-rattler's threads can crash a normal exit

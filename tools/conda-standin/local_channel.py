@@ -1,6 +1,6 @@
 """A conda channel on disk whose ``python`` is this machine's interpreter.
 
-Its ``python`` package is what ``python -m venv`` makes: a link to the interpreter and a ``pyvenv.cfg``. Its
+Its ``python`` package has the files of ``python -m venv``: a link to the interpreter and a ``pyvenv.cfg``. Its
 ``pip`` package is the pip of the running virtual environment. Only the standard library is needed.
 """
 
@@ -14,14 +14,14 @@ import tempfile
 from importlib.metadata import distribution
 from pathlib import Path
 
-EPOCH_S = 1_700_000_000  # any fixed time: the same machine writes the same bytes
+EPOCH_S = 1_700_000_000  # any fixed time, so that the same machine writes the same bytes
 
 
 def write_channel(folder: Path, *, platform: str) -> None:
     """Write the channel, replacing an older one.
 
     Args:
-        folder: Where it goes; the last part is the channel's name.
+        folder: Folder of the channel; its last part is the channel's name.
         platform: The conda platform of the machine, such as ``linux-64``.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def _write_package(
 ) -> dict:
     links = links or {}
     content = json.dumps([index, sorted(links.items()), {name: _sha256(data) for name, data in files.items()}])
-    build = f"h{_sha256(content.encode())[:7]}_0"  # what is linked names the build, so no cache mixes two
+    build = f"h{_sha256(content.encode())[:7]}_0"  # depends on the linked files: no cache mixes builds
     index = {**index, "build": build, "build_number": 0, "timestamp": EPOCH_S * 1000, "constrains": []}
     paths = [
         {"_path": name, "path_type": "hardlink", "sha256": _sha256(data), "size_in_bytes": len(data)}

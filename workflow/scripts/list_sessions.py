@@ -1,4 +1,4 @@
-"""List the sessions of a run: how much there is of each, and why some could not be used."""
+"""List the sessions of a run: the amount of data of each, and the reason if one is excluded."""
 
 from neurohorizon.analysis.session_list import write_session_list
 from workflow.command import run

@@ -1,4 +1,4 @@
-"""Measure how far behaviour resembles itself at the shift of the control, for the tables."""
+"""Measure the autocorrelation of behaviour at the shift of the control, for the tables."""
 
 from neurohorizon.experiments.multimodal.tables import write_autocorrelation
 from workflow.command import run

@@ -1,4 +1,4 @@
-"""Restore a score archive: check every hash, then put its files where they were in the run."""
+"""Restore a score archive: check every hash, then write its files to their places in the run."""
 
 from collections.abc import Mapping
 from pathlib import Path

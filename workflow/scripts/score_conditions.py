@@ -1,4 +1,4 @@
-"""Score all conditions of one session, by region and by what the screen showed."""
+"""Score all conditions of one session, by region and by stimulus on the screen."""
 
 from neurohorizon.experiments.multimodal.scores import score_conditions
 from workflow.command import run

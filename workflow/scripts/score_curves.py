@@ -1,4 +1,4 @@
-"""Score a network on one held-out session against the length of its reference window and its number of units."""
+"""Score a network on one held-out session for several lengths of the reference window and numbers of units."""
 
 from neurohorizon.experiments.cross_session.curve_scores import score_curves
 from workflow.command import run

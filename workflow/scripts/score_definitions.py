@@ -1,4 +1,4 @@
-"""Sum what each published definition of bits per spike needs over the forecasts of one session."""
+"""Compute the sums of each published definition of bits per spike over the forecasts of one session."""
 
 from neurohorizon.agreement.definition_tables import score_definitions
 from workflow.command import run

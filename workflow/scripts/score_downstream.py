@@ -1,4 +1,4 @@
-"""Score what probes read from a session at the end of a context: from frozen latents, counts and POYO."""
+"""Score the decoding of behaviour at the end of a context: by probes on frozen latents and counts, and by POYO."""
 
 from neurohorizon.experiments.downstream.scores import score_downstream
 from workflow.command import run

@@ -1,4 +1,4 @@
-"""Score a network that is given the observed counts of earlier bins, in the windows of the sample paths."""
+"""Score a network that receives the observed counts of earlier bins, in the windows of the sample paths."""
 
 from neurohorizon.experiments.horizons.teacher_forcing import score_teacher_forcing
 from workflow.command import run

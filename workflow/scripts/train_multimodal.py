@@ -1,4 +1,4 @@
-"""Train a forecaster to read behaviour and images next to the spikes."""
+"""Train a forecaster to read behaviour and images in addition to the spikes."""
 
 from neurohorizon.experiments.multimodal.training import train_multimodal_on_files
 from workflow.command import run

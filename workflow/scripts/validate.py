@@ -1,4 +1,4 @@
-"""Report what is wrong or odd in one session, in words and as a picture."""
+"""Report errors and oddities of one session as text and as a picture."""
 
 from neurohorizon.ingest.validation_figure import validate_file
 from workflow.command import run

@@ -169,7 +169,7 @@ def test_other_uses_of_the_weights_have_rows_and_classes_of_their_own(made, tmp_
     assert (windows.loc["full_autoregressive"] == np.ceil(windows.loc["full"] / 3)).all()
     spikes = found.groupby("method")["spikes"].sum()
     assert spikes["learned_embedding"] == spikes["full"] > spikes["full_autoregressive"]
-    with pytest.raises(ValueError, match="not scored as 'parallel'; it is as autoregressive"):
+    with pytest.raises(ValueError, match="not scored as 'parallel'; expected one of autoregressive"):
         scored(made, tmp_path, uses=["parallel"])
 
 
