@@ -91,7 +91,7 @@ def download_session(row: Row, *, source: AllenSource, manifest: Path) -> None:
     found = sessions.loc[str(session_id)]
     if found["specimen_id"] != row.subject:
         raise SessionError(
-            f"session {row.session} is of specimen {found['specimen_id']} in the release, the cohort table says "
+            f"session {row.session} is of specimen {found['specimen_id']} in the release, the cohort table has "
             f"{row.subject}: correct the table"
         )
     recording = cache.session(session_id)

@@ -139,7 +139,7 @@ def _check_identity(nwb: NWBFile, row: Row, path: Path, notes: list[str]) -> Non
     named = _text(getattr(nwb.subject, "subject_id", None))
     if named and named != row.subject:
         raise SessionError(
-            f"{path.name} is of subject {named!r}, the cohort table says {row.subject!r} for {row.session}: "
+            f"{path.name} is of subject {named!r}, the cohort table has {row.subject!r} for {row.session}: "
             "correct the table, or put the right file there"
         )
     if not named:

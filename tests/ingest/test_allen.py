@@ -348,7 +348,7 @@ def test_the_manifest_lists_files_with_their_hashes_and_no_path_of_this_machine(
     ("fault", "complaint"),
     [
         ("another session", r"SessionError: session 700000002 is not in the release"),
-        ("another animal", r"SessionError: .* is of specimen SIM-A01 in the release, the cohort table says SIM-A09"),
+        ("another animal", r"SessionError: .* is of specimen SIM-A01 in the release, the cohort table has SIM-A09"),
         ("no number", r"SessionError: session sim_1: .* only digits"),
         ("no cache", r"SourceUnavailable: .* has no manifest\.json"),
         ("empty table", r"SourceUnavailable: sessions\.csv cannot be read"),

@@ -222,7 +222,7 @@ def test_the_session_survives_its_file(made, tmp_path):
 
 
 def test_the_wrong_animal_is_refused_and_another_date_noted(made, tmp_path):
-    with pytest.raises(SessionError, match="subject 'Ada', the cohort table says 'Eve'"):
+    with pytest.raises(SessionError, match="subject 'Ada', the cohort table has 'Eve'"):
         ingest_nwb(made, Row("made", "nwb", "Eve", "lab", "", "heldout", "eve", ""), source=source(), splits=SPLITS)
     other = Row("made", "nwb", "Ada", "elsewhere", "2021-01-02", "heldout", "ada", "")
     session = ingest_nwb(made, other, source=source(), splits=SPLITS)

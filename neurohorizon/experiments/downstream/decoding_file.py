@@ -1,6 +1,6 @@
 """Decoded behaviour: its one file format, and R2.
 
-A decoder says what a behaviour series was at the end of each context. Every decoder writes this file; tables read
+A decoder predicts a behaviour series at the end of each context. Every decoder writes this file; tables read
 nothing else.
 """
 
@@ -21,7 +21,7 @@ PARTS = ("validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class Decoding:
-    """What one decoder says about one session, and what was so.
+    """Predictions and observed labels of one decoder on one session.
 
     Attributes:
         session, subject, lab, source: Who the session is.
@@ -38,7 +38,7 @@ class Decoding:
         code: Fingerprint of the code that made it, "" if unknown.
         origin_us: Ends of the contexts, int64 microseconds [window].
         observed: Labels there, float32 [window, channel].
-        predicted: What the decoder says, float32 [window, channel].
+        predicted: Predicted labels, float32 [window, channel].
         left_out: Why there is nothing to score; the arrays are then empty. "" otherwise.
     """
 
@@ -114,7 +114,7 @@ def filled(
         learned: Ends of the windows whose labels were learned from, int64 [window].
         scored: Ends of the windows that are decoded, int64 [window].
         predicted: What is decoded there, float32 [window, channel].
-        span_us: Time that a label stands for.
+        span_us: Time that a label covers.
         chosen: What was chosen on the labelled seconds, in words.
     """
     return replace(

@@ -1,7 +1,7 @@
 """Labels of windows for decoding: what a behaviour series was at the end of a context.
 
 A label is the series' mean over the last ``span_bins`` bins before an origin, so it is of the same time as the last
-spikes that are read: decoding, not forecasting. Labels stand on a grid, one span apart, and a budget of labels is
+spikes that are read: decoding, not forecasting. Labels are on a grid, one span apart, and a budget of labels is
 counted in them, so that every decoder learns from the same ones.
 """
 
@@ -150,7 +150,7 @@ def scored_origins(session: LabelledSession, part: str, poyo: Poyo, timeline: Ti
 def labelled_origins(session: LabelledSession, poyo: Poyo, timeline: Timeline) -> np.ndarray:
     """Ends of the windows of a new session whose labels may be learned from, int64 [window].
 
-    These are the last ``labelled_s`` of known labels in its reference part, those nearest to the test part.
+    These are the last ``labelled_s`` of known labels in its reference window, those nearest to the test part.
     """
     origins = learned_origins(session, "reference", poyo, timeline)
     wanted = int(poyo.labelled_s * MICROSECONDS) // label_span_us(poyo, timeline)

@@ -19,15 +19,15 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
 Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, Sequence[float]], np.ndarray]
-"""Of what is known [window, input], its labels [window], what is asked [asked, input] and penalties: what is predicted
-with each, [penalty, asked]."""
+"""From known inputs [window, input], their labels [window], new inputs [new window, input] and penalties to the
+predictions with each, [penalty, new window]."""
 Loss = Callable[[np.ndarray, np.ndarray], float]
 """Of labels and predictions: the sum of the losses."""
 
 
 @dataclass(frozen=True, eq=False)
 class Probed:
-    """What a probe says of windows while they are held out.
+    """Predictions of a probe for windows while they are held out.
 
     Attributes:
         predicted: Log odds of the class 1, or the predicted label, float64 [window].
@@ -64,7 +64,7 @@ def probe_classes(
         gap_us: Windows that end less than this before or after a block are not fitted on for it.
 
     Raises:
-        OneClassError: Outside of a block there is one class alone.
+        OneClassError: Outside of a block there is only one class.
     """
     return _nested(values, label, origin_us, blocks, penalties, gap_us, fit=fit_classes, loss=_log_loss, classes=True)
 
@@ -83,13 +83,13 @@ def probe_values(
 
 
 def fit_classes(known: np.ndarray, label: np.ndarray, asked: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
-    """Fit a logistic regression with each penalty and give the log odds of class 1, [penalty, asked window]."""
+    """Fit a logistic regression with each penalty and give the log odds of class 1, [penalty, new window]."""
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         return np.stack([_logistic(penalty).fit(known, label).decision_function(asked) for penalty in penalties])
 
 
 def fit_values(known: np.ndarray, label: np.ndarray, asked: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
-    """Fit a ridge regression with each penalty and predict, [penalty, asked window]."""
+    """Fit a ridge regression with each penalty and predict, [penalty, new window]."""
     # a penalty for each column: one matrix of products serves all candidates
     ridge = Ridge(alpha=np.asarray(penalties, np.float64), solver="cholesky")
     ridge.fit(known, np.tile(label[:, None], len(penalties)))
@@ -108,11 +108,11 @@ def apart(origin_us: np.ndarray, held: np.ndarray, gap_us: int) -> np.ndarray:
 
 
 def in_coordinates(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scale inputs as the module says, and give them in an orthonormal basis of what is known: no distance changes.
+    """Scale inputs as the module describes, in an orthonormal basis of the known inputs: no distance changes.
 
     Args:
-        known: What is fitted on, [window, input].
-        asked: What is predicted for, [asked window, input]; what lies outside of the basis meets no weight.
+        known: Inputs of the fit, [window, input].
+        asked: Inputs of the predictions, [new window, input]; parts outside of the basis meet no weight.
     """
     mean = known.mean(axis=0)
     known, asked = known - mean, asked - mean

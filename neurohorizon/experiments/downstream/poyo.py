@@ -227,7 +227,7 @@ def train_poyo(
         accelerator: ``auto``, ``cpu`` or ``gpu``.
         threads: Threads on a CPU.
         checkpoints: Folder for resuming; removed at the end.
-        output: File of the weights (safetensors); the card is written beside it as JSON.
+        output: File of the weights (safetensors); the card is written next to it as JSON.
 
     Raises:
         ValueError: No session has a label, or sessions differ in their channels.
@@ -302,7 +302,7 @@ class Extended:
 
     Attributes:
         network: The network, with rows for the session and its units.
-        card: Card of the network that it stands on.
+        card: Card of the network that was extended.
         known: The labels that it was fitted on, and their scale.
         steps: Steps of the fit.
     """
@@ -317,7 +317,7 @@ class Extended:
         return predict(self.network, self._of_test(origin_us), self.card)
 
     def latents(self, origin_us: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the frozen network makes of contexts of the test part; see :func:`latents_of`."""
+        """Latents of the frozen network for contexts of the test part; see :func:`latents_of`."""
         return latents_of(self.network, self._of_test(origin_us), self.card)
 
     def _of_test(self, origin_us: np.ndarray) -> Decoded:
@@ -328,10 +328,10 @@ class Extended:
 def fit_extended(
     network: POYO, card: PoyoCard, session: LabelledSession, labelled_us: np.ndarray, *, seed: int
 ) -> Extended:
-    """Extend a POYO to a new session, and fit it on labelled windows of its reference part.
+    """Extend a POYO to a new session, and fit it on labelled windows of its reference window.
 
     How many steps it is fitted for is chosen on the last fifth of the labelled windows, after a fit on the others; then
-    it is fitted anew on all of them.
+    it is fitted again on all of them.
 
     Args:
         network: A trained network; stays as it is.
@@ -450,7 +450,7 @@ def fit(
     judged_every: int = 1,
     words: str,
 ) -> None:
-    """Minimise the squared error of standardised labels by AdamW; a batch depends on the seed and its number alone.
+    """Minimise the squared error of standardised labels by AdamW; a batch depends only on the seed and its number.
 
     Args:
         network: The network, changed in place.
@@ -465,7 +465,7 @@ def fit(
         checkpoint: File that is written twenty times on the way, and gone on from where there is one; None: neither.
         judge: Called with the number of steps done.
         judged_every: Steps between its calls.
-        words: What the progress bar says.
+        words: Text of the progress bar.
     """
     device = next(network.parameters()).device
     embeddings = {id(part.weight) for part in network.modules() if hasattr(part, "extend_vocab")}

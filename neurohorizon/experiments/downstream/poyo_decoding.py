@@ -1,4 +1,4 @@
-"""What a trained POYO decodes: held-out time of its own sessions, and new sessions that it is extended to."""
+"""Decoding by a trained POYO: held-out time of its training sessions, and new sessions that it is extended to."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -93,9 +93,9 @@ def decode_new_session(
     downstream: Downstream | None = None,
     contexts: Path | None = None,
 ) -> None:
-    """Extend a POYO to a held-out session by labelled seconds of its reference part, and decode its test part.
+    """Extend a POYO to a held-out session by labelled seconds of its reference window, and decode its test part.
 
-    Where something else is to be read from it, also write what the extended network, frozen, makes of other contexts.
+    On request, the latents of the extended network, frozen, are also written for other contexts.
 
     Args:
         weights: Weights of a POYO that was not trained on the session.

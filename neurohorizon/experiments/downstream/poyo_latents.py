@@ -1,4 +1,4 @@
-"""What another network makes of contexts, kept for probes: one file a session, a group for each target."""
+"""Latents of another network for contexts, kept for probes: one file a session, a group for each target."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from neurohorizon.files import replacing
 
 
 def write_contexts(path: Path, contexts: Mapping[str, tuple[np.ndarray, np.ndarray]] | str) -> None:
-    """Write what a network makes of contexts, or in words why it makes nothing of a session.
+    """Write the latents of a network for contexts, or the reason why a session has none.
 
     Args:
         path: The file.

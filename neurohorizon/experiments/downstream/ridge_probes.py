@@ -1,4 +1,4 @@
-"""Linear probes: ridge regression from what is known of a context to behaviour, on labelled seconds of a session."""
+"""Linear probes: ridge regression from features of a context to behaviour, on labelled seconds of a session."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -45,8 +45,8 @@ def probe_session(
 ) -> None:
     """Decode the test part of a held-out session by ridge: on a forecaster's latents, on its forecasts, and on counts.
 
-    All are fitted on the same labelled seconds of the reference part; the forecaster stays as it is, and never saw
-    the session.
+    All are fitted on the same labelled seconds of the reference window; the forecaster is unchanged and was not
+    trained on the session.
 
     Args:
         weights: Weights of the zero-shot forecaster.
@@ -112,14 +112,14 @@ def ridge_probe(
     Args:
         known: Inputs of the labelled windows, [window, input].
         label: Their labels, [window, channel].
-        asked: Inputs of the windows that are decoded, [asked window, input].
+        asked: Inputs of the windows that are decoded, [new window, input].
         origin_us: Ends of the labelled windows, int64 [window], rising.
         penalties: Candidates, per labelled window.
         gap_us: Windows that end less than this before or after a block are not fitted on while the block is predicted,
             since they share spikes with it.
 
     Returns:
-        What is decoded, float32 [asked window, channel], and the penalty.
+        Decoded values, float32 [new window, channel], and the penalty.
     """
     errors = block_errors(known, label, origin_us, penalties=penalties, gap_us=gap_us)
     best = float(penalties[int(np.argmin(errors))])
@@ -144,7 +144,7 @@ def block_errors(
 
 
 def _ridge(known: np.ndarray, label: np.ndarray, asked: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
-    """Predict with each penalty, on inputs standardised by what is fitted on, [penalty, asked window, channel]."""
+    """Predict with each penalty, on inputs standardised by those of the fit, [penalty, new window, channel]."""
     mean, deviation = known.mean(axis=0), known.std(axis=0)
     scale = np.where(deviation > 1e-6, deviation, 1.0)
     known, asked = (np.clip((values - mean) / scale, -LARGEST, LARGEST) for values in (known, asked))
@@ -167,14 +167,14 @@ def binned_counts(
 
 @dataclass(frozen=True, eq=False)
 class Frozen:
-    """A trained forecaster and what it may know of a session: its reference part.
+    """A trained forecaster and the reference window of a session.
 
     Attributes:
         forecaster: The network.
         card: Its card.
-        inputs: The session, known by its reference part.
+        inputs: The session, described by its reference window.
         shape: Lengths of windows that the network was trained with.
-        encoded_units: True for units that fire in the reference part, [unit]. The spikes of other units are not
+        encoded_units: True for units that fire in the reference window, [unit]. The spikes of other units are not
             read: no label was available with them.
     """
 

@@ -1,7 +1,7 @@
 """What probes read from a session at the end of a context: scores of every representation of the same spikes.
 
-Decoded is the test part alone, of held-out and of training sessions alike: nothing of it was in the reference window by
-which the network knows its units. Labels reach the probes only.
+Only the test part is decoded, of held-out and of training sessions alike: it shares no time with the reference window
+from which the network encodes its units. Labels reach the probes only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,8 +39,8 @@ _SAW = {
     LATENTS: "spikes of its reference window; spikes of other sessions",
     RAW: "",
     NORMALISED: "spikes of its reference window",
-    POYO_LATENTS: "labels of the wheel in its reference part; spikes and labels of the wheel of other sessions",
-    POYO: "labels of the wheel in its reference part alone; spikes and labels of the wheel of other sessions",
+    POYO_LATENTS: "labels of the wheel in its reference window; spikes and labels of the wheel of other sessions",
+    POYO: "labels of the wheel only in its reference window; spikes and labels of the wheel of other sessions",
 }
 _NAMES = ("fold", "role", "session", "subject", "lab", "source", "target", "method", "class", "seed")
 _NUMBERS = ("score", "chance", "chance_upper", "auc", "windows", "positive", "runs", "units", "inputs")
@@ -82,7 +82,7 @@ def score_downstream(
         paths: Files of the session.
         downstream: Settings.
         timeline: Bins, and the context from which behaviour is decoded, which is also the encoder's.
-        gap_s: Windows that end less than this apart from a block of time are not fitted on for it.
+        gap_s: Windows that end less than this from a block of time are not in the fit for it.
         role: ``heldout``, or ``train`` for a session of an animal that was trained on.
         fold: Fold of the forecaster.
         seed: Its seed.
@@ -91,7 +91,7 @@ def score_downstream(
         output: The scores (Parquet).
 
     Raises:
-        ValueError: The forecaster was trained on a session that is said to be held out, or spans reach beyond the
+        ValueError: The forecaster was trained on a session that is listed as held out, or spans reach beyond the
             context.
     """
     if downstream.span_edges_bins[-1] > timeline.context_bins:

@@ -34,7 +34,7 @@ def normalised(counts: np.ndarray, log_rate: np.ndarray, edges_bins: Sequence[in
 
 
 def span_means(values: np.ndarray, age_bins: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
-    """Average what stands for moments of the context over spans, float64 [window, span, column].
+    """Average values of moments of the context over spans, float64 [window, span, column].
 
     Args:
         values: One row for each moment, [window, moment, column].

@@ -13,7 +13,7 @@ target             the context ends                     so that
 ``reward``         200 ms after the feedback            it holds the first answer to reward or error.
 ``block``          100 ms before the stimulus comes on  it holds nothing of the stimulus that is about to come.
                                                         Trials of the unbiased block are left out.
-``wheel_*``        every so many bins                   the label is of the context's last bins.
+``wheel_*``        every few bins                       the label is of the context's last bins.
 =================  ===================================  ============================================================
 
 These are the ends of the windows in which the International Brain Laboratory decodes the same variables (Brain-Wide

@@ -1,6 +1,6 @@
-"""Whether counts come as often as forecasts say: PIT, CRPS and coverage of discrete forecasts, as sums.
+"""Calibration of forecast distributions of counts: PIT, CRPS and coverage of discrete forecasts, as sums.
 
-A forecast of a count is either a law (:class:`Poisson`, :class:`NegativeBinomial`) or sample paths. Both are judged
+A forecast of a count is either a law (:class:`Poisson`, :class:`NegativeBinomial`) or sample paths. Both are scored
 alike, case by case:
 
 PIT
@@ -13,9 +13,9 @@ CRPS
     2007), in spikes; lower is better. Of S paths the fair estimator (Ferro 2014, Q. J. R. Meteorol. Soc. 140), whose
     expectation does not depend on S, so that few paths are not held against a forecast. For a law the sum itself.
 Coverage
-    How often the observation lies in a central interval. By the PIT a forecast that is right covers exactly what the
-    interval says. A plain interval of whole counts, from quantile to quantile, bounds included, covers more than it
-    says wherever counts are few; it is kept with its width (bounds' difference plus one: the counts it holds).
+    How often the observation lies in a central interval. By the PIT a calibrated forecast covers exactly the nominal
+    share. A plain interval of whole counts, from quantile to quantile, bounds included, covers more than the
+    nominal share if counts are low; it is kept with its width (bounds' difference plus one: the counts it holds).
 
 What is wrong shows less in few paths than in a law: ranks among S paths blur a PIT that is not uniform. Methods are
 therefore compared by PIT and coverage of the same number of paths, drawn from the law where there is one.
@@ -31,9 +31,9 @@ from scipy.special import xlogy
 
 UNIT, UNIT_TOTAL, POPULATION, POPULATION_TOTAL = "unit", "unit_total", "population", "population_total"
 TARGETS = (UNIT, UNIT_TOTAL, POPULATION, POPULATION_TOTAL)
-"""What is judged: spikes of a unit in a bin and over the horizon, and of all units together."""
+"""Scored targets: spikes of a unit in a bin and over the horizon, and of all units together."""
 INTERVALS = (0.5, 0.9)
-"""Central intervals whose plain bounds are judged."""
+"""Central intervals whose plain bounds are scored."""
 PIT_BINS = 20
 """Bins of the PIT histogram; central intervals of every tenth, the ones above included, are whole bins of it."""
 
@@ -115,7 +115,7 @@ Law = Poisson | NegativeBinomial
 
 @dataclass(frozen=True)
 class Judged:
-    """What each observed count says of its forecast; all arrays of the counts' shape.
+    """Calibration measures of each observed count; all arrays of the counts' shape.
 
     Attributes:
         pit: Randomised PIT, in [0, 1).
@@ -129,7 +129,7 @@ class Judged:
 
 
 def judge_law(law: Law, counts: np.ndarray, rng: np.random.Generator) -> Judged:
-    """Judge laws by the counts that came.
+    """Score laws on the observed counts.
 
     Args:
         law: One law for each count; broadcasts.
@@ -155,7 +155,7 @@ def judge_law(law: Law, counts: np.ndarray, rng: np.random.Generator) -> Judged:
 
 
 def judge_paths(paths: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> Judged:
-    """Judge sample paths by the counts that came.
+    """Score sample paths on the observed counts.
 
     Args:
         paths: Sampled spikes, at least two paths, [..., path].
@@ -167,7 +167,7 @@ def judge_paths(paths: np.ndarray, counts: np.ndarray, rng: np.random.Generator)
     """
     n = paths.shape[-1]
     if n < 2:
-        raise ValueError(f"{n} path cannot be judged: the spread of a forecast needs at least 2")
+        raise ValueError(f"{n} path cannot be scored: the spread of a forecast needs at least 2")
     observed = np.asarray(counts)[..., None]
     below = (paths < observed).sum(-1, dtype=np.int32)
     equal = (paths == observed).sum(-1, dtype=np.int32)
@@ -193,7 +193,7 @@ class CalibrationSums:
     """Sums over cases, by part of the horizon; adding two adds their cases.
 
     Attributes:
-        cases: Counts that were judged, int64 [part].
+        cases: Scored counts, int64 [part].
         spikes: Their sum, int64 [part].
         crps: Sum of their CRPS, float64 [part].
         pit: Histogram of their PIT, int64 [part, PIT bin].
@@ -217,7 +217,7 @@ def sum_judged(judged: Judged, counts: np.ndarray, mask: np.ndarray) -> Calibrat
     """Sum over windows and members, by part of the horizon.
 
     Args:
-        judged: Cases, [window, part, member].
+        judged: Measures of the cases, [window, part, member].
         counts: Observed spikes, [window, part, member].
         mask: True where the part is valid time, [window, part]; other cases enter no sum.
     """
@@ -252,7 +252,7 @@ def central_coverage(pit: np.ndarray, nominal: float) -> np.ndarray:
     outside = (1 - nominal) / 2 * pit.shape[-1]
     first = round(outside)
     if abs(outside - first) > 1e-9:
-        raise ValueError(f"an interval of {nominal} cannot be told from {pit.shape[-1]} PIT bins")
+        raise ValueError(f"an interval of {nominal} cannot be computed from {pit.shape[-1]} PIT bins")
     total = pit.sum(-1)
     inside = pit[..., first : pit.shape[-1] - first].sum(-1)
     return np.divide(inside, total, out=np.full(total.shape, np.nan), where=total > 0)[()]
@@ -266,7 +266,7 @@ def _flat(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _summed(ordered: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    # a matrix product casts and sums in one go; small counts are exact in float32, sums of them in float64 alone
+    # a matrix product casts and sums in one go; small counts are exact in float32, sums of them only in float64
     return ordered.astype(np.float64) @ weight
 
 

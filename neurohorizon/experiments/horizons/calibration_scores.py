@@ -1,12 +1,12 @@
 """Sample paths of one held-out session: how well each decoding forecasts, and whether its spread is right.
 
-Judged are the units that are scored, in four targets: the counts of a ``unit`` in a bin, of all units together in a bin
-(``population``), and both over the whole horizon (``unit_total``, ``population_total``). Every method is judged by as
-many paths; where a target has a law (such as sums of Poisson counts that are drawn apart) by that too:
+The scored units are evaluated on four targets: the counts of a ``unit`` in a bin, of all units together in a bin
+(``population``), and both over the whole horizon (``unit_total``, ``population_total``). Every method is evaluated with
+the same number of paths, and by its law if a target has one (such as sums of independent Poisson counts):
 
 * ``reference_mean``: Poisson, the mean of the reference window in every bin.
-* ``gamma_poisson``: negative binomial in a bin; its sums by paths on which the filter goes on from its own draws.
-* the network's parallel forecast: bins and units apart.
+* ``gamma_poisson``: negative binomial in a bin; its sums by paths on which the filter is conditioned on its own draws.
+* the network's parallel forecast: independent bins and units.
 * its other decodings (:mod:`neurohorizon.models.rollout`): by paths. Their forecast of a bin is the mean over paths of
   the counts expected on each.
 
@@ -66,7 +66,7 @@ SCHEMA = pa.schema(
         pa.field("first_bin", pa.int32()),
         pa.field("last_bin", pa.int32()),  # not included
         pa.field("bin_us", pa.int64()),
-        pa.field("paths", pa.int64()),  # 0 where the law itself is judged
+        pa.field("paths", pa.int64()),  # 0 where the law itself is scored
         pa.field("units", pa.int64()),
         pa.field("unscored_units", pa.int64()),
         pa.field("windows", pa.int64()),
@@ -78,16 +78,14 @@ SCHEMA = pa.schema(
         *(pa.field(f"pit_{index:02d}", pa.int64()) for index in range(PIT_BINS)),
         pa.field("model_nats", pa.float64()),  # of the expected counts; NaN but for the target unit
         pa.field("reference_nats", pa.float64()),
-        pa.field(
-            "half_nats", pa.float64()
-        ),  # by half of the paths alone, mean of both halves; NaN where a law forecasts
+        pa.field("half_nats", pa.float64()),  # by half of the paths, mean of both halves; NaN where a law forecasts
     ]
 )
 
 
 @dataclass(frozen=True)
-class Outlooks:
-    """What one method says of a block of windows.
+class MethodForecasts:
+    """Forecasts of a block of windows by one method.
 
     Attributes:
         method: Its name in tables.
@@ -123,7 +121,7 @@ def sample_session(
     """Draw the sample paths of a held-out session, judge them, and write what is kept.
 
     Args:
-        weights: The network; its card lies beside it.
+        weights: The network; its card lies next to it.
         baselines: Settings of the baselines in the same fold.
         paths: Files of the session.
         fold: Fold in which it is held out.
@@ -131,7 +129,7 @@ def sample_session(
         seed: Seed of the network.
         timeline: Lengths of windows.
         rollout: Decodings, paths and which windows.
-        minimum_rate_hz: Mean rate in the reference window from which on a unit is judged.
+        minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
         code: Fingerprint of the code.
         sums: Parquet table of calibration sums to write, whole or not at all, like the other files.
         example: HDF5 file of one window to write, to be shown.
@@ -168,7 +166,7 @@ def sample_session(
         scored=scored_units(np.exp(inputs.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us),
     )
     unfit = _unfit(sampler.scored, windows, minimum_rate_hz)
-    judge = Judge(sampler)
+    judge = CalibrationAccumulator(sampler)
     # a session without a unit to judge is forecast all the same, as by every other method
     none_yet = np.zeros((0, shape.horizon_bins, sampler.scored.size), np.float32)
     log_rates = {f"{method}_{decoding}": [none_yet] for decoding in written}
@@ -195,47 +193,47 @@ class Sampler(PathDrawer):
     Attributes:
         method: Name of the network in tables.
         gamma_poisson: Settings of the gamma-Poisson filter.
-        scored: Whether a unit is judged, [unit].
+        scored: Whether a unit is scored, [unit].
     """
 
     method: str
     gamma_poisson: Mapping[str, float]
     scored: np.ndarray
 
-    def blocks(self, origin_us: np.ndarray) -> Iterator[tuple[Windows, Iterator[Outlooks]]]:
-        """Yield the windows at some origins in blocks, each with what every method says of it."""
+    def blocks(self, origin_us: np.ndarray) -> Iterator[tuple[Windows, Iterator[MethodForecasts]]]:
+        """Yield the windows at some origins in blocks, each with the forecasts of every method."""
         for block in self.cut_blocks(origin_us):
             yield block, self.outlooks(block)
 
-    def outlooks(self, block: Windows) -> Iterator[Outlooks]:
-        """Yield what every method says of a block of windows, one in memory at a time."""
+    def outlooks(self, block: Windows) -> Iterator[MethodForecasts]:
+        """Yield the forecasts of a block of windows by every method, one in memory at a time."""
         yield self._reference(block)
         yield self._gamma_poisson(block)
         yield from self._network(block)
 
-    def _reference(self, block: Windows) -> Outlooks:
+    def _reference(self, block: Windows) -> MethodForecasts:
         log_rate = np.broadcast_to(self.inputs.reference_log_rate.astype(np.float32), block.counts.shape)
-        return Outlooks("reference_mean", log_rate, self._poisson_sums(log_rate), None)
+        return MethodForecasts("reference_mean", log_rate, self._poisson_sums(log_rate), None)
 
-    def _gamma_poisson(self, block: Windows) -> Outlooks:
+    def _gamma_poisson(self, block: Windows) -> MethodForecasts:
         reference, settings = np.exp(self.inputs.reference_log_rate.astype(float)), self.gamma_poisson
         alpha, beta = gamma_poisson_law(block, reference, **settings)
         rng = np.random.default_rng(self.words("gamma_poisson", block))
         paths = gamma_poisson_paths(block, reference, **settings, paths=self.rollout.paths, rng=rng)
         law = NegativeBinomial((alpha / beta)[..., self.scored], alpha[..., self.scored])
-        return Outlooks("gamma_poisson", np.log(alpha / beta).astype(np.float32), {UNIT: law}, paths)
+        return MethodForecasts("gamma_poisson", np.log(alpha / beta).astype(np.float32), {UNIT: law}, paths)
 
-    def _network(self, block: Windows) -> Iterator[Outlooks]:
+    def _network(self, block: Windows) -> Iterator[MethodForecasts]:
         forecaster, x = self.on_device(block)
         with torch.inference_mode():
             parallel = forecaster(x)
         log_rate = parallel.log_rate[0].float().cpu().numpy()
         if parallel.log_shape is None:
-            yield Outlooks(self.method, log_rate, self._poisson_sums(log_rate), None)
+            yield MethodForecasts(self.method, log_rate, self._poisson_sums(log_rate), None)
         else:
             shape = np.exp(parallel.log_shape[0].double().cpu().numpy())[..., self.scored]
             law = NegativeBinomial(np.exp(log_rate.astype(float))[..., self.scored], shape)
-            yield Outlooks(
+            yield MethodForecasts(
                 self.method,
                 log_rate,
                 {UNIT: law},
@@ -245,10 +243,10 @@ class Sampler(PathDrawer):
             drawn = self.draw(forecaster, x, block, decoding)
             halves = tuple(single_session(drawn.log_mean(half)) for half in drawn.halves())
             counts = drawn.counts[0].cpu().numpy()
-            yield Outlooks(f"{self.method}_{decoding}", single_session(drawn.log_mean()), {}, counts, halves)
+            yield MethodForecasts(f"{self.method}_{decoding}", single_session(drawn.log_mean()), {}, counts, halves)
 
     def _poisson_sums(self, log_rate: np.ndarray) -> dict[str, Law]:
-        """Laws of all targets, for Poisson counts that are drawn apart: their sums are Poisson."""
+        """Laws of all targets, for independent Poisson counts: their sums are Poisson."""
         mean = np.exp(log_rate[..., self.scored].astype(float))
         return {target: Poisson(summed(mean, target)) for target in TARGETS}
 
@@ -294,8 +292,8 @@ class Sampler(PathDrawer):
         )
 
 
-class Judge:
-    """Adds up what the counts that came say of each method."""
+class CalibrationAccumulator:
+    """Sums of the calibration measures of each method."""
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
@@ -303,12 +301,12 @@ class Judge:
         self._scores: dict[str, Sums] = {}
         self._half_nats: dict[str, np.ndarray] = {}
 
-    def add(self, one: Outlooks, block: Windows) -> None:
-        """Judge what a method says of a block of windows."""
+    def add(self, one: MethodForecasts, block: Windows) -> None:
+        """Add the measures of a method in a block of windows."""
         scored, n_paths = self._sampler.scored, self._sampler.rollout.paths
         for target in TARGETS:
             counts, mask = summed(block.counts[..., scored], target), summed_mask(block.target_mask, target)
-            # the PIT's draws are the same for every method, so that methods differ by what they say alone
+            # the PIT's draws are the same for every method, so that methods differ only by their forecasts
             words = self._sampler.words(target, block)
             if target in one.laws:
                 law = one.laws[target]
@@ -405,7 +403,7 @@ def summed_mask(mask: np.ndarray, target: str) -> np.ndarray:
 
 
 def _unfit(scored: np.ndarray, windows: Windows, minimum_rate_hz: float) -> str | None:
-    """Say why a session that was not left out cannot be judged all the same."""
+    """Return why a session that was not left out cannot be scored."""
     if not windows.origin_us.size:
         return "no window fits into the test time"
     if not scored.any():

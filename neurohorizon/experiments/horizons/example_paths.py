@@ -16,7 +16,7 @@ EXAMPLE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 class PathsExample:
     """Population spikes in blocks of bins in one window of a session, and on sample paths of it.
 
-    The series are the spikes of all judged units in a block, and those from the origin to the end of the block.
+    The series are the spikes of all scored units in a block, and those from the origin to the end of the block.
 
     Attributes:
         session: Session id.
@@ -27,7 +27,7 @@ class PathsExample:
         units: Units that the population is made of.
         reference: Spikes of the population in a block, as expected from the reference window.
         context: Observed spikes before the origin, [context block].
-        observed: Spikes that came, [block, series].
+        observed: Observed spikes, [block, series].
         quantiles: Quantiles over paths at :data:`EXAMPLE_LEVELS`, [method, level, block, series].
         paths: A few of the paths, [method, path, block, series].
     """

@@ -2,7 +2,7 @@
 
 The windows are those of the sample paths. Scores of the parallel forecast, of the rollout modes (conditioned on their
 own earlier draws), and of the gamma-Poisson filter are in the calibration sums of these windows; those of the true
-rates, if they are available, and of teacher forcing are in sums of their own. A check ensures that both are of the same
+rates, if they are available, and of teacher forcing are in separate sums. A check ensures that both are of the same
 windows. Seeds are averaged within a session first; every number is then a mean over sessions, with an interval over
 animals, relative to the reference-window mean rate.
 

@@ -65,14 +65,14 @@ def score_teacher_forcing(
     are named, with the reason, in its metadata under ``left_out``, as JSON.
 
     Args:
-        weights: A network that was trained with feedback; its card lies beside it.
+        weights: A network that was trained with feedback; its card lies next to it.
         paths: Files of each held-out session.
         oracles: Forecast files of the true rates, of those sessions that have them.
         fold: Fold in which they are held out.
         method: Name of the network; the rows are named after it.
         seed: Its seed.
         timeline: Lengths of windows.
-        every_windows: One in so many test windows is scored, as sample paths are drawn.
+        every_windows: Every n-th test window is scored, like the windows of sample paths.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
         code: Fingerprint of the code.
         output: Parquet file to write, whole or not at all.
@@ -124,8 +124,8 @@ def _at(oracle: Forecast, origin_us: np.ndarray) -> np.ndarray:
     place = np.searchsorted(oracle.start_us, origin_us)
     if not np.array_equal(oracle.start_us[np.minimum(place, len(oracle.start_us) - 1)], origin_us):
         raise ValueError(
-            f"the true rates of session {oracle.session} are not of the windows that are scored; make its forecast "
-            f"{oracle.method!r} anew"
+            f"the true rates of session {oracle.session} are not of the windows that are scored; rerun its forecast "
+            f"{oracle.method!r}"
         )
     return oracle.log_rate[place]
 

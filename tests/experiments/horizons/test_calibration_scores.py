@@ -13,7 +13,7 @@ from factories.sessions import made_files, made_session
 from neurohorizon.baselines.closed_form import gamma_poisson_law
 from neurohorizon.experiments.horizons.calibration import PIT_BINS, TARGETS, NegativeBinomial, Poisson
 from neurohorizon.experiments.horizons.calibration_scores import (
-    Judge,
+    CalibrationAccumulator,
     Sampler,
     summed,
     summed_mask,
@@ -99,7 +99,7 @@ def test_every_method_and_target_is_judged_in_every_window(files, done):
 
 def test_sums_are_those_of_the_windows_one_by_one(sampler):
     block = cut_windows(sampler.inputs.spikes, sampler.inputs.part, origins_of(sampler)[:5], SHAPE)
-    judge = Judge(sampler)
+    judge = CalibrationAccumulator(sampler)
     found = list(sampler.outlooks(block))
     for one in found:
         judge.add(one, block)
