@@ -19,8 +19,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
 Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, Sequence[float]], np.ndarray]
-"""From known inputs [window, input], their labels [window], new inputs [new window, input] and penalties to the
-predictions with each, [penalty, new window]."""
+"""From known inputs [window, input], their labels [window], unseen inputs [unseen window, input] and penalties to the
+predictions with each, [penalty, unseen window]."""
 Loss = Callable[[np.ndarray, np.ndarray], float]
 """Of labels and predictions: the sum of the losses."""
 
@@ -82,18 +82,18 @@ def probe_values(
     return _nested(values, label, origin_us, blocks, penalties, gap_us, fit=fit_values, loss=_squares, classes=False)
 
 
-def fit_classes(known: np.ndarray, label: np.ndarray, asked: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
-    """Fit a logistic regression with each penalty and give the log odds of class 1, [penalty, new window]."""
+def fit_classes(known: np.ndarray, label: np.ndarray, unseen: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
+    """Fit a logistic regression with each penalty and give the log odds of class 1, [penalty, unseen window]."""
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-        return np.stack([_logistic(penalty).fit(known, label).decision_function(asked) for penalty in penalties])
+        return np.stack([_logistic(penalty).fit(known, label).decision_function(unseen) for penalty in penalties])
 
 
-def fit_values(known: np.ndarray, label: np.ndarray, asked: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
-    """Fit a ridge regression with each penalty and predict, [penalty, new window]."""
+def fit_values(known: np.ndarray, label: np.ndarray, unseen: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
+    """Fit a ridge regression with each penalty and predict, [penalty, unseen window]."""
     # a penalty for each column: one matrix of products serves all candidates
     ridge = Ridge(alpha=np.asarray(penalties, np.float64), solver="cholesky")
     ridge.fit(known, np.tile(label[:, None], len(penalties)))
-    return ridge.predict(asked).reshape(len(asked), -1).T
+    return ridge.predict(unseen).reshape(len(unseen), -1).T
 
 
 def numbered_blocks(n_windows: int, blocks: int) -> np.ndarray:
@@ -107,25 +107,25 @@ def apart(origin_us: np.ndarray, held: np.ndarray, gap_us: int) -> np.ndarray:
     return (origin_us <= first - gap_us) | (origin_us >= last + gap_us)
 
 
-def in_coordinates(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def in_coordinates(known: np.ndarray, unseen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scale inputs as the module describes, in an orthonormal basis of the known inputs: no distance changes.
 
     Args:
         known: Inputs of the fit, [window, input].
-        asked: Inputs of the predictions, [new window, input]; parts outside of the basis meet no weight.
+        unseen: Inputs of the predictions, [unseen window, input]; parts outside of the basis meet no weight.
     """
     mean = known.mean(axis=0)
-    known, asked = known - mean, asked - mean
+    known, unseen = known - mean, unseen - mean
     scale = np.sqrt((known**2).sum() / len(known)) or 1.0
-    known, asked = known / scale, asked / scale
+    known, unseen = known / scale, unseen / scale
     if known.shape[1] < len(known):
         squares, columns = np.linalg.eigh(known.T @ known)
         columns = columns[:, squares > 1e-10 * squares[-1]]
-        return known @ columns, asked @ columns
+        return known @ columns, unseen @ columns
     squares, rows = np.linalg.eigh(known @ known.T)
     kept = squares > 1e-10 * squares[-1]
     lengths, rows = np.sqrt(squares[kept]), rows[:, kept]
-    return rows * lengths, (asked @ known.T) @ (rows / lengths)
+    return rows * lengths, (unseen @ known.T) @ (rows / lengths)
 
 
 def balanced_accuracy(label: np.ndarray, predicted: np.ndarray) -> float:
@@ -187,15 +187,15 @@ def _nested(
             raise OneClassError(f"all labels are of one class outside of block {outer + 1} of {blocks}")
         losses = np.zeros(len(penalties))
         for inner in range(blocks):
-            asked = known & (block == inner)
-            if inner == outer or not asked.any():
+            unseen = known & (block == inner)
+            if inner == outer or not unseen.any():
                 continue
-            fitted = known & apart(origin_us, asked, gap_us)
+            fitted = known & apart(origin_us, unseen, gap_us)
             if fitted.sum() < 2 or (classes and len(np.unique(label[fitted])) < 2):
                 continue
-            coordinates = in_coordinates(values[fitted], values[asked])
+            coordinates = in_coordinates(values[fitted], values[unseen])
             guesses = fit(coordinates[0], label[fitted], coordinates[1], penalties)
-            losses += [loss(label[asked], guess) for guess in guesses]
+            losses += [loss(label[unseen], guess) for guess in guesses]
         best = float(penalties[int(np.argmin(losses))])
         coordinates = in_coordinates(values[known], values[held])
         predicted[held] = fit(coordinates[0], label[known], coordinates[1], [best])[0]

@@ -80,9 +80,9 @@ def probe_session(
     latents, forecasts = _frozen(weights, paths, parts, session)
     counts = [binned_counts(session, part, origins, poyo, timeline) for part, origins in parts]
     found = []
-    for decoding, (known, asked) in zip(decodings, (latents, forecasts, counts), strict=True):
+    for decoding, (known, unseen) in zip(decodings, (latents, forecasts, counts), strict=True):
         predicted, penalty = ridge_probe(
-            known, label, asked, learned, penalties=poyo.ridge, gap_us=timeline.context_bins * timeline.bin_ms * 1000
+            known, label, unseen, learned, penalties=poyo.ridge, gap_us=timeline.context_bins * timeline.bin_ms * 1000
         )
         found.append(
             filled(
@@ -101,7 +101,7 @@ def probe_session(
 def ridge_probe(
     known: np.ndarray,
     label: np.ndarray,
-    asked: np.ndarray,
+    unseen: np.ndarray,
     origin_us: np.ndarray,
     *,
     penalties: Sequence[float],
@@ -112,18 +112,18 @@ def ridge_probe(
     Args:
         known: Inputs of the labelled windows, [window, input].
         label: Their labels, [window, channel].
-        asked: Inputs of the windows that are decoded, [new window, input].
+        unseen: Inputs of the windows that are decoded, [unseen window, input].
         origin_us: Ends of the labelled windows, int64 [window], rising.
         penalties: Candidates, per labelled window.
         gap_us: Windows that end less than this before or after a block are not fitted on while the block is predicted,
             since they share spikes with it.
 
     Returns:
-        Decoded values, float32 [new window, channel], and the penalty.
+        Decoded values, float32 [unseen window, channel], and the penalty.
     """
     errors = block_errors(known, label, origin_us, penalties=penalties, gap_us=gap_us)
     best = float(penalties[int(np.argmin(errors))])
-    return _ridge(known, label, asked, [best])[0].astype(np.float32), best
+    return _ridge(known, label, unseen, [best])[0].astype(np.float32), best
 
 
 def block_errors(
@@ -143,16 +143,16 @@ def block_errors(
     return errors
 
 
-def _ridge(known: np.ndarray, label: np.ndarray, asked: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
+def _ridge(known: np.ndarray, label: np.ndarray, unseen: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
     """Predict with each penalty, on inputs standardised by those of the fit, [penalty, new window, channel]."""
     mean, deviation = known.mean(axis=0), known.std(axis=0)
     scale = np.where(deviation > 1e-6, deviation, 1.0)
-    known, asked = (np.clip((values - mean) / scale, -LARGEST, LARGEST) for values in (known, asked))
+    known, unseen = (np.clip((values - mean) / scale, -LARGEST, LARGEST) for values in (known, unseen))
     channels = label.shape[1]
     # a penalty for each column: one Gram matrix serves all candidates
     ridge = Ridge(alpha=np.repeat(np.asarray(penalties) * len(known), channels), solver="cholesky")
     ridge.fit(known, np.tile(label, (1, len(penalties))).astype(known.dtype))
-    guesses = ridge.predict(asked).reshape(len(asked), len(penalties), channels)
+    guesses = ridge.predict(unseen).reshape(len(unseen), len(penalties), channels)
     return guesses.transpose(1, 0, 2)
 
 

@@ -213,25 +213,25 @@ class CalibrationSums:
         return CalibrationSums(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-def sum_judged(judged: Judged, counts: np.ndarray, mask: np.ndarray) -> CalibrationSums:
+def sum_judged(measures: Judged, counts: np.ndarray, mask: np.ndarray) -> CalibrationSums:
     """Sum over windows and members, by part of the horizon.
 
     Args:
-        judged: Measures of the cases, [window, part, member].
+        measures: Measures of the cases, [window, part, member].
         counts: Observed spikes, [window, part, member].
         mask: True where the part is valid time, [window, part]; other cases enter no sum.
     """
     members = counts.shape[-1]
     valid = np.broadcast_to(mask[..., None], counts.shape)
-    place = np.minimum((judged.pit * PIT_BINS).astype(np.int64), PIT_BINS - 1)
+    place = np.minimum((measures.pit * PIT_BINS).astype(np.int64), PIT_BINS - 1)
     n_parts = counts.shape[1]
     cell = place + np.arange(n_parts)[:, None] * PIT_BINS
-    inside = (counts >= judged.bounds[:, 0]) & (counts <= judged.bounds[:, 1]) & valid
-    width = np.where(valid, judged.bounds[:, 1] - judged.bounds[:, 0] + 1, 0.0)
+    inside = (counts >= measures.bounds[:, 0]) & (counts <= measures.bounds[:, 1]) & valid
+    width = np.where(valid, measures.bounds[:, 1] - measures.bounds[:, 0] + 1, 0.0)
     return CalibrationSums(
         cases=mask.sum(axis=0, dtype=np.int64) * members,
         spikes=np.where(valid, counts, 0).sum(axis=(0, 2), dtype=np.int64),
-        crps=np.where(valid, judged.crps, 0.0).sum(axis=(0, 2)),
+        crps=np.where(valid, measures.crps, 0.0).sum(axis=(0, 2)),
         pit=np.bincount(cell[valid], minlength=n_parts * PIT_BINS).reshape(n_parts, PIT_BINS),
         covered=inside.sum(axis=(1, 3), dtype=np.int64).T,
         width=width.sum(axis=(1, 3)).T,
