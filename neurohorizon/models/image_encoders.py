@@ -93,7 +93,7 @@ def embed_images(
         write_embedding(output_folder / f"{image_set.name}.h5", embedding)
 
 
-def open_encoder(name: str, *, images: Images, weights: str, device: torch.device) -> Encoder:
+def open_encoder(name: str, *, images: Images, weights: str | None, device: torch.device) -> Encoder:
     """Load an encoder; see :func:`embed_images`."""
     if name == "dinov2":
         return _dinov2(images, weights, device)
