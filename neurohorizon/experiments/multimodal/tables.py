@@ -397,7 +397,7 @@ def make_tables(
     autocorrelation: str | Path,
     multimodal: Multimodal,
     primary: str,
-    weights: str | Path | None,
+    weights: str | Path | None = None,
     horizons_ms: Sequence[float],
     resampling: Resampling,
     folder: str | Path,
