@@ -260,10 +260,10 @@ def test_where_the_reference_part_is_too_short_the_network_stays_as_it_was(weigh
     made = made_files(folder, session, CONFIG)
     fit = fitted(weights, session)
     assert fit.scores == {}
-    assert "half of the reference part of short" in fit.too_short
+    assert "half of the reference window of short" in fit.too_short
     learned = forecast_fitted(weights, made.paths, tmp_path / "f.h5")
     np.testing.assert_array_equal(learned.log_rate, forecast_plain(weights, made.paths, tmp_path / "z.h5").log_rate)
-    with pytest.raises(ShortReferenceError, match="the reference part of short: nothing is left for"):
+    with pytest.raises(ShortReferenceError, match="the reference window of short: nothing is left for"):
         reference_session(session, small_config(splits={"gap_s": 12.0}).splits)
 
 
