@@ -118,7 +118,7 @@ def fit_image_space(paths: Sequence[str | Path], components: int) -> ImageSpace:
         components: Number of components to keep.
 
     Raises:
-        ImageError: The files differ in their encoder, or the gray screen is missing; the message names them.
+        ImageError: The files differ in encoder, weights or image size, repeat a set, or lack the gray screen.
     """
     embeddings = sorted((read_embedding(path) for path in paths), key=_image_set)
     _check_they_belong_together(embeddings)

@@ -55,7 +55,7 @@ REFERENCE = np.array([0.5, 2.0])
 
 
 def rates(name, windows, **settings):
-    """Expected counts by a baseline, [window, horizon bin, unit]."""
+    """Return the expected counts of a baseline, [window, horizon bin, unit]."""
     inputs = SimpleNamespace(reference_log_rate=np.log(REFERENCE))
     return np.exp(CLOSED_FORMS[name].log_rate(windows, inputs, **settings))
 
@@ -70,7 +70,7 @@ def test_the_trailing_mean_counts_the_last_bins():
     assert rate.shape == (1, 4, 2)
 
 
-def test_a_mean_beyond_the_context_takes_in_what_was_recorded_before_it():
+def test_a_mean_beyond_the_context_includes_spikes_before_it():
     rate = rates("trailing_mean", windows_of(CONTEXT), bins=40)
     np.testing.assert_allclose(
         rate[0, 0], (4 * CONTEXT[0].sum(0) + 1 + 0.5) / (10 + 25), rtol=1e-6
@@ -87,12 +87,12 @@ def test_masked_bins_are_neither_spikes_nor_silence():
     for name, settings in (("shrinkage", {"bins": 3, "weight": 0.4}), ("trailing_mean", {"bins": 3})):
         fewer = settings | {"bins": 2}
         np.testing.assert_allclose(rates(name, windows_of(context, mask), **settings), rates(name, kept, **fewer))
-    # the filter forgets in a masked bin, and learns nothing
+    # in a masked bin, the filter moves to the prior without an update
     masked = rates("gamma_poisson", windows_of(context, mask), shape=2.0, discount=1.0)
     np.testing.assert_allclose(masked, rates("gamma_poisson", kept, shape=2.0, discount=1.0))
 
 
-def test_shrinkage_runs_from_the_reference_to_the_recent_mean():
+def test_shrinkage_lies_between_the_reference_and_the_recent_mean():
     windows = windows_of(CONTEXT)
     np.testing.assert_allclose(rates("shrinkage", windows, bins=5, weight=0.0)[0, 0], REFERENCE)
     np.testing.assert_allclose(rates("shrinkage", windows, bins=5, weight=1.0)[0, 0], CONTEXT[0, 5:].mean(0))
@@ -121,7 +121,7 @@ def test_paths_of_the_filter_start_from_its_negative_binomial():
     np.testing.assert_allclose(first.var(0), law.var(), rtol=0.05)
 
 
-def test_paths_of_the_filter_take_in_what_they_drew():
+def test_paths_of_the_filter_are_updated_by_their_draws():
     windows, settings = windows_of(CONTEXT), {"shape": 1.5, "discount": 0.9}
     rng = np.random.default_rng(0)
     paths = gamma_poisson_paths(windows, REFERENCE, **settings, paths=40_000, rng=rng)[0]
@@ -159,10 +159,10 @@ def test_the_chosen_settings_score_best(files):
         assert one.score == max(one.tried)
         assert candidates(CONFIG.baselines)[name][int(np.argmax(one.tried))] == one.settings
     assert tuned["shrinkage"].score > 0.01
-    assert min(tuned["shrinkage"].tried) == -np.inf  # a weight of 1 makes silence impossible to leave
+    assert min(tuned["shrinkage"].tried) == -np.inf  # with a weight of 1, the rate of a silent unit stays zero
 
 
-def test_slow_units_do_not_choose(files):
+def test_slow_units_do_not_affect_the_choice(files):
     sessions = [load_inputs(one.paths, "validation", groups=(), readout=None) for one in files]
     rates_hz = np.exp(sessions[0].reference_log_rate) / 0.02
     fast = [
@@ -171,12 +171,12 @@ def test_slow_units_do_not_choose(files):
     tuned = tune_baselines(fast, shape=SHAPE, baselines=CONFIG.baselines, minimum_rate_hz=rates_hz[:4].min() / 10)
     slow_too = tune_baselines(fast, shape=SHAPE, baselines=CONFIG.baselines)
     plain = tune_baselines(sessions, shape=SHAPE, baselines=CONFIG.baselines)
-    # units whose reference was silent would make any adaptation look good
+    # for units without spikes in the reference window, any adaptation would score well
     assert slow_too["shrinkage"].score > 5 * plain["shrinkage"].score
     assert abs(tuned["shrinkage"].score - plain["shrinkage"].score) < plain["shrinkage"].score
 
 
-def test_the_file_says_what_was_tried(files, tmp_path):
+def test_the_file_lists_all_candidates(files, tmp_path):
     output = tmp_path / "baselines.json"
     tune_on_files([one.paths for one in files], timeline=CONFIG.timeline, baselines=CONFIG.baselines, output=output)
     written = json.loads(output.read_text())

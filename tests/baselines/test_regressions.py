@@ -72,7 +72,7 @@ def bits(windows, mean_counts, rate):
 
 
 def short_recording():
-    """Counts of five units that follow each other, and the bins that are valid."""
+    """Draw counts of five units that follow each other, and valid bins."""
     rng = np.random.default_rng(3)
     shared = np.sin(np.arange(280) / 4)
     counts = rng.poisson(np.exp(-1 + 0.8 * np.outer(shared, [1, -1, 1, 0, 0.5])))
@@ -82,7 +82,7 @@ def short_recording():
 
 
 def windows_at(counts, valid, origins):
-    """Windows by plain slices, bins before the first of the recording as not valid."""
+    """Cut windows by plain slices; bins before the start of the recording are invalid."""
     reach = EDGES[-1]
     counts = np.concatenate([np.zeros((reach, counts.shape[1]), int), counts])
     valid = np.concatenate([np.zeros(reach, bool), valid])
@@ -106,7 +106,7 @@ def windows_at(counts, valid, origins):
 
 
 def short_reference(order=(0, 1, 2, 3, 4)):
-    """A reference window of few bins, and windows to forecast."""
+    """Return a reference window of few bins, and windows to forecast."""
     counts, valid = short_recording()
     counts = counts[:, order]
     origins = [one for one in range(5, 274) if valid[one - 5 : one].all() and valid[one]]
@@ -116,7 +116,7 @@ def short_reference(order=(0, 1, 2, 3, 4)):
 
 
 def dense_inputs(windows, mean_counts):
-    """Standardised past of all units [window, span * unit], and history of each [window, span, unit], by loops."""
+    """Compute by loops the past of all units [window, span * unit] and the history of each [window, span, unit]."""
     scale = np.sqrt(mean_counts + SOFT_COUNTS)
     own = np.zeros((len(windows.context), len(EDGES), mean_counts.size))
     for window in range(len(own)):
@@ -162,7 +162,7 @@ def test_linear_forecasts_are_those_of_scikit_learn(own_first, rank):
         ridge = Ridge(alpha=40.0).fit(state, outcome - base, sample_weight=share)
         predicted = ridge.predict(new_past)
         if rank:
-            # by the book: projected on the leading right singular vectors of the fitted values
+            # by definition: projected on the leading right singular vectors of the fitted values
             mean = share @ state / share.sum()
             fitted = (state - mean) @ ridge.coef_.T * np.sqrt(share)[:, None]
             right = np.linalg.svd(fitted, full_matrices=False)[2][:rank]
@@ -189,7 +189,7 @@ def test_the_largest_rank_is_no_limit():
 
 
 @pytest.mark.parametrize("shape", [(40, 7), (7, 40), (60, 50)])
-def test_leading_vectors_are_those_of_the_whole_decomposition(shape):
+def test_leading_vectors_are_those_of_the_full_decomposition(shape):
     values = np.random.default_rng(0).normal(size=shape) * np.arange(1, shape[1] + 1)
     ours, right = leading_right_vectors(values, 3), np.linalg.svd(values)[2][:3].T
     np.testing.assert_allclose(np.abs((ours * right).sum(0)), 1, rtol=1e-5)
@@ -241,7 +241,7 @@ def test_the_regressions_of_units_are_poisson_regressions_of_dense_inputs():
     np.testing.assert_allclose(fit.rates(windows)[:, 1], np.exp(gain), rtol=1e-5)
 
 
-def test_a_mode_that_is_penalised_without_limit_says_nothing():
+def test_a_mode_with_an_unlimited_penalty_has_no_effect():
     reference, windows = short_reference()
     alone = fit_unit_glms(reference, SETTINGS, precision=10.0).rates(windows)
     np.testing.assert_allclose(
@@ -251,7 +251,7 @@ def test_a_mode_that_is_penalised_without_limit_says_nothing():
     assert np.abs(np.log(free / alone)).max() > 0.1
 
 
-def test_a_penalty_of_modes_is_that_of_a_regression_with_two_penalties():
+def test_a_penalty_of_modes_gives_a_regression_with_two_penalties():
     reference, _ = short_reference()
     precision, mode_precision = 10.0, 40.0
     fit = fit_unit_glms(reference, SETTINGS, precision=precision, mode_precision=mode_precision)
@@ -262,7 +262,7 @@ def test_a_penalty_of_modes_is_that_of_a_regression_with_two_penalties():
     outcome, n_bins = dense_outcomes(windows, 1)
     weights = np.concatenate([[fit.intercept[1, unit]], fit.own[1, unit], fit.coupling[1, unit]])
     rate = np.exp(weights[0] + inputs @ weights[1:])
-    # at the minimum the gradient of the likelihood is that of the prior
+    # at the minimum, the gradients of the likelihood and of the prior cancel
     gradient = (n_bins * (outcome[:, unit] - rate)) @ inputs
     penalties = np.repeat([precision, 3 * precision, mode_precision], [3, 1, state[0].size])
     np.testing.assert_allclose(gradient, penalties * weights[1:], atol=0.3)
@@ -314,7 +314,7 @@ def test_reference_windows_lie_in_the_reference_window(files):
     splits, windows = files[0].session.splits, reference.windows
     assert 400 < len(windows.origin_us) <= 500
     assert splits.reference.contains(windows.origin_us).all()
-    # what lies after the reference window is not known: no bin of it counts
+    # bins after the reference window are not valid
     end_us = splits.reference.stop_us[-1]
     target_us = windows.origin_us[:, None] + np.arange(1, SHAPE.horizon_bins + 1) * SHAPE.bin_us
     np.testing.assert_array_equal(windows.target_mask, target_us <= end_us)
@@ -349,7 +349,7 @@ def test_the_pooled_regression_is_one_poisson_regression_of_all_rows(files):
     np.testing.assert_allclose(fit.weights[1], direct[1:], atol=2e-3)
 
 
-def test_the_pooled_regression_survives_its_file(files, tmp_path):
+def test_the_pooled_regression_is_read_back_from_its_file(files, tmp_path):
     rows = pooled_rows(files[:2])
     (fit,) = fit_pooled_glms(rows, SETTINGS, [20.0])
     fit.write(tmp_path / "ar_glm.json")
@@ -375,7 +375,7 @@ def test_every_regression_beats_the_reference_mean_on_a_new_session(files, tuned
     gain = ((sums.model_nats - sums.reference_nats) / sums.spikes / np.log(2)).reset_index().set_index("method")
     assert dict(gain["class"]) == {name: METHODS[name].kind for name in REGRESSIONS}
     assert (gain[0] > 0.03).all(), gain
-    # the units share an oscillation, which their own few spikes tell of less than all spikes do
+    # the units share an oscillation, which all spikes together predict better than a unit's own few spikes
     assert gain[0]["coupled_glm"] > gain[0]["history_glm"] + 0.01
     assert read_forecast(paths[0]).code == "abc"
 

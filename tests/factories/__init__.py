@@ -1,4 +1,4 @@
-"""Sessions, forecasts and runs that tests are made of."""
+"""Sessions, forecasts and runs for tests."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Made score files of ablations whose differences to the whole network are known."""
+"""Simulated score files of ablations with known differences to the full network."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from neurohorizon.forecasts.scoring import SCHEMA
 
 BINS, BIN_US, WINDOWS, UNITS, SPIKES = 10, 20_000, 40, 3, 50
 NULL_NATS = -200.0
-EFFECTS = {  # method: (class, difference to the whole network at the first bin, change of it per bin)
+EFFECTS = {  # method: (class, difference to the full network at the first bin, its change per bin)
     "full": ("zero_shot", 0.0, 0.0),
     "no_identity": ("zero_shot", -0.08, 0.0),
     "shuffled_identity": ("control", -0.2, 0.0),
@@ -28,14 +28,14 @@ EFFECTS = {  # method: (class, difference to the whole network at the first bin,
     "teacher_forcing_only_autoregressive": ("zero_shot", -0.15, 0.0),
 }
 EFFECTS |= dict.fromkeys(ABLATIONS.keys() - EFFECTS.keys(), ("zero_shot", -0.01, 0.0))
-FROM = {  # trained network: what is made of its weights
+FROM = {  # trained network: further methods with its weights
     "full": ("shuffled_identity", "learned_embedding", "full_autoregressive"),
     "teacher_forcing_only": ("teacher_forcing_only_autoregressive",),
 }
 
 
 def score_of(method: str, session: int, seed: int, bin_: int, animals_differ: float = 0.02) -> float:
-    """Bits per spike of a bin: a session's own, the method's effect, which differs a little by animal, and the seed."""
+    """Return the bits per spike of a bin: effects of session, of method, which varies by animal, and of seed."""
     _, effect, change = EFFECTS[method]
     effect = effect + change * bin_
     spread = animals_differ * (session // 2 - 1) if not method.startswith("full") else 0.0
@@ -45,7 +45,7 @@ def score_of(method: str, session: int, seed: int, bin_: int, animals_differ: fl
 def write_scores(
     folder: Path, trained: str, *, seed: int = 0, sessions: int = 6, thinned: int = 4, left_out: str | None = None
 ) -> Path:
-    """Write the score file of a trained network; two sessions an animal. Rollouts have fewer windows."""
+    """Write the score file of a trained network, with two sessions per animal. Rollouts have fewer windows."""
     rows = []
     for method in (trained, *FROM.get(trained, ())):
         share = thinned if method.endswith("_autoregressive") else 1
@@ -82,6 +82,6 @@ def write_scores(
 
 
 def trained_networks() -> list[str]:
-    """Names of the networks that are trained, each with a score file."""
+    """Return the names of the trained networks, each with a score file."""
     made = {name for names in FROM.values() for name in names}
     return [name for name in EFFECTS if name not in made]

@@ -1,7 +1,7 @@
-"""What needs AllenSDK: run by the interpreter of its environment, so that tests can look at what came of it.
+"""Driver of AllenSDK, run by the interpreter of its environment; tests read its results.
 
-Makes a release in small, opens it with AllenSDK, ingests it, and provokes faults, all without a network.
-``python allen_driver.py FOLDER`` leaves files there, and ``outcomes.json`` with what happened.
+It simulates a small release, opens it with AllenSDK, ingests it, and provokes errors, all without a network.
+``python allen_driver.py FOLDER`` writes files there, and ``outcomes.json`` with the results of the calls.
 """
 
 import dataclasses
@@ -62,7 +62,7 @@ def recording(folder: Path, index: int = 0) -> Path:
 
 
 def outcome(call: Callable[[], object]) -> str:
-    """What a call says: "fine", or the kind of its error and its text."""
+    """Return the result of a call: "fine", or the type of its error and its text."""
     try:
         call()
     except Exception as error:
@@ -79,7 +79,7 @@ def main(folder: Path) -> None:
     drawn = simulate_allen._units
 
     def with_falling_ids(*arguments: object) -> object:
-        """Units whose ids do not rise with their probes, as they do not in the release."""
+        """Simulate units whose ids do not rise with their probes, as in the release."""
         units = drawn(*arguments)
         return dataclasses.replace(units, id=units.id[::-1].copy())
 
@@ -103,7 +103,7 @@ def main(folder: Path) -> None:
 
 
 def as_allensdk_sees_it(release: Path) -> dict:
-    """The release through the cache's own calls, as its users make them."""
+    """Read the release by the cache's own calls, as its users do."""
     from allensdk.brain_observatory.ecephys.ecephys_project_cache import EcephysProjectCache
 
     cache = EcephysProjectCache.from_warehouse(manifest=str(release / "manifest.json"))
@@ -122,7 +122,7 @@ def as_allensdk_sees_it(release: Path) -> dict:
 
 
 def faults(folder: Path, release: Path) -> dict[str, object]:
-    """Faults made on purpose in a release of the first session alone, which is put right after each."""
+    """Make faults on purpose in a release of only the first session, and repair the release after each."""
     manifest, file = folder / "fault.json", recording(release)
     whole = file.read_bytes()
 
@@ -145,24 +145,24 @@ def faults(folder: Path, release: Path) -> dict[str, object]:
     table = sessions.read_bytes()
     sessions.write_bytes(b"")
     found["empty table"] = download(row(0), mode="remote")
-    found["empty table is left alone"] = sessions.read_bytes() == b""
+    found["empty table stays"] = sessions.read_bytes() == b""
     sessions.write_bytes(table)
     found["manifest of a failed download"] = manifest.exists()
     for mode in ("local", "remote"):
         file.write_bytes(whole[: len(whole) // 2])
         found[f"cut short, {mode}"] = download(row(0), mode=mode)
-        found[f"left alone, {mode}"] = file.read_bytes() == whole[: len(whole) // 2]
+        found[f"unchanged, {mode}"] = file.read_bytes() == whole[: len(whole) // 2]
     file.write_bytes(whole)
     found["put right"] = download(row(0))
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     file.write_bytes(flipped)
     found["changed"] = ingest()
-    found["changed is left alone"] = file.read_bytes() == bytes(flipped)
+    found["changed file stays"] = file.read_bytes() == bytes(flipped)
     file.unlink()
     found["gone"] = ingest()
     found["never there"] = download(row(0))
-    found["what a failed download leaves"] = sorted(path.name for path in file.parent.iterdir())
+    found["files of a failed download"] = sorted(path.name for path in file.parent.iterdir())
     file.write_bytes(whole)
     found["too strict"] = ingest(presence_ratio_minimum=1.0)
     lax = source(release, isi_violations_maximum=9.0, amplitude_cutoff_maximum=1.0, presence_ratio_minimum=0.0)
@@ -172,7 +172,7 @@ def faults(folder: Path, release: Path) -> dict[str, object]:
     frames = movie.read_bytes()
     movie.write_bytes(frames[:1000])
     found["movie cut short"] = export("natural_movie_one")
-    found["movie is left alone"] = movie.read_bytes() == frames[:1000]
+    found["movie stays"] = movie.read_bytes() == frames[:1000]
     movie.write_bytes(frames)
     (release / "natural_scene_templates" / "natural_scene_7.tiff").unlink()
     found["no scene"] = export("natural_scenes")
@@ -182,33 +182,33 @@ def faults(folder: Path, release: Path) -> dict[str, object]:
 
 
 def remote(folder: Path) -> dict[str, object]:
-    """Downloads from a warehouse made of the release's own files, which first sends half of a file."""
+    """Download from a simulated warehouse of the release's own files, which first sends half of a file."""
     from allensdk.brain_observatory.ecephys.ecephys_project_api import EcephysProjectWarehouseApi as Warehouse
     from allensdk.brain_observatory.ecephys.ecephys_project_cache import read_csv
 
     release, cache = folder / "release", folder / "downloaded"
-    asked: list[str] = []
+    calls: list[str] = []
     found: dict[str, object] = {}
     found["no network"] = outcome(
         lambda: download_session(row(0), source=source(cache, mode="remote"), manifest=folder / "remote.json")
     )
-    found["left by it"] = sorted(path.name for path in cache.rglob("*") if path.is_file())
+    found["files after it"] = sorted(path.name for path in cache.rglob("*") if path.is_file())
 
     def table(name: str) -> Callable:
         def get(_: object) -> object:
-            asked.append(name)
+            calls.append(name)
             return read_csv(release / f"{name}.csv")
 
         return get
 
     def session(_: object, session_id: int) -> object:
-        asked.append("session")
+        calls.append("session")
         content = recording(release).read_bytes()
         assert str(session_id) in recording(release).name
-        return iter([content[:5000], content[5000 : len(content) if asked.count("session") > 1 else len(content) // 2]])
+        return iter([content[:5000], content[5000 : len(content) if calls.count("session") > 1 else len(content) // 2]])
 
     def movie(_: object, number: int) -> object:
-        asked.append(f"movie {number}")
+        calls.append(f"movie {number}")
         return iter([(release / "natural_movie_templates" / f"natural_movie_{number}.h5").read_bytes()])
 
     for name in allen.TABLES:
@@ -217,9 +217,9 @@ def remote(folder: Path) -> dict[str, object]:
     Warehouse.get_natural_movie_template = movie
     for number in range(2):
         download_session(row(0), source=source(cache, mode="remote"), manifest=folder / f"remote_{number}.json")
-        found[f"asked {number}"] = sorted(asked)
+        found[f"requests {number}"] = sorted(calls)
     export_images("natural_movie_one", allen=source(cache, mode="remote"), output=folder / "downloaded_movie.h5")
-    found["asked for pictures"] = asked[-1]
+    found["last request"] = calls[-1]
     ingested = ingest_allen(folder / "remote_1.json", row(0), source=source(cache, mode="remote"), splits=SPLITS)
     found["spikes"] = len(ingested.spike_times_us)
     found["same bytes"] = recording(cache).read_bytes() == recording(release).read_bytes()

@@ -1,6 +1,6 @@
-"""The IBL Brain-Wide Bench's package as its documentation has it, written anew: its scores in float64, its files.
+"""The IBL Brain-Wide Bench's package, reimplemented from its documentation: its scores in float64, its files.
 
-Where the package itself is installed (the environment ``envs/bwb.yaml``), tests take that.
+If the package itself is installed (the environment ``envs/bwb.yaml``), tests use it.
 """
 
 import importlib.util
@@ -41,7 +41,7 @@ def bench_d2(log_rates: np.ndarray, counts: np.ndarray) -> float:
 
 
 def score_file(prediction: Path, truth: Path) -> dict[str, float]:
-    """Score windows that both files have."""
+    """Score the windows of both files."""
     from safetensors.numpy import load_file
 
     ours, theirs = load_file(prediction), load_file(truth)
@@ -68,7 +68,7 @@ def score_dir(predictions: Path, truths: Path) -> dict[tuple[str, str, str, int]
 
 
 def encode_entity_ids(ids: np.ndarray):
-    """Names as bytes, padded with zeros: uint8 [name, byte]."""
+    """Encode names as bytes, padded with zeros: uint8 [name, byte]."""
     import torch
 
     rows = [str(name).encode("ascii") for name in ids]
@@ -77,7 +77,7 @@ def encode_entity_ids(ids: np.ndarray):
 
 
 def decode_entity_ids(tensor) -> np.ndarray:
-    """Names out of their bytes."""
+    """Decode names from their bytes."""
     return np.array([bytes(row).rstrip(b"\0").decode("ascii") for row in tensor.numpy()])
 
 
@@ -108,7 +108,7 @@ class PredictionsWriter:
 
 
 def install(monkeypatch) -> bool:
-    """Put the package of this module in the place of an absent one; returns whether the real one is there."""
+    """Use this module in place of an absent package; return True if the real one is installed."""
     if importlib.util.find_spec("ibl_bwb_eval"):
         return True
     contents = {
@@ -128,7 +128,7 @@ def install(monkeypatch) -> bool:
 
 
 def said_of(path: Path) -> dict[str, str]:
-    """What a file says of itself, read without any library: eight bytes of length, then JSON."""
+    """Read the header of a file without any library: eight bytes of length, then JSON."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return header["__metadata__"]

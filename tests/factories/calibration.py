@@ -14,7 +14,7 @@ HORIZON = CONFIG.timeline.horizon_bins
 
 
 def network(paths, **model):
-    """Build a network whose weights that start at zero are drawn, so that every path matters."""
+    """Build a network; weights that start at zero are drawn, so that every path has an effect."""
     torch.manual_seed(0)
     settings = CONFIG.model.model_copy(update=model)
     columns = feature_columns(paths.features, CONFIG.features.groups)

@@ -1,4 +1,4 @@
-"""A made-up multimodal run: movies and running drive the units, and each condition sees a known part of it."""
+"""A simulated multimodal run: movies and running drive the units, and each condition uses a known share of both."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ MULTIMODAL = Multimodal.model_validate(
     }
 )
 
-# condition: (class, share of behaviour, share of the image, its half-life in bins, share where held out)
+# condition: (class, share of behaviour, share of the image, its half-life in bins, share in held-out seconds)
 HORIZONS_MS = (100, 200, 500, 1000)
 CONDITIONS = {
     "spikes": ("zero_shot", 0.0, 0.0, np.inf, 0.0),
@@ -56,20 +56,20 @@ CONDITIONS = {
     "behaviour_shifted": ("control", -0.1, 0.0, np.inf, 0.0),
     "oracle": ("ceiling", 1.0, 1.0, np.inf, 1.0),
 }
-ENCODERS = {"imagenet": 1.0, "pixels": 0.5}  # encoder: how much of the image its models see
+ENCODERS = {"imagenet": 1.0, "pixels": 0.5}  # encoder: share of the image that its models receive
 
 
 @dataclass(frozen=True)
 class MadeConditions:
-    """True rates of a made session, in steps of ``STEP_US``, and its parts.
+    """True rates of a simulated session, in steps of ``STEP_US``, and their terms.
 
     Attributes:
         session: The recording; first half reference, second half test.
         mean: Natural log of the mean expected spikes per step, [unit].
-        latent: What the past of the spikes tells, [step, unit].
-        behaviour: What behaviour adds, [step, unit].
-        image: What the screen adds, [step, unit].
-        heldout: Whether a held-out part of the movie is on, [step].
+        latent: Term that past spikes predict, [step, unit].
+        behaviour: Term of behaviour, [step, unit].
+        image: Term of the screen, [step, unit].
+        heldout: True if a held-out part of the movie is shown, [step].
         starts: First target step of each window, [window].
     """
 
@@ -83,7 +83,7 @@ class MadeConditions:
 
 
 def made_stimuli(blocks: int) -> dict[str, np.ndarray]:
-    """Blocks of gray, three repeats of a movie, scenes with gray between, and a grating; nothing on bin edges."""
+    """List blocks of gray, three repeats of a movie, scenes with gray between, and a grating, none on bin edges."""
     rows, now_us = [], 137_000
 
     def show(name: str, image_set: str, frame: int, length_us: int, block: int) -> None:
@@ -107,7 +107,7 @@ def made_stimuli(blocks: int) -> dict[str, np.ndarray]:
 
 
 def make_conditions(number: int, *, units: int = 12, blocks: int = 8, movies: bool = True) -> MadeConditions:
-    """One session of an animal of its own; without movies it is of source ``ibl``, with no record of a screen."""
+    """Simulate one session of a separate animal; without movies its source is ``ibl``, with no record of a screen."""
     rng = np.random.default_rng([11, number])
     stimuli = made_stimuli(blocks)
     steps = int(stimuli["end"][-1] * 1e6) // STEP_US
@@ -172,7 +172,7 @@ def make_conditions(number: int, *, units: int = 12, blocks: int = 8, movies: bo
 def condition_of(
     made: MadeConditions, condition: str, *, encoder: str = "imagenet", seed: int | None = 0, fold: str = "main"
 ) -> Forecast:
-    """What the condition sees of the true drives, averaged over each bin; a seed adds a little noise."""
+    """Forecast from the condition's share of the true drives, averaged over each bin; a seed adds a little noise."""
     kind, of_behaviour, of_image, half_life, of_heldout = CONDITIONS[condition]
     session = made.session
     scale = 1.0 if condition == "oracle" else ENCODERS.get(encoder, 1.0)
@@ -181,8 +181,8 @@ def condition_of(
     fade = 0.5 ** (np.arange(HORIZON_BINS * 4) // 4 / half_life)[:, None]
     past = made.latent * (1.0 if condition == "oracle" else 0.5) + of_behaviour * made.behaviour
     whole = past + share * made.image
-    seen = past[fine] + fade * (share * made.image)[fine] + made.mean - np.log(np.exp(whole).mean(axis=0))
-    log_rate = np.log(np.exp(seen).reshape(len(made.starts), HORIZON_BINS, 4, -1).sum(axis=2))
+    drive = past[fine] + fade * (share * made.image)[fine] + made.mean - np.log(np.exp(whole).mean(axis=0))
+    log_rate = np.log(np.exp(drive).reshape(len(made.starts), HORIZON_BINS, 4, -1).sum(axis=2))
     if condition != "oracle":
         log_rate += np.random.default_rng([seed, len(condition)]).normal(0, 0.02, log_rate.shape)
     edge_us = made.starts[:, None] * STEP_US + np.arange(HORIZON_BINS) * BIN_US
@@ -216,7 +216,7 @@ def condition_of(
 def write_conditions_run(
     folder: Path, *, animals: int = 3, ibl: int = 2, seeds: tuple[int, ...] = (0, 1)
 ) -> tuple[list[Path], list[Written]]:
-    """Sessions, forecasts and scores of a made run; returns session files and what scoring wrote."""
+    """Write sessions, forecasts and scores of a simulated run; return session files and score files."""
     sessions, files = [], []
     for number in range(animals + ibl):
         made = make_conditions(number, movies=number < animals)

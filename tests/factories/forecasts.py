@@ -1,4 +1,4 @@
-"""A made-up run whose expected scores are known: Poisson counts of rates that forecasts partly see."""
+"""A simulated run with known expected scores: Poisson counts, and forecasts from shares of the true rates."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ BIN_US = 20_000
 CONTEXT_BINS = HORIZON_BINS = 50
 FIRST_TEST_BIN = 1600
 
-_SEEN = {  # method: (share of the true modulation seen at the origin, half-life in bins)
+_SHARES = {  # method: (share of the true modulation at the origin, half-life in bins)
     "reference_mean": (0.0, 1.0),
     "trailing_mean": (0.2, 30.0),
     "shrinkage": (0.4, 30.0),
@@ -38,22 +38,23 @@ _SEEN = {  # method: (share of the true modulation seen at the origin, half-life
 }
 _OF_ANY_OTHER = (0.3, 30.0)
 EVERY_METHOD = {  # method: (class, share, half-life)
-    name: (METHODS[name].kind, *_SEEN.get(name, _OF_ANY_OTHER)) for name in (*_SEEN, *(METHODS.keys() - _SEEN.keys()))
+    name: (METHODS[name].kind, *_SHARES.get(name, _OF_ANY_OTHER))
+    for name in (*_SHARES, *(METHODS.keys() - _SHARES.keys()))
 }
-KNOWLEDGE = {name: EVERY_METHOD[name] for name in list(_SEEN)[:7]}
-"""A few methods, in the same form."""
+KNOWLEDGE = {name: EVERY_METHOD[name] for name in list(_SHARES)[:7]}
+"""The first seven methods, in the same form."""
 
 
 @dataclass(frozen=True)
 class MadeSession:
-    """True rates and counts of a made session.
+    """True rates and counts of a simulated session.
 
     Attributes:
         name: Session id.
         subject: Animal.
         lab: Lab.
         log_rate: True natural log of expected spikes per bin, [bin, unit].
-        counts: Spikes that came, [bin, unit].
+        counts: Observed spikes, [bin, unit].
         reference_log_rate: Natural log of the true mean rate, [unit].
         starts: First target bin of each window, [window].
     """
@@ -73,7 +74,7 @@ class MadeSession:
 
 
 def make_session(number: int, *, units: int = 18, bins: int = 4000) -> MadeSession:
-    """One session; two sessions per animal, three animals per lab. Unit 0 is silent, unit 1 fires once."""
+    """Simulate one session; two sessions per animal, three animals per lab. Unit 0 is silent, unit 1 fires once."""
     rng = np.random.default_rng([7, number])
     latents = np.zeros((bins, 3))
     for step in range(1, bins):
@@ -99,13 +100,13 @@ def make_session(number: int, *, units: int = 18, bins: int = 4000) -> MadeSessi
 
 
 def forecast_of(made: MadeSession, method: str, *, seed: int | None = None, fold: str = "fold-0") -> Forecast:
-    """The method's share of the truth, fading with the horizon; a seed adds a little noise."""
+    """Forecast from the method's share of the truth, which decays over the horizon; a seed adds a little noise."""
     kind, share, half_life = EVERY_METHOD[method]
     trust = share * 0.5 ** (np.arange(HORIZON_BINS) / half_life)
     with np.errstate(invalid="ignore"):
         modulation = made.log_rate[made.targets] - made.reference_log_rate
     if share < 1:
-        modulation[..., 0] = 0.0  # only the oracle knows that unit 0 never fires
+        modulation[..., 0] = 0.0  # only the oracle uses that unit 0 never fires
         log_rate = made.reference_log_rate + trust[None, :, None] * modulation
     else:
         log_rate = made.log_rate[made.targets]
@@ -137,7 +138,7 @@ def forecast_of(made: MadeSession, method: str, *, seed: int | None = None, fold
 
 
 def write_made_session(path: Path, made: MadeSession) -> None:
-    """The session file that the forecasts are of, with spikes spread inside their bins."""
+    """Write the session file of the forecasts, with spikes spread inside their bins."""
     rng = np.random.default_rng(0)
     bins, units = np.nonzero(made.counts)
     repeats = made.counts[bins, units]
@@ -180,7 +181,7 @@ def write_run(
     seeds: tuple[int, ...] = (0,),
     left_out: int = 0,
 ) -> list[Path]:
-    """Forecasts and score files of a made run; returns the score files, the left-out sessions last."""
+    """Write forecasts and score files of a simulated run; return the score files, those of excluded sessions last."""
     paths = []
     for number in range(sessions + left_out):
         made = make_session(number)
@@ -211,10 +212,10 @@ def write_run(
 
 
 def expected_bits_per_spike(made: MadeSession, method: str) -> float:
-    """Expected gain over the reference null per expected spike, from the true rates alone."""
+    """Compute the expected gain relative to the reference null per expected spike, only from the true rates."""
     forecast = forecast_of(made, method)
     true = np.exp(made.log_rate[made.targets])
-    true[..., 1] = 0.0  # its one spike was put by hand
+    true[..., 1] = 0.0  # its one spike was set by hand
     gap = forecast.log_rate.astype(float) - made.reference_log_rate
     gap[..., 0] = np.where(np.isinf(gap[..., 0]), 0.0, gap[..., 0])
     gain = true * gap - np.exp(forecast.log_rate.astype(float)) + np.exp(made.reference_log_rate)

@@ -1,4 +1,4 @@
-"""Networks of every configuration with drawn weights, and the numbers that each of them computes."""
+"""Networks of every configuration with drawn weights, and the outputs of each of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -129,7 +129,7 @@ def build_network(name: str, recordings: Recordings, *, dropout: float = 0.0, no
 
 
 def draw_zero_weights(network: nn.Module, *, std: float = 0.1) -> nn.Module:
-    """Draw all weights that start at zero, so that every part matters."""
+    """Draw all weights that start at zero, so that every component has an effect."""
     generator = torch.Generator().manual_seed(1)
     for parameter in network.parameters():
         if not parameter.any():
@@ -138,7 +138,7 @@ def draw_zero_weights(network: nn.Module, *, std: float = 0.1) -> nn.Module:
 
 
 def numbers_of(name: str, recordings: Recordings) -> Iterator[tuple[str, list[Tensor]]]:
-    """Yield the name and the values of everything that a network computes."""
+    """Yield the name and the values of each output of a network."""
     yield "initial weights", [*build_network(name, recordings).parameters()]
     conditions = {"": ("spikes",)}
     if name in MULTIMODAL:

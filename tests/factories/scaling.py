@@ -1,4 +1,4 @@
-"""Score files of a made scaling experiment, whose laws and differences are known."""
+"""Score files of a simulated scaling experiment with known laws and differences."""
 
 import json
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ FADE = 1 - 0.1 * np.arange(BINS)  # of the score, by horizon bin
 
 @dataclass(frozen=True)
 class MadeScaling:
-    """What is planted; scores are bits per spike over the reference null.
+    """Planted effects; scores are bits per spike relative to the reference null.
 
     Attributes:
         law: Score by number of training sessions.
@@ -27,14 +27,14 @@ class MadeScaling:
         draws: Draws below the top.
         seeds: Seeds of every point.
         arm_sessions: Size of the arms.
-        same_lab: What training in one lab changes for sessions of other labs.
-        own_lab: What it changes for sessions of that lab.
-        same_region: What matched regions change.
-        networks: Parameters of each size of the network; each tenfold adds ``tenfold``.
-        tenfold: Score that ten times the parameters add.
+        same_lab: Effect of training in one lab on sessions of other labs.
+        own_lab: Effect of training in one lab on sessions of that lab.
+        same_region: Effect of matched regions.
+        networks: Parameters of each size of the network; each factor of ten adds ``tenfold``.
+        tenfold: Increase of the score by ten times the parameters.
         luck: Standard deviation between draws.
-        animals: Held-out animals, each with two sessions, in the labs in turn.
-        lost: Sessions that were left out at every point.
+        animals: Held-out animals, each with two sessions, in alternating labs.
+        lost: Sessions that are excluded at every point.
     """
 
     law: object = field(default=lambda d: 0.30 - 0.8 * d**-0.6)
@@ -53,7 +53,7 @@ class MadeScaling:
 
     @property
     def points(self) -> list[str]:
-        """Names of all points."""
+        """Return the names of all points."""
         names = [f"sessions-{size}_draw-{draw}" for size in self.sizes for draw in range(self.draws)]
         names.append("sessions-max_draw-0")
         names += [
@@ -65,11 +65,11 @@ class MadeScaling:
         return [f"{name}_seed-{seed}" for name in names for seed in self.seeds]
 
     def trained_sessions(self, point: Point) -> int:
-        """How many sessions a point was trained on."""
+        """Return the number of training sessions of a point."""
         return TOP if point.size is None else point.size
 
     def score(self, point: Point, lab: str) -> float:
-        """Planted score of a held-out session of a lab, before luck and the session's own level."""
+        """Return the planted score of a held-out session of a lab, without luck and the session's own level."""
         score = self.law(float(self.trained_sessions(point)))
         if point.kind == "same_lab":
             score += self.own_lab if lab == LABS[point.draw % len(LABS)] else self.same_lab
@@ -81,7 +81,7 @@ class MadeScaling:
 
 
 def write_scaling(folder: Path, made: MadeScaling | None = None) -> list[Path]:
-    """Write ``scores.parquet``, ``point.json`` and ``sessions.json`` of every point; returns the score files."""
+    """Write ``scores.parquet``, ``point.json`` and ``sessions.json`` of every point; return the score files."""
     made = made or MadeScaling()
     paths = []
     for name in made.points:

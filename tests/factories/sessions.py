@@ -1,4 +1,4 @@
-"""Sessions made for tests: spikes of known rates, as files, with features and readouts."""
+"""Simulated sessions for tests: spikes of known rates, as files, with features and readouts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ def small_config(**sections: dict) -> Config:
 
 
 def made_spikes(*, n_units: int, duration_s: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw spikes of units of rising rates that share one slow oscillation, half of them with the other sign.
+    """Draw spikes of units of rising rates that share one slow oscillation, half of them with the opposite sign.
 
     Returns:
         Times in microseconds, sorted, [spike]; units, [spike].
@@ -95,7 +95,7 @@ def made_session(
     seed: int = 0,
     domain: Intervals | None = None,
 ) -> Session:
-    """Make a session; spikes outside of the domain are dropped."""
+    """Simulate a session; spikes outside of the domain are dropped."""
     domain = domain or Intervals(to_us(np.array([0.0])), to_us(np.array([duration_s])))
     times_us, unit = made_spikes(n_units=n_units, duration_s=duration_s, seed=seed)
     inside = domain.contains(times_us)
@@ -122,7 +122,7 @@ def made_session(
 
 @dataclass(frozen=True)
 class MadeFiles:
-    """A made session and its files."""
+    """A simulated session and its files."""
 
     session: Session
     paths: SessionPaths
@@ -143,7 +143,7 @@ def made_files(folder: Path, session: Session, config: Config) -> MadeFiles:
 
 
 def made_inputs(folder: Path, config: Config) -> list[SessionInputs]:
-    """Make two sessions, of five and of seven units, and load them to be forecast."""
+    """Simulate two sessions, of five and of seven units, and load them for forecasts."""
     made = [
         made_files(folder, made_session(f"s{index}", config.splits, n_units=5 + 2 * index, seed=index), config)
         for index in range(2)

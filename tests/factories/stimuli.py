@@ -1,4 +1,4 @@
-"""Sessions made for tests that saw a movie and turned a wheel, with the embeddings of what they saw."""
+"""Simulated sessions for tests with a movie and a wheel, and the embeddings of the images."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,7 +69,7 @@ def made_embeddings(folder: Path, encoder: str = "pixels") -> list[Path]:
 
 
 def made_stimuli(duration_s: float) -> dict[str, np.ndarray]:
-    """Show the movie again and again; every third time four scenes with gray between come instead, and a grating."""
+    """Show the movie repeatedly; every third time, show four scenes with gray between and a grating instead."""
     rows = []
     time_s, turn = 1.0, 0
     movie_s = MOVIE_FRAMES * FRAME_S
@@ -96,12 +96,12 @@ def made_stimuli(duration_s: float) -> dict[str, np.ndarray]:
 
 
 def wheel_velocity(time_s: np.ndarray) -> np.ndarray:
-    """Turn the wheel back and forth, by more and by less."""
+    """Turn the wheel back and forth with varying speed."""
     return np.sin(2 * np.pi * time_s / 3.7) * (1 + np.sin(2 * np.pi * time_s / 17))
 
 
 def add_spikes(session: Session, stimuli: dict[str, np.ndarray], *, seed: int) -> Session:
-    """Let units of even number, called VISp, fire with what the movie shows 40 ms before, the others with the wheel."""
+    """Draw spikes: the movie 40 ms before drives units of even number, in VISp; the wheel drives the others."""
     rng = np.random.default_rng(seed + 100)
     frame = stimuli["frame"]
     movie = stimuli["name"] == "natural_movie_one"
@@ -130,7 +130,7 @@ def add_spikes(session: Session, stimuli: dict[str, np.ndarray], *, seed: int) -
 
 
 def seen_session(name: str, config: Config, *, seed: int = 0, duration_s: float = 120.0, **options: object) -> Session:
-    """Make a session with stimuli, a wheel, and units that follow the one or the other."""
+    """Simulate a session with stimuli, a wheel, and units that follow one of them."""
     stimuli = made_stimuli(duration_s)
     session = add_spikes(
         made_session(name, config.splits, seed=seed, duration_s=duration_s, **options), stimuli, seed=seed
@@ -142,7 +142,7 @@ def seen_session(name: str, config: Config, *, seed: int = 0, duration_s: float 
 
 @dataclass(frozen=True)
 class SeenFiles:
-    """A made session that saw a movie, and its files."""
+    """A simulated session with a movie, and its files."""
 
     session: Session
     paths: SessionPaths

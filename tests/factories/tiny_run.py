@@ -1,4 +1,4 @@
-"""The demo in small: the same rules, two labs, minutes of recording and seconds of training."""
+"""A small version of the demo: the same rules, two labs, minutes of recording and seconds of training."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -117,11 +117,11 @@ CHANGES = {
 
 
 def write_miniature(root: Path, **changes: dict) -> Path:
-    """Write the configuration and its cohort into a copy of the project; returns the configuration's path.
+    """Write the configuration and its cohort into a copy of the project; return the configuration's path.
 
     Args:
         root: The copy.
-        **changes: Section -> what to change in it on top.
+        **changes: Section -> further changes of it.
     """
     values = yaml.safe_load((root / "config" / "demo.yaml").read_text())
     for change in (CHANGES, changes):
@@ -143,7 +143,7 @@ def _merge(values: dict, change: dict) -> None:
 
 
 def write_tiny_dinov2(folder: Path) -> None:
-    """Write a DINOv2 of random weights, two small layers of it, as ``transformers`` keeps networks."""
+    """Write a DINOv2 with random weights and two small layers, in the format of ``transformers``."""
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_ratio": 2, "image_size": 56}
     Dinov2Model(Dinov2Config(**sizes)).save_pretrained(folder)
@@ -164,7 +164,7 @@ def _rows(config: Config) -> list[Row]:
         )
         for one in simulated_sessions(config.sources.simulated)
     ]
-    # names and dates as the simulator gives them, whose packages are not those of the tests
+    # names and dates of the simulator, whose packages the tests do not have
     allen = [
         Row(
             session=str(700000001 + index),

@@ -37,12 +37,12 @@ class Workflow:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of a user who has activated ``.venv``."""
+        """Return the environment of a user who has activated ``.venv``."""
         return {**os.environ, "PATH": f"{self.tools}{os.pathsep}{os.environ['PATH']}"}
 
 
 def copy_workflow(folder: Path) -> Workflow:
-    """Copy what git knows or could know of the project."""
+    """Copy the files of the project that git tracks or does not ignore."""
     if not (ROOT / ".venv" / "bin" / "snakemake").exists():
         pytest.skip("Snakemake is not installed here: `make test` installs it")
     listed = subprocess.run(
@@ -54,7 +54,7 @@ def copy_workflow(folder: Path) -> Workflow:
     ).stdout
     for name in listed.splitlines():
         source, target = ROOT / name, folder / name
-        if source.exists():  # a deletion that is not committed yet is still listed
+        if source.exists():  # git still lists a file whose deletion is not committed
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
     return Workflow(folder)

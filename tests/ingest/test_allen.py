@@ -373,12 +373,12 @@ def test_a_file_that_cannot_be_read_is_never_deleted(outcomes):
     """AllenSDK's own cache deletes it, and then asks a network that may not be there."""
     found = outcomes["faults"]
     for name in (
-        *("left alone, local", "left alone, remote", "changed is left alone"),
-        *("empty table is left alone", "movie is left alone"),
+        *("unchanged, local", "unchanged, remote", "changed file stays"),
+        *("empty table stays", "movie stays"),
     ):
         assert found[name] is True, name
     assert found["manifest of a failed download"] is False
-    assert found["what a failed download leaves"] == []
+    assert found["files of a failed download"] == []
 
 
 def test_filters_are_those_of_the_configuration(made, outcomes):
@@ -391,11 +391,11 @@ def test_filters_are_those_of_the_configuration(made, outcomes):
 def test_a_download_goes_on_where_it_stopped_and_takes_no_half_file(outcomes):
     found = outcomes["remote"]
     assert re.match(r"SourceUnavailable: sessions\.csv could not be had .* in 2 attempts", found["no network"])
-    assert found["left by it"] == ["manifest.json"]
-    # the first answer was half a file; the second run finds all there and asks for nothing
-    assert found["asked 0"] == ["channels", "probes", "session", "session", "sessions", "units"]
-    assert found["asked 1"] == found["asked 0"]
-    assert found["asked for pictures"] == "movie 1"
+    assert found["files after it"] == ["manifest.json"]
+    # the first answer was half a file; the second run finds all files there and requests nothing
+    assert found["requests 0"] == ["channels", "probes", "session", "session", "sessions", "units"]
+    assert found["requests 1"] == found["requests 0"]
+    assert found["last request"] == "movie 1"
     assert found["same bytes"] is True
     assert found["partial files"] == []
     assert found["spikes"] > 1000

@@ -25,7 +25,7 @@ DOMAIN = Intervals(to_us(np.array([0.0, 3.0])), to_us(np.array([2.5, 9.0])))
 @pytest.fixture(scope="module")
 def spikes():
     times_us, unit = made_spikes(n_units=5, duration_s=10.0, seed=1)
-    # spikes exactly on bin edges are the ones that floating point misplaces
+    # floating point misplaces spikes that are exactly on bin edges
     edges = np.arange(0, 10_000_000, 20_000)
     times_us = np.concatenate([times_us, edges])
     unit = np.concatenate([unit, np.arange(edges.size) % 5]).astype(np.uint16)
@@ -49,7 +49,7 @@ def naive_counts(spikes, origin_us, domain):
     return counts, np.array(valid)
 
 
-def test_far_spans_hold_what_a_context_as_long_would_hold(spikes):
+def test_far_spans_equal_the_sums_of_a_context_of_that_length(spikes):
     domain = Intervals(to_us(np.array([0.0, 0.615, 3.0, 3.5])), to_us(np.array([0.6, 2.5, 3.5, 9.0])))
     origins = np.array([200_000, 620_001, 1_234_567, 2_480_000, 3_100_001, 3_510_000, 8_880_000, 9_100_000, 2_700_000])
     edges = (10, 14, 40, 120, 160, 300)
@@ -59,10 +59,10 @@ def test_far_spans_hold_what_a_context_as_long_would_hold(spikes):
     sums, valid = past_sums(spikes, domain, origins, from_bin=10, edges_bins=edges[1:], bin_us=SHAPE.bin_us)
     np.testing.assert_array_equal(sums, expected[..., 1:])
     np.testing.assert_array_equal(valid, bins[:, 1:])
-    assert (valid[:, 0] < 4).any() and sums.max() > 10  # pauses and spikes were there to get wrong
+    assert (valid[:, 0] < 4).any() and sums.max() > 10  # windows contain pauses and spikes, so an error would be found
 
 
-def test_history_beyond_the_context_stands_beside_that_of_the_context(spikes):
+def test_history_before_the_context_is_appended_to_that_of_the_context(spikes):
     origins = np.array([3_100_001, 8_880_000])
     far = replace(SHAPE, history_edges_bins=(1, 3, 10, 140))
     windows = cut_windows(spikes, DOMAIN, origins, far)
@@ -96,7 +96,7 @@ def test_the_context_spikes_are_the_context_counts(spikes):
     assert (windows.spike_age_bins > 0).all()
 
 
-def test_times_count_as_the_microsecond_that_they_are_nearest_to(spikes):
+def test_times_are_rounded_to_the_nearest_microsecond(spikes):
     origins = np.array([200_000, 1_000_000, 2_480_000, 3_100_001, 9_100_000])
     rough = replace(spikes, times_s=spikes.times_s + 4e-7 * np.cos(np.arange(spikes.times_s.size)))
     exact, windows = (cut_windows(one, DOMAIN, origins, SHAPE) for one in (spikes, rough))
@@ -118,7 +118,7 @@ def test_no_windows_are_empty_arrays_of_the_right_shape(spikes):
     assert windows.spike_window.size == windows.spike_age_bins.size == 0
 
 
-def test_evaluation_windows_lie_wholly_inside_and_a_stride_apart(spikes):
+def test_evaluation_windows_lie_wholly_inside_and_begin_every_stride(spikes):
     origins = evaluation_origins(DOMAIN, SHAPE, stride_bins=4)
     windows = cut_windows(spikes, DOMAIN, origins, SHAPE)
     assert windows.context_mask.all()
@@ -127,14 +127,14 @@ def test_evaluation_windows_lie_wholly_inside_and_a_stride_apart(spikes):
     assert origins.tolist() == expected
 
 
-def test_a_window_that_just_fits_is_there():
+def test_a_window_that_just_fits_is_listed():
     exact = Intervals(np.array([7]), np.array([7 + 16 * 20_000]))
     assert evaluation_origins(exact, SHAPE, 1).tolist() == [7 + 200_000]
     short = Intervals(np.array([7]), np.array([6 + 16 * 20_000]))
     assert evaluation_origins(short, SHAPE, 1).size == 0
 
 
-def test_sampled_origins_cover_all_places_evenly_and_no_other():
+def test_sampled_origins_are_uniform_over_all_valid_places():
     part = Intervals(np.array([0, 1000]), np.array([130, 1070]))
     shape = WindowShape(bin_us=10, context_bins=4, horizon_bins=2, history_edges_bins=(4,))
     drawn = sample_origins(
@@ -146,7 +146,7 @@ def test_sampled_origins_cover_all_places_evenly_and_no_other():
     assert abs(counts - 20_000 / allowed.size).max() < 6 * np.sqrt(20_000 / allowed.size)
 
 
-def test_no_place_for_a_window_is_said():
+def test_an_interval_without_place_for_a_window_is_an_error():
     part = Intervals(np.array([0]), np.array([50]))
     with pytest.raises(ValueError, match="no interval holds 10 context and 6 horizon bins"):
         sample_origins(part, SHAPE, 1, np.random.default_rng(0), minimum_context_bins=10, minimum_horizon_bins=6)
@@ -195,7 +195,7 @@ def test_the_reference_window_never_overlaps_the_targets(files, config):
                 assert known.intervals.stop_us[-1] < inputs.part.start_us[0]
 
 
-def test_a_batch_depends_on_its_seed_and_step_alone(files, config):
+def test_a_batch_depends_only_on_its_seed_and_step(files, config):
     stream = TrainingWindows(
         sessions=tuple(inputs_of(made, "early", config) for made in files),
         shape=WindowShape.of(config.timeline, config.model),

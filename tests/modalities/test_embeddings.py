@@ -11,7 +11,7 @@ from neurohorizon.modalities.images import ImageError, ImageSet, read_images, wr
 
 
 def made_embedding(image_set, n_images, *, seed, summary_columns=5, pooled_columns=3, **changes):
-    """Correlated vectors of falling variance, away from zero."""
+    """Draw correlated vectors of decreasing variance and nonzero mean."""
     rng = np.random.default_rng(seed)
     columns = summary_columns + pooled_columns
     mixing = np.random.default_rng(0).normal(size=(columns, columns)) * np.arange(columns, 0, -1)
@@ -95,7 +95,7 @@ def test_the_order_of_files_changes_nothing(tmp_path, embeddings):
 def test_a_column_that_does_not_vary_changes_nothing(tmp_path, embeddings):
     widened = []
     for one in embeddings:
-        # the second differs by rounding alone, as a bias does after batches of different size
+        # the second column differs only by rounding, like a bias after batches of different size
         constant = np.full((len(one.summary), 2), 1e6, np.float32)
         constant[::2, 1] = np.nextafter(np.float32(1e6), np.float32(2e6))
         widened.append(replace(one, summary=np.concatenate([one.summary, constant], axis=1)))
@@ -106,7 +106,7 @@ def test_a_column_that_does_not_vary_changes_nothing(tmp_path, embeddings):
         np.testing.assert_allclose(wide.components[name], part, atol=1e-5)
 
 
-def test_columns_are_standardised_so_that_units_of_an_encoder_do_not_matter(tmp_path, embeddings):
+def test_the_scale_of_a_column_changes_nothing(tmp_path, embeddings):
     scaled = [replace(one, summary=one.summary * np.array([1e3, 1, 1, 1, 1e-3], np.float32)) for one in embeddings]
     (tmp_path / "scaled").mkdir()
     space = fit_image_space(write_all(tmp_path, embeddings), 4)
@@ -122,12 +122,12 @@ def test_missing_components_are_zeros(tmp_path, embeddings):
     assert found.var(axis=0)[:8].mean() == pytest.approx(1, abs=1e-5)
 
 
-def test_gray_alone_is_the_origin(tmp_path, embeddings):
+def test_an_image_set_of_only_gray_is_at_the_origin(tmp_path, embeddings):
     space = fit_image_space(write_all(tmp_path, embeddings[2:]), 3)
     np.testing.assert_array_equal(space.components["gray"], np.zeros((1, 3)))
 
 
-def test_the_sign_of_a_component_does_not_hang_on_the_frames_that_are_shown_first(tmp_path, embeddings):
+def test_the_sign_of_a_component_does_not_depend_on_the_order_of_frames(tmp_path, embeddings):
     turned = [replace(one, summary=one.summary[::-1], pooled=one.pooled[::-1]) for one in embeddings]
     (tmp_path / "turned").mkdir()
     space = fit_image_space(write_all(tmp_path, embeddings), 4)
@@ -136,7 +136,7 @@ def test_the_sign_of_a_component_does_not_hang_on_the_frames_that_are_shown_firs
         np.testing.assert_allclose(again.components[name][::-1], part, atol=1e-5)
 
 
-def test_a_space_is_told_apart_by_all_that_it_is_made_from(tmp_path, embeddings):
+def test_every_input_of_a_space_changes_its_identity(tmp_path, embeddings):
     def identity(name, components=4, **changes):
         folder = tmp_path / name
         folder.mkdir()
@@ -155,7 +155,7 @@ def test_a_space_is_told_apart_by_all_that_it_is_made_from(tmp_path, embeddings)
     assert len(others | {first}) == 6
 
 
-def test_embeddings_that_do_not_belong_together_are_refused(tmp_path, embeddings):
+def test_embeddings_that_share_no_space_are_refused(tmp_path, embeddings):
     movie, scenes, gray = embeddings
     cases = {
         "gray screen": [movie, scenes],
@@ -173,7 +173,7 @@ def test_embeddings_that_do_not_belong_together_are_refused(tmp_path, embeddings
         fit_image_space([tmp_path / "nothing.h5"], 2)
 
 
-def test_an_image_set_comes_back_and_a_change_of_it_is_noticed(tmp_path):
+def test_an_image_set_is_read_back_and_a_changed_file_is_refused(tmp_path):
     ramp = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
     path = tmp_path / "images" / "scenes.h5"
     write_images(path, ImageSet("scenes", ramp))
@@ -188,12 +188,12 @@ def test_an_image_set_comes_back_and_a_change_of_it_is_noticed(tmp_path):
 
 
 @pytest.mark.parametrize("images", [np.zeros((2, 3, 4)), np.zeros((3, 4), np.uint8), np.zeros((0, 3, 4), np.uint8)])
-def test_what_is_not_an_image_set_is_not_written(tmp_path, images):
+def test_images_of_another_type_or_shape_are_not_written(tmp_path, images):
     with pytest.raises(ImageError, match="expected uint8"):
         write_images(tmp_path / "odd.h5", ImageSet("odd", images))
 
 
-def test_a_file_that_is_cut_short_says_what_to_do(tmp_path):
+def test_the_error_for_a_truncated_file_gives_the_remedy(tmp_path):
     path = tmp_path / "cut.h5"
     write_images(path, ImageSet(name="cut", images=np.arange(6000, dtype=np.uint8).reshape(2, 50, 60)))
     path.write_bytes(path.read_bytes()[:2000])

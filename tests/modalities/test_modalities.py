@@ -59,7 +59,7 @@ def origins_of(inputs, n=6):
 
 
 def network(*, trained=True, modalities=True):
-    """Build a network whose parts that start at zero are drawn, so that every path matters."""
+    """Build a network; weights that start at zero are drawn, so that every path has an effect."""
     torch.manual_seed(0)
     sizes = {
         "model": CONFIG.model,
@@ -94,30 +94,30 @@ def forecast(forecaster, batch):
     return forecaster(Tensors.of(batch)).log_rate.numpy()
 
 
-def test_with_every_modality_absent_the_network_is_the_one_that_reads_spikes_alone(seen):
-    beside, alone = network(), network(modalities=False)
-    weights = beside.state_dict()
-    alone.load_state_dict({name: weights[spikes_name(name)] for name in alone.state_dict()})
-    expected = forecast(alone, block_of(inputs_of(seen, modalities=False), "spikes"))
-    np.testing.assert_array_equal(forecast(beside, block_of(inputs_of(seen), "spikes")), expected)  # bit for bit
-    # also beside a session that has them, where the arrays are padded
+def test_without_modalities_the_network_equals_the_one_that_reads_only_spikes(seen):
+    multimodal, spikes_only = network(), network(modalities=False)
+    weights = multimodal.state_dict()
+    spikes_only.load_state_dict({name: weights[spikes_name(name)] for name in spikes_only.state_dict()})
+    expected = forecast(spikes_only, block_of(inputs_of(seen, modalities=False), "spikes"))
+    np.testing.assert_array_equal(forecast(multimodal, block_of(inputs_of(seen), "spikes")), expected)  # bit for bit
+    # also in a batch with modalities, in which the arrays are padded
     mixed = collate(
         [
             session_block(inputs_of(seen), origins_of(inputs_of(seen)), SHAPE, condition=CONDITIONS[name])
             for name in ("spikes", "both", "image_ahead")
         ]
     )
-    forecasts = forecast(beside, mixed)
+    forecasts = forecast(multimodal, mixed)
     np.testing.assert_array_equal(forecasts[0], expected[0])
     assert not np.array_equal(forecasts[1], expected[0])
 
 
 @pytest.mark.parametrize("condition", READS)
 def test_modalities_have_no_effect_in_an_untrained_network(seen, condition):
-    beside = network(trained=False)
+    multimodal = network(trained=False)
     inputs = inputs_of(seen)
     np.testing.assert_array_equal(
-        forecast(beside, block_of(inputs, condition)), forecast(beside, block_of(inputs, "spikes"))
+        forecast(multimodal, block_of(inputs, condition)), forecast(multimodal, block_of(inputs, "spikes"))
     )
 
 
@@ -140,7 +140,7 @@ def test_a_base_network_with_other_parts_is_refused():
 
 
 def rewritten(files, folder, session):
-    """The same session with something else after an origin; features and readouts stay those of before."""
+    """Write a changed session next to the features and readouts of the original one."""
     from neurohorizon.session import write_session
 
     path = folder / f"{session.session_id}.h5"
@@ -169,7 +169,7 @@ def test_behaviour_after_the_origin_and_shortly_before_is_never_read(seen, tmp_p
         assert not np.array_equal(forecast(forecaster, block_of(reads["sooner"], condition, origin)), before)
 
 
-def test_images_of_the_horizon_are_read_only_where_the_condition_says_so(seen, tmp_path, origin):
+def test_images_of_the_horizon_are_read_only_under_conditions_that_include_them(seen, tmp_path, origin):
     stimuli = seen.session.stimuli
     later = np.rint(stimuli["start"] * 1e6) >= origin[0]
     frame = np.where(later & (stimuli["name"] == "natural_movie_one"), 119 - stimuli["frame"], stimuli["frame"])
@@ -180,11 +180,11 @@ def test_images_of_the_horizon_are_read_only_where_the_condition_says_so(seen, t
         assert np.array_equal(*blocks) == (condition != "image_ahead"), condition
 
 
-def test_tokens_change_no_unit_that_its_reference_window_does_not_tie_to_them(seen, origin):
-    # gains apart: of these units they are zero
+def test_tokens_change_no_unit_without_a_response_in_the_reference_window(seen, origin):
+    # the gains of these units are zero
     inputs = inputs_of(seen)
     forecaster = network()
-    alone = forecast(forecaster, block_of(inputs, "spikes", origin))
+    from_spikes = forecast(forecaster, block_of(inputs, "spikes", origin))
     for condition, follow, others in (
         ("image_ahead", slice(0, None, 2), slice(1, None, 2)),
         ("behaviour", slice(1, None, 2), slice(0, None, 2)),
@@ -192,12 +192,12 @@ def test_tokens_change_no_unit_that_its_reference_window_does_not_tie_to_them(se
         with_tokens = forecast(forecaster, block_of(inputs, condition, origin))
         silent = ~inputs.modalities.readouts[CONDITIONS[condition].image_readout or "behaviour"].cv_gain.any(axis=1)
         assert silent[others].any()
-        np.testing.assert_array_equal(with_tokens[..., silent], alone[..., silent])
-        assert (with_tokens[..., follow] != alone[..., follow]).any(axis=(0, 1, 2)).all()
+        np.testing.assert_array_equal(with_tokens[..., silent], from_spikes[..., silent])
+        assert (with_tokens[..., follow] != from_spikes[..., follow]).any(axis=(0, 1, 2)).all()
 
 
 def without_gains(batch):
-    """Leave tokens as the only way in, and the evidence that units follow them."""
+    """Set gains to zero, so that modalities act only through tokens; cross-validated gains are kept."""
     return replace(
         batch,
         modality_gain=np.zeros_like(batch.modality_gain),
@@ -225,7 +225,7 @@ def test_value_time_and_type_of_a_token_have_an_effect(seen, condition, field):
 
 
 @pytest.mark.parametrize("condition", ["both", "image_ahead"])
-def test_tokens_that_are_masked_are_not_there(seen, condition):
+def test_masked_tokens_have_no_effect(seen, condition):
     batch = without_gains(block_of(inputs_of(seen), condition))
     forecaster = network()
     names = ("token_value", "token_type", "token_age_bins", "token_mask", "ahead_value", "ahead_age_bins", "ahead_mask")
@@ -234,7 +234,7 @@ def test_tokens_that_are_masked_are_not_there(seen, condition):
     assert not np.allclose(forecast(forecaster, batch), expected, atol=1e-6)
     masked = {name: np.zeros_like(getattr(batch, name)) for name in ("token_mask", "ahead_mask")}
     np.testing.assert_array_equal(forecast(forecaster, replace(batch, **masked)), expected)
-    # of some windows only
+    # only in some windows
     some = {name: getattr(batch, name).copy() for name in ("token_mask", "ahead_mask")}
     for mask in some.values():
         mask[:, 2:4] = False
@@ -273,7 +273,7 @@ def test_tokens_reach_back_to_the_context_and_ahead_to_the_horizon(seen):
     assert (behaviour.token_age_bins > CONFIG.multimodal.behaviour_delay_bins).all()
 
 
-def test_gains_ahead_are_those_of_each_bin(seen):
+def test_gains_of_images_ahead_are_computed_for_each_bin(seen):
     inputs = inputs_of(seen)
     origins = origins_of(inputs)
     batch = block_of(inputs, "image_ahead", origins)
@@ -291,7 +291,7 @@ def test_gains_ahead_are_those_of_each_bin(seen):
     np.testing.assert_allclose(means[..., 1], batch.modality_gain[0, :, 1, 2:].mean(axis=1), rtol=1e-5)
 
 
-def test_a_readout_ahead_is_scikit_learns_ridge(seen):
+def test_the_readout_of_images_ahead_equals_ridge_of_scikit_learn(seen):
     # bins in order, one precision, one unit at a time
     rng = np.random.default_rng(0)
     n_bins = 800
@@ -322,7 +322,7 @@ def test_a_readout_ahead_is_scikit_learns_ridge(seen):
         np.testing.assert_allclose(fitted.weights[:, unit, 0], model.coef_, rtol=1e-3, atol=1e-4)
 
 
-def test_readouts_find_what_units_follow_and_trust_nothing_else(seen):
+def test_readouts_have_gains_only_for_the_signal_that_drives_a_unit(seen):
     modalities = inputs_of(seen).modalities
     gain = modalities.readouts["image_ahead"].cv_gain[:, 0]
     assert (gain[::2] > 0.02).all(), "units of VISp follow the movie"
@@ -347,10 +347,10 @@ def test_the_readout_of_a_control_is_fitted_on_the_control(seen):
 
 
 def test_nothing_is_fitted_on_held_out_movie_seconds(seen, tmp_path):
-    # spikes in held-out seconds change, and no readout does
+    # spikes in held-out seconds are changed, and the readouts stay the same
     session = seen.session
     held_out = heldout_movie(seen.paths.session, seen.settings)
-    # half a second of each repeat, and what the images last answer to: four bins
+    # half a second of each repeat, and the responses to its images: four bins
     np.testing.assert_allclose(held_out.stop_us - held_out.start_us, 500_000 + 4 * BIN_US, atol=2)
     assert 0 < held_out.duration_us < session.domain.duration_us / 4
     kept = ~held_out.contains(session.spike_times_us)
@@ -395,7 +395,7 @@ def test_training_draws_every_subset_of_modalities():
     assert np.mean([not one.behaviour and not one.image for one in drawn]) == pytest.approx(0.09, abs=0.02)
 
 
-def test_a_condition_reads_what_its_name_says():
+def test_a_condition_reads_the_modalities_in_its_name():
     assert {name: (one.behaviour, one.image, one.control) for name, one in CONDITIONS.items()} == {
         "spikes": (False, "", ""),
         "behaviour": (True, "", ""),
@@ -409,7 +409,7 @@ def test_a_condition_reads_what_its_name_says():
     assert Condition("x", image="ahead").image_readout == "image_ahead"
 
 
-def test_a_session_without_modalities_goes_on_with_spikes(tmp_path):
+def test_a_session_without_modalities_is_forecast_from_spikes(tmp_path):
     blind = made_session("blind", CONFIG.splits, n_units=4)
     files = seen_files(tmp_path, blind, CONFIG)
     inputs = inputs_of(files)
@@ -423,7 +423,7 @@ def test_a_session_without_modalities_goes_on_with_spikes(tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Two sessions to train on, one to forecast, the network on spikes and the one that went on from it."""
+    """Return two training sessions, one to forecast, a network on spikes, and the multimodal one trained from it."""
     folder = tmp_path_factory.mktemp("trained")
     files = [seen_files(folder, seen_session(f"seen{index}", CONFIG, seed=index), CONFIG) for index in range(3)]
     base, output = folder / "base" / "model.safetensors", folder / "multimodal" / "model.safetensors"
@@ -456,7 +456,7 @@ def trained(tmp_path_factory):
     return files, base, output
 
 
-def test_training_to_read_modalities_leaves_the_forecaster_as_it_is(trained):
+def test_training_to_read_modalities_does_not_change_the_forecaster(trained):
     files, base, output = trained
     before, _ = load_forecaster(base)
     after, card = load_forecaster(output)
@@ -490,7 +490,7 @@ def forecast_all(files, output, folder, **changes):
     return {name: read_forecast(folder / f"{name}.h5") for name in CONDITIONS}
 
 
-def test_forecasts_of_spikes_alone_are_those_of_the_forecaster(trained, tmp_path):
+def test_forecasts_from_only_spikes_are_those_of_the_forecaster(trained, tmp_path):
     files, base, output = trained
     forecasts = forecast_all(files, output, tmp_path / "conditions")
     forecast_with_network(
@@ -509,7 +509,7 @@ def test_forecasts_of_spikes_alone_are_those_of_the_forecaster(trained, tmp_path
         assert (one.method, one.encoder, one.seed) == (name, "pixels", 0)
         assert one.method_class == ("control" if name.endswith(("_shuffled", "_shifted")) else "zero_shot")
         np.testing.assert_array_equal(one.counts, alone.counts)
-        if not name.endswith("_shuffled"):  # where nothing is followed, nothing changes
+        if not name.endswith("_shuffled"):  # units that follow neither signal do not change
             assert (name == "spikes") == np.array_equal(one.log_rate, alone.log_rate)
 
 
@@ -544,7 +544,7 @@ def test_a_base_of_other_sessions_is_refused(trained, tmp_path):
         )
 
 
-def test_windows_forecast_alike_in_any_company(seen):
+def test_the_forecast_of_a_window_does_not_depend_on_other_windows(seen):
     inputs = inputs_of(seen)
     origins = origins_of(inputs, 40)
     forecaster = network()

@@ -22,12 +22,12 @@ COMPONENTS = {
 
 
 def ramp_signal():
-    # pieces of 10, 20, 30 us; the middle one is not known
+    # pieces of 10, 20, 30 us; the middle one is unknown
     return Signal(np.array([0, 10, 30, 60]), np.array([[1.0], [0.0], [4.0]], np.float32), np.array([True, False, True]))
 
 
 def at_each_microsecond(signal, start_us, stop_us):
-    """Average by listing what is on at every microsecond: the definition, slowly."""
+    """Average the values of every microsecond: the definition, computed slowly."""
     us = np.arange(start_us, stop_us)
     piece = np.searchsorted(signal.edges_us, us, side="right") - 1
     inside = (us >= signal.edges_us[0]) & (us < signal.edges_us[-1])
@@ -37,7 +37,7 @@ def at_each_microsecond(signal, start_us, stop_us):
 
 
 @pytest.mark.parametrize(("start_us", "stop_us"), [(0, 10), (3, 8), (5, 35), (12, 28), (25, 60), (-20, 7), (55, 90)])
-def test_a_mean_is_over_what_is_known_of_the_span(start_us, stop_us):
+def test_a_mean_is_over_the_known_part_of_the_span(start_us, stop_us):
     mean, known = ramp_signal().means(np.array([start_us]), np.array([stop_us]))
     expected_mean, expected_known = at_each_microsecond(ramp_signal(), start_us, stop_us)
     np.testing.assert_allclose(mean[0], expected_mean, rtol=1e-6)
@@ -57,7 +57,7 @@ def test_means_of_random_signals_are_those_of_every_microsecond():
         np.testing.assert_allclose(known[index], expected[1], atol=1e-6)
 
 
-def test_a_shifted_signal_says_what_was_earlier():
+def test_a_shifted_signal_has_earlier_values():
     signal = ramp_signal()
     start, stop = np.array([5, 20]), np.array([9, 40])
     np.testing.assert_array_equal(signal.shifted(7).means(start + 7, stop + 7)[0], signal.means(start, stop)[0])
@@ -75,10 +75,10 @@ def test_behaviour_is_on_the_scale_of_its_reference_window():
     np.testing.assert_allclose(mean[:, 1], (magnitude - magnitude.mean()) / magnitude.std(), atol=1e-5)
     assert (known == 1).all()
     late, _ = signal.means(to_us(times_s[110:]), to_us(times_s[110:] + 0.1))
-    assert np.abs(late).max() <= 5, "what lies far outside of the reference window is cut"
+    assert np.abs(late).max() <= 5, "values far outside of the reference window's range are clipped"
 
 
-def test_behaviour_that_pauses_or_is_no_number_is_not_known():
+def test_behaviour_in_pauses_or_without_a_number_is_unknown():
     times_s = np.array([0.0, 0.5, 1.0, 4.0, 4.5, 5.0])
     values = np.array([1.0, np.nan, 2.0, 4.0, 7.0, 1.0])
     reference = Intervals(to_us(np.array([0.0])), to_us(np.array([6.0])))
@@ -88,17 +88,17 @@ def test_behaviour_that_pauses_or_is_no_number_is_not_known():
     np.testing.assert_allclose(known, [1, 0, 1, 0, 1, 1, 0], atol=1e-6)
 
 
-def test_behaviour_that_never_changes_in_the_reference_window_says_nothing():
+def test_behaviour_that_is_constant_in_the_reference_window_is_unknown():
     times_s = np.arange(0, 20, 0.1)
     reference = Intervals(to_us(np.array([0.0])), to_us(np.array([10.0])))
     still = behaviour_signal(Series(times_s, np.where(times_s < 10, 3.0, 5.0), "cm/s"), reference)
     assert not still.known.any()
 
 
-def test_gray_fills_what_lies_between_presentations():
+def test_gray_fills_the_time_between_presentations():
     stimuli = made_stimuli(30.0)
     pieces = presented_images(stimuli)
-    assert (pieces["start_us"][1:] == pieces["stop_us"][:-1]).all(), "the screen always shows something"
+    assert (pieces["start_us"][1:] == pieces["stop_us"][:-1]).all(), "an image is on the screen at all times"
     gray = pieces["image_set"] == "gray"
     between = np.column_stack([pieces["start_us"], pieces["stop_us"]])[gray][:3] / 1e6
     np.testing.assert_allclose(between - between[0, 0], [[0, 0.25], [0.5, 0.75], [1.0, 1.25]], atol=1e-5)
@@ -143,7 +143,7 @@ def test_a_movie_has_a_token_every_tenth_of_a_second_and_each_begins_with_its_ow
     np.testing.assert_allclose(np.diff(images.token_start_us[first]), 100_000, atol=2)
 
 
-def test_frames_that_come_a_little_early_or_late_share_the_same_tokens():
+def test_frames_that_are_slightly_early_or_late_share_the_same_tokens():
     stimuli = made_stimuli(30.0)
     jitter = np.random.default_rng(0).uniform(-0.001, 0.001, stimuli["start"].size)
     moved = {**stimuli, "start": stimuli["start"] + jitter, "end": stimuli["end"] + np.append(jitter[1:], 0)}
@@ -154,7 +154,7 @@ def test_frames_that_come_a_little_early_or_late_share_the_same_tokens():
     np.testing.assert_array_equal(other, plain)
 
 
-def test_a_frame_that_its_set_does_not_have_is_an_error():
+def test_a_frame_that_is_not_in_its_set_is_an_error():
     stimuli = made_stimuli(30.0)
     stimuli["frame"] = np.where(stimuli["frame"] == 7, MOVIE_FRAMES, stimuli["frame"])
     with pytest.raises(ValueError, match="natural_movie_one has 120 images; frame 120 was shown"):
@@ -168,7 +168,7 @@ def test_a_session_whose_images_are_not_known_has_none():
     assert show_images(presented_images(only), COMPONENTS, token_us=100_000) is None
 
 
-def test_shuffling_keeps_times_and_images_but_not_which_was_shown_when():
+def test_shuffling_changes_only_the_order_of_images():
     pieces = presented_images(made_stimuli(60.0))
     mixed = shuffled_pieces(pieces, np.random.default_rng(0))
     for name in ("start_us", "stop_us", "series"):

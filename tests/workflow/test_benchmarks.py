@@ -1,4 +1,4 @@
-"""The pairs of the benchmarks do the same work: equal numbers, the same spikes, as many parameters."""
+"""The pairs of the benchmarks do the same work: equal numbers, the same spikes, the same number of parameters."""
 
 import json
 
@@ -65,7 +65,7 @@ def test_both_loaders_count_the_same_spikes_in_the_same_windows(sessions, datase
         check_equal(our_counts(sessions, moved, SHAPE), theirs)
 
 
-def test_the_samplers_windows_lie_in_the_part_and_off_every_spike(sessions, paths):
+def test_the_samplers_windows_lie_in_the_part_without_spikes_on_edges(sessions, paths):
     origins = sampled_windows(sessions, SHAPE, per_session=30, seed=3)
     for session, path in zip(sessions, paths, strict=True):
         found = origins[session.session_id]
@@ -105,7 +105,7 @@ def test_the_loop_over_units_gives_the_reference_features(paths, groups):
     arguments = (session.spike_times_us, session.spike_unit, session.n_units, session.splits.train)
     settings = {"bin_us": SHAPE.bin_us, "features": CONFIG.features.model_copy(update={"groups": groups})}
     expected = features_by_loop(*arguments, **settings)
-    assert expected.std(axis=0).min() > 1e-3, "every feature tells units apart"
+    assert expected.std(axis=0).min() > 1e-3, "every feature differs between units"
     np.testing.assert_allclose(reference_features(*arguments, **settings).values, expected, rtol=0, atol=1e-5)
 
 
@@ -130,7 +130,7 @@ def test_paths_are_the_same_with_and_without_the_cache(sessions, decoding):
     with_cache, without = (paths_of(forecaster, x, decoding, **settings, cached=cached)() for cached in (True, False))
     assert torch.equal(with_cache.counts, without.counts)
     torch.testing.assert_close(with_cache.log_rate, without.log_rate, rtol=0, atol=1e-5)
-    assert with_cache.log_rate.std(dim=2).max() > 1e-4, "what is fed back matters"
+    assert with_cache.log_rate.std(dim=2).max() > 1e-4, "fed-back counts have an effect"
 
 
 def test_a_stream_is_timed_bin_by_bin_after_its_first_context(sessions, monkeypatch):
@@ -144,7 +144,7 @@ def test_a_stream_is_timed_bin_by_bin_after_its_first_context(sessions, monkeypa
     assert (found["p50_bins"], found["p99_bins"]) == pytest.approx((51 / 20, 5))
 
 
-def test_threads_are_as_before_after_a_stream():
+def test_a_stream_restores_the_number_of_threads():
     before = torch.get_num_threads()
     with torch_threads(before + 1):
         assert torch.get_num_threads() == before + 1
@@ -166,13 +166,13 @@ def test_shares_of_functions_are_of_their_own_time():
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
 
 
-def test_the_two_of_a_pair_take_turns_in_going_first():
+def test_the_first_of_a_pair_alternates():
     order = []
     seconds_in_turn(lambda: order.append("ours"), lambda: order.append("other"), repeats=3)
     assert order[2:] == ["ours", "other", "other", "ours", "ours", "other"]
 
 
-def test_a_ratio_above_one_says_that_ours_is_faster():
+def test_a_ratio_above_one_means_that_ours_is_faster():
     pair = compare(
         "sums",
         ours=("short", lambda: sum(range(1_000))),
@@ -196,7 +196,7 @@ def test_the_slope_is_the_exponent():
     assert curve.slope == pytest.approx(1.5)
 
 
-def test_table_json_and_plot_hold_what_was_found(tmp_path):
+def test_table_json_and_plot_contain_the_results(tmp_path):
     found = {
         "pairs": [Pair("windows", "ours", "theirs", "windows/s", 10, (2.0, 4.0, 3.0, 5.0, 6.0), 40.0, 10.0)],
         "shares_of_peak": [{"network": "Forecaster", "gigaflop_per_step": 1.5, "share_of_matmul_peak": 0.25}],

@@ -1,4 +1,4 @@
-"""Command lines from signatures: each kind of annotation, descriptions, and faults in a few lines."""
+"""Command lines from signatures: each kind of annotation, descriptions, and errors in a few lines."""
 
 import json
 import re
@@ -61,12 +61,12 @@ def fitted(
     More of it.
 
     Args:
-        weights: Its weights, which
-            stand on two lines: both count.
+        weights: Its weights,
+            described on two lines.
         fold, seed: Which one.
 
     Returns:
-        No parameter: this is no description of one.
+        Not a parameter: this is no description of one.
     """
     return locals()
 
@@ -100,7 +100,7 @@ def call(monkeypatch):
 
 @pytest.fixture
 def fault(call, capsys):
-    """What a command line ends with that cannot be used."""
+    """Return a function that runs an invalid command line and returns its error."""
 
     def fault(function, *arguments):
         with pytest.raises(SystemExit) as ended:
@@ -129,7 +129,7 @@ def test_text_numbers_paths_and_literals_have_the_type_of_their_annotation(call)
     assert isinstance(found["seed"], int)
 
 
-def test_what_is_not_given_has_the_default_of_the_function(call):
+def test_an_omitted_option_has_the_default_of_the_function(call):
     found = call(fitted, *NEEDED)
     assert (found["controls"], found["edges"], found["timeline"]) == (("whole",), (), None)
     assert (found["resampling"], found["code"], found["force"]) == (Resampling(100, 0.95), "", False)
@@ -150,7 +150,7 @@ def test_values_of_a_sequence_have_its_type(call):
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False)])
-def test_a_switch_is_given_in_words(call, text, value):
+def test_a_switch_is_true_or_false(call, text, value):
     assert call(fitted, *NEEDED, "--force", text)["force"] is value
 
 
@@ -173,7 +173,7 @@ def test_a_dataclass_of_paths_has_an_option_for_each_file(call):
     assert call(forecast, *files, "--paths.readout", "r.h5")["paths"].readout == Path("r.h5")
 
 
-def test_files_of_several_are_put_together_in_order(call):
+def test_files_of_several_objects_are_combined_in_order(call):
     one = ["--paths.session", "s", "--paths.features", "f"]
     columns = ["--trained.session", "a", "b", "--trained.features", "x", "y", "--trained.readout"]
     found = call(forecast, *one, *columns)["trained"]
@@ -194,7 +194,7 @@ def test_help_has_the_docstring_of_the_function_and_of_each_parameter(call, caps
         call(fitted, "--help")
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert "Fit 100 % of a network." in text
-    assert "--weights VALUE Its weights, which stand on two lines: both count." in text
+    assert "--weights VALUE Its weights, described on two lines." in text
     assert "--seed VALUE Which one." in text
     assert "--timeline [JSON]" in text
     assert "no description" not in text
@@ -217,7 +217,7 @@ def test_the_result_of_the_function_is_returned(call):
         (["--fold"], ["--fold", "expected one argument"]),
     ],
 )
-def test_a_fault_names_the_option_and_what_was_found(fault, changed, words):
+def test_an_error_names_the_option_and_the_found_value(fault, changed, words):
     text = fault(fitted, *NEEDED, *changed)
     assert text.startswith("fit: ")
     assert [word for word in words if word not in text] == []
@@ -237,11 +237,11 @@ def test_a_missing_option_is_named(fault):
         (["--outputs.sums", "a"], "--outputs: example"),
     ],
 )
-def test_files_that_do_not_fit_together_are_a_fault(fault, files, words):
+def test_files_that_do_not_match_are_an_error(fault, files, words):
     assert words in fault(forecast, "--paths.session", "s", "--paths.features", "f", *files)
 
 
-def test_faults_that_are_expected_end_with_their_message(call):
+def test_expected_errors_end_with_their_message(call):
     with pytest.raises(SystemExit, match=r"^fit: a holds no counts$"):
         call(read_counts, "--path", "a", faults=(LookupError,))
     with pytest.raises(LookupError):
@@ -263,7 +263,7 @@ def test_a_first_argument_that_names_no_function_is_refused(monkeypatch, argumen
         named_function()
 
 
-def test_the_function_that_is_named_gets_the_other_arguments(monkeypatch):
+def test_the_named_function_receives_the_other_arguments(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["make_tables.py", "json:dumps", "--indent", "1"])
     assert named_function() is json.dumps
     assert sys.argv == ["make_tables.py", "--indent", "1"]

@@ -1,4 +1,4 @@
-"""What a run costs is counted from its plan."""
+"""The cost of a run is computed from its plan."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Each rule's environment is pinned, is its own, and is made with or without conda."""
+"""Each rule's environment is pinned and separate, and is made with or without conda."""
 
 import json
 import os
@@ -24,9 +24,9 @@ OWN = {
     "poyo": {"pynwb", "torch", "torch_brain"},
     "report": {"papermill", "typst"},
 }
-"""Environment of rules -> which of these packages it has."""
+"""Environment of rules -> the packages among these that it has."""
 PINNED = (*OWN, "bwb")
-"""Environments of rules; that of the benchmark's scorer has a torch of several GB, and tests do not make it."""
+"""Environments of rules, without that of the benchmark's scorer: its torch has several GB, so tests do not make it."""
 
 
 def pins(name: str) -> dict[str, str]:
@@ -83,7 +83,7 @@ rule probe:
 """
 
 
-def test_environments_are_different_interpreters_and_see_nothing_of_each_other(workflow):
+def test_environments_have_different_interpreters_and_share_no_package(workflow):
     folder = workflow.root / "probe"
     folder.mkdir()
     others = sorted(set().union(*OWN.values(), {"snakemake", "pytest"}))
@@ -106,7 +106,7 @@ def test_environments_are_different_interpreters_and_see_nothing_of_each_other(w
 
 @pytest.fixture
 def standin(tmp_path):
-    """A copy of the stand-in, which knows of no channel yet, beside the tools' interpreter."""
+    """Copy the stand-in, without a stored channel, next to the tools' interpreter."""
     tools = ROOT / ".venv" / "bin"
     if not tools.exists():
         pytest.skip("the tools are not installed here: `make test` installs them")
@@ -140,7 +140,7 @@ def conda(folder: Path, *arguments: object, path: str = "/usr/bin:/bin", **envir
 
 @pytest.fixture
 def silent_address():
-    """An address that takes connections and never answers."""
+    """Open an address that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/"
 
@@ -148,7 +148,7 @@ def silent_address():
 CLOSED = "http://127.0.0.1:9/"
 
 
-def test_a_real_conda_wins(standin, tmp_path):
+def test_a_real_conda_has_priority(standin, tmp_path):
     real = tmp_path / "real" / "conda"
     real.parent.mkdir()
     real.write_text('#!/bin/sh\necho "the real one: $*"\n')
@@ -157,7 +157,7 @@ def test_a_real_conda_wins(standin, tmp_path):
     assert done.stdout == "the real one: env create --file x y\n"
 
 
-def test_the_stand_in_of_another_clone_is_no_real_conda(standin, tmp_path):
+def test_the_stand_in_of_another_clone_is_skipped(standin, tmp_path):
     other = tmp_path / "other clone"
     shutil.copytree(tmp_path / "standin", other / "standin")
     (other / "bin").mkdir()
@@ -166,7 +166,7 @@ def test_the_stand_in_of_another_clone_is_no_real_conda(standin, tmp_path):
     assert json.loads(info.stdout)["conda_prefix"] == str(tmp_path / "standin")
 
 
-def test_without_a_channel_python_is_this_machines_and_one_line_says_so(standin, tmp_path):
+def test_without_a_channel_python_is_this_machines_and_one_line_reports_it(standin, tmp_path):
     environment = tmp_path / "small.yaml"
     environment.write_text("channels: [conda-forge, nodefaults]\ndependencies: ['python =3.11', pip]\n")
     info = conda(standin, "info", "--json", CONDA_CHANNEL_ALIAS=CLOSED)
@@ -174,7 +174,7 @@ def test_without_a_channel_python_is_this_machines_and_one_line_says_so(standin,
     assert "use Python 3.11 of this machine" in info.stderr
     assert json.loads(info.stdout)["conda_prefix"] == str(tmp_path / "standin")
     again = conda(standin, "info", "--json", CONDA_CHANNEL_ALIAS=CLOSED)
-    assert again.stderr == "", "said once"
+    assert again.stderr == "", "reported once"
 
     prefix = tmp_path / "made"
     made = conda(standin, "env", "create", "--file", environment, "--prefix", prefix, CONDA_CHANNEL_ALIAS=CLOSED)
@@ -185,14 +185,14 @@ def test_without_a_channel_python_is_this_machines_and_one_line_says_so(standin,
     assert conda(standin, "env", "export", "--prefix", prefix).stdout.count("  - p") == 2  # python and pip
 
 
-def test_a_channel_that_never_answers_holds_nothing_up(standin, silent_address):
+def test_a_channel_that_never_answers_causes_no_long_wait(standin, silent_address):
     began = time.monotonic()
     info = conda(standin, "info", "--json", CONDA_CHANNEL_ALIAS=silent_address)
     assert info.returncode == 0
     assert time.monotonic() - began < 10
 
 
-def test_an_environment_that_cannot_be_made_leaves_nothing_behind(standin, tmp_path):
+def test_an_environment_that_cannot_be_made_leaves_no_files(standin, tmp_path):
     environment = tmp_path / "impossible.yaml"
     for dependencies in ("['python =2.5']", "['python =3.11', pip, {pip: ['no-such-package==0.0.0.dev0']}]"):
         environment.write_text(f"channels: [conda-forge]\ndependencies: {dependencies}\n")
@@ -208,7 +208,7 @@ def test_an_environment_that_cannot_be_made_leaves_nothing_behind(standin, tmp_p
         assert not (tmp_path / "made").exists()
 
 
-def test_a_call_that_the_stand_in_does_not_know_says_so(standin):
+def test_a_call_without_an_answer_of_the_stand_in_is_an_error(standin):
     done = conda(standin, "install", "numpy")
     assert done.returncode != 0
     assert done.stderr == "conda stand-in: cannot answer 'install numpy'; install conda for this\n"
@@ -223,7 +223,7 @@ def test_an_environment_whose_making_was_killed_is_made_again(workflow, tmp_path
     first = workflow.snakemake(*own_prefix, "--sdm", "conda", "--conda-create-envs-only")
     assert first.returncode == 0, first.stdout
     (finished,) = (tmp_path / "conda").glob("*.env_setup_done")
-    finished.unlink()  # what a kill before the end leaves
+    finished.unlink()  # the state after a kill before the end
     (finished.with_suffix("") / "bin" / "python").unlink()
     second = workflow.snakemake(*own_prefix, "--sdm", "conda")
     assert second.returncode == 0, second.stdout

@@ -1,4 +1,4 @@
-"""The recipes of docs/extend.md, followed to the letter in a copy of the project."""
+"""The recipes of docs/extend.md work exactly as written, in a copy of the project."""
 
 import json
 import re
@@ -21,7 +21,7 @@ OFF = dict.fromkeys(("rollout", "multimodal", "poyo", "regressions", "cross_sess
 
 
 def recipe(heading: str) -> list[tuple[str, str]]:
-    """Steps of a recipe: the sentence with the edit, and its code, "" if it has none."""
+    """Return the steps of a recipe: the sentence with the edit, and its code, "" if it has none."""
     text = (ROOT / "docs" / "extend.md").read_text()
     section = re.split(r"^## ", text.split(f"## {heading}\n")[1], flags=re.M)[0]
     found = []
@@ -73,7 +73,7 @@ def write_schema(root: Path) -> None:
 
 
 def changed_files(root: Path) -> set[str]:
-    """Files of a copy that differ from the project's."""
+    """Return the files of a copy that differ from the project's files."""
     names = [path.relative_to(root) for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     return {str(name) for name in names if not _same(root / name, ROOT / name)}
 
@@ -101,7 +101,7 @@ def well_formed(root: Path) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Workflow:
-    """A small run with a new baseline and a new ablation, as far as the tables that have them."""
+    """Run the tables of a small run with a new baseline and a new ablation."""
     project = copy_workflow(tmp_path_factory.mktemp("extended") / "project")
     touched = {heading: follow(project.root, heading) for heading in ("A baseline", "An ablation")}
     assert {len(touched["A baseline"]), len(touched["An ablation"])} == {4}
@@ -132,7 +132,7 @@ def test_a_new_baseline_is_in_the_summary_and_in_the_declared_comparisons(finish
     assert compared["discounted_mean"] == "True"
 
 
-def test_a_new_ablation_is_compared_with_the_whole_network(finished):
+def test_a_new_ablation_is_compared_with_the_full_network(finished):
     (row,) = rows(finished.root / RESULTS / "ablations" / "tables" / "ablations.tsv")
     assert (row["variant"], row["against"], row["declared"]) == ("no_fano", "full", "True")
     cards = (finished.root / RESULTS / "ablations").glob("*/no_fano_seed-0/model.json")
@@ -140,7 +140,7 @@ def test_a_new_ablation_is_compared_with_the_whole_network(finished):
         assert "fano" not in json.loads(card.read_text())["feature_groups"]
 
 
-def test_the_tests_of_the_copy_take_in_the_new_rows(finished):
+def test_the_tests_of_the_copy_include_the_new_rows(finished):
     passes(finished.root, "tests/test_methods.py", "tests/baselines/test_closed_form.py")
     passes(finished.root, "tests/experiments/ablations/test_ablations.py", "-k", "declared or forest")
 

@@ -84,7 +84,7 @@ def fingerprints(root: Path) -> dict[str, str]:
 
 def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text()
-    assert text.count(old) == 1, f"{old!r} must stand once in {path}"
+    assert text.count(old) == 1, f"{old!r} must be in the file once: {path}"
     path.write_text(text.replace(old, new))
 
 
@@ -125,7 +125,7 @@ def test_an_edit_changes_exactly_the_scripts_that_reach_it(toy, file, old, new, 
     assert {name for name in SCRIPTS if before[name] != after[name]} == changed
 
 
-def test_a_function_that_a_script_imports_by_name_counts_and_its_neighbours_do_not(toy):
+def test_the_fingerprint_includes_a_function_imported_by_name_without_its_neighbours(toy):
     script = toy / "by_name.py"
     script.write_text("import sys\nfrom pkgutil import resolve_name\nresolve_name(sys.argv[1])()\n")
 
@@ -141,7 +141,7 @@ def test_a_function_that_a_script_imports_by_name_counts_and_its_neighbours_do_n
         fingerprint("toy.deep.rates:nothing")
 
 
-def test_the_code_of_a_notebook_counts_and_its_prose_does_not(toy):
+def test_the_fingerprint_of_a_notebook_includes_its_code_and_not_its_prose(toy):
     def notebook(prose: str, code: str) -> str:
         cells = [
             {"cell_type": "markdown", "source": [prose]},
@@ -158,7 +158,7 @@ def test_the_code_of_a_notebook_counts_and_its_prose_does_not(toy):
     assert notebook("Rates", "rate(1)") != before
 
 
-def test_moving_definitions_about_changes_nothing(toy):
+def test_moving_definitions_within_a_module_changes_nothing(toy):
     before = fingerprints(toy)
     path = toy / "toy/deep/rates.py"
     head, tail = path.read_text().split("def unused(x):")
@@ -180,7 +180,7 @@ def test_moving_definitions_to_another_module_changes_nothing(toy):
     assert fingerprints(toy) == before
 
 
-def test_importing_another_definition_under_the_same_name_counts(toy):
+def test_importing_another_definition_under_the_same_name_changes_the_fingerprint(toy):
     script, other = toy / "rates_script.py", toy / "toy/late.py"
     script.write_text("from toy.late import late, other\nprint(late(1), other(2))\n")
     before = fingerprints(toy)
@@ -206,7 +206,7 @@ def test_an_import_that_cannot_be_followed_is_an_error(toy, line):
         fingerprints(toy)
 
 
-def test_a_name_that_is_not_there_is_an_error(toy):
+def test_a_name_that_does_not_exist_is_an_error(toy):
     edit(toy / "rates_script.py", "import rate\n", "import rates\n")
     with pytest.raises(ImportError, match=r"toy\.deep\.rates does not define rates"):
         fingerprints(toy)

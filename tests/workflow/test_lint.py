@@ -1,4 +1,4 @@
-"""Style is checked by the same programs in `make lint` and before a commit."""
+"""`make lint` and the hooks before a commit check style by the same programs."""
 
 import re
 

@@ -50,7 +50,7 @@ def test_the_options_of_a_table_job_are_the_arguments_of_its_function(report, na
     assert {one.name for one in parameters if one.default is one.empty} <= given | {"folder"}
 
 
-def test_every_entry_with_tables_is_made_from_files_that_are_there(report):
+def test_tables_of_every_entry_are_made_from_existing_files(report):
     for one in report.tabled:
         for files in [*report.sums(one).values(), report.beside(one)]:
             paths = files_of(files)
@@ -91,7 +91,7 @@ def test_a_target_has_the_results_of_an_entry_and_of_its_parts(report):
 def test_an_experiment_that_the_configuration_lacks_has_no_results(tmp_path):
     report = of(tmp_path, scaling=None, downstream=None)
     assert not report.target("scaling")
-    assert all("/poyo/" in path for path in report.target("downstream")), "decoding by POYO has a section of its own"
+    assert all("/poyo/" in path for path in report.target("downstream")), "decoding by POYO has its own section"
     assert not [path for path in report.archived(WILDCARDS) if "/scaling/" in path]
     assert [one.name for one in report.published if one.name in ("scaling", "downstream")] == []
 

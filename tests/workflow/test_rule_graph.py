@@ -46,14 +46,14 @@ rule make_tables:
 
 @pytest.fixture
 def project(tmp_path):
-    """Rules in two files, some of them named by a loop."""
+    """Write rules in two files, some of them named by a loop."""
     (tmp_path / "rules" / "experiments").mkdir(parents=True)
     (tmp_path / "rules" / "score.smk").write_text(SCORE)
     (tmp_path / "rules" / "experiments" / "main.smk").write_text(MAIN)
     return tmp_path
 
 
-def test_a_rule_reads_from_the_rules_that_point_to_it_and_targets_are_left_out():
+def test_a_rule_reads_from_the_rules_that_point_to_it_and_targets_are_excluded():
     assert read_graph(SNAKEMAKE) == {
         "draw_main": {"make_tables", "score"},
         "make_tables": {"score"},
@@ -62,7 +62,7 @@ def test_a_rule_reads_from_the_rules_that_point_to_it_and_targets_are_left_out()
     }
 
 
-def test_only_edges_that_a_longer_path_implies_are_left_out():
+def test_only_edges_that_a_longer_path_implies_are_removed():
     graph = {"d": {"a", "b", "c"}, "c": {"a", "b"}, "b": {"a"}, "a": set(), "e": {"a"}}
     assert reduced(graph) == {"d": {"c"}, "c": {"b"}, "b": {"a"}, "a": set(), "e": {"a"}}
 
@@ -92,7 +92,7 @@ def test_a_rule_of_no_file_is_an_error(project):
         stages(["train"], project)
 
 
-def test_stages_come_in_the_order_of_their_files_and_mark_the_rules_of_others(project):
+def test_stages_have_the_order_of_their_files_and_mark_the_rules_of_others(project):
     diagrams = draw(read_graph(SNAKEMAKE), project)
     assert diagrams["stages"].count("-->") == 1
     score, main = diagrams["rules"].split("### experiments/main")
@@ -126,4 +126,4 @@ def test_the_pages_in_docs_show_the_current_workflow(workflow):
     assert done.returncode == 0, done.stderr
     for page in PAGES:
         assert (workflow.root / page).read_text() == (ROOT / page).read_text(), f"{page} is old: run `make graph`"
-    assert "embed_images" in (ROOT / PAGES[-1]).read_text(), "rules behind the checkpoint are missing"
+    assert "embed_images" in (ROOT / PAGES[-1]).read_text(), "rules after the checkpoint are missing"

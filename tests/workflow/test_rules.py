@@ -1,4 +1,4 @@
-"""The rule graph: what a dry run plans, refuses and never needs."""
+"""The rule graph: plans and errors of dry runs, and files that they do not need."""
 
 import ast
 import re
@@ -16,13 +16,13 @@ RULES = sorted(ROOT.glob("rules/**/*.smk"))
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project that tests of this file read and do not edit."""
+    """Copy the project for tests of this file, which read and do not edit it."""
     return copy_workflow(tmp_path_factory.mktemp("workflow") / "project")
 
 
 @pytest.fixture(scope="module")
 def steinmetz(project, tmp_path_factory):
-    """Environment with files of the right names, which a dry run does not open."""
+    """Return an environment with files of the right names, which a dry run does not open."""
     folder = tmp_path_factory.mktemp("recordings")
     for row in read_cohort(ROOT / "config/cohorts/steinmetz.tsv"):
         (folder / f"{row.session}.nwb").touch()
@@ -73,7 +73,7 @@ def test_each_fold_trains_forecasts_and_scores_its_own_sessions(project, steinme
     assert found["tune_baselines"] == len(folds(rows))
     assert found["train"] == 3 * len(folds(rows))
     assert "download_ibl" not in found
-    assert "forecast_oracle" not in found, "true rates are known of simulated sessions alone"
+    assert "forecast_oracle" not in found, "true rates are known only for simulated sessions"
 
 
 def test_a_training_job_has_no_heldout_session_among_its_inputs(project, steinmetz):
@@ -97,7 +97,7 @@ def test_the_catalog_entry_and_another_folder_plan_the_same_jobs(project, steinm
     assert counts(there.stdout) == counts(here.stdout)
 
 
-def test_a_configfile_replaces_the_papers_and_is_not_laid_over_it(project, steinmetz):
+def test_a_configfile_replaces_the_papers_and_is_not_added_to_it(project, steinmetz):
     config = project.root / "config" / "short.yaml"
     values = yaml.safe_load((project.root / "config" / "steinmetz.yaml").read_text())
     del values["splits"]["gap_s"]  # the paper has one
@@ -107,7 +107,7 @@ def test_a_configfile_replaces_the_papers_and_is_not_laid_over_it(project, stein
     assert "splits.gap_s: missing" in done.stdout
 
 
-def test_a_recording_that_is_not_there_is_named(project, tmp_path):
+def test_a_missing_recording_is_named(project, tmp_path):
     done = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", NEUROHORIZON_NWB=str(tmp_path))
     assert done.returncode != 0
     assert str(tmp_path / "steinmetz_01.nwb") in done.stdout
@@ -130,7 +130,7 @@ def test_the_paper_plans_its_cohort_first_with_no_network_and_no_credentials(pro
     assert done.returncode == 0, done.stdout
     found = counts(done.stdout)
     assert found["make_cohort"] == found["fetch_ibl_table"] == found["fetch_allen_table"] == 1
-    assert "download_ibl" not in found, "which sessions there are is not known yet"
+    assert "download_ibl" not in found, "the sessions are not known yet"
 
 
 def test_the_papers_cohort_is_made_from_given_tables_and_then_planned_in_full(workflow, release_tables):
@@ -143,19 +143,19 @@ def test_the_papers_cohort_is_made_from_given_tables_and_then_planned_in_full(wo
     again = workflow.snakemake("cohorts")
     assert "Nothing to be done" in again.stdout
     found = counts(workflow.snakemake("-n").stdout)
-    assert found["download_ibl"] == 430, "459 sessions less the 29 that are reserved"
+    assert found["download_ibl"] == 430, "459 sessions minus the 29 reserved ones"
     assert found["download_allen"] == 58
     assert found["train"] == 9
     assert "make_cohort" not in found
     points = {"scaling": 4 * 5 + 1 + 2 * 5 + 3, "ablations": 10 * 3}
     assert found["train_point"] == found["score_point"] == sum(points.values())
-    assert found["choose_sessions"] == 5, "sessions with fitting regions are chosen, once for each draw"
+    assert found["choose_sessions"] == 5, "sessions with matching regions are chosen, once for each draw"
     assert found["score"] == found["score_elapsed"] == 83, "held-out sessions"
     assert found["score_curves"] == found["sample_paths"] == 3 * 83, "and seeds"
-    assert sum(found.values()) < 7500, "a graph that is built in a minute"
+    assert sum(found.values()) < 7500, "the graph is built within a minute"
 
 
-def test_a_reviewer_needs_the_archived_files_alone(workflow):
+def test_a_review_needs_only_the_archived_files(workflow):
     write_miniature(workflow.root)
     miniature = ["-n", "--configfile", "config/miniature.yaml"]
     plan = workflow.snakemake("archive_scores", *miniature).stdout
@@ -172,7 +172,7 @@ def test_a_reviewer_needs_the_archived_files_alone(workflow):
 
 
 SHOWS = re.compile("make_(?!example).*|draw_|notebook_|tell_|typeset_|write_")
-"""Rules that read files of sums."""
+"""Return the rules that read files of sums."""
 
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
@@ -180,7 +180,7 @@ def test_every_rule_that_computes_has_its_environment_log_benchmark_and_code(pat
     blocks = re.split(r"^ *(?:rule|checkpoint)(?: (\w+))?:$", path.read_text(), flags=re.M)[1:]
     for named, body in zip(blocks[::2], blocks[1::2], strict=True):
         name = named or re.search(r'f"(\w+)', body)[1]
-        assert not re.search(r"^ *(run|script|notebook|wrapper):", body, flags=re.M), f"{name}: shell alone"
+        assert not re.search(r"^ *(run|script|notebook|wrapper):", body, flags=re.M), f"{name}: only shell"
         assert "lambda" not in body, name
         if "shell:" in body:
             for part in ("conda:", "log:", "benchmark:", "{log:q}"):
@@ -200,7 +200,7 @@ def signature(script: str) -> tuple[list[str], list[str]] | None:
     if not (called := RUN.search(text)):
         return None
     place = re.search(rf"^from (neurohorizon[\w.]+) import [^\n]*\b{called[1]}\b", text, flags=re.M)
-    if place is None:  # the function is named on the command line
+    if place is None:  # the command line names the function
         return None
     module = place[1]
     tree = ast.parse(ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text())
@@ -212,7 +212,7 @@ def signature(script: str) -> tuple[list[str], list[str]] | None:
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("rules/**/*.smk")), ids=lambda path: path.stem)
-def test_a_rule_gives_a_script_all_that_its_function_needs_and_nothing_else(path):
+def test_a_rule_gives_a_script_exactly_the_arguments_of_its_function(path):
     for script, options in SCRIPT.findall(path.read_text()):
         if parameters := signature(script):
             given = {name.replace("-", "_") for name in re.findall(r"--([\w-]+)", options)}

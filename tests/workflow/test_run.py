@@ -1,4 +1,4 @@
-"""One small run through every rule, and what edits and kills do to it afterwards."""
+"""One small run through every rule, and effects of later edits and kills."""
 
 import ast
 import json
@@ -20,7 +20,7 @@ from neurohorizon.methods import METHODS
 RESULTS = Path("results/miniature")
 MINIATURE = ("--configfile", "config/miniature.yaml")
 
-# every script of the copy first says which interpreter runs it
+# every script of the copy first writes the interpreter that runs it
 WITNESS = (
     "import importlib.metadata, json, pathlib, sys; "
     "pathlib.Path({folder!r}, pathlib.Path(sys.argv[0]).stem).write_text("
@@ -30,7 +30,7 @@ WITNESS = (
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Workflow:
-    """A copy of the project in which the miniature has run."""
+    """Copy the project and run the miniature in it."""
     project = copy_workflow(tmp_path_factory.mktemp("run") / "project")
     write_miniature(project.root)
     witnesses = project.root / "witnesses"
@@ -43,7 +43,7 @@ def finished(tmp_path_factory) -> Workflow:
 
 
 def scripts_of_environments() -> dict[str, set[str]]:
-    """Environment -> the scripts of its rules, as the rules say."""
+    """Return environment -> the scripts of its rules, read from the rules."""
     found: dict[str, set[str]] = {}
     for path in ROOT.glob("rules/**/*.smk"):
         for body in re.split(r"^ *(?:rule|checkpoint)(?: \w+)?:$", path.read_text(), flags=re.M)[1:]:
@@ -66,14 +66,14 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
             assert numpy == pinned, script
             ran += 1
     assert ran == len(witnesses) == 47
-    assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all but nwb, which has no session here"
+    assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all except nwb, which has no session here"
 
 
 def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in finished.snakemake(*MINIATURE).stdout
 
 
-def test_the_tables_tell_of_every_method_and_of_every_session(finished):
+def test_the_tables_list_every_method_and_every_session(finished):
     tables = finished.root / RESULTS / "cross_session" / "tables"
     header, *lines = (line.split("\t") for line in (tables / "summary.tsv").read_text().splitlines())
     rows = [dict(zip(header, line, strict=True)) for line in lines]
@@ -85,7 +85,7 @@ def test_the_tables_tell_of_every_method_and_of_every_session(finished):
     assert GHOST in (tables / "left_out.tsv").read_text()
 
 
-def test_the_multimodal_tables_tell_of_both_sources_and_of_every_encoder_and_condition(finished):
+def test_the_multimodal_tables_list_both_sources_and_every_encoder_and_condition(finished):
     tables = finished.root / RESULTS / "multimodal" / "tables"
     header, *lines = (line.split("\t") for line in (tables / "gain.tsv").read_text().splitlines())
     rows = [dict(zip(header, line, strict=True)) for line in lines]
@@ -102,7 +102,7 @@ def test_the_multimodal_tables_tell_of_both_sources_and_of_every_encoder_and_con
     assert "DINOv2" in (tables / "summary.txt").read_text()
 
 
-def test_the_tables_of_decoding_tell_of_every_decoder_and_of_who_was_left_out(finished):
+def test_the_tables_of_decoding_list_every_decoder_and_every_excluded_session(finished):
     tables = finished.root / RESULTS / "poyo" / "tables"
     header, *lines = (line.split("\t") for line in (tables / "sessions.tsv").read_text().splitlines())
     rows = [dict(zip(header, line, strict=True)) for line in lines]
@@ -115,7 +115,7 @@ def test_the_tables_of_decoding_tell_of_every_decoder_and_of_who_was_left_out(fi
     assert "is not in the release" in {row["session"]: row for row in rows}[GHOST]["left_out"]
 
 
-def test_tables_are_made_again_from_the_score_archive_alone(finished, tmp_path):
+def test_tables_are_made_again_from_only_the_score_archive(finished, tmp_path):
     assert finished.snakemake("archive_scores", *MINIATURE).returncode == 0
     fresh = copy_workflow(tmp_path / "project")
     write_miniature(fresh.root)
@@ -131,7 +131,7 @@ def test_tables_are_made_again_from_the_score_archive_alone(finished, tmp_path):
         assert (fresh.root / table).read_bytes() == (finished.root / table).read_bytes(), table
 
 
-def test_the_recorded_configuration_is_the_whole_one(finished):
+def test_the_recorded_configuration_is_complete(finished):
     recorded = yaml.safe_load((finished.root / RESULTS / "config.yaml").read_text())
     assert recorded == yaml.safe_load((finished.root / "config" / "miniature.yaml").read_text())
 
@@ -159,13 +159,13 @@ def test_the_report_is_one_file_with_captions_figures_and_the_configuration(fini
 
 
 def rerun(project: Workflow) -> dict[str, str]:
-    """Rules that would run now -> why."""
+    """Return the rules that would run now -> the reason."""
     plan = project.snakemake("-n", *MINIATURE).stdout
     return dict(re.findall(r"^rule (\w+):\n(?:    .*\n)*?    reason: (.*)\n", plan, flags=re.M))
 
 
 def edited(source: str, function: str) -> str:
-    """Put a statement that changes nothing, but is code, at the top of a function's body."""
+    """Insert a statement without effect at the start of a function's body."""
     (definition,) = (node for node in ast.parse(source).body if getattr(node, "name", "") == function)
     first = definition.body[1 if ast.get_docstring(definition) else 0]
     lines = source.splitlines(keepends=True)
@@ -174,7 +174,7 @@ def edited(source: str, function: str) -> str:
 
 
 RETOLD = {"make_planted_effects_tables", "tell_results", "typeset_paper", "write_run_page", "notebook_paper", "all"}
-"""What all experiments say together stands on the tables of each."""
+"""The results of all experiments together depend on the tables of each."""
 TOLD = {f"draw_cross_session_{name}" for name in ("main", "paired", "horizon")}
 TOLD |= {"make_cross_session_tables", "notebook_cross_session", *RETOLD}
 MODELLED = {"tune_baselines", "train", "forecast", "forecast_baselines", "forecast_oracle", "score", "make_example"}
@@ -186,7 +186,7 @@ LISTED = {"list_sessions", "measure_behaviour"}
 DEFINED = {"score_definitions", "make_definitions_tables"}
 CALIBRATED = {"sample_paths", "make_calibration_tables", "draw_calibration_calibration", "draw_calibration_paths"}
 CONDITIONS = {"forecast_conditions", "forecast_psth", "score_conditions"}
-"""Forecasts under conditions are not kept, so what scores them again makes all of them again."""
+"""Forecasts under conditions are not kept, so to score them again all of them are made again."""
 DECODED = {"train_poyo", "decode_training", "extend_poyo", "probe_session", "make_poyo_tables", "draw_poyo_decoding"}
 PROBED = {"score_downstream", "make_downstream_tables", "notebook_downstream"}
 PROBED |= {f"draw_downstream_{name}" for name in ("scores", "sessions")}
@@ -242,7 +242,7 @@ EVERYTHING_AFTER_INGESTION = {
         ("session.py", "order_spikes", {"preprocess_ibl", "preprocess_allen"}, EVERYTHING_AFTER_INGESTION),
     ],
 )
-def test_an_edit_reruns_exactly_the_rules_that_stand_on_it(finished, file, function, changed, downstream):
+def test_an_edit_reruns_exactly_the_rules_that_depend_on_it(finished, file, function, changed, downstream):
     path = finished.root / "neurohorizon" / file
     before = path.read_text()
     try:
@@ -268,7 +268,7 @@ def test_better_docstrings_and_comments_rerun_nothing(finished):
             path.write_text(source)
 
 
-def test_other_settings_rerun_what_reads_them(finished):
+def test_other_settings_rerun_the_rules_that_read_them(finished):
     config = finished.root / "config" / "miniature.yaml"
     before = config.read_text()
     try:
@@ -293,7 +293,7 @@ def test_other_settings_rerun_what_reads_them(finished):
     assert "train" not in reasons
 
 
-def test_a_training_that_is_killed_goes_on_from_its_checkpoint(finished):
+def test_a_killed_training_resumes_from_its_checkpoint(finished):
     target = RESULTS / "models" / "unseen" / "neurohorizon_seed-7" / "model.safetensors"
     longer = ["--config", "training={steps: 400, validate_every_steps: 20, patience: 100}"]
     command = [finished.tools / "snakemake", "--cores", "1", "--conda-prefix", ROOT / ".snakemake" / "conda"]
@@ -319,5 +319,5 @@ def test_a_training_that_is_killed_goes_on_from_its_checkpoint(finished):
     done = finished.snakemake(*arguments)
     assert done.returncode == 0, done.stdout
     log = (finished.root / RESULTS / "logs" / "train" / "unseen" / "neurohorizon_seed-7.log").read_text()
-    assert "Restor" in log, "the second job goes on where the first was"
+    assert "Restor" in log, "the second job resumes where the first stopped"
     assert (finished.root / target).exists()
