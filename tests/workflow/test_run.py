@@ -65,7 +65,7 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
             assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), script
             assert numpy == pinned, script
             ran += 1
-    assert ran == len(witnesses) == 47
+    assert ran == len(witnesses) == 48
     assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all except nwb, which has no session here"
 
 
