@@ -114,6 +114,7 @@ def presentations(made: Path, index: int) -> pd.DataFrame:
     return pd.concat(tables).sort_values("start_time", ignore_index=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(SIMULATED.animals))
 def test_a_session_holds_the_planted_spikes_of_the_good_units_and_no_others(made, index):
     session, units = read_session(made / f"{index}.h5"), planted(made, index)
@@ -129,6 +130,7 @@ def test_a_session_holds_the_planted_spikes_of_the_good_units_and_no_others(made
         assert np.array_equal(np.sort(inside), session.spike_times_us[session.spike_unit == row])
 
 
+@pytest.mark.slow
 def test_poor_units_fail_in_every_way_there_is(made):
     units = planted(made, FUNCTIONAL)
     with recording(made, FUNCTIONAL) as file:
@@ -141,6 +143,7 @@ def test_poor_units_fail_in_every_way_there_is(made):
     assert np.array_equal(faults.sum(axis=0), [0 if unit.good else 1 for unit in units.values()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(SIMULATED.animals))
 def test_the_truth_is_of_the_same_units_and_of_the_same_bins(made, index):
     session = read_session(made / f"{index}.h5")
@@ -160,6 +163,7 @@ def test_the_truth_is_of_the_same_units_and_of_the_same_bins(made, index):
     assert int(np.argmax(by_shift)) == 2
 
 
+@pytest.mark.slow
 def test_domain_starts_with_the_stimuli_and_ends_with_them(made):
     for index in range(SIMULATED.animals):
         session, shown = read_session(made / f"{index}.h5"), presentations(made, index)
@@ -170,6 +174,7 @@ def test_domain_starts_with_the_stimuli_and_ends_with_them(made):
         assert edges_s.tolist() == [np.ceil(shown["start_time"].iloc[0]), np.floor(shown["stop_time"].max())]
 
 
+@pytest.mark.slow
 def test_a_span_in_which_the_probes_failed_is_a_gap_and_not_silence(made):
     session = read_session(made / f"{FUNCTIONAL}.h5")
     with recording(made, FUNCTIONAL) as file:
@@ -186,6 +191,7 @@ def test_a_span_in_which_the_probes_failed_is_a_gap_and_not_silence(made):
     assert session.repairs == {"not_finite": 0, "outside_domain": lost, "unsorted": 0, "duplicate": 0}
 
 
+@pytest.mark.slow
 def test_where_the_screen_failed_spikes_stay_and_the_image_is_not_known(made):
     session, shown = read_session(made / f"{OBSERVATORY}.h5"), presentations(made, OBSERVATORY)
     assert len(session.domain) == 1
@@ -200,6 +206,7 @@ def test_where_the_screen_failed_spikes_stay_and_the_image_is_not_known(made):
     assert set(session.stimuli["frame"][failed]) == {-1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [FUNCTIONAL, OBSERVATORY])
 def test_stimuli_are_those_of_the_release_with_the_image_that_was_shown(made, index):
     stimuli, shown = read_session(made / f"{index}.h5").stimuli, presentations(made, index)
@@ -225,6 +232,7 @@ def test_stimuli_are_those_of_the_release_with_the_image_that_was_shown(made, in
     assert np.array_equal(np.unique(movie), np.arange(round(30 * SIMULATED.movie_s)))
 
 
+@pytest.mark.slow
 def test_both_session_types_show_what_they_do_in_the_release(made):
     common = {"spontaneous", "drifting_gratings"}
     names = {index: set(presentations(made, index)["name"]) for index in (FUNCTIONAL, OBSERVATORY)}
@@ -241,6 +249,7 @@ def test_both_session_types_show_what_they_do_in_the_release(made):
     }
 
 
+@pytest.mark.slow
 def test_a_sample_of_running_speed_has_the_time_at_which_it_ends(made):
     session = read_session(made / f"{FUNCTIONAL}.h5")
     with recording(made, FUNCTIONAL) as file:
@@ -254,6 +263,7 @@ def test_a_sample_of_running_speed_has_the_time_at_which_it_ends(made):
     np.testing.assert_array_equal(series.values[:, 0], speed.astype(np.float32))
 
 
+@pytest.mark.slow
 def test_the_pupil_is_kept_without_blinks_where_it_was_seen(made):
     session = read_session(made / f"{FUNCTIONAL}.h5")
     with recording(made, FUNCTIONAL) as file:
@@ -267,6 +277,7 @@ def test_the_pupil_is_kept_without_blinks_where_it_was_seen(made):
     assert json.loads(without.provenance["missing"]) == ["pupil"]
 
 
+@pytest.mark.slow
 def test_running_and_pupil_follow_the_same_arousal(made):
     behaviour = read_session(made / f"{OBSERVATORY}.h5").behaviour
     speed, pupil = behaviour["running_speed"], behaviour["pupil"]
@@ -275,6 +286,7 @@ def test_running_and_pupil_follow_the_same_arousal(made):
     assert np.corrcoef(along, pupil.values[seen, 0])[0, 1] > 0.4
 
 
+@pytest.mark.slow
 def test_pictures_are_the_templates_in_their_order(made):
     movie = np.load(made / "release" / "natural_movie_templates" / "natural_movie_1.h5")
     exported = read_images(made / "natural_movie_one.h5")
@@ -292,6 +304,7 @@ def test_pictures_are_the_templates_in_their_order(made):
     assert (len(gray), np.unique(gray).tolist()) == (1, [GRAY])
 
 
+@pytest.mark.slow
 def test_allensdk_itself_opens_the_release_without_a_network(made, outcomes):
     seen = outcomes["allensdk"]
     assert seen["sessions"] == {session.session: session.type for session in NAMED}
@@ -324,6 +337,7 @@ def contents(folder: Path, index: int) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.slow
 def test_a_session_depends_on_the_seed_and_its_own_place_alone(made):
     first, alone = contents(made / "release", 0), contents(made / "alone", 0)
     assert len(first) > 80
@@ -332,6 +346,7 @@ def test_a_session_depends_on_the_seed_and_its_own_place_alone(made):
     assert contents(made / "release", 2)["units/spike_times"] != first["units/spike_times"]
 
 
+@pytest.mark.slow
 def test_the_manifest_lists_files_with_their_hashes_and_no_path_of_this_machine(made):
     text = (made / "0.json").read_text()
     listed = json.loads(text)
@@ -344,6 +359,7 @@ def test_the_manifest_lists_files_with_their_hashes_and_no_path_of_this_machine(
         assert (entry["size"], entry["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "complaint"),
     [
@@ -369,6 +385,7 @@ def test_a_fault_of_the_release_is_named(outcomes, fault, complaint):
     assert re.match(complaint, outcomes["faults"][fault])
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_is_never_deleted(outcomes):
     """AllenSDK's own cache deletes it, and then asks a network that may not be there."""
     found = outcomes["faults"]
@@ -381,6 +398,7 @@ def test_a_file_that_cannot_be_read_is_never_deleted(outcomes):
     assert found["files of a failed download"] == []
 
 
+@pytest.mark.slow
 def test_filters_are_those_of_the_configuration(made, outcomes):
     relaxed = [unit for unit in planted(made, FUNCTIONAL).values() if unit.region != "None"]
     with recording(made, FUNCTIONAL) as file:
@@ -388,6 +406,7 @@ def test_filters_are_those_of_the_configuration(made, outcomes):
     assert outcomes["faults"]["lax"] == len(relaxed) - noise
 
 
+@pytest.mark.slow
 def test_a_download_goes_on_where_it_stopped_and_takes_no_half_file(outcomes):
     found = outcomes["remote"]
     assert re.match(r"SourceUnavailable: sessions\.csv could not be had .* in 2 attempts", found["no network"])
@@ -415,6 +434,7 @@ def repeats(made: Path, index: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(curves).transpose(0, 2, 1), session.units["region"]
 
 
+@pytest.mark.slow
 def test_repeats_of_the_movie_drive_visual_units_alike_and_others_not_at_all(made):
     visual, other = [], []
     for index in (FUNCTIONAL, NO_PUPIL):

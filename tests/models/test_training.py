@@ -173,6 +173,7 @@ def run_script(folder: Path, files, config) -> Path:
     return folder / "model.safetensors"
 
 
+@pytest.mark.slow
 def test_workers_of_the_loader_change_nothing(weights, files, tmp_path):
     expected, found = (
         load_file(weights),
@@ -182,6 +183,7 @@ def test_workers_of_the_loader_change_nothing(weights, files, tmp_path):
         np.testing.assert_array_equal(found[name], expected[name])
 
 
+@pytest.mark.slow
 def test_two_devices_do_what_one_does_that_accumulates_twice_as_many_batches(files, tmp_path):
     assert CONFIG.training.dropout > 0  # each batch draws its own, wherever it is computed
     two = small_config(training={"devices": 2, "accelerator": "cpu"})
@@ -289,6 +291,7 @@ test_training.train(Path(folder), files, config=config)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("accumulated", "steps"), [(1, 150), (2, 70)])
 def test_a_killed_training_resumes_and_ends_where_it_would_have(files, tmp_path, accumulated, steps):
     longer = small_config(

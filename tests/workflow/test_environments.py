@@ -13,6 +13,8 @@ import pytest
 import yaml
 from factories import ROOT
 
+pytestmark = pytest.mark.slow
+
 ENVS = ROOT / "envs"
 STANDIN = ROOT / "tools" / "conda-standin"
 OWN = {

@@ -162,6 +162,7 @@ def sessions_of(files: Iterable[str], rows: Iterable[Row]) -> set[str]:
     return {name for file in files for name in names if f"/{name}.h5" in file or f"/{name}/" in file}
 
 
+@pytest.mark.slow
 def test_no_job_that_learns_reads_a_held_out_session(workflow):
     # with one encoder that needs no weights, all jobs are known in advance
     encoder = "multimodal={images: {encoders: [pixels]}}"

@@ -9,6 +9,8 @@ import yaml
 from factories import ROOT
 from factories.workflow import copy_workflow
 
+pytestmark = pytest.mark.slow
+
 RUN = """
 include: "rules/common.smk"
 include: "rules/inputs.smk"

@@ -89,6 +89,7 @@ def test_a_training_job_has_no_heldout_session_among_its_inputs(project, steinme
         assert not read & {row.session for row in heldout_sessions(rows, fold)}
 
 
+@pytest.mark.slow
 def test_the_catalog_entry_and_another_folder_plan_the_same_jobs(project, steinmetz, tmp_path):
     here = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", **steinmetz)
     arguments = ["--configfile", project.root / "config" / "steinmetz.yaml", "--directory", tmp_path]
@@ -133,6 +134,7 @@ def test_the_paper_plans_its_cohort_first_with_no_network_and_no_credentials(pro
     assert "download_ibl" not in found, "the sessions are not known yet"
 
 
+@pytest.mark.slow
 def test_the_papers_cohort_is_made_from_given_tables_and_then_planned_in_full(workflow, release_tables):
     tables = {
         "IBL_TABLE": str(release_tables / "ibl_2023_12_bwm_release.csv"),

@@ -17,6 +17,8 @@ from factories.workflow import Workflow, copy_workflow
 
 from neurohorizon.methods import METHODS
 
+pytestmark = pytest.mark.slow
+
 RESULTS = Path("results/miniature")
 MINIATURE = ("--configfile", "config/miniature.yaml")
 
