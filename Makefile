@@ -44,7 +44,7 @@ review: .venv/ready ## Make every table, figure and page from a score archive on
 	snakemake figures --cores $(CORES) --configfile $(CONFIG) --workflow-profile profiles/review
 	snakemake figures --configfile $(CONFIG) --workflow-profile profiles/review --report $(RESULTS)/report.html
 
-check: lint .venv/ready ## Lint, then run the fast tests on two cores, in less than 3 minutes.
+check: lint .venv/ready ## Lint, then run the fast tests on two cores.
 	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test: .venv/ready $(if $(TESTS),.venv-test/ready,lint) ## Lint, then run all tests (TESTS="-k name" for a selection).
