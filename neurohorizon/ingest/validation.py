@@ -10,13 +10,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.config import Timeline
 from neurohorizon.files import replacing
+from neurohorizon.ingest.findings import Finding, decode_findings, list_names
 from neurohorizon.session import Session, SessionError
 from neurohorizon.timeline import MICROSECONDS, MINIMUM_REFERENCE_S, Intervals, bin_domain, cut_domain, to_us
 
@@ -36,23 +36,6 @@ INVALID_STIMULUS = "invalid_presentation"
 """AllenSDK's name of stimuli during which the screen failed."""
 LOST_UNIT_SPIKES = 50
 """A unit with at least this number of spikes, all in one half of the valid time, appeared or was lost on the way."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong or odd.
-
-    Attributes:
-        code: What kind, such as ``silence``.
-        severity: ``fatal``: the session cannot be used. ``warning``: have a look.
-        message: In words, with where and how much.
-        count: How many: spikes, units, intervals, or whatever the message counts.
-    """
-
-    code: str
-    severity: Literal["fatal", "warning"]
-    message: str
-    count: int
 
 
 @dataclass(frozen=True)
@@ -208,8 +191,7 @@ def _units(session: Session) -> Iterator[Finding]:
 
 def _of_units(session: Session, code: str, what: str, which: np.ndarray) -> Finding:
     names = session.units["id"][which].tolist()
-    listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    return Finding(code, "warning", f"{len(names)} of {session.n_units} units {what}: {listed}", len(names))
+    return Finding(code, "warning", f"{len(names)} of {session.n_units} units {what}: {list_names(names)}", len(names))
 
 
 def _clock(session: Session) -> Iterator[Finding]:
@@ -339,6 +321,7 @@ def _tables(session: Session) -> Iterator[Finding]:
 
 
 def _notes(session: Session) -> Iterator[Finding]:
+    yield from decode_findings(session.provenance.get("findings", ""))
     missing = json.loads(session.provenance.get("missing") or "[]")
     if missing:
         yield Finding("missing", "warning", f"the release lacks {', '.join(missing)}", len(missing))
