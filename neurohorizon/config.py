@@ -88,22 +88,49 @@ class IblSource(Section):
     """Sampling rate of the stored wheel velocity."""
 
 
+class ValueRange(Section):
+    """A filter of numbers; a bound that is left out does not hold."""
+
+    minimum: float | None = None
+    """Smallest value that is kept."""
+    maximum: float | None = None
+    """Largest value that is kept."""
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> "ValueRange":
+        if self.minimum is None and self.maximum is None:
+            raise ValueError("a filter needs a minimum or a maximum")
+        return self
+
+
+class ValidTime(Section):
+    """Rows of a table of intervals that are valid time."""
+
+    table: str
+    """Name of the table, such as ``epochs``."""
+    tags: Annotated[tuple[str, ...], Field(min_length=1)]
+    """A row counts if it has one of these tags, such as ``run``."""
+
+
 class NwbSource(Section):
     """Any NWB files: one session a file, named as in the cohort table."""
 
     folder: str
     """Folder of the ``{session}.nwb`` files; the environment variable NEUROHORIZON_NWB replaces it."""
-    valid_time: Literal["obs_intervals", "trials", "epochs"]
-    """Where the recording is valid: outside of it bins are masked, not zero."""
+    valid_time: str | ValidTime
+    """Where the recording is valid: outside of it bins are masked, not zero. ``obs_intervals``: observed for every kept
+    unit. Another name, such as ``trials`` or ``epochs``: a table of intervals. ``{table: epochs, tags: [run]}``: its
+    rows with one of the tags."""
     region: str | None
     """Column of ``units``, else of ``electrodes``, that names each unit's region; null: none."""
-    behaviour: dict[str, str]
+    behaviour: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], str]
     """Name of each behaviour series to keep -> its path in the file, such as
     ``processing/behavior/Position/position``. A file that lacks one goes on without it."""
     trials: bool
     """Whether to keep the trials table."""
-    unit_filters: dict[str, float | int | str | bool]
-    """Column of ``units`` -> value it must have; empty keeps all units."""
+    unit_filters: dict[str, float | int | str | bool | tuple[float | int | str | bool, ...] | ValueRange]
+    """Column of ``units`` (or ``id``) -> value that a unit must have, a list of values of which it must have one, or
+    ``{minimum: ..., maximum: ...}``, both included; empty keeps all units."""
 
 
 class AllenSource(Section):

@@ -349,23 +349,18 @@ class CountedSpikes:
     n_units: int
 
     @cached_property
-    def seconds(self) -> tuple[int, np.ndarray]:
-        """First second on the clock of the spikes; and spikes of each unit before it and every later one.
+    def seconds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Seconds of the clock that hold spikes, and the spikes of each unit before each and after the last.
 
-        The second array is int32, [second, unit]; its first row is zero, and its last holds all spikes. It is made
-        at the first call.
+        The first array is int64 [second], sorted; the second is int32 [second + 1, unit], and its first row is zero.
+        Pauses take no memory. They are made at the first call.
         """
-        times_us = to_us(np.asarray(self.times_s))
-        if not times_us.size:
-            return 0, np.zeros((1, self.n_units), np.int32)
-        second = times_us // MICROSECONDS
-        first = int(second[0])
-        n_seconds = int(second[-1]) - first + 1
-        cell = (second - first) * self.n_units + np.asarray(self.unit)
-        counts = np.bincount(cell, minlength=n_seconds * self.n_units).reshape(n_seconds, self.n_units)
-        before = np.zeros((n_seconds + 1, self.n_units), np.int32)
+        second, row = np.unique(to_us(np.asarray(self.times_s)) // MICROSECONDS, return_inverse=True)
+        cell = row * self.n_units + np.asarray(self.unit)
+        counts = np.bincount(cell, minlength=len(second) * self.n_units).reshape(len(second), self.n_units)
+        before = np.zeros((len(second) + 1, self.n_units), np.int32)
         counts.cumsum(axis=0, out=before[1:])
-        return first, before
+        return second, before
 
 
 class SpikeReader(CountedSpikes):
@@ -503,7 +498,9 @@ def _group(parent: h5py.Group, name: str, kind: str, timekeys: list[str] | None 
     return group
 
 
-def _dataset(group: h5py.Group, name: str, values: np.ndarray, *, axes: str, unit: str) -> None:
+def _dataset(
+    group: h5py.Group, name: str, values: np.ndarray, *, axes: str, unit: str, compressed: bool = False
+) -> None:
     if values.dtype.kind == "U":
         if all(text.isascii() for text in values.tolist()):
             # torch_brain's convention: fixed-width ASCII, listed so that it is read back as text
@@ -513,7 +510,8 @@ def _dataset(group: h5py.Group, name: str, values: np.ndarray, *, axes: str, uni
         else:
             values = values.astype(object)
     kind = h5py.string_dtype() if values.dtype == object else None
-    dataset = group.create_dataset(name, data=values, dtype=kind)
+    # months between two pieces of a recording repeat one number
+    dataset = group.create_dataset(name, data=values, dtype=kind, compression="gzip" if compressed else None)
     dataset.attrs["axes"] = axes
     dataset.attrs["unit"] = unit
 
@@ -534,6 +532,7 @@ def _write_seconds(group: h5py.Group, times_s: np.ndarray, domain: Intervals) ->
         np.searchsorted(times_s, seconds),
         axes="second",
         unit="row of timestamps",
+        compressed=len(seconds) > MICROSECONDS,
     )
 
 

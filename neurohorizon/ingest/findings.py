@@ -36,5 +36,5 @@ def decode_findings(text: str) -> tuple[Finding, ...]:
 
 
 def list_names(names: Sequence[object], most: int = 5) -> str:
-    """Join the first names with commas; ``...`` stands for the others."""
+    """Join the first names with commas; ``...`` replaces the others."""
     return ", ".join(map(str, names[:most])) + (", ..." if len(names) > most else "")

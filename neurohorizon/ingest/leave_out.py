@@ -5,8 +5,11 @@ the report can list it.
 """
 
 import json
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Literal
 
 from neurohorizon.cohort import Row
@@ -20,6 +23,25 @@ OnFatal = Literal["stop", "leave_out"]
 
 class SourceUnavailable(RuntimeError):  # noqa: N818 - a state of the world, not an error of the caller
     """The release cannot be reached; one line names what is missing and how to provide it."""
+
+
+@contextmanager
+def faults_of_session(name: str) -> Iterator[None]:
+    """Turn any error of reading one session into a :class:`SessionError`; its traceback goes to the log.
+
+    Raises:
+        SessionError: Reading raised an error that is not the state of an archive.
+    """
+    try:
+        yield
+    except (SessionError, SourceUnavailable):
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        raise SessionError(
+            f"session {name} cannot be read: {type(error).__name__}: {shorten(str(error), 160)}; expected a sound "
+            "recording; the log has the place in the code: please report it, and leave the session out"
+        ) from error
 
 
 def download_or_note(download: Callable[[], None], *, manifest: Path, on_fatal: OnFatal) -> None:
@@ -65,8 +87,9 @@ def write_ingested(
     try:
         if noted:
             raise SessionError(noted)
-        session = ingest()
-        require_usable(session, timeline=timeline, splits=splits)
+        with faults_of_session(row.session):
+            session = ingest()
+            require_usable(session, timeline=timeline, splits=splits)
     except SessionError as fault:
         if on_fatal == "stop":
             raise

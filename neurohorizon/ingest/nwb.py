@@ -1,32 +1,41 @@
-"""Any NWB file to a :class:`~neurohorizon.session.Session`; the only module that imports pynwb.
+"""Any NWB file to a :class:`~neurohorizon.session.Session`.
 
-What is read: the ``units`` table with ``spike_times``; valid time from ``obs_intervals``, ``trials`` or
-``epochs``, as configured; regions; named behaviour series; the trials table; the subject. What a
-file lacks beyond spikes and valid time is noted in ``provenance["notes"]`` and does not stop it.
+What is read: the ``units`` table with ``spike_times``; valid time from ``obs_intervals`` or a table of intervals, as
+configured; regions; named behaviour series; the trials table; the subject. What a file lacks beyond spikes and valid
+time is a finding and does not stop it.
 """
 
 import hashlib
 import json
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-from hdmf.common import DynamicTable, DynamicTableRegion, VectorData, VectorIndex
-from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import NwbSource, Splits, Timeline
+from neurohorizon.config import NwbSource, Splits, Timeline, ValueRange
+from neurohorizon.ingest.findings import Finding, encode_findings, list_names
 from neurohorizon.ingest.leave_out import OnFatal, write_ingested
+from neurohorizon.ingest.nwb_file import LinkedFileGone, NwbFile, Table, open_nwb, text
+from neurohorizon.ingest.spike_checks import RawSpikes, check_spikes
 from neurohorizon.session import Series, Session, SessionError, order_spikes
-from neurohorizon.timeline import Intervals, split_domain, to_us
+from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain, to_us
 
+JOINED_PAUSE_S = 0.001
+"""Pauses of valid time up to this are closed: they are the rounding of two clocks, and shorter than a spike's bin."""
+LONGEST_INTERVAL_S = 7 * 86400.0
+"""An interval or a trial that is longer has a wrong end."""
+LONGEST_SPAN_S = 366 * 86400.0
+"""Valid time that spans more has wrong times; tables of seconds would also fill the memory."""
+FAR_SPANS = 100.0
+"""Times this many spans of the valid time away from it are on another clock or in another unit."""
+COSTLY_SHARE = 0.1
+"""Share of the observed time that some units may cost all others before they are named."""
 _UNKNOWN_REGIONS = {"", "nan", "none", "unknown", "n/a"}
+_ELECTRODES = "general/extracellular_ephys/electrodes"
 
 
 def preprocess_nwb(
@@ -58,7 +67,7 @@ def ingest_nwb(path: str | Path, row: Row, *, source: NwbSource, splits: Splits)
     """Read one NWB file.
 
     Subject, lab and date are those of the cohort table. A file that names another subject is refused, since
-    who is trained on depends on it; another date (often made up to hide the real one) or lab is noted.
+    the split of animals depends on it; another date (often made up to hide the real one) or lab is a finding.
 
     Args:
         path: The file.
@@ -69,107 +78,475 @@ def ingest_nwb(path: str | Path, row: Row, *, source: NwbSource, splits: Splits)
     Raises:
         SessionError: The file cannot be read or used: what was found, what was expected and what to do.
     """
-    path = Path(path)
-    with _opened(path) as nwb:
-        notes: list[str] = []
-        _check_identity(nwb, row, path, notes)
-        units = _Units(nwb, path, source)
-        domain = _VALID_TIME[source.valid_time](nwb, units, path).without(_declared_invalid(nwb, path))
-        if not len(domain):
-            raise SessionError(
-                f"{path.name}: {source.valid_time} leave no valid time for its {len(units)} units; "
-                f"{_what_there_is(nwb)}; choose another sources.nwb.valid_time, or drop units that were not "
-                "observed with sources.nwb.unit_filters"
-            )
+    with open_nwb(Path(path)) as file:
+        return _Reader(file, row, source).session(splits)
+
+
+@dataclass
+class _Reader:
+    """Reads one file; collects what it finds on the way."""
+
+    file: NwbFile
+    row: Row
+    source: NwbSource
+    findings: list[Finding] = field(default_factory=list)
+    repairs: dict[str, int] = field(default_factory=dict)
+
+    def session(self, splits: Splits) -> Session:
+        """Return the session of the file."""
+        file, row = self.file, self.row
+        began = file.text("session_start_time")[:10]
+        self._check_identity(began)
+        units = _Units(file, self.source)
+        domain = self._domain(units)
+        ids, columns = units.ids(self._note), self._unit_columns(units)
+        times_s, unit = units.spikes()
+        raw = RawSpikes(times_s, unit, ids, columns.get("probe"), domain)
+        self.findings += check_spikes(raw)
         try:
             parts = split_domain(domain, splits)
         except ValueError as error:
-            raise SessionError(f"{path.name}: {error}") from error
-        columns = units.columns(nwb, source, notes)
-        spike_times_us, spike_unit, found = order_spikes(*units.spikes(), domain=domain)
-        behaviour = {}
-        for name, inside in source.behaviour.items():
-            series = _behaviour(nwb, inside, path, notes)
-            if series is not None:
-                behaviour[name] = series
+            fatal = [finding.message for finding in self.findings if finding.severity == "fatal"]
+            raise SessionError(f"{file.path.name}: {(fatal or [error])[0]}") from error
+        spike_times_us, spike_unit, found = order_spikes(times_s, unit, domain=domain)
+        behaviour = {name: self._behaviour(name, inside, domain) for name, inside in self.source.behaviour.items()}
+        trials = self._trials(domain) if self.source.trials else {}
         return Session(
             session_id=row.session,
             source=row.source,
             subject=row.subject,
             lab=row.lab,
-            date=row.date or nwb.session_start_time.date().isoformat(),
+            date=row.date or began,
             spike_times_us=spike_times_us,
             spike_unit=spike_unit,
-            units=columns,
+            units={"id": ids, **columns},
             domain=domain,
             splits=parts,
-            behaviour=behaviour,
-            trials=_trials(nwb, notes) if source.trials else {},
-            provenance=_provenance(nwb, path, source, notes),
-            repairs={**found, "filtered_units": units.filtered},
+            behaviour={name: series for name, series in behaviour.items() if series is not None},
+            trials=trials,
+            provenance=self._provenance(),
+            repairs={**found, "filtered_units": units.filtered, **self.repairs},
         )
 
+    def _note(self, code: str, message: str, count: int = 1) -> None:
+        self.findings.append(Finding(code, "warning", message, count))
 
-@contextmanager
-def _opened(path: Path) -> Iterator[NWBFile]:
-    if not path.is_file():
-        raise SessionError(f"there is no file {path}: put it there, or set sources.nwb.folder or NEUROHORIZON_NWB")
-    if not h5py.is_hdf5(path):
-        raise SessionError(f"{path.name} is not an HDF5 file, as NWB files are: it may be broken; fetch it again")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # old files name old schemas; what matters is checked here
-        try:
-            io = NWBHDF5IO(path, "r")
-        except Exception as error:
+    def _check_identity(self, began: str) -> None:
+        file, row = self.file, self.row
+        named = file.text("general/subject/subject_id")
+        if named.strip() and named.strip() != row.subject:
             raise SessionError(
-                f"{path.name} cannot be opened, it may be cut short ({error}); fetch it again"
-            ) from error
-        with io:
-            try:
-                nwb = io.read()
-            except Exception as error:  # hdmf raises what it pleases on a malformed file
-                raise SessionError(f"{path.name} is not a readable NWB file ({error}); fetch it again") from error
-            try:
-                yield nwb
-            except OSError as error:
-                raise SessionError(f"{path.name} is broken inside ({error}); fetch it again") from error
+                f"{file.path.name} is of subject {named!r}, the cohort table has {row.subject!r} for {row.session}: "
+                "correct the table, or put the right file there"
+            )
+        if not named.strip():
+            self._note("no_subject", f"the file names no subject; {row.subject} is the cohort table's")
+        if row.date and began != row.date:
+            self._note("other_date", f"the file's date is {began or 'absent'}, the cohort table's {row.date}")
+        lab = file.text("general/lab")
+        if lab and row.lab and lab != row.lab:
+            self._note("other_lab", f"the file's lab is {lab!r}, the cohort table's {row.lab!r}")
 
+    def _domain(self, units: "_Units") -> Intervals:
+        file, source = self.file, self.source
+        if source.valid_time == "obs_intervals":
+            domain = self._observed(units)
+        else:
+            table, tags = (
+                (source.valid_time, ())
+                if isinstance(source.valid_time, str)
+                else (source.valid_time.table, source.valid_time.tags)
+            )
+            domain = self._intervals_of(table, tags)
+        invalid = file.table("intervals/invalid_times")
+        if invalid is not None and invalid.rows:
+            domain = domain.without(self._union(invalid))
+        if not len(domain):
+            raise SessionError(
+                f"{file.path.name}: {_named(source.valid_time)} leave no valid time for its {len(units)} units; "
+                f"{what_there_is(file)}; choose another sources.nwb.valid_time"
+            )
+        span_s = (int(domain.stop_us[-1]) - int(domain.start_us[0])) / MICROSECONDS
+        if span_s > LONGEST_SPAN_S or domain.duration_us > LONGEST_INTERVAL_S * MICROSECONDS:
+            raise SessionError(
+                f"{file.path.name}: valid time ({_named(source.valid_time)}) is {domain.duration_us / MICROSECONDS:g} "
+                f"s within {span_s:g} s; expected seconds of one recording, at most {LONGEST_INTERVAL_S:g} s: "
+                "are its times in another unit?"
+            )
+        return domain
 
-def _check_identity(nwb: NWBFile, row: Row, path: Path, notes: list[str]) -> None:
-    named = _text(getattr(nwb.subject, "subject_id", None))
-    if named and named != row.subject:
-        raise SessionError(
-            f"{path.name} is of subject {named!r}, the cohort table has {row.subject!r} for {row.session}: "
-            "correct the table, or put the right file there"
+    def _observed(self, units: "_Units") -> Intervals:
+        """Return the time in which every kept unit was observed; name the units that cost the others most."""
+        file = self.file
+        if "obs_intervals" not in units.table.names:
+            raise SessionError(
+                f"{file.path.name}: sources.nwb.valid_time is obs_intervals, which its units lack; "
+                f"{what_there_is(file)}"
+            )
+        ids = units.table.ids()
+        of_unit, cache = [], {}
+        for row, values in zip(units.rows, units.ragged("obs_intervals"), strict=True):
+            if values.dtype.kind not in "biuf" or values.ndim != 2 or values.shape[1] != 2:
+                raise file.fault(
+                    "units/obs_intervals",
+                    f"has shape {values.shape} for unit {ids[row]}, expected [interval, 2]",
+                    "export them as starts and stops",
+                )
+            if values.tobytes() not in cache:
+                finite = np.isfinite(values.astype(np.float64)).all()
+                if not finite or not len(values) or not (values[:, 1] > values[:, 0]).any():
+                    what = "are not finite" if not finite else "hold no time"
+                    raise file.fault(
+                        "units/obs_intervals",
+                        f"{what} for unit {ids[row]} ({values.tolist()[:2]})",
+                        "drop the unit with sources.nwb.unit_filters (id), or choose another sources.nwb.valid_time",
+                    )
+                cache[values.tobytes()] = self._merged(values[:, 0], values[:, 1], "units/obs_intervals")
+            of_unit.append(cache[values.tobytes()])
+        domain = of_unit[0]
+        for own in cache.values():
+            domain = domain.intersect(own)
+        hull = Intervals.merged(
+            *(np.concatenate([getattr(one, edge) for one in cache.values()]) for edge in ("start_us", "stop_us"))
         )
-    if not named:
-        notes.append(f"the file names no subject; {row.subject} is the cohort table's")
-    began = nwb.session_start_time.date().isoformat()
-    if row.date and began != row.date:
-        notes.append(f"the file's date is {began}, the cohort table's {row.date}")
-    if nwb.lab and row.lab and nwb.lab != row.lab:
-        notes.append(f"the file's lab is {nwb.lab!r}, the cohort table's {row.lab!r}")
+        cost_s = (hull.duration_us - domain.duration_us) / MICROSECONDS
+        if cost_s > COSTLY_SHARE * hull.duration_us / MICROSECONDS:
+            observed_s = np.array([own.duration_us for own in of_unit]) / MICROSECONDS
+            shortest = np.argsort(observed_s, kind="stable")
+            short = [
+                index for index in shortest if observed_s[index] < observed_s.max() * (1 - COSTLY_SHARE)
+            ] or shortest
+            named = [f"{ids[units.rows[index]]} ({observed_s[index]:g} s)" for index in short]
+            self._note(
+                "short_units",
+                f"{domain.duration_us / MICROSECONDS:g} s of the {hull.duration_us / MICROSECONDS:g} s observed are "
+                f"valid, since each time must be observed for every unit; observed least: {list_names(named)}; drop "
+                "them with sources.nwb.unit_filters (id) to keep the rest",
+                len(short),
+            )
+        return domain
+
+    def _intervals_of(self, name: str, tags: tuple[str, ...]) -> Intervals:
+        file = self.file
+        table = file.table(f"intervals/{name}")
+        if table is None or not table.rows:
+            raise SessionError(
+                f"{file.path.name}: sources.nwb.valid_time is {name}, which it does not have; {what_there_is(file)}"
+            )
+        kept = np.ones(table.rows, bool)
+        if tags:
+            if "tags" not in table.names:
+                raise file.fault(table.inside, f"has no tags, only {table.names}", "drop sources.nwb.valid_time.tags")
+            of_row = (
+                [set(map(text, row.tolist())) for row in table.ragged("tags")]
+                if table.is_ragged("tags")
+                else [set(one.split(",")) for one in table.plain("tags")]
+            )
+            kept = np.array([bool(set(tags) & {tag.strip() for tag in row}) for row in of_row])
+            if not kept.any():
+                present = sorted(set().union(*of_row))
+                raise file.fault(
+                    table.inside, f"has no row with the tags {list(tags)}", f"it has {list_names(present)}"
+                )
+        return self._union(table, kept, join=True)
+
+    def _union(self, table: Table, kept: np.ndarray | None = None, *, join: bool = False) -> Intervals:
+        """Return the union of the rows of a table; rows without both times are counted and left out."""
+        start_s, stop_s = table.seconds("start_time"), table.seconds("stop_time")
+        if kept is not None:
+            start_s, stop_s = start_s[kept], stop_s[kept]
+        name = table.inside.rsplit("/", 1)[1]
+        timed = np.isfinite(start_s) & np.isfinite(stop_s)
+        if not timed.all():
+            lacks = "stop_time" if np.isfinite(start_s).all() else "start_time or stop_time"
+            message = f"{np.count_nonzero(~timed)} of {len(timed)} {name} have no {lacks}"
+            if not timed.any():
+                raise SessionError(f"{self.file.path.name}: {message}; choose another sources.nwb.valid_time")
+            self._note("intervals_without_times", f"{message}; they are not valid time", int((~timed).sum()))
+            self.repairs["intervals_without_times"] = int((~timed).sum())
+        return self._merged(start_s[timed], stop_s[timed], table.inside, join=join)
+
+    def _merged(self, start_s: np.ndarray, stop_s: np.ndarray, inside: str, *, join: bool = False) -> Intervals:
+        start_s, stop_s = np.asarray(start_s, dtype=np.float64), np.asarray(stop_s, dtype=np.float64)
+        lengths_s = stop_s - start_s
+        long, backward = lengths_s > LONGEST_INTERVAL_S, lengths_s < 0
+        if (long | backward).all() and len(long):
+            raise self.file.fault(
+                inside,
+                f"has intervals of {lengths_s.min():g} to {lengths_s.max():g} s",
+                f"expected positive seconds, at most {LONGEST_INTERVAL_S:g}: are its times in another unit?",
+            )
+        for code, which, what in (
+            ("intervals_too_long", long, f"are longer than {LONGEST_INTERVAL_S:g} s"),
+            ("intervals_backward", backward, "stop before they start"),
+        ):
+            if which.any():
+                self._note(
+                    code, f"{which.sum()} of {len(which)} intervals of {inside} {what}; not used", int(which.sum())
+                )
+        start_s, stop_s = start_s[~(long | backward)], stop_s[~(long | backward)]
+        try:
+            merged = Intervals.merged(to_us(start_s), to_us(stop_s))
+        except ValueError as error:
+            raise SessionError(f"{self.file.path.name}: {inside}: {error}") from error
+        pauses_us = merged.start_us[1:] - merged.stop_us[:-1]
+        short = pauses_us <= JOINED_PAUSE_S * MICROSECONDS
+        if join and short.any():
+            self._note(
+                "joined_pauses",
+                f"{short.sum()} pauses of at most {pauses_us[short].max()} us between intervals of {inside} are closed",
+                int(short.sum()),
+            )
+            merged = Intervals(merged.start_us[np.append(True, ~short)], merged.stop_us[np.append(~short, True)])
+        return merged
+
+    def _unit_columns(self, units: "_Units") -> dict[str, np.ndarray]:
+        """Return the region and all plain columns of the kept units, [unit]."""
+        columns = {"region": self._regions(units)}
+        probe = units.probes()
+        replaced, skipped = [], []
+        for name in units.table.names:
+            if name in ("spike_times", "obs_intervals", "electrodes", "electrode_group", self.source.region):
+                continue
+            values = units.table.plain(name)
+            if values is None:
+                skipped.append(name)
+            elif name in ("id", "region"):
+                replaced.append(name)
+            else:
+                columns[name] = values[units.rows]
+        if probe is not None and "probe" not in columns:
+            columns["probe"] = probe
+        if replaced:
+            self._note("unit_columns_replaced", f"columns of units replaced: {list_names(replaced)}", len(replaced))
+        if skipped:
+            message = f"columns of units that are not single values, not kept: {list_names(skipped)}"
+            self._note("unit_columns_skipped", message, len(skipped))
+        return columns
+
+    def _regions(self, units: "_Units") -> np.ndarray:
+        column, file = self.source.region, self.file
+        if column is None:
+            return np.full(len(units), "")
+        named = units.table.plain(column)
+        if named is not None:
+            return np.array([_region(named[row]) for row in units.rows], dtype=str)
+        electrodes = file.table(_ELECTRODES)
+        of_electrodes = list(electrodes.names) if electrodes is not None else []
+        by_electrode = electrodes.plain(column) if electrodes is not None else None
+        groups = units.groups()
+        of_group = [text(one.attrs.get(column, "")) if one is not None else "" for one in groups]
+        if by_electrode is not None and "electrodes" in units.table.names:
+            regions = [_most_common(by_electrode[rows]) for rows in units.electrodes(electrodes)]
+        elif by_electrode is not None and "group_name" in electrodes.names and any(groups):
+            names = electrodes.plain("group_name")
+            regions = [_most_common(by_electrode[names == _group_name(one)]) for one in groups]
+        elif any(of_group) or not of_electrodes:
+            regions = [""] * len(units)
+        else:
+            raise SessionError(
+                f"{file.path.name}: sources.nwb.region is {column!r}, which is neither a column of the units "
+                f"{units.table.names} nor one of electrodes that units point to {of_electrodes}; name one of these, or "
+                "null for none"
+            )
+        if not any(regions) and any(map(_region, of_group)):
+            regions = [_region(one) for one in of_group]
+            message = f"units have the {column} of their electrode group, since no electrode has one"
+            self._note("regions_of_groups", message, sum(map(bool, regions)))
+        if not any(regions) and not of_electrodes:
+            self._note("no_region_column", f"neither units nor electrodes have a column {column}; no unit has a region")
+        return np.array(regions, dtype=str)
+
+    def _behaviour(self, name: str, inside: str, domain: Intervals) -> Series | None:
+        """Return a behaviour series, None where the file has none at its place."""
+        file = self.file
+        try:
+            found = file.find(inside)
+            data, stamps = (file.find(f"{inside}/{part}") for part in ("data", "timestamps"))
+        except LinkedFileGone as error:
+            self._note("behaviour_absent", f"no behaviour series {name}: {error}")
+            return None
+        if found is None:
+            self._note("behaviour_absent", f"no behaviour series {inside}")
+            return None
+        if not isinstance(found, h5py.Group) or not isinstance(data, h5py.Dataset):
+            kind = text(found.attrs.get("neurodata_type", "")) or "plain dataset"
+            among = sorted(found) if isinstance(found, h5py.Group) else []
+            if kind.endswith("Series"):
+                self._note("behaviour_absent", f"behaviour series {inside} has no data")
+                return None
+            raise SessionError(
+                f"{file.path.name}: {inside} is a {kind}, not a time series; inside are {among}; name one in "
+                "sources.nwb.behaviour"
+            )
+        values = file.numbers(f"{inside}/data", data)
+        values = values.reshape(-1, 1) if values.ndim <= 1 or values.size == max(values.shape) else values
+        if values.ndim > 2:
+            raise file.fault(inside, f"has shape {values.shape}, expected [sample, channel]", "name another series")
+        times_s = self._sample_times(inside, stamps, values)
+        if len(times_s) != len(values):
+            turned = ": stored [channel, sample]?" if len(times_s) in values.shape[1:] else ""
+            raise file.fault(
+                inside, f"has {len(values)} samples and {len(times_s)} times{turned}", "export it as [sample, channel]"
+            )
+        length_s, (samples, channels) = domain.duration_us / MICROSECONDS, values.shape
+        if stamps is None and channels > samples and channels / samples > 10 and length_s > 0:
+            raise file.fault(
+                inside,
+                f"has {samples} samples of {channels} channels in {length_s:g} s of valid time: it seems to be "
+                "stored [channel, sample]",
+                "export it as [sample, channel]",
+            )
+        timed = np.isfinite(times_s)
+        if not timed.any():
+            self._note("behaviour_absent", f"behaviour series {inside} is empty")
+            return None
+        near = timed.copy()
+        near[timed] = self._near(times_s[timed], domain, inside)
+        order = np.argsort(times_s[near], kind="stable")
+        if not near.all():
+            self._note(
+                "samples_dropped",
+                f"{(~near).sum()} of {len(near)} samples of {inside} have no time near the recording; dropped",
+                int((~near).sum()),
+            )
+        if (np.diff(order) < 0).any():
+            back = int((np.diff(times_s[near]) < 0).sum())
+            self._note(
+                "samples_unsorted", f"behaviour series {inside} had unsorted times ({back} go back); sorted", back
+            )
+        conversion, offset = (
+            float(np.asarray(data.attrs.get(key, default)).reshape(-1)[0])
+            for key, default in (("conversion", 1.0), ("offset", 0.0))
+        )
+        if not np.isfinite([conversion, offset]).all():
+            raise file.fault(inside, f"has conversion {conversion} and offset {offset}", "export finite numbers")
+        return Series(times_s[near][order], values[near][order] * conversion + offset, text(data.attrs.get("unit", "")))
+
+    def _sample_times(self, inside: str, stamps: h5py.Dataset | None, values: np.ndarray) -> np.ndarray:
+        if isinstance(stamps, h5py.Dataset):
+            return self.file.seconds(f"{inside}/timestamps", stamps)
+        start = self.file.find(f"{inside}/starting_time")
+        if not isinstance(start, h5py.Dataset):
+            raise self.file.fault(
+                inside, "has neither timestamps nor a starting_time with a rate", "export one of them"
+            )
+        first_s = float(self.file.numbers(f"{inside}/starting_time", start).reshape(-1)[0])
+        rate_hz = float(np.asarray(start.attrs.get("rate", np.nan)).reshape(-1)[0])
+        if not (np.isfinite(rate_hz) and rate_hz > 0 and np.isfinite(first_s)):
+            raise self.file.fault(
+                inside,
+                f"has a rate of {rate_hz:g} Hz from {first_s:g} s for {len(values)} samples",
+                "export its timestamps, or a positive rate",
+            )
+        return first_s + np.arange(len(values)) / rate_hz
+
+    def _near(self, times_s: np.ndarray, domain: Intervals, inside: str) -> np.ndarray:
+        """Return which times lie within reach of the valid time.
+
+        Raises:
+            SessionError: Most do not.
+        """
+        first_s, last_s = int(domain.start_us[0]) / MICROSECONDS, int(domain.stop_us[-1]) / MICROSECONDS
+        reach_s = FAR_SPANS * (last_s - first_s)
+        near = (times_s > first_s - reach_s) & (times_s < last_s + reach_s)
+        if np.count_nonzero(near) * 2 < len(times_s):
+            raise self.file.fault(
+                inside,
+                f"has times from {times_s.min():g} to {times_s.max():g} s; valid time is {first_s:g} to {last_s:g} s",
+                "convert them to seconds on the clock of the spikes",
+            )
+        return near
+
+    def _trials(self, domain: Intervals) -> dict[str, np.ndarray]:
+        table = self.file.table("intervals/trials")
+        if table is None or not table.rows:
+            self._note("no_trials", "no trials table")
+            return {}
+        start_s, stop_s = table.seconds("start_time"), table.seconds("stop_time")
+        timed = np.isfinite(start_s) & np.isfinite(stop_s)
+        if not timed.all():
+            message = f"{np.count_nonzero(~timed)} of {len(timed)} trials have no start or stop; not kept"
+            self._note("trials_without_times", message, int((~timed).sum()))
+            self.repairs["trials_without_times"] = int((~timed).sum())
+        kept = np.flatnonzero(timed)
+        if len(kept):
+            near = self._near(start_s[kept], domain, table.inside) & (
+                stop_s[kept] - start_s[kept] <= LONGEST_INTERVAL_S
+            )
+            if not near.all():
+                message = f"{(~near).sum()} trials start or stop far from the valid time; not kept"
+                self._note("trials_far", message, int((~near).sum()))
+                self.repairs["trials_far"] = int((~near).sum())
+            kept = kept[near]
+        kept = kept[np.argsort(start_s[kept], kind="stable")]
+        columns, skipped, replaced = {}, [], []
+        for name in table.names:
+            if name in ("start_time", "stop_time"):
+                continue
+            values = table.plain(name)
+            if values is None:
+                skipped.append(name)
+            elif name in ("start", "end"):
+                replaced.append(name)
+            else:
+                columns[name] = values[kept]
+        if skipped:
+            message = f"columns of trials that are not single values were not kept: {', '.join(skipped)}"
+            self._note("trial_columns_skipped", message, len(skipped))
+        if replaced:
+            message = f"columns of trials replaced by start_time and stop_time: {', '.join(replaced)}"
+            self._note("trial_columns_replaced", message, len(replaced))
+        return {**columns, "start": start_s[kept], "end": stop_s[kept]}
+
+    def _provenance(self) -> dict[str, str]:
+        file = self.file
+        with file.path.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        return {
+            "source": "nwb",
+            "identifier": file.text("identifier"),
+            "description": file.text("session_description"),
+            "species": file.text("general/subject/species"),
+            "valid_time": _named(self.source.valid_time),
+            "files": json.dumps({file.path.name: f"sha256:{digest}"}),
+            "findings": encode_findings(self.findings),
+        }
 
 
 class _Units:
     """The units table after its filters."""
 
-    def __init__(self, nwb: NWBFile, path: Path, source: NwbSource) -> None:
-        if nwb.units is None or "spike_times" not in nwb.units.colnames:
-            raise SessionError(f"{path.name} has no units with spike_times; {_what_there_is(nwb)}")
-        self.table = nwb.units
-        kept = np.ones(len(nwb.units), bool)
+    def __init__(self, file: NwbFile, source: NwbSource) -> None:
+        table = file.table("units")
+        if table is None or "spike_times" not in table.names:
+            elsewhere = [
+                f"processing/{module}/{name}"
+                for module in file.names("processing")
+                for name in file.names(f"processing/{module}")
+                if file.find(f"processing/{module}/{name}/spike_times") is not None
+            ]
+            where = f"; units lie in {elsewhere[0]}, expected in units: export them there" if elsewhere else ""
+            raise SessionError(f"{file.path.name} has no units with spike_times; {what_there_is(file)}{where}")
+        if not table.rows:
+            raise SessionError(
+                f"{file.path.name}: its units table is empty, it has columns and no row; sort the spikes"
+            )
+        self.file = file
+        self.table = table
+        kept = np.ones(table.rows, bool)
         for name, wanted in source.unit_filters.items():
-            values = _plain_column(nwb.units, name)
+            values = table.plain(name)
             if values is None:
                 raise SessionError(
-                    f"{path.name}: sources.nwb.unit_filters names {name!r}, no column of single values of "
-                    f"its units; they have {list(nwb.units.colnames)}"
+                    f"{file.path.name}: sources.nwb.unit_filters names {name!r}, no column of single values of "
+                    f"its units; they have {table.names}"
                 )
-            kept &= _equal(values, wanted)
+            kept &= passes(values, wanted)
         if not kept.any():
             raise SessionError(
-                f"{path.name}: none of its {len(kept)} units passes sources.nwb.unit_filters {source.unit_filters}"
+                f"{file.path.name}: none of its {len(kept)} units passes sources.nwb.unit_filters "
+                f"{ {name: _plain(wanted) for name, wanted in source.unit_filters.items()} }"
             )
         self.rows = np.flatnonzero(kept)
         self.filtered = len(kept) - len(self.rows)
@@ -178,211 +555,101 @@ class _Units:
         return len(self.rows)
 
     def ragged(self, name: str) -> list[np.ndarray]:
-        """Values of a ragged column, an array for each kept unit."""
-        column = self.table[name]
-        if not isinstance(column, VectorIndex):
-            return [np.asarray(column.data[row : row + 1]) for row in self.rows]
-        stops = np.asarray(column.data[:], dtype=np.int64)
-        starts = np.concatenate([[0], stops[:-1]])
-        values = np.asarray(column.target.data[:])
-        return [values[starts[row] : stops[row]] for row in self.rows]
+        """Return the values of a ragged column, one array per kept unit."""
+        values = self.table.ragged(name)
+        return [values[row] for row in self.rows]
 
     def spikes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Times in seconds and unit of every spike of the kept units, [spike]."""
+        """Return the time in seconds and the unit of every spike of the kept units, [spike]."""
+        dataset = self.file.find("units/spike_times")
+        self.file.seconds("units/spike_times", dataset)
         times = self.ragged("spike_times")
         return np.concatenate(times), np.repeat(np.arange(len(times)), [len(unit) for unit in times])
 
-    def columns(self, nwb: NWBFile, source: NwbSource, notes: list[str]) -> dict[str, np.ndarray]:
-        """Columns of the session's units, [unit]."""
-        ids = [str(identity) for identity in np.asarray(self.table.id[:]).tolist()]
+    def ids(self, note) -> np.ndarray:
+        """Return the id of each kept unit, [unit]; ids that occur more than once get their row added."""
+        ids = self.table.ids()
         if len(set(ids)) < len(ids):
-            notes.append("unit ids occur more than once in the file; each got its row added")
+            note("repeated_ids", "unit ids occur more than once in the file; each got its row added", len(ids))
             ids = [f"{identity}_row-{row}" for row, identity in enumerate(ids)]
-        columns = {"id": np.array(ids)[self.rows], "region": self._regions(nwb, source.region)}
-        for name in self.table.colnames:
-            values = _plain_column(self.table, name)
-            if name not in (*columns, source.region) and values is not None:
-                columns[name] = values[self.rows]
-        return columns
+        return np.array(ids, dtype=str)[self.rows]
 
-    def _regions(self, nwb: NWBFile, column: str | None) -> np.ndarray:
-        if column is None:
-            return np.full(len(self), "")
-        named = _plain_column(self.table, column)
-        if named is not None:
-            return np.array([_region(named[row]) for row in self.rows])
-        electrodes = nwb.electrodes
-        by_electrode = _plain_column(electrodes, column) if electrodes is not None else None
-        if by_electrode is not None and "electrodes" in self.table.colnames:
-            return np.array([_most_common(by_electrode[rows]) for rows in self.ragged("electrodes")])
-        if by_electrode is not None and "electrode_group" in self.table.colnames:
-            groups = np.array([_text(name) for name in electrodes["group_name"].data[:]])
-            of_unit = [self.table["electrode_group"][int(row)].name for row in self.rows]
-            return np.array([_most_common(by_electrode[groups == name]) for name in of_unit])
-        of_electrodes = list(electrodes.colnames) if electrodes is not None else []
-        raise SessionError(
-            f"sources.nwb.region is {column!r}, which is neither a column of the units "
-            f"{list(self.table.colnames)} nor one of electrodes that units point to {of_electrodes}; name "
-            "one of these, or null for none"
-        )
+    def groups(self) -> list[h5py.Group | None]:
+        """Return the electrode group of each kept unit; None where it has none."""
+        if "electrode_group" not in self.table.names:
+            electrodes = self.file.table(_ELECTRODES)
+            if electrodes is None or "group" not in electrodes.names or "electrodes" not in self.table.names:
+                return [None] * len(self)
+            groups = electrodes.references("group")
+            return [groups[rows[0]] if len(rows) else None for rows in self.electrodes(electrodes)]
+        groups = self.table.references("electrode_group")
+        return [groups[row] for row in self.rows]
 
+    def probes(self) -> np.ndarray | None:
+        """Return the name of the electrode group of each kept unit, [unit]; None where no unit has one."""
+        groups = self.groups()
+        return np.array([_group_name(one) for one in groups], dtype=str) if any(groups) else None
 
-def _observed(_: NWBFile, units: _Units, path: Path) -> Intervals:
-    if "obs_intervals" not in units.table.colnames:
-        raise SessionError(
-            f"{path.name}: sources.nwb.valid_time is obs_intervals, which its units lack; "
-            f"{_what_there_is(units.table.get_ancestor('NWBFile'))}"
-        )
-    observed = {values.tobytes(): values for values in units.ragged("obs_intervals")}
-    domain = None
-    for values in observed.values():
-        own = _union(values[:, 0], values[:, 1], path)
-        domain = own if domain is None else domain.intersect(own)
-    return domain
+    def electrodes(self, table: Table) -> list[np.ndarray]:
+        """Return the rows of the electrodes of each kept unit; negative rows, which mean unknown, are left out.
 
-
-def _table_of_times(name: str) -> Callable[[NWBFile, _Units, Path], Intervals]:
-    def read(nwb: NWBFile, _: _Units, path: Path) -> Intervals:
-        table = getattr(nwb, name)
-        if table is None or not len(table):
-            raise SessionError(
-                f"{path.name}: sources.nwb.valid_time is {name}, which it does not have; {_what_there_is(nwb)}"
+        Raises:
+            SessionError: A row is not in the table of electrodes.
+        """
+        rows = [values.astype(np.int64) for values in self.ragged("electrodes")]
+        largest = max((int(values.max(initial=-1)) for values in rows), default=-1)
+        if largest >= table.rows:
+            ids = set(table.ids())
+            hint = ": they are ids, not rows" if all(str(one) in ids for values in rows for one in values) else ""
+            raise self.file.fault(
+                "units/electrodes",
+                f"names row {largest} of {table.rows} electrodes{hint}",
+                "export rows, or set sources.nwb.region to a column of the units or to null",
             )
-        return _union(table["start_time"].data[:], table["stop_time"].data[:], path)
-
-    return read
+        return [values[values >= 0] for values in rows]
 
 
-_VALID_TIME = {
-    "obs_intervals": _observed,
-    "trials": _table_of_times("trials"),
-    "epochs": _table_of_times("epochs"),
-}
-"""Readers of valid time. A time counts as observed when it is so for every kept unit: the intersection of the
-units' ``obs_intervals`` (each unit's own are joined); of trials and epochs, which hold for all units, the
-union. What the file's ``invalid_times`` say is taken out of either."""
-
-
-def _declared_invalid(nwb: NWBFile, path: Path) -> Intervals:
-    table = nwb.invalid_times
-    if table is None or not len(table):
-        return Intervals.empty()
-    return _union(table["start_time"].data[:], table["stop_time"].data[:], path)
-
-
-def _union(start_s: np.ndarray, stop_s: np.ndarray, path: Path) -> Intervals:
-    start_s, stop_s = np.asarray(start_s, dtype=np.float64), np.asarray(stop_s, dtype=np.float64)
-    known = np.isfinite(start_s) & np.isfinite(stop_s)
-    try:
-        return Intervals.merged(to_us(start_s[known]), to_us(stop_s[known]))
-    except ValueError as error:
-        raise SessionError(f"{path.name}: {error}") from error
-
-
-def _behaviour(nwb: NWBFile, inside: str, path: Path, notes: list[str]) -> Series | None:
-    with h5py.File(path, "r") as file:
-        if inside not in file:
-            notes.append(f"no behaviour series {inside}")
-            return None
-        series = nwb.objects.get(file[inside].attrs.get("object_id"))
-        among = list(file[inside]) if isinstance(file[inside], h5py.Group) else []
-    if not isinstance(series, TimeSeries):
-        raise SessionError(
-            f"{path.name}: {inside} is a {type(series).__name__ if series else 'plain dataset'}, not a time "
-            f"series; inside are {among}; name one in sources.nwb.behaviour"
-        )
-    values = np.asarray(series.data[:], dtype=np.float64)
-    if values.ndim > 2:
-        raise SessionError(f"{path.name}: {inside} has shape {values.shape}; a behaviour series is [sample, channel]")
-    if series.timestamps is not None:
-        times_s = np.asarray(series.timestamps[:], dtype=np.float64)
-    else:
-        times_s = series.starting_time + np.arange(len(values)) / series.rate
-    if len(times_s) != len(values):
-        raise SessionError(f"{path.name}: {inside} has {len(values)} samples and {len(times_s)} times")
-    known = np.isfinite(times_s)
-    if not known.any():
-        notes.append(f"behaviour series {inside} is empty")
-        return None
-    order = np.argsort(times_s[known], kind="stable")
-    if not known.all() or (np.diff(order) < 0).any():
-        notes.append(f"behaviour series {inside} had unsorted times or times that are none; sorted, those dropped")
-    values = values[known][order] * series.conversion + series.offset
-    return Series(times_s[known][order], values, series.unit or "")
-
-
-def _trials(nwb: NWBFile, notes: list[str]) -> dict[str, np.ndarray]:
-    if nwb.trials is None or not len(nwb.trials):
-        notes.append("no trials table")
-        return {}
-    columns = {name: _plain_column(nwb.trials, name) for name in nwb.trials.colnames}
-    skipped = [name for name, values in columns.items() if values is None]
-    if skipped:
-        notes.append(f"columns of trials that are not single values were not kept: {', '.join(skipped)}")
-    start, end = columns.pop("start_time").astype(np.float64), columns.pop("stop_time").astype(np.float64)
-    kept = np.flatnonzero(np.isfinite(start) & np.isfinite(end))
-    if len(kept) < len(start):
-        notes.append(f"{len(start) - len(kept)} trials without a start or stop were not kept")
-    kept = kept[np.argsort(start[kept], kind="stable")]
-    others = {name: values[kept] for name, values in columns.items() if values is not None}
-    return {**others, "start": start[kept], "end": end[kept]}
-
-
-def _provenance(nwb: NWBFile, path: Path, source: NwbSource, notes: list[str]) -> dict[str, str]:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return {
-        "source": "nwb",
-        "identifier": _text(nwb.identifier),
-        "description": _text(nwb.session_description),
-        "species": _text(getattr(nwb.subject, "species", None)),
-        "valid_time": source.valid_time,
-        "files": json.dumps({path.name: f"sha256:{digest.hexdigest()}"}),
-        "notes": "\n".join(notes),
-    }
-
-
-def _what_there_is(nwb: NWBFile) -> str:
-    units = f"units with {list(nwb.units.colnames)}" if nwb.units is not None else "no units"
-    counts = {
-        "trials": len(nwb.trials) if nwb.trials is not None else 0,
-        "epochs": len(nwb.epochs) if nwb.epochs is not None else 0,
-    }
-    others = [name for name in nwb.intervals if name not in counts]
-    listed = ", ".join(f"{count} {name}" for name, count in counts.items())
-    return f"it has {units}, {listed}" + (f" and other intervals {others}" if others else "")
-
-
-def _plain_column(table: DynamicTable, name: str) -> np.ndarray | None:
-    """A column of one number or text a row, [row]; None if there is none such."""
-    column = table[name] if name in table.colnames else None
-    if not isinstance(column, VectorData) or isinstance(column, VectorIndex | DynamicTableRegion):
-        return None
-    values = np.asarray(column[:])
-    if values.ndim != 1:
-        return None
-    if values.dtype == object:
-        if not all(isinstance(value, str | bytes | None | float) for value in values.tolist()):
-            return None
-        values = np.array([_text(value) for value in values.tolist()], dtype=str)
-    return values if values.dtype.kind in "biufUS" else None
-
-
-def _equal(values: np.ndarray, wanted: float | int | str | bool) -> np.ndarray:
+def passes(values: np.ndarray, wanted: object) -> np.ndarray:
+    """Return which values of a column pass a filter: a value, a list of values, or a range; bool [row]."""
+    if isinstance(wanted, ValueRange):
+        if values.dtype.kind not in "biuf":
+            raise SessionError(f"a filter with a minimum or a maximum needs numbers, found {values[:3].tolist()}")
+        low = -np.inf if wanted.minimum is None else wanted.minimum
+        high = np.inf if wanted.maximum is None else wanted.maximum
+        return (values >= low) & (values <= high)
+    if isinstance(wanted, tuple | list):
+        return np.any([passes(values, one) for one in wanted], axis=0)
     if values.dtype.kind in "US" or isinstance(wanted, str):
         return values.astype(str) == str(wanted)
     return values == wanted
 
 
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
+def what_there_is(file: NwbFile) -> str:
+    """Return the units' columns and the tables of intervals of a file, for errors."""
+    units = file.table("units")
+    shown = f"units with {units.names}" if units is not None and units.names else "no units"
+    rows = dict.fromkeys(("trials", "epochs"), 0)
+    for name in file.names("intervals"):
+        table = file.table(f"intervals/{name}")
+        rows[name] = table.rows if table is not None else 0
+    return f"it has {shown}, " + ", ".join(f"{count} {name}" for name, count in rows.items())
 
 
-def _region(value: Any) -> str:
-    text = _text(value).strip()
-    return "" if text.lower() in _UNKNOWN_REGIONS else text
+def _named(valid_time: object) -> str:
+    return valid_time if isinstance(valid_time, str) else f"{valid_time.table} tagged {', '.join(valid_time.tags)}"
+
+
+def _plain(wanted: object) -> object:
+    return wanted.model_dump(exclude_none=True) if isinstance(wanted, ValueRange) else wanted
+
+
+def _group_name(group: h5py.Group | None) -> str:
+    return "" if group is None else group.name.rsplit("/", 1)[1]
+
+
+def _region(value: object) -> str:
+    label = text(value).strip()
+    return "" if label.lower() in _UNKNOWN_REGIONS else label
 
 
 def _most_common(values: np.ndarray) -> str:

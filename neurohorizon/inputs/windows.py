@@ -302,7 +302,7 @@ def past_sums(
     """
     origin_us = np.asarray(origin_us, np.int64)
     times_s, units = np.asarray(spikes.times_s), np.asarray(spikes.unit)
-    first_second, before = spikes.seconds
+    seconds, before = spikes.seconds
     sums = np.zeros((len(edges_bins), origin_us.size, spikes.n_units), np.float32)
     valid = np.zeros((origin_us.size, len(edges_bins)), np.float32)
     for span, (near, far) in enumerate(zip([from_bin, *edges_bins[:-1]], edges_bins, strict=True)):
@@ -329,7 +329,7 @@ def past_sums(
             index, owner = concatenated_ranges(*place)
             cell = window[owner] * spikes.n_units + units[index]
             counts += np.bincount(cell, minlength=counts.size).reshape(counts.shape)
-        row = np.clip(np.stack([from_s, until_s]) - first_second, 0, len(before) - 1)
+        row = np.searchsorted(seconds, np.stack([from_s, until_s]))
         for one in np.flatnonzero(whole):
             counts[window[one]] += before[row[1, one]] - before[row[0, one]]
         sums[span] = counts

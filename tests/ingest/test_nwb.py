@@ -187,14 +187,14 @@ def test_behaviour_keeps_its_clock_and_its_unit(made):
     np.testing.assert_allclose(wheel.times_s, np.arange(50) / 10 - 1)
     np.testing.assert_allclose(wheel.values[:, 0], np.arange(50) + 2)
     assert (position.unit, wheel.unit) == ("m", "rad/s")
-    assert "unsorted times" in session.provenance["notes"]
+    assert "unsorted times" in session.provenance["findings"]
 
 
 def test_a_behaviour_that_is_not_there_is_noted_and_a_wrong_path_is_refused(made):
     absent = source(behaviour={"pupil": "processing/behavior/pupil"})
     session = ingest_nwb(made, ROW, source=absent, splits=SPLITS)
     assert not session.behaviour
-    assert "no behaviour series processing/behavior/pupil" in session.provenance["notes"]
+    assert "no behaviour series processing/behavior/pupil" in session.provenance["findings"]
     with pytest.raises(SessionError, match=r"Position is a Position, not a time series; inside are \['track'\]"):
         ingest_nwb(made, ROW, source=source(behaviour={"p": "processing/behavior/Position"}), splits=SPLITS)
 
@@ -205,7 +205,7 @@ def test_trials_are_sorted_and_keep_their_columns(made):
     np.testing.assert_allclose(session.trials["end"], np.arange(1, 12) + 0.5)
     assert session.trials["side"].tolist() == ["LR"[trial % 2] for trial in range(1, 12)]
     assert "licks" not in session.trials
-    assert "licks" in session.provenance["notes"]
+    assert "licks" in session.provenance["findings"]
     assert len(ingest_nwb(made, ROW, source=source(trials=False), splits=SPLITS).trials["start"]) == 0
 
 
@@ -228,10 +228,10 @@ def test_the_wrong_animal_is_refused_and_another_date_noted(made, tmp_path):
     session = ingest_nwb(made, other, source=source(), splits=SPLITS)
     assert session.date == "2021-01-02"
     assert session.lab == "elsewhere"
-    assert "2020-01-02" in session.provenance["notes"]
-    assert "lab is 'lab'" in session.provenance["notes"]
+    assert "2020-01-02" in session.provenance["findings"]
+    assert "lab is 'lab'" in session.provenance["findings"]
     unnamed = make_file(tmp_path / "a.nwb", subject=None)
-    assert "names no subject" in ingest_nwb(unnamed, ROW, source=source(), splits=SPLITS).provenance["notes"]
+    assert "names no subject" in ingest_nwb(unnamed, ROW, source=source(), splits=SPLITS).provenance["findings"]
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_every_real_recording_is_read(row, recordings):
             for part in (session.splits.reference, session.splits.test):
                 assert set(part) <= set(session.domain)
         assert ("position" in session.behaviour) == ("processing/behavior" in file)
-    assert "the file's date" not in session.provenance["notes"]
+    assert "the file's date" not in session.provenance["findings"]
 
 
 def test_real_cohorts_hold_out_what_shares_neurons():

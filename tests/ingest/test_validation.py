@@ -9,6 +9,7 @@ import pytest
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import NwbSource, Splits, Timeline
+from neurohorizon.ingest.findings import Finding, encode_findings
 from neurohorizon.ingest.nwb import ingest_nwb
 from neurohorizon.ingest.validation import (
     count_windows,
@@ -232,9 +233,10 @@ def test_the_picture_names_what_was_on_the_screen(tmp_path):
 
 def test_what_ingest_repaired_is_reported():
     repairs = {"unsorted": 4, "outside_domain": 3, "not_finite": 2, "filtered_units": 1, "duplicate": 0}
-    findings = found(clean(repairs=repairs, provenance={"notes": "the file's date is 2001-01-01\nodd"}))
+    read = [Finding("other_date", "warning", "the file's date is 2001-01-01", 1)]
+    findings = found(clean(repairs=repairs, provenance={"findings": encode_findings(read)}))
     counts = {code: finding.count for code, finding in findings.items()}
-    assert counts == {"unsorted": 4, "outside_domain": 3, "not_finite": 2, "filtered_units": 1, "note": 1}
+    assert counts == {"unsorted": 4, "outside_domain": 3, "not_finite": 2, "filtered_units": 1, "other_date": 1}
 
 
 def test_spikes_twice_and_spikes_outside_are_found_in_the_record_itself():

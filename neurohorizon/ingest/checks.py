@@ -1,0 +1,75 @@
+"""All checks of sessions on one page.
+
+A reader calls :func:`~neurohorizon.ingest.spike_checks.check_spikes` on spikes as read;
+:func:`~neurohorizon.ingest.validation.validate_session` runs the others on the session. Limits are in
+:mod:`neurohorizon.ingest.thresholds`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from neurohorizon.ingest import session_checks, spike_checks
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check.
+
+    Attributes:
+        function: Generator of its findings; its docstring describes what it finds.
+        codes: Codes of its findings.
+        limits: Names of its thresholds.
+        of: ``spikes as read`` or ``session``.
+    """
+
+    function: Callable
+    codes: tuple[str, ...]
+    limits: tuple[str, ...] = ()
+    of: str = "session"
+
+
+RAW = "spikes as read"
+CHECKS = (
+    Check(spike_checks.no_spikes_at_all, ("no_spikes_read",), (), RAW),
+    Check(spike_checks.whole_numbers, ("whole_numbers",), ("whole_seconds_share",), RAW),
+    Check(spike_checks.other_unit, ("other_unit", "small_valid_time"), ("span_ratio", "slow_rate_hz"), RAW),
+    Check(spike_checks.none_inside, ("none_inside",), (), RAW),
+    Check(spike_checks.coarse_times, ("coarse_times",), ("coarse_us",), RAW),
+    Check(spike_checks.restarts, ("restarts",), ("restart_share", "restarts", "restart_units"), RAW),
+    Check(spike_checks.same_spikes, ("same_spikes",), ("same_spikes_share", "same_spikes"), RAW),
+    Check(spike_checks.outside_by_unit, ("outside_domain",), (), RAW),
+    Check(session_checks.too_short, ("too_short",)),
+    Check(session_checks.long_valid_time, ("long_valid_time",), ("long_valid_s", "half_day_s", "slow_long_rate_hz")),
+    Check(
+        session_checks.rates, ("impossible_rates", "implausible_rate"), ("impossible_rate_hz", "implausible_rate_hz")
+    ),
+    Check(session_checks.silences, ("silence",), ("silence_s", "silence_spikes", "silence_usual", "silent_share")),
+    Check(session_checks.no_spikes, ("no_spikes",)),
+    Check(session_checks.silent_units, ("empty_units", "silent_in_reference", "silent_in_test")),
+    Check(session_checks.one_sided_units, ("one_sided_units",), ("one_sided_spikes",)),
+    Check(session_checks.partial_probes, ("partial_probes",), ("partial_share", "silence_spikes")),
+    Check(session_checks.gaps, ("gaps",)),
+    Check(
+        session_checks.repairs,
+        ("not_finite", "outside_domain", "unsorted", "filtered_units", "duplicate_spikes", "spikes_outside"),
+    ),
+    Check(session_checks.behaviour_cover, ("no_behaviour", "behaviour_unknown", "behaviour_short"), ("series_cover",)),
+    Check(session_checks.behaviour_pauses, ("behaviour_pause",), ("series_pause_s", "series_pause_steps")),
+    Check(
+        session_checks.events,
+        (
+            "no_trials",
+            "trials_end_first",
+            "trials_long",
+            "trials_overlap",
+            "trials_outside",
+            "stimuli_end_first",
+            "stimuli_overlap",
+            "stimuli_invalid",
+        ),
+        ("long_trial_s", "stimulus_overlap_s"),
+    ),
+    Check(session_checks.regions, ("no_region",)),
+    Check(session_checks.missing_tables, ("missing",)),
+)
+"""All checks, in the order in which they run."""

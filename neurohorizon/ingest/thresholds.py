@@ -1,0 +1,77 @@
+"""Thresholds of the checks: one table, each with its reason."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One threshold.
+
+    Attributes:
+        value: The threshold.
+        unit: Its unit.
+        reason: Why it is where it is.
+    """
+
+    value: float
+    unit: str
+    reason: str
+
+
+THRESHOLDS = {
+    "whole_seconds_share": Threshold(
+        0.9, "share of spikes", "spike times in seconds have fractions; sample numbers and counts have none"
+    ),
+    "coarse_us": Threshold(50, "us", "a 20 kHz clock; float32 is coarser from 9 minutes on and blurs fine timing"),
+    "span_ratio": Threshold(
+        100, "spans of valid time", "a task may be a small part of a day's recording; a unit error is a factor of 1000"
+    ),
+    "slow_rate_hz": Threshold(
+        0.1, "Hz, median unit", "a population this slow over a far longer span has times in a finer unit than seconds"
+    ),
+    "long_valid_s": Threshold(86400, "s", "no acute recording lasts a day; milliseconds turn 90 s into a day"),
+    "slow_long_rate_hz": Threshold(
+        0.02,
+        "Hz, median unit",
+        "a population this slow for more than half a day has times in a finer unit than seconds",
+    ),
+    "half_day_s": Threshold(43200, "s", "see slow_long_rate_hz; milliseconds turn 43 s into half a day"),
+    "restart_share": Threshold(
+        0.1,
+        "share of the span",
+        "sorters list spikes in order; a jump back over a tenth of the recording is a new start",
+    ),
+    "restarts": Threshold(
+        20, "jumps of a unit", "spikes in random order jump back far more often; they are only sorted"
+    ),
+    "restart_units": Threshold(0.5, "share of units", "two recordings joined restart in every unit that fires in both"),
+    "same_spikes_share": Threshold(
+        0.5, "share of the smaller unit's spikes", "units merged twice share nearly all; chance coincidences are few"
+    ),
+    "same_spikes": Threshold(20, "spikes", "fewer say nothing"),
+    "implausible_rate_hz": Threshold(
+        100, "Hz", "no well-isolated neuron of these preparations keeps this up on average; noise clusters do"
+    ),
+    "impossible_rate_hz": Threshold(
+        200, "Hz, median unit", "a refractory period of 2 ms allows 500 Hz in bursts, never as the mean of a population"
+    ),
+    "silence_s": Threshold(2, "s", "shorter silences of a whole population happen"),
+    "silence_spikes": Threshold(50, "spikes expected", "at least this number is expected from the mean rate"),
+    "silence_usual": Threshold(
+        10, "usual pauses", "cultures and retinas fall silent between bursts; half of the time lies in usual pauses"
+    ),
+    "silent_share": Threshold(0.5, "share of valid time", "one silence; most of the time was then not recorded"),
+    "partial_share": Threshold(0.1, "share of valid time", "a probe that is absent this long changes what is forecast"),
+    "one_sided_spikes": Threshold(50, "spikes", "with fewer, one half may be empty by chance"),
+    "series_pause_s": Threshold(1, "s", "cameras and encoders sample many times a second"),
+    "series_pause_steps": Threshold(10, "usual steps", "a slow series has longer steps"),
+    "series_cover": Threshold(0.95, "share of valid time", "outside of it the behaviour is not known"),
+    "stimulus_overlap_s": Threshold(1e-4, "s", "stimuli that overlap by less follow one another by another clock"),
+    "long_trial_s": Threshold(3600, "s", "no trial lasts an hour"),
+}
+"""All thresholds, by name."""
+
+
+def limit(name: str) -> float:
+    """Return the value of a threshold."""
+    return THRESHOLDS[name].value
