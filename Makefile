@@ -6,6 +6,8 @@ SHELL := /bin/bash
 .PHONY: help demo results review check test lint bench audit cohorts report schema graph lock clean
 
 PYTHON ?= python3.11
+# two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
+WORKERS = -n 2 --dist loadgroup --no-loadscope-reorder
 CORES ?= all
 CONFIG ?= config/demo.yaml
 RESULTS = $$(.venv/bin/python -c "import sys; from neurohorizon.config import read_config; \
@@ -45,10 +47,10 @@ review: .venv/ready ## Make every table, figure and page from a score archive on
 	snakemake figures --configfile $(CONFIG) --workflow-profile profiles/review --report $(RESULTS)/report.html
 
 check: lint .venv/ready ## Lint, then run the fast tests on two cores.
-	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest -m "not slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest $(WORKERS) -m "not slow"
 
 test: .venv/ready $(if $(TESTS),.venv-test/ready,lint) ## Lint, then run all tests (TESTS="-k name" for a selection).
-	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest $(TESTS)
+	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest $(if $(TESTS),$(TESTS),$(WORKERS))
 
 lint: .venv-test/ready ## Check style, format, imports, spelling and wording.
 	.venv-test/bin/ruff check .

@@ -15,6 +15,19 @@ def _data(name: str) -> Path:
     return folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file on one worker, since they share fixtures, and all that run Snakemake on one.
+
+    Two runs of Snakemake would make the same environments at once. They take longest, so they come first.
+    """
+    groups = {}
+    for item in items:
+        runs_snakemake = "workflow" in item.path.parts or item.path.name == "test_allen.py"
+        groups[item] = "workflow" if runs_snakemake else str(item.path.relative_to(ROOT))
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    items.sort(key=lambda item: groups[item] != "workflow")
+
+
 @pytest.fixture(scope="session")
 def recordings() -> Path:
     """Folder of the real recordings, ``*.nwb``; skips the test where there is none."""
