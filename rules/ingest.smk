@@ -269,7 +269,7 @@ if CONFIG.sources.nwb:
             code=code("preprocess_nwb.py"),
         shell:
             """
-            python "$SCRIPTS/preprocess_nwb.py" --recording {input:q} --row {params.row:q} \
+            python "$SCRIPTS/preprocess_nwb.py" --recordings {input:q} --row {params.row:q} \
                 --nwb {params.nwb:q} --timeline {params.timeline:q} --splits {params.splits:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """

@@ -8,6 +8,8 @@ time is a finding and does not stop it.
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,7 +42,7 @@ _ELECTRODES = "general/extracellular_ephys/electrodes"
 
 def preprocess_nwb(
     *,
-    recording: Path,
+    recordings: Sequence[Path],
     row: Row,
     nwb: NwbSource,
     timeline: Timeline,
@@ -51,7 +53,7 @@ def preprocess_nwb(
     """Turn one NWB file into a session file, or into one that holds the reason why it is left out.
 
     Args:
-        recording: NWB file.
+        recordings: NWB files of the session, mostly one.
         row: Row of the cohort table.
         nwb: The section ``sources.nwb`` of the configuration.
         timeline: The section ``timeline``.
@@ -59,18 +61,22 @@ def preprocess_nwb(
         on_fatal: Effect of a fatal fault.
         output: Session file.
     """
-    ingest = partial(ingest_nwb, recording, row, source=nwb, splits=splits)
+    ingest = partial(ingest_nwb, recordings, row, source=nwb, splits=splits)
     write_ingested(output, ingest, row=row, on_fatal=on_fatal, timeline=timeline, splits=splits)
 
 
-def ingest_nwb(path: str | Path, row: Row, *, source: NwbSource, splits: Splits) -> Session:
-    """Read one NWB file.
+def ingest_nwb(paths: str | Path | Sequence[str | Path], row: Row, *, source: NwbSource, splits: Splits) -> Session:
+    """Read the NWB file of a session, or its files.
 
     Subject, lab and date are those of the cohort table. A file that names another subject is refused, since
     the split of animals depends on it; another date (often made up to hide the real one) or lab is a finding.
 
+    Several files of a session, such as one per probe and one of behaviour, must have one clock. Units are those of all
+    files; a time is valid where it is valid for the units of every file; a table or a series comes from the first
+    file that has it.
+
     Args:
-        path: The file.
+        paths: The file, or the files.
         row: The session's row of the cohort table.
         source: What to read and from where in the file.
         splits: How valid time is split.
@@ -78,60 +84,152 @@ def ingest_nwb(path: str | Path, row: Row, *, source: NwbSource, splits: Splits)
     Raises:
         SessionError: The file cannot be read or used: what was found, what was expected and what to do.
     """
-    with open_nwb(Path(path)) as file:
-        return _Reader(file, row, source).session(splits)
+    with ExitStack() as opened:
+        listed = [paths] if isinstance(paths, str | Path) else paths
+        files = [opened.enter_context(open_nwb(Path(one))) for one in listed]
+        notes = _Notes()
+        readers = [_Reader(file, row, source, notes) for file in files]
+        return _session(readers, row, source, splits, notes)
+
+
+def _session(readers: "list[_Reader]", row: Row, source: NwbSource, splits: Splits, notes: "_Notes") -> Session:
+    first = readers[0]
+    _check_clocks([reader.file for reader in readers])
+    began = first.file.text("session_start_time")[:10]
+    for reader in readers:
+        reader.check_identity(began)
+    units = {reader: _Units(reader.file, source) for reader in readers if reader.has_units() or len(readers) == 1}
+    units = units or {first: _Units(first.file, source)}
+    domain = _domain(readers, units, source)
+    ids, columns = _units_of_all(units, notes)
+    spikes = [one.spikes() for one in units.values()]
+    before = np.cumsum([0, *(len(one) for one in units.values())])
+    times_s = np.concatenate([times for times, _ in spikes])
+    unit = np.concatenate([unit + offset for (_, unit), offset in zip(spikes, before, strict=False)])
+    notes.findings += check_spikes(RawSpikes(times_s, unit, ids, columns.get("probe"), domain))
+    try:
+        parts = split_domain(domain, splits)
+    except ValueError as error:
+        fatal = [finding.message for finding in notes.findings if finding.severity == "fatal"]
+        raise SessionError(f"{first.file.path.name}: {(fatal or [error])[0]}") from error
+    spike_times_us, spike_unit, found = order_spikes(times_s, unit, domain=domain)
+    behaviour = {}
+    for name, inside in source.behaviour.items():
+        holder = next((reader for reader in readers if reader.has(inside)), first)
+        series = holder.behaviour(name, inside, domain)
+        if series is not None:
+            behaviour[name] = series
+    holder = next((reader for reader in readers if reader.has("intervals/trials")), first)
+    trials = holder.trials(domain) if source.trials else {}
+    return Session(
+        session_id=row.session,
+        source=row.source,
+        subject=row.subject,
+        lab=row.lab,
+        date=row.date or began,
+        spike_times_us=spike_times_us,
+        spike_unit=spike_unit,
+        units={"id": ids, **columns},
+        domain=domain,
+        splits=parts,
+        behaviour=behaviour,
+        trials=trials,
+        provenance={
+            **first.provenance(),
+            "files": json.dumps({reader.file.path.name: reader.sha256() for reader in readers}),
+            "findings": encode_findings(notes.findings),
+        },
+        repairs={**found, "filtered_units": sum(one.filtered for one in units.values()), **notes.repairs},
+    )
+
+
+def _check_clocks(files: list[NwbFile]) -> None:
+    """Check that files of one session have one zero of time."""
+    zeros = {
+        file.path.name: file.text("timestamps_reference_time") or file.text("session_start_time") for file in files
+    }
+    if len(set(zeros.values())) > 1:
+        raise SessionError(
+            f"files of one session have {len(set(zeros.values()))} clocks: "
+            + ", ".join(f"{name} begins {zero}" for name, zero in zeros.items())
+            + "; export them with one timestamps_reference_time"
+        )
+
+
+def _domain(readers: "list[_Reader]", units: "dict[_Reader, _Units]", source: NwbSource) -> Intervals:
+    """Return the valid time of the units of all files."""
+    if source.valid_time == "obs_intervals":
+        parts = [reader.observed(one) for reader, one in units.items()]
+        domain = parts[0]
+        for part in parts[1:]:
+            domain = domain.intersect(part)
+    else:
+        chosen = source.valid_time
+        table, tags = (chosen, ()) if isinstance(chosen, str) else (chosen.table, chosen.tags)
+        holder = next((reader for reader in readers if reader.has(f"intervals/{table}")), readers[0])
+        domain = holder.intervals_of(table, tags)
+    for reader in readers:
+        domain = domain.without(reader.invalid())
+    name, chosen = readers[0].file.path.name, _named(source.valid_time)
+    if not len(domain):
+        raise SessionError(
+            f"{name}: {chosen} leave no valid time for its {sum(map(len, units.values()))} units; "
+            f"{what_there_is(readers[0].file)}; choose another sources.nwb.valid_time"
+        )
+    span_s = (int(domain.stop_us[-1]) - int(domain.start_us[0])) / MICROSECONDS
+    valid_s = domain.duration_us / MICROSECONDS
+    if span_s > LONGEST_SPAN_S or valid_s > LONGEST_INTERVAL_S:
+        raise SessionError(
+            f"{name}: valid time ({chosen}) is {valid_s:g} s within {span_s:g} s; expected seconds of one recording, "
+            f"at most {LONGEST_INTERVAL_S:g} s: are its times in another unit?"
+        )
+    return domain
+
+
+def _units_of_all(units: "dict[_Reader, _Units]", notes: "_Notes") -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return ids and columns of the units of all files, [unit]; a column must be in every file."""
+    parts = [(reader, one.ids(notes.add), reader.unit_columns(one)) for reader, one in units.items()]
+    ids = np.concatenate([own for _, own, _ in parts])
+    if len(set(ids.tolist())) < len(ids):
+        ids = np.concatenate([np.char.add(f"{reader.file.path.stem}:", own) for reader, own, _ in parts])
+        notes.add("repeated_ids", "unit ids occur in more than one file; each got the name of its file", len(ids))
+    shared = [name for name in parts[0][2] if all(name in columns for _, _, columns in parts)]
+    return ids, {name: np.concatenate([columns[name] for _, _, columns in parts]) for name in shared}
 
 
 @dataclass
+class _Notes:
+    """Findings and repairs of all files of a session."""
+
+    findings: list[Finding] = field(default_factory=list)
+    repairs: dict[str, int] = field(default_factory=dict)
+
+    def add(self, code: str, message: str, count: int = 1) -> None:
+        self.findings.append(Finding(code, "warning", message, count))
+
+
+@dataclass(eq=False)
 class _Reader:
-    """Reads one file; collects what it finds on the way."""
+    """Reads one file."""
 
     file: NwbFile
     row: Row
     source: NwbSource
-    findings: list[Finding] = field(default_factory=list)
-    repairs: dict[str, int] = field(default_factory=dict)
+    notes: _Notes
 
-    def session(self, splits: Splits) -> Session:
-        """Return the session of the file."""
-        file, row = self.file, self.row
-        began = file.text("session_start_time")[:10]
-        self._check_identity(began)
-        units = _Units(file, self.source)
-        domain = self._domain(units)
-        ids, columns = units.ids(self._note), self._unit_columns(units)
-        times_s, unit = units.spikes()
-        raw = RawSpikes(times_s, unit, ids, columns.get("probe"), domain)
-        self.findings += check_spikes(raw)
+    def has(self, inside: str) -> bool:
+        """Return whether the file has an object at a path; a link that leads nowhere counts as one."""
         try:
-            parts = split_domain(domain, splits)
-        except ValueError as error:
-            fatal = [finding.message for finding in self.findings if finding.severity == "fatal"]
-            raise SessionError(f"{file.path.name}: {(fatal or [error])[0]}") from error
-        spike_times_us, spike_unit, found = order_spikes(times_s, unit, domain=domain)
-        behaviour = {name: self._behaviour(name, inside, domain) for name, inside in self.source.behaviour.items()}
-        trials = self._trials(domain) if self.source.trials else {}
-        return Session(
-            session_id=row.session,
-            source=row.source,
-            subject=row.subject,
-            lab=row.lab,
-            date=row.date or began,
-            spike_times_us=spike_times_us,
-            spike_unit=spike_unit,
-            units={"id": ids, **columns},
-            domain=domain,
-            splits=parts,
-            behaviour={name: series for name, series in behaviour.items() if series is not None},
-            trials=trials,
-            provenance=self._provenance(),
-            repairs={**found, "filtered_units": units.filtered, **self.repairs},
-        )
+            return self.file.find(inside) is not None
+        except LinkedFileGone:
+            return True
 
-    def _note(self, code: str, message: str, count: int = 1) -> None:
-        self.findings.append(Finding(code, "warning", message, count))
+    def has_units(self) -> bool:
+        """Return whether the file has units with spikes."""
+        return self.has("units/spike_times")
 
-    def _check_identity(self, began: str) -> None:
+    def check_identity(self, began: str) -> None:
+        """Compare subject, date and lab of the file with the cohort table."""
         file, row = self.file, self.row
         named = file.text("general/subject/subject_id")
         if named.strip() and named.strip() != row.subject:
@@ -140,42 +238,19 @@ class _Reader:
                 "correct the table, or put the right file there"
             )
         if not named.strip():
-            self._note("no_subject", f"the file names no subject; {row.subject} is the cohort table's")
+            self.notes.add("no_subject", f"the file names no subject; {row.subject} is the cohort table's")
         if row.date and began != row.date:
-            self._note("other_date", f"the file's date is {began or 'absent'}, the cohort table's {row.date}")
+            self.notes.add("other_date", f"the file's date is {began or 'absent'}, the cohort table's {row.date}")
         lab = file.text("general/lab")
         if lab and row.lab and lab != row.lab:
-            self._note("other_lab", f"the file's lab is {lab!r}, the cohort table's {row.lab!r}")
+            self.notes.add("other_lab", f"the file's lab is {lab!r}, the cohort table's {row.lab!r}")
 
-    def _domain(self, units: "_Units") -> Intervals:
-        file, source = self.file, self.source
-        if source.valid_time == "obs_intervals":
-            domain = self._observed(units)
-        else:
-            table, tags = (
-                (source.valid_time, ())
-                if isinstance(source.valid_time, str)
-                else (source.valid_time.table, source.valid_time.tags)
-            )
-            domain = self._intervals_of(table, tags)
-        invalid = file.table("intervals/invalid_times")
-        if invalid is not None and invalid.rows:
-            domain = domain.without(self._union(invalid))
-        if not len(domain):
-            raise SessionError(
-                f"{file.path.name}: {_named(source.valid_time)} leave no valid time for its {len(units)} units; "
-                f"{what_there_is(file)}; choose another sources.nwb.valid_time"
-            )
-        span_s = (int(domain.stop_us[-1]) - int(domain.start_us[0])) / MICROSECONDS
-        if span_s > LONGEST_SPAN_S or domain.duration_us > LONGEST_INTERVAL_S * MICROSECONDS:
-            raise SessionError(
-                f"{file.path.name}: valid time ({_named(source.valid_time)}) is {domain.duration_us / MICROSECONDS:g} "
-                f"s within {span_s:g} s; expected seconds of one recording, at most {LONGEST_INTERVAL_S:g} s: "
-                "are its times in another unit?"
-            )
-        return domain
+    def invalid(self) -> Intervals:
+        """Return the time that the file declares invalid."""
+        table = self.file.table("intervals/invalid_times")
+        return self._union(table) if table is not None and table.rows else Intervals.empty()
 
-    def _observed(self, units: "_Units") -> Intervals:
+    def observed(self, units: "_Units") -> Intervals:
         """Return the time in which every kept unit was observed; name the units that cost the others most."""
         file = self.file
         if "obs_intervals" not in units.table.names:
@@ -217,7 +292,7 @@ class _Reader:
                 index for index in shortest if observed_s[index] < observed_s.max() * (1 - COSTLY_SHARE)
             ] or shortest
             named = [f"{ids[units.rows[index]]} ({observed_s[index]:g} s)" for index in short]
-            self._note(
+            self.notes.add(
                 "short_units",
                 f"{domain.duration_us / MICROSECONDS:g} s of the {hull.duration_us / MICROSECONDS:g} s observed are "
                 f"valid, since each time must be observed for every unit; observed least: {list_names(named)}; drop "
@@ -226,7 +301,8 @@ class _Reader:
             )
         return domain
 
-    def _intervals_of(self, name: str, tags: tuple[str, ...]) -> Intervals:
+    def intervals_of(self, name: str, tags: tuple[str, ...]) -> Intervals:
+        """Return the union of the rows of a table of intervals, of those with one of the tags if there are any."""
         file = self.file
         table = file.table(f"intervals/{name}")
         if table is None or not table.rows:
@@ -262,8 +338,8 @@ class _Reader:
             message = f"{np.count_nonzero(~timed)} of {len(timed)} {name} have no {lacks}"
             if not timed.any():
                 raise SessionError(f"{self.file.path.name}: {message}; choose another sources.nwb.valid_time")
-            self._note("intervals_without_times", f"{message}; they are not valid time", int((~timed).sum()))
-            self.repairs["intervals_without_times"] = int((~timed).sum())
+            self.notes.add("intervals_without_times", f"{message}; they are not valid time", int((~timed).sum()))
+            self.notes.repairs["intervals_without_times"] = int((~timed).sum())
         return self._merged(start_s[timed], stop_s[timed], table.inside, join=join)
 
     def _merged(self, start_s: np.ndarray, stop_s: np.ndarray, inside: str, *, join: bool = False) -> Intervals:
@@ -281,7 +357,7 @@ class _Reader:
             ("intervals_backward", backward, "stop before they start"),
         ):
             if which.any():
-                self._note(
+                self.notes.add(
                     code, f"{which.sum()} of {len(which)} intervals of {inside} {what}; not used", int(which.sum())
                 )
         start_s, stop_s = start_s[~(long | backward)], stop_s[~(long | backward)]
@@ -292,7 +368,7 @@ class _Reader:
         pauses_us = merged.start_us[1:] - merged.stop_us[:-1]
         short = pauses_us <= JOINED_PAUSE_S * MICROSECONDS
         if join and short.any():
-            self._note(
+            self.notes.add(
                 "joined_pauses",
                 f"{short.sum()} pauses of at most {pauses_us[short].max()} us between intervals of {inside} are closed",
                 int(short.sum()),
@@ -300,7 +376,7 @@ class _Reader:
             merged = Intervals(merged.start_us[np.append(True, ~short)], merged.stop_us[np.append(~short, True)])
         return merged
 
-    def _unit_columns(self, units: "_Units") -> dict[str, np.ndarray]:
+    def unit_columns(self, units: "_Units") -> dict[str, np.ndarray]:
         """Return the region and all plain columns of the kept units, [unit]."""
         columns = {"region": self._regions(units)}
         probe = units.probes()
@@ -318,10 +394,10 @@ class _Reader:
         if probe is not None and "probe" not in columns:
             columns["probe"] = probe
         if replaced:
-            self._note("unit_columns_replaced", f"columns of units replaced: {list_names(replaced)}", len(replaced))
+            self.notes.add("unit_columns_replaced", f"columns of units replaced: {list_names(replaced)}", len(replaced))
         if skipped:
             message = f"columns of units that are not single values, not kept: {list_names(skipped)}"
-            self._note("unit_columns_skipped", message, len(skipped))
+            self.notes.add("unit_columns_skipped", message, len(skipped))
         return columns
 
     def _regions(self, units: "_Units") -> np.ndarray:
@@ -352,28 +428,30 @@ class _Reader:
         if not any(regions) and any(map(_region, of_group)):
             regions = [_region(one) for one in of_group]
             message = f"units have the {column} of their electrode group, since no electrode has one"
-            self._note("regions_of_groups", message, sum(map(bool, regions)))
+            self.notes.add("regions_of_groups", message, sum(map(bool, regions)))
         if not any(regions) and not of_electrodes:
-            self._note("no_region_column", f"neither units nor electrodes have a column {column}; no unit has a region")
+            self.notes.add(
+                "no_region_column", f"neither units nor electrodes have a column {column}; no unit has a region"
+            )
         return np.array(regions, dtype=str)
 
-    def _behaviour(self, name: str, inside: str, domain: Intervals) -> Series | None:
+    def behaviour(self, name: str, inside: str, domain: Intervals) -> Series | None:
         """Return a behaviour series, None where the file has none at its place."""
         file = self.file
         try:
             found = file.find(inside)
             data, stamps = (file.find(f"{inside}/{part}") for part in ("data", "timestamps"))
         except LinkedFileGone as error:
-            self._note("behaviour_absent", f"no behaviour series {name}: {error}")
+            self.notes.add("behaviour_absent", f"no behaviour series {name}: {error}")
             return None
         if found is None:
-            self._note("behaviour_absent", f"no behaviour series {inside}")
+            self.notes.add("behaviour_absent", f"no behaviour series {inside}")
             return None
         if not isinstance(found, h5py.Group) or not isinstance(data, h5py.Dataset):
             kind = text(found.attrs.get("neurodata_type", "")) or "plain dataset"
             among = sorted(found) if isinstance(found, h5py.Group) else []
             if kind.endswith("Series"):
-                self._note("behaviour_absent", f"behaviour series {inside} has no data")
+                self.notes.add("behaviour_absent", f"behaviour series {inside} has no data")
                 return None
             raise SessionError(
                 f"{file.path.name}: {inside} is a {kind}, not a time series; inside are {among}; name one in "
@@ -399,20 +477,20 @@ class _Reader:
             )
         timed = np.isfinite(times_s)
         if not timed.any():
-            self._note("behaviour_absent", f"behaviour series {inside} is empty")
+            self.notes.add("behaviour_absent", f"behaviour series {inside} is empty")
             return None
         near = timed.copy()
         near[timed] = self._near(times_s[timed], domain, inside)
         order = np.argsort(times_s[near], kind="stable")
         if not near.all():
-            self._note(
+            self.notes.add(
                 "samples_dropped",
                 f"{(~near).sum()} of {len(near)} samples of {inside} have no time near the recording; dropped",
                 int((~near).sum()),
             )
         if (np.diff(order) < 0).any():
             back = int((np.diff(times_s[near]) < 0).sum())
-            self._note(
+            self.notes.add(
                 "samples_unsorted", f"behaviour series {inside} had unsorted times ({back} go back); sorted", back
             )
         conversion, offset = (
@@ -458,17 +536,18 @@ class _Reader:
             )
         return near
 
-    def _trials(self, domain: Intervals) -> dict[str, np.ndarray]:
+    def trials(self, domain: Intervals) -> dict[str, np.ndarray]:
+        """Return the columns of the trials table, [trial], sorted by start."""
         table = self.file.table("intervals/trials")
         if table is None or not table.rows:
-            self._note("no_trials", "no trials table")
+            self.notes.add("no_trials", "no trials table")
             return {}
         start_s, stop_s = table.seconds("start_time"), table.seconds("stop_time")
         timed = np.isfinite(start_s) & np.isfinite(stop_s)
         if not timed.all():
             message = f"{np.count_nonzero(~timed)} of {len(timed)} trials have no start or stop; not kept"
-            self._note("trials_without_times", message, int((~timed).sum()))
-            self.repairs["trials_without_times"] = int((~timed).sum())
+            self.notes.add("trials_without_times", message, int((~timed).sum()))
+            self.notes.repairs["trials_without_times"] = int((~timed).sum())
         kept = np.flatnonzero(timed)
         if len(kept):
             near = self._near(start_s[kept], domain, table.inside) & (
@@ -476,8 +555,8 @@ class _Reader:
             )
             if not near.all():
                 message = f"{(~near).sum()} trials start or stop far from the valid time; not kept"
-                self._note("trials_far", message, int((~near).sum()))
-                self.repairs["trials_far"] = int((~near).sum())
+                self.notes.add("trials_far", message, int((~near).sum()))
+                self.notes.repairs["trials_far"] = int((~near).sum())
             kept = kept[near]
         kept = kept[np.argsort(start_s[kept], kind="stable")]
         columns, skipped, replaced = {}, [], []
@@ -493,24 +572,25 @@ class _Reader:
                 columns[name] = values[kept]
         if skipped:
             message = f"columns of trials that are not single values were not kept: {', '.join(skipped)}"
-            self._note("trial_columns_skipped", message, len(skipped))
+            self.notes.add("trial_columns_skipped", message, len(skipped))
         if replaced:
             message = f"columns of trials replaced by start_time and stop_time: {', '.join(replaced)}"
-            self._note("trial_columns_replaced", message, len(replaced))
+            self.notes.add("trial_columns_replaced", message, len(replaced))
         return {**columns, "start": start_s[kept], "end": stop_s[kept]}
 
-    def _provenance(self) -> dict[str, str]:
-        file = self.file
-        with file.path.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    def sha256(self) -> str:
+        """Return the hash of the file."""
+        with self.file.path.open("rb") as opened:
+            return f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}"
+
+    def provenance(self) -> dict[str, str]:
+        """Return texts that describe the recording."""
         return {
             "source": "nwb",
-            "identifier": file.text("identifier"),
-            "description": file.text("session_description"),
-            "species": file.text("general/subject/species"),
+            "identifier": self.file.text("identifier"),
+            "description": self.file.text("session_description"),
+            "species": self.file.text("general/subject/species"),
             "valid_time": _named(self.source.valid_time),
-            "files": json.dumps({file.path.name: f"sha256:{digest}"}),
-            "findings": encode_findings(self.findings),
         }
 
 
@@ -566,7 +646,7 @@ class _Units:
         times = self.ragged("spike_times")
         return np.concatenate(times), np.repeat(np.arange(len(times)), [len(unit) for unit in times])
 
-    def ids(self, note) -> np.ndarray:
+    def ids(self, note: Callable[[str, str, int], None]) -> np.ndarray:
         """Return the id of each kept unit, [unit]; ids that occur more than once get their row added."""
         ids = self.table.ids()
         if len(set(ids)) < len(ids):

@@ -473,6 +473,53 @@ def test_columns_that_are_overwritten_are_named(write):
     assert "start" in found["trial_columns_replaced"].message
 
 
+# several files of one session
+
+
+def split_session(write, tmp_path):
+    """Write a file of each probe and one of behaviour and trials."""
+
+    def keep(rows):
+        def bend(file):
+            del file["intervals"], file["processing/behavior"]
+            file["units/obs_intervals"][:] = [[0.0, 240.0 if 0 in rows else 200.0]] * len(rows)
+
+        return bend
+
+    places = []
+    for rows in ((0, 1, 2), (3, 4, 5)):
+        path = write(keep(rows), spikes=[trains()[row] for row in rows], regions=[REGIONS[row] for row in rows])
+        places.append(path.rename(tmp_path / f"probe{rows[0] // 3}.nwb"))
+
+    def no_units(file):
+        del file["units"]
+
+    places.append(write(no_units).rename(tmp_path / "behavior.nwb"))
+    return places
+
+
+def test_files_of_one_session_are_read_as_one(write, tmp_path):
+    places = split_session(write, tmp_path)
+    session = read(places, behaviour={"position": POSITION}, trials=True)
+    assert session.units["id"].tolist() == [f"probe{i // 3}:{i % 3}" for i in range(6)]
+    assert session.units["region"].tolist() == REGIONS
+    assert session.domain.duration_us == 200_000_000
+    for unit, times in enumerate(trains()):
+        kept = to_us(times[times < 200])
+        np.testing.assert_array_equal(session.spike_times_us[session.spike_unit == unit], kept)
+    assert len(session.behaviour["position"].times_s) == 7200
+    assert len(session.trials["start"]) == 60
+    assert set(json.loads(session.provenance["files"])) == {"probe0.nwb", "probe1.nwb", "behavior.nwb"}
+
+
+def test_files_with_other_clocks_are_refused(write, tmp_path):
+    places = split_session(write, tmp_path)
+    with h5py.File(places[1], "a") as file:
+        file["timestamps_reference_time"][()] = "2024-03-06T00:00:00+00:00"
+    with pytest.raises(SessionError, match="files of one session have 2 clocks"):
+        read(places)
+
+
 # one bad number, and hostile files
 
 
@@ -583,7 +630,7 @@ def test_a_compression_filter_of_a_plugin_is_read(write):
 def test_a_session_that_cannot_be_used_is_left_out_whatever_the_error(write, tmp_path, monkeypatch, capsys):
     def left_out(path):
         preprocess_nwb(
-            recording=path,
+            recordings=[path],
             row=ROW,
             nwb=source(),
             timeline=TIMELINE,
