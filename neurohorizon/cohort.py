@@ -13,12 +13,15 @@ Roles:
 
 Sessions are held out by animal: in no fold is one ``subject`` both trained on and forecast. A table
 may weaken this, visibly, with a ``group`` column that names what is held out together instead (such
-as a recording day); :func:`shared_subjects` then names the animals on both sides, for the report.
+as a recording day); :func:`shared_subjects` then names the animals on both sides, for the report. Names that
+differ only in blanks, in case or in the Unicode form of a letter are one animal.
 """
 
 import csv
 import hashlib
+import io
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -30,8 +33,15 @@ from neurohorizon.sources import SOURCES
 
 COLUMNS = ("session", "source", "subject", "lab", "date", "role", "fold", "why")
 ROLES = ("train", "heldout", "rotate", "reserved", "left_out")
+NAME_CHARACTERS = r"\w.+=@,-"
+"""Characters of a session's name, for the wildcards of the workflow; ASCII only."""
+
 _FORECAST_ROLES = ("heldout", "rotate")
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SESSION_NAME = re.compile(rf"[A-Za-z0-9][{NAME_CHARACTERS}]*", re.ASCII)
+_FOLD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LONGEST_NAME = 180
+"""Bytes of a session's name; file systems allow 255, and files of a run add to it."""
+_OF_THE_SHELL = re.compile(r"""["'`$;&|<>\\*?!{}\[\]]""")
 
 
 class CohortError(ValueError):
@@ -51,7 +61,7 @@ class Row:
         role: One of :data:`ROLES`.
         fold: For ``heldout`` and ``rotate``, the fold that forecasts the session; else empty.
         why: The reason for the role, in words.
-        extras: Further columns of the table by name, such as ``eid``, ``number``, ``probes`` or ``group``.
+        extras: Further columns of the table by name, such as ``eid``, ``number``, ``probes``, ``group`` or ``file``.
     """
 
     session: str
@@ -69,9 +79,16 @@ class Row:
         """What goes to one side of a split as a whole: the ``group`` where there is one, else the animal."""
         return self.extras.get("group") or self.subject
 
+    @property
+    def recording_name(self) -> str:
+        """The NWB file of the session within ``sources.nwb.folder``: the column ``file`` where it is filled."""
+        return self.extras.get("file") or f"{self.session}.nwb"
+
 
 def read_cohort(path: str | Path) -> tuple[Row, ...]:
     """Read and check a cohort table, in the order of the file.
+
+    A byte-order mark, blanks around a field and rows without any text are ignored, as spreadsheets add them.
 
     A ``{path}.sha256`` next to the table (as ``sha256sum`` writes it) freezes it: the table must still have
     that hash.
@@ -92,27 +109,61 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
             f"{hash_path(path)} records {recorded}. Restore it, or delete "
             f"{hash_path(path).name} if the change is meant"
         )
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        names = reader.fieldnames or []
-        absent = [name for name in COLUMNS if name not in names]
-        if absent or len(set(names)) != len(names):
-            raise CohortError(f"{path} needs the columns {' '.join(COLUMNS)}, each once, tab-separated; found {names}")
-        rows = []
-        for line, values in enumerate(reader, start=2):
-            if None in values or None in values.values():
-                raise CohortError(f"{path} line {line}: does not have {len(names)} tab-separated fields")
-            rows.append(
-                Row(
-                    **{name: values[name] for name in COLUMNS},
-                    extras={name: values[name] for name in names if name not in COLUMNS},
-                )
-            )
+    rows = _read_rows(path)
     try:
         check_cohort(rows)
     except CohortError as error:
         raise CohortError(f"{path}: {error}") from None
     return tuple(rows)
+
+
+def _read_rows(path: Path) -> list[Row]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CohortError(f"{path} is not UTF-8 text ({error.reason}): save it as tab-separated UTF-8") from None
+    lines = csv.reader(io.StringIO(text, newline=None), delimiter="\t", quoting=csv.QUOTE_NONE)
+    names: list[str] = []
+    rows = []
+    for fields in lines:
+        values = [value.strip() for value in fields]
+        if not any(values):
+            continue
+        while len(values) > len(names or COLUMNS) and not values[-1]:
+            values.pop()
+        if not names:
+            names = values
+            absent = [name for name in COLUMNS if name not in names]
+            if absent or len(set(names)) != len(names):
+                raise CohortError(
+                    f"{path} needs the columns {' '.join(COLUMNS)}, each once, tab-separated; found {names}"
+                )
+            continue
+        where = f"{path} line {lines.line_num}"
+        if len(values) != len(names):
+            raise CohortError(f"{where}: does not have {len(names)} tab-separated fields, but {len(values)}")
+        of_name = dict(zip(names, values, strict=True))
+        for name, value in of_name.items():
+            if name != "why" and (hidden := _hidden(value)):
+                raise CohortError(f"{where}: {name} {value!r} holds {hidden}, which does not show; delete it")
+            if name != "why" and value.startswith('"'):
+                raise CohortError(f"{where}: {name} is in quotes ({value}); write it without")
+        extras = {name: value for name, value in of_name.items() if name not in COLUMNS}
+        rows.append(Row(**{name: of_name[name] for name in COLUMNS}, extras=extras))
+    if not names:
+        raise CohortError(f"{path} is empty: it needs the columns {' '.join(COLUMNS)}, tab-separated")
+    return rows
+
+
+def _hidden(value: str) -> str:
+    """Name the first character that does not show: control and format characters; "" without one."""
+    found = next((one for one in value if unicodedata.category(one) in ("Cc", "Cf")), "")
+    return unicodedata.name(found, f"U+{ord(found):04X}") if found else ""
+
+
+def _same_name(name: str) -> str:
+    """Return what names that a person cannot distinguish have in common."""
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).split())
 
 
 def write_cohort(path: str | Path, rows: Iterable[Row]) -> None:
@@ -153,27 +204,32 @@ def check_cohort(rows: Iterable[Row]) -> None:
     """Check that rows make a cohort.
 
     Raises:
-        CohortError: A session twice; an unknown role or source; a session or fold that cannot be a file name;
-            a date that is not one; a fold where there must be none, or none where there must be one; a role
-            ``left_out`` without a reason; an animal (or group) both trained on and forecast, or both trained
-            on and reserved; nothing to forecast; a fold with nothing to train on.
+        CohortError: A session or a file twice; an unknown role or source; a session, file or fold that cannot be a
+            file name; a name with blanks around it; a date that is not one; a fold where there must be none, or none
+            where there must be one; a role ``left_out`` without a reason; an animal (or group) both trained on and
+            forecast, or both trained on and reserved; nothing to forecast; a fold with nothing to train on.
     """
     rows = tuple(rows)
-    seen = set()
+    seen: set[str] = set()
+    recordings: dict[str, str] = {}
     for row in rows:
         where = f"session {row.session!r}"
         if row.session in seen:
             raise CohortError(f"{where} is there twice")
         seen.add(row.session)
+        for name in ("session", "source", "subject", "lab", "role", "fold"):
+            value = getattr(row, name)
+            if value != value.strip() or _hidden(value):
+                raise CohortError(f"{where}: {name} {value!r} has blanks around it or hidden characters; delete them")
         if row.role not in ROLES:
             raise CohortError(f"{where}: unknown role {row.role!r}; roles are {', '.join(ROLES)}")
         if row.source not in SOURCES:
             raise CohortError(f"{where}: unknown source {row.source!r}; sources are {', '.join(SOURCES)}")
-        for name in ("session", "fold"):
-            if getattr(row, name) and not _FILE_NAME.fullmatch(getattr(row, name)):
-                raise CohortError(
-                    f"{where}: {name} {getattr(row, name)!r} names files: use letters, digits, '.', '_' and '-'"
-                )
+        _check_names(row, where)
+        if row.source == "nwb" and row.role != "left_out":
+            other = recordings.setdefault(row.recording_name, row.session)
+            if other != row.session:
+                raise CohortError(f"{where} has the file {row.recording_name!r} of session {other!r}: one is enough")
         if not row.session or not row.subject:
             raise CohortError(f"{where}: session and subject may not be empty")
         if row.date and not _is_date(row.date):
@@ -191,12 +247,50 @@ def check_cohort(rows: Iterable[Row]) -> None:
             raise CohortError(f"fold {fold}: nothing to train on")
         kept_apart = {row.held_out_with for row in heldout_sessions(rows, fold)}
         kept_apart |= {row.held_out_with for row in rows if row.role == "reserved"}
-        both = sorted(kept_apart & {row.held_out_with for row in training})
+        trained = {row.held_out_with for row in training}
+        both = sorted(kept_apart & trained)
         if both:
             raise CohortError(
                 f"fold {fold}: {', '.join(both)} trained on and also held out or reserved; "
                 "all sessions of an animal go to one side"
             )
+        alike = {_same_name(name): name for name in sorted(trained)}
+        for name in sorted(kept_apart):
+            if other := alike.get(_same_name(name)):
+                raise CohortError(
+                    f"fold {fold}: {other!r} is trained on and {name!r} is held out or reserved; they differ only in "
+                    "case, blanks or the form of a letter: write one animal one way, or give two animals two names"
+                )
+
+
+def _check_names(row: Row, where: str) -> None:
+    """Check that session and fold can name files and reach a shell, and that a recording's file lies in its folder."""
+    if row.session.lower().endswith(".nwb"):
+        raise CohortError(f"{where}: write the session without .nwb at its end")
+    if row.session and not _SESSION_NAME.fullmatch(row.session):
+        raise CohortError(
+            f"{where}: session {row.session!r} names files: use letters, digits and . _ - + = @ , (first a letter or "
+            "a digit); an NWB file of another name goes to a column `file`, and its session is an id of your choice"
+        )
+    if len(row.session) > _LONGEST_NAME:
+        raise CohortError(f"{where}: session names files: {len(row.session)} characters, at most {_LONGEST_NAME}")
+    if row.fold and not _FOLD_NAME.fullmatch(row.fold):
+        raise CohortError(f"{where}: fold {row.fold!r} names files: use letters, digits, '.', '_' and '-'")
+    file = row.extras.get("file", "")
+    if not file:
+        return
+    if row.source != "nwb":
+        raise CohortError(
+            f"{where}: file {file!r} is given, which only sessions of the source nwb have; leave it empty"
+        )
+    parts = file.split("/")
+    if _OF_THE_SHELL.search(file) or _hidden(file) or any(part in ("", ".", "..") or part[0] in "-~" for part in parts):
+        raise CohortError(
+            f"{where}: file {file!r} is refused: give its path below sources.nwb.folder, without '..', quotes, "
+            "wildcards, $ ; & and the like, and without - or ~ at the start of a name"
+        )
+    if file != file.strip() or not file.endswith(".nwb"):
+        raise CohortError(f"{where}: file {file!r} must be the whole file name, with .nwb at its end")
 
 
 def folds(rows: Iterable[Row]) -> tuple[str, ...]:
@@ -221,8 +315,8 @@ def shared_subjects(rows: Iterable[Row], fold: str) -> tuple[str, ...]:
     "unseen animals", and the report states this.
     """
     rows = tuple(rows)
-    training = {row.subject for row in training_sessions(rows, fold)}
-    return tuple(sorted(training & {row.subject for row in heldout_sessions(rows, fold)}))
+    training = {_same_name(row.subject) for row in training_sessions(rows, fold)}
+    return tuple(sorted({row.subject for row in heldout_sessions(rows, fold) if _same_name(row.subject) in training}))
 
 
 def sessions_in_use(rows: Iterable[Row], sources: Sources) -> tuple[Row, ...]:

@@ -6,6 +6,7 @@ of the run. A function takes its own section. This module stays light, since the
 
 import difflib
 import json
+import os
 from functools import reduce
 from pathlib import Path
 from types import UnionType
@@ -35,6 +36,24 @@ def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
 
 Choices = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_each_once)]
 """One or more values, none of them twice: seeds, candidates of a tuning, what an experiment is made of."""
+
+
+def expand_folder(folder: str) -> str:
+    """Replace ``~`` and ``$NAME`` in a folder by the home folder and by environment variables.
+
+    Raises:
+        ValueError: The folder is empty, or names a variable that is not set.
+    """
+    expanded = os.path.expandvars(os.path.expanduser(folder))
+    if not expanded.strip():
+        raise ValueError("a folder is needed; `.` is the present one")
+    if "$" in expanded or expanded.startswith("~"):
+        raise ValueError(f"{folder!r} names an environment variable or a user that does not exist; write the path")
+    return expanded
+
+
+Folder = Annotated[str, AfterValidator(expand_folder)]
+"""A folder, with ``~`` and environment variables replaced."""
 
 
 class ConfigError(ValueError):
@@ -76,7 +95,7 @@ class IblSource(Section):
 
     mode: Literal["local", "remote"]
     """``local``: a ONE folder on disk, no network. ``remote``: the server at ``base_url``."""
-    folder: str
+    folder: Folder
     """``local``: the ONE folder. ``remote``: the folder that downloads go to."""
     base_url: str
     revision: str | None
@@ -115,8 +134,9 @@ class ValidTime(Section):
 class NwbSource(Section):
     """Any NWB files: one session a file, named as in the cohort table."""
 
-    folder: str
-    """Folder of the ``{session}.nwb`` files; the environment variable NEUROHORIZON_NWB replaces it."""
+    folder: Folder
+    """Folder of the ``{session}.nwb`` files, or of those in the cohort's column ``file``; the environment variable
+    NEUROHORIZON_NWB replaces it."""
     valid_time: str | ValidTime
     """Where the recording is valid: outside of it bins are masked, not zero. ``obs_intervals``: observed for every kept
     unit. Another name, such as ``trials`` or ``epochs``: a table of intervals. ``{table: epochs, tags: [run]}``: its
@@ -138,7 +158,7 @@ class AllenSource(Section):
 
     mode: Literal["local", "remote"]
     """``local``: an AllenSDK cache folder that is complete, no network. ``remote``: downloads from the warehouse."""
-    folder: str
+    folder: Folder
     """Folder of the AllenSDK cache, with its ``manifest.json``."""
     isi_violations_maximum: PositiveFloat
     """Units with more refractory period violations than this are dropped, as AllenSDK does at 0.5."""

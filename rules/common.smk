@@ -12,8 +12,8 @@ from fingerprint import Code
 from layout import Layout, section
 from snakemake.utils import update_config
 
-from neurohorizon.cohort import CohortError, Row, read_cohort, sessions_in_use
-from neurohorizon.config import Config, ConfigError, parse_config
+from neurohorizon.cohort import NAME_CHARACTERS, CohortError, Row, read_cohort, sessions_in_use
+from neurohorizon.config import Config, ConfigError, expand_folder, parse_config
 from neurohorizon.methods import CLOSED_FORM, FORECASTER, NETWORKS, REGRESSIONS
 from neurohorizon.sources import SOURCES
 
@@ -100,7 +100,7 @@ def output_folder(wildcards, output) -> str:
 
 wildcard_constraints:
     source="|".join(SOURCES),
-    session=r"[\w.-]+",
+    session=rf"[{NAME_CHARACTERS}]+",
     fold=r"[\w.-]+",
     model="|".join([FORECASTER, *NETWORKS]),
     seed=r"\d+",

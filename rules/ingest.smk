@@ -247,11 +247,11 @@ if CONFIG.sources.allen:
 
 
 if CONFIG.sources.nwb:
-    RECORDINGS = os.environ.get("NEUROHORIZON_NWB", CONFIG.sources.nwb.folder)
+    RECORDINGS = expand_folder(os.environ.get("NEUROHORIZON_NWB", CONFIG.sources.nwb.folder))
 
     rule preprocess_nwb:
         input:
-            f"{RECORDINGS}/{{session}}.nwb",
+            LAYOUT.recording(RECORDINGS),
         output:
             f"{RESULTS}/sessions/nwb/{{session}}.h5",
         log:

@@ -117,6 +117,146 @@ def test_a_field_with_a_tab_is_refused(tmp_path):
         write_cohort(tmp_path / "cohort.tsv", [*rotation(), replace(row("d1", "dog", "train"), why="a\tb")])
 
 
+# tables as spreadsheets and people write them
+
+TABLE = """session\tsource\tsubject\tlab\tdate\trole\tfold\twhy
+a1\tnwb\tant\tlab\t2020-01-02\ttrain\t\ttrained on
+b1\tnwb\tbee\tlab\t2020-01-03\theldout\tmain\tforecast
+"""
+NO_BREAK_SPACE, ZERO_WIDTH_SPACE = "\N{NO-BREAK SPACE}", "\N{ZERO WIDTH SPACE}"
+
+
+def table(tmp_path, text: str, encoding: str = "utf-8"):
+    path = tmp_path / "cohort.tsv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "\N{BYTE ORDER MARK}" + TABLE,
+        TABLE.replace("\n", "\r\n"),
+        TABLE.replace("\n", "\r"),
+        TABLE.replace("\tant\t", f"\t ant{NO_BREAK_SPACE}\t"),
+        TABLE.replace("a1\t", "\N{THIN SPACE}a1 \t").replace("session\t", "session \t"),
+        TABLE.replace("\n", "\t\t\n"),
+        TABLE.replace("a1", "\t\t\t\t\t\t\t\n \n\na1") + "\t\t\t\t\t\t\t\n",
+    ],
+    ids=["mark", "crlf", "cr", "blanks", "thin space", "empty columns", "empty rows"],
+)
+def test_what_a_spreadsheet_adds_changes_no_row(tmp_path, written):
+    expected = read_cohort(table(tmp_path, TABLE))
+    assert [(one.session, one.subject) for one in expected] == [("a1", "ant"), ("b1", "bee")]
+    assert read_cohort(table(tmp_path, written)) == expected
+
+
+@pytest.mark.parametrize(
+    ("trained", "held_out"),
+    [
+        ("ant", "ant "),
+        ("ant", f"{NO_BREAK_SPACE}ant"),
+        ("Ant", "ant"),
+        ("ant 1", f"ant{NO_BREAK_SPACE}1"),
+        ("ant 1", "ant  1"),
+        ("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}"),
+        ("STRASSE", "stra\N{LATIN SMALL LETTER SHARP S}e"),
+        ("ant1", "ant\N{FULLWIDTH DIGIT ONE}"),
+    ],
+)
+def test_an_animal_written_in_two_ways_is_one_animal(tmp_path, trained, held_out):
+    text = TABLE.replace("\tant\t", f"\t{trained}\t").replace("\tbee\t", f"\t{held_out}\t")
+    with pytest.raises(CohortError, match=r"fold main: .*(trained on and also held out|differ only in case, blanks)"):
+        read_cohort(table(tmp_path, text))
+
+
+def test_animals_alike_on_one_side_are_the_tables_choice_and_a_group_still_names_them():
+    rows = [row("a1", "ant", "train"), row("a2", "ANT", "train"), row("b1", "bee", "heldout", "main")]
+    check_cohort(rows)
+    days = [row("a1", "ant", "rotate", "day1", group="day1"), row("a2", "Ant ".strip(), "rotate", "day2", group="day2")]
+    check_cohort(days)
+    assert shared_subjects(days, "day1") == ("ant",)
+
+
+def test_a_row_with_blanks_around_a_name_is_refused():
+    with pytest.raises(CohortError, match="subject 'ant ' has blanks around it"):
+        check_cohort([*rotation(), row("d1", "ant ", "train")])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("a1\t", f"a{ZERO_WIDTH_SPACE}1\t"), r"line 2: session .* holds ZERO WIDTH SPACE, which does not show"),
+        (("\tbee\t", "\tb\0ee\t"), r"line 3: subject .* holds U\+0000"),
+        (("\tbee\t", '\t"bee"\t'), r"line 3: subject is in quotes"),
+        (("\ttrained on", "\ttrained on\tmore"), r"line 2: does not have 8 tab-separated fields, but 9"),
+        (("a1\t", "a1.nwb\t"), r"session 'a1\.nwb': write the session without \.nwb"),
+        (("a1\t", "a1.NWB\t"), r"write the session without \.nwb"),
+        (("a1\t", f"a{'1' * 200}\t"), r"201 characters, at most 180"),
+    ],
+)
+def test_a_field_that_cannot_be_meant_is_named_by_line(tmp_path, change, message):
+    with pytest.raises(CohortError, match=message):
+        read_cohort(table(tmp_path, TABLE.replace(*change)))
+
+
+def test_a_table_in_another_encoding_or_without_text_is_refused_in_words(tmp_path):
+    with pytest.raises(CohortError, match="is not UTF-8 text"):
+        read_cohort(table(tmp_path, TABLE, "utf-16"))
+    with pytest.raises(CohortError, match="is empty"):
+        read_cohort(table(tmp_path, "\t\t\n\n"))
+
+
+@pytest.mark.parametrize("name", ["sub-4_ses-4_ecephys+image", "a=1,b@lab", "1.2-3"])
+def test_names_of_dandi_files_are_names_of_sessions(name):
+    check_cohort([*rotation(), row(name, "dog", "train")])
+
+
+@pytest.mark.parametrize(
+    "name", ["-a", "..", "../a", "a/b", "a b", "a$b", "a;b", "a'b", 'a"b', "a\nb", "a*", "{a}", "\u00e4"]
+)
+def test_names_that_mean_something_to_a_shell_or_a_path_are_refused_by_name(name):
+    with pytest.raises(CohortError) as refused:
+        check_cohort([*rotation(), row(name, "dog", "train")])
+    assert repr(name) in str(refused.value)
+
+
+def test_a_file_of_another_name_belongs_to_the_id_of_its_session(tmp_path):
+    name = "sub-1/sub-1 (day 1) f\u00fcr+image.nwb"
+    rows = [row("d1", "dog", "train", file=name), row("b1", "bee", "heldout", "main", file="")]
+    write_cohort(tmp_path / "cohort.tsv", rows)
+    read = {one.session: one for one in read_cohort(tmp_path / "cohort.tsv")}
+    assert (read["d1"].recording_name, read["b1"].recording_name) == (name, "b1.nwb")
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("../x.nwb", "is refused"),
+        ("/etc/x.nwb", "is refused"),
+        ("-x.nwb", "is refused"),
+        ("a/-x.nwb", "is refused"),
+        ("~/x.nwb", "is refused"),
+        ("$HOME.nwb", "is refused"),
+        ("a'b.nwb", "is refused"),
+        ("a;b.nwb", "is refused"),
+        ("a\nb.nwb", "is refused"),
+        ("{session}.nwb", "is refused"),
+        ("x.h5", r"with \.nwb at its end"),
+        ("ant_1.nwb", "has the file 'ant_1.nwb' of session 'ant_1'"),
+    ],
+)
+def test_a_file_outside_the_folder_or_of_the_shell_is_refused_by_name(file, message):
+    with pytest.raises(CohortError, match=message) as refused:
+        check_cohort([*rotation(), row("d1", "dog", "train", file=file)])
+    assert repr(file) in str(refused.value)
+
+
+def test_only_nwb_sessions_have_a_file():
+    with pytest.raises(CohortError, match="only sessions of the source nwb have a file"):
+        check_cohort([*rotation(), replace(row("d1", "dog", "train", file="d.nwb"), source="ibl")])
+
+
 # checks
 
 

@@ -8,7 +8,7 @@ import yaml
 from factories import ROOT
 from pydantic import ValidationError
 
-from neurohorizon.config import Config, ConfigError, parse_config, read_config
+from neurohorizon.config import Config, ConfigError, expand_folder, parse_config, read_config
 
 FOLDER = ROOT / "config"
 SHIPPED = sorted(FOLDER.glob("*.yaml"))
@@ -105,3 +105,18 @@ def test_a_configuration_never_changes():
     config = read_config(DEMO)
     with pytest.raises(ValidationError, match="frozen"):
         config.timeline.horizon_bins = 3
+
+
+def test_a_folder_may_name_the_home_folder_and_environment_variables(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("RECORDINGS", "/data/mine")
+    monkeypatch.delenv("NOT_SET", raising=False)
+    folders = ("~/a", "$HOME/a", "${RECORDINGS}/a", "data/a")
+    assert [expand_folder(one) for one in folders] == ["/home/somebody/a"] * 2 + ["/data/mine/a", "data/a"]
+    values = yaml.safe_load((ROOT / "config" / "steinmetz.yaml").read_text())
+    values["sources"]["nwb"]["folder"] = "$RECORDINGS/nwb"
+    assert parse_config(values).sources.nwb.folder == "/data/mine/nwb"
+    for folder in ("$NOT_SET/a", "~nobody-of-this-name/a", " "):
+        values["sources"]["nwb"]["folder"] = folder
+        with pytest.raises(ConfigError, match=r"sources\.nwb\.folder: .*(write the path|a folder is needed)"):
+            parse_config(values)

@@ -53,8 +53,14 @@ class Layout:
 
     def row(self, session: str) -> Row:
         """Return a session's row in the cohort."""
-        (found,) = (one for one in self.cohort() if one.session == session)
-        return found
+        found = [one for one in self.cohort() if one.session == session]
+        if not found:
+            raise ValueError(f"session {session} does not take part: the cohort table or its source lacks it")
+        return found[0]
+
+    def recording(self, folder: str) -> Inputs:
+        """Return the NWB file of a session in a folder; its name may differ from the session's."""
+        return lambda wildcards: [f"{folder}/{self.row(wildcards.session).recording_name}"]
 
     def row_json(self, wildcards) -> str:
         """Return a session's row as JSON without its role in the cohort, since its data do not depend on the role."""

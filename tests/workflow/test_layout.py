@@ -1,6 +1,7 @@
 """Paths of a run: each list has the files of the right sessions, in the same order for every kind of file."""
 
 import json
+from dataclasses import replace
 from pathlib import PurePath
 from types import SimpleNamespace
 
@@ -47,6 +48,15 @@ def test_a_fold_trains_on_no_session_that_it_holds_out(layout):
     trained, held_out = (set(sessions(one("sessions")(wildcards()))) for one in (layout.training, layout.heldout))
     assert trained and held_out == {row.session for row in HELD_OUT}
     assert not trained & held_out
+
+
+def test_a_recording_has_its_own_file_name_or_that_of_the_session(layout):
+    layout.cohort = lambda: [replace(COHORT[0], extras={"file": "sub-1/x+y.nwb"}), COHORT[1]]
+    found = layout.recording("data")
+    assert found(wildcards(session=COHORT[0].session)) == ["data/sub-1/x+y.nwb"]
+    assert found(wildcards(session=COHORT[1].session)) == [f"data/{COHORT[1].session}.nwb"]
+    with pytest.raises(ValueError, match="session other does not take part"):
+        found(wildcards(session="other"))
 
 
 def test_one_source_may_be_selected(layout):
