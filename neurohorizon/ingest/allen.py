@@ -12,7 +12,6 @@ AllenSDK: https://allensdk.readthedocs.io/en/latest/visual_coding_neuropixels.ht
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import re
@@ -33,7 +32,10 @@ from neurohorizon.cohort import Row
 from neurohorizon.config import AllenSource, Timeline
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.files import replacing
+from neurohorizon.ingest.findings import Notes, encode_findings
 from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_or_note, write_ingested
+from neurohorizon.ingest.listed_files import file_hash, listed_file, path_within
+from neurohorizon.ingest.probe_spans import clip, count_trimmed, note_short_probes, recorded_span, shared_time
 from neurohorizon.modalities.images import ImageSet, write_images
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain, to_us
@@ -50,7 +52,7 @@ GRAY_SIDE_PX = (120, 240)
 _MOVIE_NAME = re.compile(r"(natural_movie_(?:one|three))(?:_more_repeats)?")
 _ORIENTED = re.compile(r"(drifting|static)_gratings.*")
 _RETRY_WAIT_S = 5.0
-_BROKEN = (OSError, ValueError, KeyError, EOFError)  # what readers raise
+_BROKEN = (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, AttributeError)  # what readers raise
 
 
 def download_allen(*, row: Row, allen: AllenSource, on_fatal: OnFatal, output: Path) -> None:
@@ -103,7 +105,7 @@ def download_session(row: Row, *, source: AllenSource, manifest: Path) -> None:
             "release": cache.release,
             "allensdk_version": version("allensdk"),
             "files": {
-                name: _entry(path, Path(source.folder))
+                name: _entry(path, Path(source.folder), row)
                 for name, path in {"session": recording, "channels": tables["channels"]}.items()
             },
         }
@@ -116,17 +118,12 @@ def _session_id(row: Row) -> int:
     return int(row.session)
 
 
-def _entry(path: Path, folder: Path) -> dict[str, str | int]:
+def _entry(path: Path, folder: Path, row: Row) -> dict[str, str | int]:
     return {
-        "path": path.resolve().relative_to(folder.resolve()).as_posix(),
+        "path": path_within(path, folder, session=row.session).as_posix(),
         "size": path.stat().st_size,
-        "sha256": _sha256(path),
+        "sha256": file_hash(path, "sha256"),
     }
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Cache:
@@ -283,6 +280,8 @@ def ingest_allen(manifest: Path, row: Row, *, source: AllenSource, splits: Split
     The domain starts when every probe has fired and the first stimulus is shown, and ends when a probe fires no more or
     the last stimulus is over: what follows in the release is light shone into the brain. It is rounded inward to whole
     seconds, and spans in which a probe failed are taken out. Where only the screen failed, the image is not known.
+    ``probes`` in the cohort, comma-separated, restricts the probes. Spikes before and after the domain are counted in
+    ``repairs`` as ``trimmed_{probe}``.
 
     ``running_speed`` (cm/s) has the times at which its samples end, so no sample depends on its future. ``pupil`` is
     the area of the pupil without blinks, where the eye was tracked.
@@ -294,33 +293,24 @@ def ingest_allen(manifest: Path, row: Row, *, source: AllenSource, splits: Split
         SessionError: A file is absent or damaged, no unit is good enough, or the session is too short for its splits.
     """
     listed = json.loads(Path(manifest).read_text())
-    files = {name: _checked(row, Path(source.folder), entry) for name, entry in listed["files"].items()}
+    files = {
+        name: listed_file(entry, Path(source.folder), session=row.session, kind="sha256")
+        for name, entry in listed["files"].items()
+    }
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # AllenSDK warns of known facts for every session: invalid times, names of stimuli, no eye tracking
         warnings.simplefilter("ignore")
         try:
             with _opened(files["session"], source) as recording:
                 return _session(recording, files["channels"], row, listed, splits)
-        except (KeyError, ValueError, OSError) as error:
+        except _BROKEN as error:
             if isinstance(error, SessionError):
                 raise
             raise SessionError(
                 f"session {row.session}: {files['session'].name} is not as AllenSDK {listed['allensdk_version']} "
-                f"expects it ({type(error).__name__}: {error})"
+                f"expects it ({shorten(f'{type(error).__name__}: {error}', 200)}); delete the file and download it "
+                "again, or leave the session out"
             ) from error
-
-
-def _checked(row: Row, folder: Path, entry: Mapping[str, Any]) -> Path:
-    """Path of a file that is what was downloaded."""
-    path = folder / entry["path"]
-    if not path.is_file():
-        raise SessionError(f"session {row.session}: {entry['path']} is gone since its download; download it again")
-    if path.stat().st_size != entry["size"] or _sha256(path) != entry["sha256"]:
-        raise SessionError(
-            f"session {row.session}: {entry['path']} is not what was downloaded: {path.stat().st_size} bytes, expected "
-            f"{entry['size']} with sha256 {entry['sha256']}; download it again"
-        )
-    return path
 
 
 @contextlib.contextmanager
@@ -347,21 +337,22 @@ def _session(recording: Any, channels: Path, row: Row, listed: Mapping[str, Any]
             f"session {row.session} has no unit that passes isi_violations_maximum, amplitude_cutoff_maximum and "
             "presence_ratio_minimum of sources.allen; relax them or leave the session out"
         )
-    units = units.sort_values(["probe_description", "unit_id"], kind="stable").reset_index(drop=True)
-    spikes = [np.asarray(recording.spike_times[unit], dtype=np.float64) for unit in units["unit_id"]]
-    shown = recording.stimulus_presentations
-    domain = _domain(recording, units, spikes, shown, row)
+    units = _of_probes(units, row).sort_values(["probe_description", "unit_id"], kind="stable").reset_index(drop=True)
+    spikes = [np.asarray(recording.spike_times[unit], dtype=np.float64).reshape(-1) for unit in units["unit_id"]]
+    notes = Notes()
+    shown = _timed(recording.stimulus_presentations, row, notes)
+    domain = _domain(recording, units, spikes, shown, row, notes)
     try:
         parts = split_domain(domain, splits)
     except ValueError as error:
         raise SessionError(f"session {row.session} is too short: {error}") from error
     times_s = np.concatenate(spikes)
     unit = np.repeat(np.arange(len(spikes)), [len(one) for one in spikes])
-    # spikes before the domain and after are left out by design, not by a fault; those in its gaps are counted
+    # spikes before the domain and after are counted by probe; those in its gaps are counted as outside of it
     first_s, last_s = domain.start_us[0] / MICROSECONDS, domain.stop_us[-1] / MICROSECONDS
     trimmed = (times_s < first_s) | (times_s >= last_s)
-    spike_times_us, spike_unit, repairs = order_spikes(times_s[~trimmed], unit[~trimmed], domain=domain)
-    behaviour, missing = _behaviour(recording)
+    spike_times_us, spike_unit, found = order_spikes(times_s[~trimmed], unit[~trimmed], domain=domain)
+    behaviour, missing = _behaviour(recording, notes)
     return Session(
         session_id=row.session,
         source="allen",
@@ -386,29 +377,55 @@ def _session(recording: Any, channels: Path, row: Row, listed: Mapping[str, Any]
             "allensdk_version": listed["allensdk_version"],
             "missing": json.dumps(missing),
             "files": json.dumps({entry["path"]: f"sha256:{entry['sha256']}" for entry in listed["files"].values()}),
+            "findings": encode_findings(notes.findings),
         },
-        repairs=repairs,
+        repairs={**found, **notes.repairs},
     )
 
 
 _QUALITY = ("isi_violations", "amplitude_cutoff", "presence_ratio")
 
 
-def _domain(recording: Any, units: pd.DataFrame, spikes: list[np.ndarray], shown: pd.DataFrame, row: Row) -> Intervals:
-    """When every probe recorded and stimuli were shown."""
-    probes = units["probe_description"].to_numpy(str)
-    spans = [
-        (min(one.min() for one in fired), max(one.max() for one in fired))
-        for name in np.unique(probes)
-        if (fired := [one for one, probe in zip(spikes, probes, strict=True) if probe == name and len(one)])
-    ]
-    first_s = max([float(shown["start_time"].min()), *(first for first, _ in spans)])
-    last_s = min([float(shown["stop_time"].max()), *(last for _, last in spans)])
-    start_us, stop_us = (int(edge) * MICROSECONDS for edge in (np.ceil(first_s), np.floor(last_s)))
-    if stop_us <= start_us:
+def _of_probes(units: pd.DataFrame, row: Row) -> pd.DataFrame:
+    """Units of the probes that the cohort names; of all probes where it names none."""
+    asked = row.extras.get("probes", "").replace(",", " ").split()
+    found = sorted(set(units["probe_description"]))
+    absent = [name for name in asked if name not in found]
+    if absent:
         raise SessionError(
-            f"session {row.session}: its probes and its stimuli share no second (from {first_s:g} s to {last_s:g} s)"
+            f"session {row.session} has no good unit of {', '.join(absent)}, which the cohort table's column probes "
+            f"names; probes with good units: {', '.join(found)}"
         )
+    return units[units["probe_description"].isin(asked)] if asked else units
+
+
+def _timed(shown: pd.DataFrame, row: Row, notes: Notes) -> pd.DataFrame:
+    """Presentations with both times."""
+    timed = np.isfinite(shown[["start_time", "stop_time"]].to_numpy(np.float64)).all(axis=1)
+    if not timed.any():
+        raise SessionError(f"session {row.session}: none of {len(shown)} stimuli has times: leave the session out")
+    untimed = int(np.count_nonzero(~timed))
+    message = f"{untimed} of {len(shown)} stimulus presentations have no start or no stop; dropped"
+    notes.drop("stimuli_without_times", message, untimed)
+    return shown[timed]
+
+
+def _domain(
+    recording: Any, units: pd.DataFrame, spikes: list[np.ndarray], shown: pd.DataFrame, row: Row, notes: Notes
+) -> Intervals:
+    """When every probe recorded and stimuli were shown; notes probes that cost much of it, and trimmed spikes."""
+    probes = units["probe_description"].to_numpy(str)
+    of_probe = {
+        str(name): np.concatenate([one for one, probe in zip(spikes, probes, strict=True) if probe == name])
+        for name in np.unique(probes)
+    }
+    spans = [recorded_span(name, times_s, notes) for name, times_s in of_probe.items() if np.isfinite(times_s).any()]
+    if not spans:
+        raise SessionError(f"session {row.session}: none of its {len(units)} units has a spike: leave the session out")
+    shown_s = {"first_s": float(shown["start_time"].min()), "last_s": float(shown["stop_time"].max())}
+    start_us, stop_us = shared_time(row.session, spans, **shown_s)
+    note_short_probes(spans, notes, **shown_s)
+    count_trimmed(clip(spans, **shown_s), of_probe, notes, start_us=start_us, stop_us=stop_us)
     whole = Intervals(np.array([start_us]), np.array([stop_us]))
     # tags: scope, id of what it holds for, and what failed: all probes, one by name, the screen, the laser
     failed = [
@@ -435,21 +452,23 @@ def _regions(peak_channel: np.ndarray, channels: Path) -> np.ndarray:
     return table["ecephys_structure_acronym"].reindex(peak_channel).fillna("").to_numpy(str)
 
 
-def _behaviour(recording: Any) -> tuple[dict[str, Series], list[str]]:
+def _behaviour(recording: Any, notes: Notes) -> tuple[dict[str, Series], list[str]]:
     """Series by name, and the names of those that the session lacks."""
     behaviour = {}
     with contextlib.suppress(KeyError):  # no module of that name in the file
         running = recording.running_speed
-        _add_series(behaviour, "running_speed", running["end_time"], running["velocity"], "cm/s")
+        _add_series(behaviour, "running_speed", running["end_time"], running["velocity"], "cm/s", notes)
     gaze = recording.get_screen_gaze_data(include_filtered_data=True)
     if gaze is not None:
-        _add_series(behaviour, "pupil", gaze.index, gaze["filtered_pupil_area"], "cm2")
+        _add_series(behaviour, "pupil", gaze.index, gaze["filtered_pupil_area"], "cm2", notes)
     return behaviour, [name for name in ("running_speed", "pupil") if name not in behaviour]
 
 
-def _add_series(behaviour: dict[str, Series], name: str, times_s: Any, values: Any, unit: str) -> None:
-    times_s, values = np.asarray(times_s, dtype=np.float64), np.asarray(values, dtype=np.float64)
+def _add_series(behaviour: dict[str, Series], name: str, times_s: Any, values: Any, unit: str, notes: Notes) -> None:
+    times_s, values = (np.asarray(one, dtype=np.float64).reshape(-1) for one in (times_s, values))
     known = np.isfinite(times_s)
+    untimed = int(np.count_nonzero(~known))
+    notes.drop("samples_dropped", f"{untimed} of {len(known)} samples of {name} have no time; dropped", untimed)
     if known.any() and np.isfinite(values[known]).any():
         order = np.argsort(times_s[known], kind="stable")
         behaviour[name] = Series(times_s=times_s[known][order], values=values[known][order], unit=unit)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 Severity = Literal["fatal", "warning"]
@@ -23,6 +23,29 @@ class Finding:
     severity: Severity
     message: str
     count: int
+
+
+@dataclass
+class Notes:
+    """What a reader finds and repairs on the way.
+
+    Attributes:
+        findings: Findings so far.
+        repairs: Numbers by code, for :class:`neurohorizon.session.Session`.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    repairs: dict[str, int] = field(default_factory=dict)
+
+    def add(self, code: str, message: str, count: int) -> None:
+        """Add a warning."""
+        self.findings.append(Finding(code, "warning", message, count))
+
+    def drop(self, code: str, message: str, count: int) -> None:
+        """Add a warning, and its count to the repairs; nothing if nothing was dropped."""
+        if count:
+            self.add(code, message, count)
+            self.repairs[code] = self.repairs.get(code, 0) + count
 
 
 def encode_findings(findings: Iterable[Finding]) -> str:

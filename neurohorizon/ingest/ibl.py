@@ -4,7 +4,6 @@ The only module that imports ONE. Works on a folder on disk (``mode: local``) an
 (``mode: remote``), chosen by the configuration. ONE and ALF: https://docs.internationalbrainlab.org.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,10 @@ from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource, Timeline
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.files import replacing
+from neurohorizon.ingest.findings import Notes, encode_findings, list_names
 from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_or_note, write_ingested
+from neurohorizon.ingest.listed_files import file_hash, listed_file, path_within
+from neurohorizon.ingest.probe_spans import ProbeSpan, count_trimmed, note_short_probes, recorded_span, shared_time
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain
 
@@ -45,6 +48,8 @@ SORTERS = ("pykilosort", "iblsorter")
 WHEEL_HZ = 1000
 WHEEL_CORNER_HZ = 20
 WHEEL_FILTER_ORDER = 8
+REACH_S = 3600.0
+"""Wheel samples and trials this far from the spikes are on no common clock; a wheel's grid would fill the memory."""
 _RETRY_WAIT_S = 2.0
 
 
@@ -196,6 +201,11 @@ def _find_session(one: One, row: Row, source: IblSource) -> str:
     if source.mode == "remote" and eid:
         return eid
     number = row.extras.get("number")
+    if not row.date or (number and not number.isdigit()):
+        raise SessionError(
+            f"session {row.session}: date {row.date!r} and number {number or ''!r} in the cohort table; a session is "
+            "found by its date and, where it has one, a whole number"
+        )
     found, details = _attempt(
         lambda: one.search(subject=row.subject, date_range=[row.date, row.date], details=True), source
     )
@@ -327,14 +337,14 @@ class _Fetch:
             )
 
     def _entry(self, path: Path, probe: str | None) -> dict:
-        relative = Path(path).resolve().relative_to(Path(self.source.folder).resolve())
+        relative = path_within(Path(path), Path(self.source.folder), session=self.session)
         parts = rel_path_parts(_within_session(relative), as_dict=True)
         return {
             "table": f"{parts['object']}.{parts['attribute']}",
             "probe": probe,
             "path": relative.as_posix(),
             "size": Path(path).stat().st_size,
-            "md5": _md5(path),
+            "md5": file_hash(path, "md5"),
             "revision": parts["revision"] or "",
         }
 
@@ -369,11 +379,6 @@ def _attempt(call: Callable[[], object], source: IblSource) -> object:
         f"{source.base_url if source.mode == 'remote' else source.folder} gave no answer in {source.download_attempts} "
         f"attempts ({failure}); check the network and run again: finished files are kept"
     )
-
-
-def _md5(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def _write_json(path: Path, values: dict) -> None:
@@ -415,7 +420,9 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
 
     The domain is the time when every probe recorded: from the latest first spike to the earliest last
     spike, over all clusters of a probe, good or not, rounded inward to whole seconds, so that bins that
-    divide a second have the edges they would have from the clock's zero.
+    divide a second have the edges they would have from the clock's zero. A few spikes that stand alone far from all
+    others do not count. What is dropped is counted in ``repairs``, ``trimmed_{probe}`` for spikes outside the domain,
+    and described in the findings.
 
     Args:
         manifest: Written by :func:`download_session`.
@@ -425,8 +432,8 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
             session is too short for its splits.
     """
     listed = json.loads(Path(manifest).read_text())
-    files = _Files(row.session, Path(source.folder), listed["files"])
-    probes = [_read_probe(files, probe, source.minimum_label) for probe in listed["probes"]]
+    files, notes = _Files(row.session, Path(source.folder), listed["files"]), Notes()
+    probes = [_read_probe(files, probe, source.minimum_label, notes) for probe in listed["probes"]]
     units = {name: np.concatenate([probe.units[name] for probe in probes]) for name in probes[0].units}
     if not len(units["id"]):
         labels = np.concatenate([probe.labels for probe in probes])
@@ -434,25 +441,25 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
             f"session {row.session} has no unit with a label of {source.minimum_label} or more: best of {len(labels)} "
             f"clusters {np.nanmax(labels, initial=0):.2f}; lower sources.ibl.minimum_label or leave the session out"
         )
-    first_s = max(probe.first_s for probe in probes)
-    last_s = min(probe.last_s for probe in probes)
-    start_us, stop_us = (int(edge) * MICROSECONDS for edge in (np.ceil(first_s), np.floor(last_s)))
-    if stop_us <= start_us:
-        raise SessionError(
-            f"session {row.session}: its probes share no second of recording (from {first_s:g} s to {last_s:g} s)"
-        )
+    spans = [probe.span for probe in probes]
+    start_us, stop_us = shared_time(row.session, spans)
+    note_short_probes(spans, notes)
+    of_probe = {probe.span.probe: probe.times_s for probe in probes}
+    count_trimmed(spans, of_probe, notes, start_us=start_us, stop_us=stop_us)
     domain = Intervals(np.array([start_us]), np.array([stop_us]))
     offset = np.cumsum([0, *(len(probe.units["id"]) for probe in probes)])
     times_s = np.concatenate([probe.times_s for probe in probes])
     unit = np.concatenate([probe.unit + first for probe, first in zip(probes, offset, strict=False)])
-    # the rounding leaves spikes outside by design, not by a fault; a time that is no number stays, to be counted
+    # trimmed spikes are counted by probe; a time that is no number stays, to be counted as such
     trimmed = (times_s < start_us / MICROSECONDS) | (times_s >= stop_us / MICROSECONDS)
-    spike_times_us, spike_unit, repairs = order_spikes(times_s[~trimmed], unit[~trimmed], domain=domain)
+    spike_times_us, spike_unit, found = order_spikes(times_s[~trimmed], unit[~trimmed], domain=domain)
     try:
         parts = split_domain(domain, splits)
     except ValueError as error:
         raise SessionError(f"session {row.session} is too short: {error}") from error
-    wheel = _read_wheel(files, source.wheel_rate_hz)
+    reach_s = min(span.first_s for span in spans) - REACH_S, max(span.last_s for span in spans) + REACH_S
+    wheel = _read_wheel(files, source.wheel_rate_hz, reach_s, notes)
+    trials = _read_trials(files, reach_s, notes)
     too_few = [] if wheel or files.lacks("wheel.position") else ["wheel: too few samples"]
     return Session(
         session_id=row.session,
@@ -466,7 +473,7 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
         domain=domain,
         splits=parts,
         behaviour={"wheel": wheel} if wheel else {},
-        trials=_read_trials(files),
+        trials=trials,
         provenance={
             "release": listed["release"],
             "revision": listed["revision"] or "",
@@ -475,8 +482,9 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
             "collections": json.dumps(listed["probes"]),
             "missing": json.dumps(listed["missing"] + too_few),
             "files": json.dumps({entry["path"]: entry["md5"] for entry in listed["files"]}),
+            "findings": encode_findings(notes.findings),
         },
-        repairs=repairs,
+        repairs={**found, **notes.repairs},
     )
 
 
@@ -491,9 +499,29 @@ class _Files:
     def lacks(self, table: str, probe: str | None = None) -> bool:
         return (probe, table) not in self.entries
 
-    def array(self, table: str, probe: str | None = None) -> np.ndarray:
-        """A ``.npy`` file."""
-        return self._read(table, probe, lambda path: np.load(path, allow_pickle=False))
+    def vector(self, table: str, probe: str | None = None) -> np.ndarray:
+        """Numbers of a ``.npy`` file, [row]; a single row or column is one, as MATLAB writes them."""
+        values = self._read(table, probe, lambda path: np.load(path, allow_pickle=False))
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+            kind = getattr(values, "dtype", type(values).__name__)
+            raise SessionError(f"{self._where(table, probe)} holds {kind}; expected numbers: export it again")
+        if values.size != max(values.shape, default=0):
+            raise SessionError(
+                f"{self._where(table, probe)} has the shape {values.shape}; expected one value per row: export it again"
+            )
+        return values.reshape(-1)
+
+    def integers(self, table: str, probe: str | None = None) -> np.ndarray:
+        """Whole numbers of a ``.npy`` file, int64 [row]."""
+        values = self.vector(table, probe)
+        if values.dtype.kind == "f":
+            odd = ~(np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2**53))
+            if odd.any():
+                raise SessionError(
+                    f"{self._where(table, probe)}: {odd.sum()} of {len(odd)} values are no whole numbers, the first "
+                    f"{values[odd][0]:g}; expected the numbers of clusters or channels: export it again"
+                )
+        return values.astype(np.int64)
 
     def frame(self, table: str, probe: str | None = None) -> pd.DataFrame:
         """A table, Parquet or CSV."""
@@ -501,60 +529,62 @@ class _Files:
             table, probe, lambda path: pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
         )
 
+    def _where(self, table: str, probe: str | None) -> str:
+        return f"session {self.session}: {self.entries[probe, table]['path']}"
+
     def _read(self, table: str, probe: str | None, reader: Callable) -> object:
-        entry = self.entries[probe, table]
-        path = self.folder / entry["path"]
-        if not path.is_file():
-            raise SessionError(f"session {self.session}: {entry['path']} is gone since its download; download it again")
-        size = path.stat().st_size
-        if size != entry["size"] or _md5(path) != entry["md5"]:
-            raise SessionError(
-                f"session {self.session}: {entry['path']} is not what was downloaded: {size} bytes, expected "
-                f"{entry['size']} with md5 {entry['md5']}; download it again"
-            )
+        path = listed_file(self.entries[probe, table], self.folder, session=self.session, kind="md5")
         try:
             return reader(path)
-        except (ValueError, OSError, EOFError) as error:
+        except Exception as error:  # readers raise what they please where a file is damaged
+            if "allow_pickle" in str(error):
+                raise SessionError(
+                    f"{self._where(table, probe)} holds Python objects, refused, since reading them can run any code; "
+                    "expected numbers: export it again"
+                ) from error
             raise SessionError(
-                f"session {self.session}: {entry['path']} cannot be read, it may be truncated in the release: {error}"
+                f"{self._where(table, probe)} cannot be read, it may be truncated in the release: "
+                f"{shorten(f'{type(error).__name__}: {error}', 200)}"
             ) from error
 
 
 @dataclass(frozen=True)
 class _Probe:
-    """One probe's good units and their spikes; ``labels`` [cluster], ``times_s`` and ``unit`` [spike]."""
+    """One probe's good units and their spikes; ``labels`` [cluster], ``times_s`` and ``unit`` [spike].
+
+    Its span is that of all clusters.
+    """
 
     units: dict[str, np.ndarray]
     labels: np.ndarray
     times_s: np.ndarray
     unit: np.ndarray
-    first_s: float
-    last_s: float
+    span: ProbeSpan
 
 
-def _read_probe(files: _Files, probe: str, minimum_label: float) -> _Probe:
+def _read_probe(files: _Files, probe: str, minimum_label: float, notes: Notes) -> _Probe:
     where = f"session {files.session}, {probe}"
-    times_s = files.array("spikes.times", probe)
-    clusters = files.array("spikes.clusters", probe).astype(np.int64)
-    channels, metrics = files.array("clusters.channels", probe), files.frame("clusters.metrics", probe)
-    if times_s.shape != clusters.shape or times_s.ndim != 1 or not len(times_s):
+    times_s = files.vector("spikes.times", probe).astype(np.float64, copy=False)
+    clusters = files.integers("spikes.clusters", probe)
+    channels = files.integers("clusters.channels", probe)
+    if times_s.shape != clusters.shape or not len(times_s):
         raise SessionError(
-            f"{where}: {times_s.shape} spike times and {clusters.shape} spike clusters; expected equally many"
+            f"{where}: {len(times_s)} spike times and {len(clusters)} spike clusters; expected equally many, one or "
+            "more: download the probe again, or leave it out with the cohort table's column probes"
         )
-    if "label" not in metrics:
-        raise SessionError(f"{where}: clusters.metrics has no label; it has {', '.join(map(str, metrics.columns))}")
-    if "cluster_id" in metrics:
-        metrics = metrics.set_index("cluster_id")
-    if clusters.min() < 0 or max(clusters.max(), metrics.index.max()) >= len(channels):
+    if clusters.min() < 0 or clusters.max() >= len(channels):
         raise SessionError(
-            f"{where}: spikes name clusters {clusters.min()} to {clusters.max()}, metrics up to "
-            f"{metrics.index.max()}; clusters.channels has {len(channels)}"
+            f"{where}: spikes name clusters {clusters.min()} to {clusters.max()}; clusters.channels has "
+            f"{len(channels)}: its files are of different sortings"
         )
-    labels = metrics["label"].reindex(np.arange(len(channels))).to_numpy(float)
+    labels = _read_labels(files, probe, len(channels), notes)
     good = np.flatnonzero(labels >= minimum_label - 1e-3)  # labels are thirds, and people write 0.667
+    names = _names(files, probe, len(channels))[good]
+    if len(set(names.tolist())) < len(names):
+        raise SessionError(f"{where}: clusters.uuids names several good clusters alike; expected one name per cluster")
     region, beryl = _regions(files, probe, channels[good])
     units = {
-        "id": np.array([f"{probe}:{name}" for name in _names(files, probe, len(channels))[good]], dtype=str),
+        "id": np.array([f"{probe}:{name}" for name in names], dtype=str),
         "region": region,
         "beryl": beryl,
         "probe": np.full(len(good), probe),
@@ -564,10 +594,48 @@ def _read_probe(files: _Files, probe: str, minimum_label: float) -> _Probe:
     unit_of_cluster = np.full(len(channels), -1)
     unit_of_cluster[good] = np.arange(len(good))
     unit = unit_of_cluster[clusters]
-    finite = times_s[np.isfinite(times_s)]
-    if not len(finite):
-        raise SessionError(f"{where}: none of {len(times_s)} spike times is a number")
-    return _Probe(units, labels, times_s[unit >= 0], unit[unit >= 0], float(finite.min()), float(finite.max()))
+    if not np.isfinite(times_s).any():
+        raise SessionError(f"{where}: none of {len(times_s)} spike times is a number: leave the probe out")
+    return _Probe(units, labels, times_s[unit >= 0], unit[unit >= 0], recorded_span(probe, times_s, notes))
+
+
+def _read_labels(files: _Files, probe: str, clusters: int, notes: Notes) -> np.ndarray:
+    """Quality label of each cluster, float64 [cluster]; NaN where there is none."""
+    where = f"session {files.session}, {probe}: clusters.metrics"
+    metrics = files.frame("clusters.metrics", probe)
+    if "label" not in metrics:
+        raise SessionError(
+            f"{where} has no column label, the share of quality criteria that a cluster passes; it has "
+            f"{list_names(list(metrics.columns), 8)}; older sortings lack it: take a later one (sources.ibl.revision), "
+            "or leave the session out"
+        )
+    listed = metrics["cluster_id"] if "cluster_id" in metrics else metrics.index.to_series()
+    cluster = pd.to_numeric(listed, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    label = pd.to_numeric(metrics["label"], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    for name, values, odd in (
+        ("cluster", listed, cluster != np.rint(cluster)),
+        ("label", metrics["label"], np.isnan(label) & metrics["label"].notna().to_numpy()),
+    ):
+        if odd.any():
+            found = shorten(repr(values[odd].tolist()[0]), 50)
+            raise SessionError(f"{where} has the {name} {found} in {odd.sum()} rows; expected numbers: export it again")
+    if len(cluster) and not 0 <= cluster.min() <= cluster.max() < clusters:
+        raise SessionError(
+            f"{where} lists clusters {cluster.min():g} to {cluster.max():g}; clusters.channels has {clusters}: its "
+            "files are of different sortings"
+        )
+    table = pd.DataFrame({"cluster": cluster, "label": label})
+    single = table.drop_duplicates()
+    contradicting = single.loc[single["cluster"].duplicated(), "cluster"]
+    if len(contradicting):
+        labels = [f"{one:.2f}" for one in single.loc[single["cluster"] == contradicting.iloc[0], "label"]]
+        raise SessionError(
+            f"{where} gives {len(contradicting)} clusters two labels, such as {' and '.join(labels)} to cluster "
+            f"{contradicting.iloc[0]:g}; expected one row per cluster: keep the rows of one sorting"
+        )
+    repeated = len(table) - len(single)
+    notes.drop("duplicate_metrics", f"{probe}: {repeated} rows of clusters.metrics repeat another; dropped", repeated)
+    return single.set_index("cluster")["label"].reindex(np.arange(clusters)).to_numpy(np.float64)
 
 
 def _names(files: _Files, probe: str, clusters: int) -> np.ndarray:
@@ -592,14 +660,16 @@ def _regions(files: _Files, probe: str, channels: np.ndarray) -> tuple[np.ndarra
     )
     if table is None:
         return (np.full(len(channels), ""),) * 2
-    structures = files.array(table, probe)
+    structures = np.nan_to_num(files.vector(table, probe))
     if len(channels) and channels.max() >= len(structures):
         raise SessionError(
             f"session {files.session}, {probe}: clusters name channel {channels.max()}; {table} has {len(structures)}"
         )
     acronyms = acronyms_by_structure()
     # structures of the left hemisphere are negative
-    pairs = [acronyms.get(abs(int(structure)), ("", "")) for structure in structures[channels]]
+    pairs = [
+        acronyms.get(abs(int(structures[channel])), ("", "")) if channel >= 0 else ("", "") for channel in channels
+    ]
     allen, beryl = zip(*pairs, strict=True) if pairs else ((), ())
     return np.array(allen, dtype=str), np.array(beryl, dtype=str)
 
@@ -613,16 +683,26 @@ def acronyms_by_structure() -> Mapping[int, tuple[str, str]]:
     return {structure: (allen, coarse) for structure, allen, coarse in named if structure > 0}
 
 
-def _read_wheel(files: _Files, rate_hz: float) -> Series | None:
-    """Wheel velocity, None where there is no wheel or too little of it."""
+def _read_wheel(files: _Files, rate_hz: float, reach_s: tuple[float, float], notes: Notes) -> Series | None:
+    """Wheel velocity, None where there is no wheel or too little of it; samples out of reach are dropped."""
     if files.lacks("wheel.position"):
         return None
-    times_s, position = files.array("wheel.timestamps"), files.array("wheel.position")
+    times_s, position = files.vector("wheel.timestamps"), files.vector("wheel.position")
     if times_s.shape != position.shape:
         raise SessionError(
-            f"session {files.session}: {times_s.shape} wheel timestamps and {position.shape} positions; expected equal"
+            f"session {files.session}: {len(times_s)} wheel timestamps and {len(position)} positions; expected equally "
+            "many: download them again, or remove both files"
         )
-    sampled_s, velocity = wheel_velocity(times_s, position, rate_hz=rate_hz)
+    near = (times_s >= reach_s[0]) & (times_s <= reach_s[1])
+    kept = near & np.isfinite(position)
+    far = times_s[np.isfinite(times_s) & ~near]
+    where = f", up to {far[np.argmax(np.abs(far))]:g} s" if len(far) else ""
+    message = (
+        f"{np.count_nonzero(~kept)} of {len(kept)} wheel samples have no position, no time, or a time more than "
+        f"{REACH_S:g} s from all spikes{where}; dropped"
+    )
+    notes.drop("samples_dropped", message, int(np.count_nonzero(~kept)))
+    sampled_s, velocity = wheel_velocity(times_s[kept], position[kept], rate_hz=rate_hz)
     return Series(times_s=sampled_s, values=velocity, unit="rad/s") if len(sampled_s) else None
 
 
@@ -661,17 +741,45 @@ def wheel_velocity(times_s: np.ndarray, position: np.ndarray, *, rate_hz: float)
     return sampled_s[::every], velocity[::every]
 
 
-def _read_trials(files: _Files) -> dict[str, np.ndarray]:
+def _read_trials(files: _Files, reach_s: tuple[float, float], notes: Notes) -> dict[str, np.ndarray]:
     """Columns of the trials table by ALF name, with ``start`` and ``end``; trials without either are dropped."""
     if files.lacks("trials.table"):
         return {}
     table = files.frame("trials.table")
-    absent = [name for name in ("intervals_0", "intervals_1") if name not in table]
+    edges = {"intervals_0": "start", "intervals_1": "end"}
+    absent = [name for name in edges if name not in table]
     if absent:
-        raise SessionError(f"session {files.session}: the trials table lacks {', '.join(absent)}")
-    table = table.rename(columns={"intervals_0": "start", "intervals_1": "end"}).dropna(subset=["start", "end"])
-    table = table.sort_values("start", kind="stable")
-    return {str(name): table[name].to_numpy(np.float64) for name in table.select_dtypes(["number", "bool"])}
+        raise SessionError(
+            f"session {files.session}: the trials table lacks {', '.join(absent)}, the start or end of each trial; "
+            f"it has {list_names(list(table.columns))}: export it again, or remove it"
+        )
+    start_s, end_s = (
+        pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64, na_value=np.nan) for name in edges
+    )
+    timed = np.isfinite(start_s) & np.isfinite(end_s)
+    near = timed & (start_s >= reach_s[0]) & (end_s >= reach_s[0]) & (start_s <= reach_s[1]) & (end_s <= reach_s[1])
+    untimed, far = int(np.count_nonzero(~timed)), int(np.count_nonzero(timed & ~near))
+    notes.drop("trials_without_times", f"{untimed} of {len(timed)} trials have no start or no end; dropped", untimed)
+    message = f"{far} of {len(timed)} trials start or end more than {REACH_S:g} s from all spikes; dropped"
+    notes.drop("trials_far", message, far)
+    kept = np.flatnonzero(near)
+    kept = kept[np.argsort(start_s[kept], kind="stable")]
+    columns, skipped, replaced = {}, [], []
+    for name in table:
+        values = table[name]
+        if name in edges:
+            columns[edges[name]] = (start_s if name == "intervals_0" else end_s)[kept]
+        elif name in edges.values():
+            replaced.append(name)
+        elif pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_complex_dtype(values):
+            columns[str(name)] = values.to_numpy(np.float64, na_value=np.nan)[kept]
+        else:
+            skipped.append(name)
+    message = f"columns of trials that are not numbers, not kept: {list_names(skipped)}"
+    notes.drop("trial_columns_skipped", message, len(skipped))
+    message = f"columns of trials replaced by intervals_0 and intervals_1: {list_names(replaced)}"
+    notes.drop("trial_columns_replaced", message, len(replaced))
+    return columns
 
 
 def index_release(folder: Path) -> None:
@@ -690,7 +798,7 @@ def index_release(folder: Path) -> None:
     datasets, _ = parquet.load(datasets_path)
     folders = {path.session_path_short(include_lab=True): path for path in iter_sessions(folder)}
     found = list(zip(datasets["eid"], datasets["rel_path"], strict=True))
-    datasets["hash"] = [_md5(folders[session] / name) for session, name in found]
+    datasets["hash"] = [file_hash(folders[session] / name, "md5") for session, name in found]
     datasets["id"] = [_stable_id(f"{session}/{name}") for session, name in found]
     datasets["eid"] = datasets["eid"].map(_stable_id)
     parquet.save(datasets_path, datasets.set_index(["eid", "id"]).sort_index(), constant)
