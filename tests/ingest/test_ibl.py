@@ -1,5 +1,7 @@
 import hashlib
 import json
+import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from scipy.signal import iirfilter, sosfiltfilt, sosfreqz
 from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource, SimulatedSource, Splits, Timeline
 from neurohorizon.ingest import ibl
+from neurohorizon.ingest.findings import Finding, decode_findings
 from neurohorizon.ingest.ibl import (
     acronyms_by_structure,
     download_session,
@@ -377,6 +380,291 @@ def test_units_that_only_some_probes_could_see_are_not_called_silent(made, tmp_p
     read = ingest(folder, tmp_path / "m.json", session=double)
     assert read.domain.start_us.tolist() == [21_000_000]
     assert read.spike_times_us.min() >= 21_000_000
+
+
+def findings(session) -> dict[str, Finding]:
+    """Findings of the reader, by code."""
+    return {finding.code: finding for finding in decode_findings(session.provenance["findings"])}
+
+
+@pytest.fixture
+def double(made, tmp_path):
+    """A session with two probes, the folder of its ``alf``, and its spikes by probe; good ones and all."""
+    session = next(s for s in NAMED if (made / "release" / s.folder / "alf" / "probe01").is_dir())
+    folder = tmp_path / "release"
+    shutil.copytree(made / "release" / session.lab, folder / session.lab)
+    return session, folder, folder / session.folder / "alf"
+
+
+def reread(folder: Path, session, tmp_path, **extras):
+    index_release(folder)
+    return ingest(folder, tmp_path / "m.json", session=session, extras=extras)
+
+
+def good_spikes_s(place: Path) -> np.ndarray:
+    """Times of the spikes of the good clusters of a probe."""
+    labels = pd.read_parquet(place / "clusters.metrics.pqt")["label"].to_numpy()
+    return np.load(place / "spikes.times.npy")[labels[np.load(place / "spikes.clusters.npy")] == 1]
+
+
+def test_a_sound_session_counts_what_the_rounding_trims_and_finds_nothing(double, tmp_path):
+    session, folder, alf = double
+    read = reread(folder, session, tmp_path)
+    assert findings(read) == {}
+    for probe in ("probe00", "probe01"):
+        times_s = good_spikes_s(alf / probe / "pykilosort")
+        expected = np.count_nonzero((times_s < 1) | (times_s >= 59))
+        assert read.repairs[f"trimmed_{probe}"] == expected > 0
+
+
+def test_a_probe_that_stopped_early_is_named_with_its_cost_and_the_way_out(double, tmp_path):
+    session, folder, alf = double
+    whole = reread(folder, session, tmp_path)
+    place = alf / "probe01" / "pykilosort"
+    kept = np.load(place / "spikes.times.npy") < 20.5
+    for path in place.glob("spikes.*.npy"):
+        np.save(path, np.load(path)[kept])
+    read = reread(folder, session, tmp_path)
+    assert (read.domain.start_us.tolist(), read.domain.stop_us.tolist()) == ([1_000_000], [20_000_000])
+    short, trimmed = (findings(read)[code] for code in ("short_probe", "trimmed_spikes"))
+    assert short.count == 39
+    expected = (
+        r"probe01 recorded from 0\.\d+ to 20\.\d+ s and costs the session 39 s of the 58 s of probe00; .* probes to"
+    )
+    assert re.match(f"{expected} probe00$", short.message)
+    times_s = good_spikes_s(alf / "probe00" / "pykilosort")
+    lost = np.count_nonzero((times_s < 1) | (times_s >= 20))
+    assert read.repairs["trimmed_probe00"] == lost
+    assert f"{lost} of {len(times_s)} of probe00" in trimmed.message
+    alone = reread(folder, session, tmp_path, probes="probe00")
+    assert alone.domain.duration_us == whole.domain.duration_us
+    assert set(findings(alone)) == set()
+
+
+def test_a_late_spike_of_a_poor_cluster_does_not_stretch_the_valid_time(double, tmp_path):
+    session, folder, alf = double
+    sound = reread(folder, session, tmp_path)
+    for probe in ("probe00", "probe01"):
+        place = alf / probe / "pykilosort"
+        poor = np.flatnonzero(pd.read_parquet(place / "clusters.metrics.pqt")["label"].to_numpy() < 1)[0]
+        np.save(place / "spikes.times.npy", np.append(np.load(place / "spikes.times.npy"), 1e6))
+        clusters = np.load(place / "spikes.clusters.npy")
+        np.save(place / "spikes.clusters.npy", np.append(clusters, poor).astype(clusters.dtype))
+    read = reread(folder, session, tmp_path)
+    assert np.array_equal(read.domain.stop_us, sound.domain.stop_us)
+    assert np.array_equal(read.spike_times_us, sound.spike_times_us)
+    found = findings(read)
+    assert set(found) == {"stray_spikes"}
+    expected = r"probe01: 1 of \d+ spikes stand alone at 1e\+06 s, all others lie at 0\.\d+ to 59\.\d+ s"
+    assert re.match(expected, found["stray_spikes"].message)
+    assert read.repairs["trimmed_probe00"] == sound.repairs["trimmed_probe00"]
+
+
+def test_probes_on_two_clocks_are_refused_with_both_spans(double, tmp_path):
+    session, folder, alf = double
+    path = alf / "probe01" / "pykilosort" / "spikes.times.npy"
+    np.save(path, np.load(path) + 500)
+    with pytest.raises(
+        SessionError, match=r"share no second .*probe00 from 0\.\d+ to 59\.\d+ s, probe01 from 500(\.\d+)? to"
+    ):
+        reread(folder, session, tmp_path)
+    np.save(path, (np.load(path) - 500) * 30_000)
+    with pytest.raises(SessionError, match="less than a day of them: divide them by the sampling rate"):
+        reread(folder, session, tmp_path)
+
+
+def test_columns_of_one_value_a_row_are_read_as_vectors(release, tmp_path):
+    sound = ingest(release, tmp_path / "m.json")
+    for path in release.rglob("*.npy"):
+        if path.name.startswith(("spikes.times", "spikes.clusters", "clusters.channels", "channels.", "_ibl_wheel")):
+            np.save(path, np.load(path)[:, None])
+    index_release(release)
+    read = ingest(release, tmp_path / "m.json")
+    assert np.array_equal(read.spike_times_us, sound.spike_times_us)
+    assert read.units["region"].tolist() == sound.units["region"].tolist()
+    assert np.array_equal(read.behaviour["wheel"].values, sound.behaviour["wheel"].values)
+
+
+def test_a_cluster_listed_twice_is_kept_once_and_refused_where_its_labels_differ(release, tmp_path):
+    sound = ingest(release, tmp_path / "m.json")
+    path = probe_folder(release) / "clusters.metrics.pqt"
+    metrics = pd.read_parquet(path)
+    pd.concat([metrics, metrics.iloc[:2]]).to_parquet(path)
+    index_release(release)
+    read = ingest(release, tmp_path / "m.json")
+    assert read.units["id"].tolist() == sound.units["id"].tolist()
+    assert read.repairs["duplicate_metrics"] == findings(read)["duplicate_metrics"].count == 2
+    changed = metrics.iloc[:1].assign(label=1 - metrics["label"].iloc[0])
+    pd.concat([metrics, changed]).to_parquet(path)
+    index_release(release)
+    with pytest.raises(SessionError, match=r"gives 1 clusters two labels, such as .* to cluster 0; expected one row"):
+        ingest(release, tmp_path / "m.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop(columns="label"), r"has no column label, the share .*sources\.ibl\.revision"),
+        (lambda table: table.assign(label="good"), r"has the label 'good' in \d+ rows; expected numbers"),
+        (lambda table: table.assign(cluster_id=np.nan), r"has the cluster nan in \d+ rows"),
+        (lambda table: table.assign(cluster_id=np.arange(len(table)) + 9000), r"lists clusters 9000 to \d+"),
+        (lambda table: table.iloc[:0], r"no unit with a label of 1\.0 or more: best of \d+ clusters 0\.00"),
+    ],
+)
+def test_metrics_that_name_no_good_units_are_refused_in_words(release, tmp_path, change, message):
+    for path in release.rglob("clusters.metrics.pqt"):
+        change(pd.read_parquet(path)).to_parquet(path)
+    index_release(release)
+    with pytest.raises(SessionError, match=message) as refused:
+        ingest(release, tmp_path / "m.json")
+    assert str(refused.value).count("\n") <= 2
+
+
+def test_a_wheel_sample_on_another_clock_is_dropped_and_takes_no_memory(release, tmp_path):
+    alf = release / NAMED[0].folder / "alf"
+    times_s, position = (np.load(alf / f"_ibl_wheel.{name}.npy") for name in ("timestamps", "position"))
+    np.save(alf / "_ibl_wheel.timestamps.npy", times_s[:-2])
+    np.save(alf / "_ibl_wheel.position.npy", position[:-2])
+    index_release(release)
+    expected = ingest(release, tmp_path / "m.json").behaviour["wheel"]
+    times_s[-2:] = 1e7, np.nan
+    np.save(alf / "_ibl_wheel.timestamps.npy", times_s)
+    np.save(alf / "_ibl_wheel.position.npy", position)
+    index_release(release)
+    read = ingest(release, tmp_path / "m.json")
+    assert np.array_equal(read.behaviour["wheel"].times_s, expected.times_s)
+    assert np.array_equal(read.behaviour["wheel"].values, expected.values)
+    assert read.repairs["samples_dropped"] == 2
+    assert re.search(r"2 of \d+ wheel samples .* up to 1e\+07 s; dropped", findings(read)["samples_dropped"].message)
+
+
+def test_trials_without_an_end_and_columns_that_are_not_numbers_are_counted(release, tmp_path):
+    path = release / NAMED[0].folder / "alf" / "_ibl_trials.table.pqt"
+    table = pd.read_parquet(path)
+    bent = table.assign(
+        comment="late", start=0.0, hits=pd.array([1, None] * (len(table) // 2) + [1] * (len(table) % 2), "Int64")
+    )
+    bent.loc[bent.index[::3], "intervals_1"] = np.nan
+    bent.loc[bent.index[1], "intervals_1"] = 1e8
+    bent.loc[bent.index[2], "intervals_0"] = -np.inf
+    bent.iloc[::-1].to_parquet(path)
+    index_release(release)
+    read = ingest(release, tmp_path / "m.json")
+    kept = [row for row in range(len(table)) if row % 3 and row not in (1, 2)]
+    assert read.trials["start"].tolist() == table["intervals_0"].iloc[kept].tolist()
+    assert read.trials["end"].tolist() == table["intervals_1"].iloc[kept].tolist()
+    assert read.trials["choice"].tolist() == table["choice"].iloc[kept].tolist()
+    np.testing.assert_array_equal(read.trials["hits"], [np.nan if row % 2 else 1.0 for row in kept])
+    untimed = len(range(0, len(table), 3)) + 1
+    counts = {"trials_without_times": untimed, "trials_far": 1, "trial_columns_skipped": 1, "trial_columns_replaced": 1}
+    assert {code: read.repairs[code] for code in counts} == counts
+    found = findings(read)
+    assert f"{untimed} of {len(table)} trials have no start or no end" in found["trials_without_times"].message
+    assert "comment" in found["trial_columns_skipped"].message
+    assert "start" in found["trial_columns_replaced"].message
+
+
+class Bomb:
+    """An object that writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_an_array_of_python_objects_is_refused_and_not_unpickled(release, tmp_path):
+    path = probe_folder(release) / "spikes.times.npy"
+    for write in (
+        lambda: np.save(path, np.array([Bomb(tmp_path / "hit")], dtype=object), allow_pickle=True),
+        lambda: path.write_bytes(pickle.dumps(Bomb(tmp_path / "hit"))),
+    ):
+        write()
+        index_release(release)
+        with pytest.raises(SessionError, match=r"spikes\.times\.npy holds Python objects, refused"):
+            ingest(release, tmp_path / "m.json")
+    assert not (tmp_path / "hit").exists()
+
+
+HUGE = (
+    b"\x93NUMPY\x01\x00v\x00"
+    + b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,), }".ljust(117)
+    + b"\n"
+)
+"""An array of 80 TB by its header, without a value."""
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("spikes.times.npy", np.array(["0.1", "0.2"]), r"spikes\.times\.npy holds <U3; expected numbers"),
+        ("spikes.times.npy", np.ones((3, 2)), r"spikes\.times\.npy has the shape \(3, 2\); expected one value per row"),
+        ("spikes.clusters.npy", np.array([0.0, np.nan]), r"1 of 2 values are no whole numbers, the first nan"),
+        ("clusters.channels.npy", np.array([0.5]), r"clusters\.channels\.npy: 1 of 1 values are no whole numbers"),
+        (
+            "spikes.times.npy",
+            HUGE,
+            "cannot be read",
+        ),
+        (
+            "clusters.metrics.pqt",
+            b"PAR1 not a table PAR1",
+            r"clusters\.metrics\.pqt cannot be read, it may be truncated",
+        ),
+        ("clusters.metrics.pqt", b"", r"clusters\.metrics\.pqt"),
+        ("clusters.uuids.csv", b"\xff\xfe\x00", r"clusters\.uuids\.csv cannot be read"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_named(release, tmp_path, name, values, message):
+    path = probe_folder(release) / name
+    if isinstance(values, bytes):
+        path.write_bytes(values)
+    else:
+        np.save(path, values)
+    index_release(release)
+    with pytest.raises(SessionError, match=message) as refused:
+        ingest(release, tmp_path / "m.json")
+    assert str(refused.value).count("\n") <= 2
+
+
+def test_a_unit_without_a_channel_has_no_region(release, tmp_path):
+    places = sorted(release.glob("sim_lab_1/Subjects/*/*/*/alf/probe*/pykilosort"))
+    for place in places:
+        channels = np.load(place / "clusters.channels.npy")
+        np.save(place / "clusters.channels.npy", np.full_like(channels, -1, dtype=np.int64))
+    index_release(release)
+    assert set(ingest(release, tmp_path / "m.json").units["region"]) == {""}
+
+
+@pytest.mark.parametrize("place", ["../secret.npy", "/etc/passwd", "sim_lab_1/../../secret.npy"])
+def test_a_manifest_that_names_a_file_outside_the_folder_is_refused(release, tmp_path, place):
+    download_session(row(), source=source(release), manifest=tmp_path / "m.json")
+    listed = json.loads((tmp_path / "m.json").read_text())
+    np.save(tmp_path / "secret.npy", np.arange(3.0))
+    times = next(entry for entry in listed["files"] if entry["table"] == "spikes.times")
+    content = Path(tmp_path / "secret.npy" if "secret" in place else place).read_bytes()
+    times |= {"path": place, "size": len(content), "md5": hashlib.md5(content).hexdigest()}
+    (tmp_path / "m.json").write_text(json.dumps(listed))
+    with pytest.raises(SessionError, match=r"names '.*', which is outside the release's folder .*; refused"):
+        ingest_ibl(tmp_path / "m.json", row(), source=source(release), splits=SPLITS)
+
+
+def test_a_link_that_leaves_the_folder_is_refused_at_download_and_after_it(release, tmp_path):
+    path = probe_folder(release) / "spikes.times.npy"
+    download_session(row(), source=source(release), manifest=tmp_path / "m.json")
+    path.rename(tmp_path / "elsewhere.npy")
+    path.symlink_to(tmp_path / "elsewhere.npy")
+    with pytest.raises(SessionError, match="outside the release's folder"):
+        ingest_ibl(tmp_path / "m.json", row(), source=source(release), splits=SPLITS)
+    with pytest.raises(SessionError, match=r"leads to .*elsewhere\.npy, outside the release's folder"):
+        download_session(row(), source=source(release), manifest=tmp_path / "n.json")
+
+
+@pytest.mark.parametrize("change", [{"date": ""}, {"extras": {"number": "first"}}])
+def test_a_row_by_which_no_session_can_be_found_is_refused(release, tmp_path, change):
+    with pytest.raises(SessionError, match="a session is found by its date"):
+        download_session(Row(**{**vars(row()), **change}), source=source(release), manifest=tmp_path / "m.json")
 
 
 def test_revisions_and_sorters_are_chosen_as_one_documents(release, tmp_path):
