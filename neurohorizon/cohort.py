@@ -80,9 +80,10 @@ class Row:
         return self.extras.get("group") or self.subject
 
     @property
-    def recording_name(self) -> str:
-        """The NWB file of the session within ``sources.nwb.folder``: the column ``file`` where it is filled."""
-        return self.extras.get("file") or f"{self.session}.nwb"
+    def recording_names(self) -> tuple[str, ...]:
+        """The NWB files of the session within ``sources.nwb.folder``: those in the column ``file``, between ``;``."""
+        names = tuple(name.strip() for name in self.extras.get("file", "").split(";") if name.strip())
+        return names or (f"{self.session}.nwb",)
 
 
 def read_cohort(path: str | Path) -> tuple[Row, ...]:
@@ -227,9 +228,10 @@ def check_cohort(rows: Iterable[Row]) -> None:
             raise CohortError(f"{where}: unknown source {row.source!r}; sources are {', '.join(SOURCES)}")
         _check_names(row, where)
         if row.source == "nwb" and row.role != "left_out":
-            other = recordings.setdefault(row.recording_name, row.session)
-            if other != row.session:
-                raise CohortError(f"{where} has the file {row.recording_name!r} of session {other!r}: one is enough")
+            for file in row.recording_names:
+                if file in recordings:
+                    raise CohortError(f"{where} has the file {file!r} of session {recordings[file]!r}: one is enough")
+                recordings[file] = row.session
         if not row.session or not row.subject:
             raise CohortError(f"{where}: session and subject may not be empty")
         if row.date and not _is_date(row.date):
@@ -276,21 +278,23 @@ def _check_names(row: Row, where: str) -> None:
         raise CohortError(f"{where}: session names files: {len(row.session)} characters, at most {_LONGEST_NAME}")
     if row.fold and not _FOLD_NAME.fullmatch(row.fold):
         raise CohortError(f"{where}: fold {row.fold!r} names files: use letters, digits, '.', '_' and '-'")
-    file = row.extras.get("file", "")
-    if not file:
+    if not row.extras.get("file"):
         return
     if row.source != "nwb":
-        raise CohortError(
-            f"{where}: file {file!r} is given, which only sessions of the source nwb have; leave it empty"
-        )
-    parts = file.split("/")
-    if _OF_THE_SHELL.search(file) or _hidden(file) or any(part in ("", ".", "..") or part[0] in "-~" for part in parts):
-        raise CohortError(
-            f"{where}: file {file!r} is refused: give its path below sources.nwb.folder, without '..', quotes, "
-            "wildcards, $ ; & and the like, and without - or ~ at the start of a name"
-        )
-    if file != file.strip() or not file.endswith(".nwb"):
-        raise CohortError(f"{where}: file {file!r} must be the whole file name, with .nwb at its end")
+        raise CohortError(f"{where}: only sessions of the source nwb have a file; leave the column file empty")
+    for file in row.recording_names:
+        parts = file.split("/")
+        odd = any(part in ("", ".", "..") or part[0] in "-~" for part in parts)
+        if odd or _OF_THE_SHELL.search(file) or _hidden(file):
+            raise CohortError(
+                f"{where}: file {file!r} is refused: give its path below sources.nwb.folder, without '..', quotes, "
+                "wildcards, $ & and the like, and without - or ~ at the start of a name"
+            )
+        if not file.endswith(".nwb"):
+            raise CohortError(
+                f"{where}: file {file!r} must be the whole file name, with .nwb at its end; several files of a session "
+                "have ; between them"
+            )
 
 
 def folds(rows: Iterable[Row]) -> tuple[str, ...]:

@@ -251,7 +251,7 @@ if CONFIG.sources.nwb:
 
     rule preprocess_nwb:
         input:
-            LAYOUT.recording(RECORDINGS),
+            LAYOUT.recordings(RECORDINGS),
         output:
             f"{RESULTS}/sessions/nwb/{{session}}.h5",
         log:

@@ -58,9 +58,9 @@ class Layout:
             raise ValueError(f"session {session} does not take part: the cohort table or its source lacks it")
         return found[0]
 
-    def recording(self, folder: str) -> Inputs:
-        """Return the NWB file of a session in a folder; its name may differ from the session's."""
-        return lambda wildcards: [f"{folder}/{self.row(wildcards.session).recording_name}"]
+    def recordings(self, folder: str) -> Inputs:
+        """Return the NWB files of a session in a folder; their names may differ from the session's."""
+        return lambda wildcards: [f"{folder}/{name}" for name in self.row(wildcards.session).recording_names]
 
     def row_json(self, wildcards) -> str:
         """Return a session's row as JSON without its role in the cohort, since its data do not depend on the role."""

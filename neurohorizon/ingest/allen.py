@@ -36,6 +36,7 @@ from neurohorizon.ingest.findings import Notes, encode_findings
 from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_or_note, write_ingested
 from neurohorizon.ingest.listed_files import file_hash, listed_file, path_within
 from neurohorizon.ingest.probe_spans import clip, count_trimmed, note_short_probes, recorded_span, shared_time
+from neurohorizon.ingest.spike_checks import RawSpikes, check_spikes
 from neurohorizon.modalities.images import ImageSet, write_images
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain, to_us
@@ -351,6 +352,8 @@ def _session(recording: Any, channels: Path, row: Row, listed: Mapping[str, Any]
     # spikes before the domain and after are counted by probe; those in its gaps are counted as outside of it
     first_s, last_s = domain.start_us[0] / MICROSECONDS, domain.stop_us[-1] / MICROSECONDS
     trimmed = (times_s < first_s) | (times_s >= last_s)
+    ids, probes = units["unit_id"].to_numpy().astype(str), units["probe_description"].to_numpy(str)
+    notes.findings += check_spikes(RawSpikes(times_s[~trimmed], unit[~trimmed], ids, probes, domain))
     spike_times_us, spike_unit, found = order_spikes(times_s[~trimmed], unit[~trimmed], domain=domain)
     behaviour, missing = _behaviour(recording, notes)
     return Session(
@@ -362,9 +365,9 @@ def _session(recording: Any, channels: Path, row: Row, listed: Mapping[str, Any]
         spike_times_us=spike_times_us,
         spike_unit=spike_unit,
         units={
-            "id": units["unit_id"].to_numpy().astype(str),
+            "id": ids,
             "region": _regions(units["peak_channel_id"].to_numpy(), channels),
-            "probe": units["probe_description"].to_numpy(str),
+            "probe": probes,
             **{name: units[name].to_numpy(np.float64) for name in _QUALITY},
         },
         domain=domain,

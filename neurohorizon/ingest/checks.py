@@ -8,7 +8,7 @@ A reader calls :func:`~neurohorizon.ingest.spike_checks.check_spikes` on spikes 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from neurohorizon.ingest import session_checks, spike_checks
+from neurohorizon.ingest import probe_spans, session_checks, spike_checks
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Check:
         function: Generator of its findings; its docstring describes what it finds.
         codes: Codes of its findings.
         limits: Names of its thresholds.
-        of: ``spikes as read`` or ``session``.
+        of: ``probes as read``, ``spikes as read`` or ``session``.
     """
 
     function: Callable
@@ -28,8 +28,17 @@ class Check:
     of: str = "session"
 
 
+PROBES = "probes as read"
 RAW = "spikes as read"
 CHECKS = (
+    Check(
+        probe_spans.recorded_span,
+        ("stray_spikes",),
+        ("stray_pause_s", "stray_share", "stray_spikes", "stray_of_spikes"),
+        PROBES,
+    ),
+    Check(probe_spans.note_short_probes, ("short_probe",), ("partial_share",), PROBES),
+    Check(probe_spans.count_trimmed, ("trimmed_spikes",), (), PROBES),
     Check(spike_checks.no_spikes_at_all, ("no_spikes_read",), (), RAW),
     Check(spike_checks.whole_numbers, ("whole_numbers",), ("whole_seconds_share",), RAW),
     Check(spike_checks.other_unit, ("other_unit", "small_valid_time"), ("span_ratio", "slow_rate_hz"), RAW),

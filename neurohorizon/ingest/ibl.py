@@ -40,6 +40,8 @@ from neurohorizon.ingest.findings import Notes, encode_findings, list_names
 from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_or_note, write_ingested
 from neurohorizon.ingest.listed_files import file_hash, listed_file, path_within
 from neurohorizon.ingest.probe_spans import ProbeSpan, count_trimmed, note_short_probes, recorded_span, shared_time
+from neurohorizon.ingest.spike_checks import RawSpikes, check_spikes
+from neurohorizon.ingest.thresholds import limit
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain
 
@@ -48,8 +50,6 @@ SORTERS = ("pykilosort", "iblsorter")
 WHEEL_HZ = 1000
 WHEEL_CORNER_HZ = 20
 WHEEL_FILTER_ORDER = 8
-REACH_S = 3600.0
-"""Wheel samples and trials this far from the spikes are on no common clock; a wheel's grid would fill the memory."""
 _RETRY_WAIT_S = 2.0
 
 
@@ -452,12 +452,15 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
     unit = np.concatenate([probe.unit + first for probe, first in zip(probes, offset, strict=False)])
     # trimmed spikes are counted by probe; a time that is no number stays, to be counted as such
     trimmed = (times_s < start_us / MICROSECONDS) | (times_s >= stop_us / MICROSECONDS)
+    raw = RawSpikes(times_s[~trimmed], unit[~trimmed], units["id"], units["probe"], domain)
+    notes.findings += check_spikes(raw)
     spike_times_us, spike_unit, found = order_spikes(times_s[~trimmed], unit[~trimmed], domain=domain)
     try:
         parts = split_domain(domain, splits)
     except ValueError as error:
         raise SessionError(f"session {row.session} is too short: {error}") from error
-    reach_s = min(span.first_s for span in spans) - REACH_S, max(span.last_s for span in spans) + REACH_S
+    first_s, last_s = min(span.first_s for span in spans), max(span.last_s for span in spans)
+    reach_s = first_s - limit("reach_s"), last_s + limit("reach_s")
     wheel = _read_wheel(files, source.wheel_rate_hz, reach_s, notes)
     trials = _read_trials(files, reach_s, notes)
     too_few = [] if wheel or files.lacks("wheel.position") else ["wheel: too few samples"]
@@ -699,7 +702,7 @@ def _read_wheel(files: _Files, rate_hz: float, reach_s: tuple[float, float], not
     where = f", up to {far[np.argmax(np.abs(far))]:g} s" if len(far) else ""
     message = (
         f"{np.count_nonzero(~kept)} of {len(kept)} wheel samples have no position, no time, or a time more than "
-        f"{REACH_S:g} s from all spikes{where}; dropped"
+        f"{limit('reach_s'):g} s from all spikes{where}; dropped"
     )
     notes.drop("samples_dropped", message, int(np.count_nonzero(~kept)))
     sampled_s, velocity = wheel_velocity(times_s[kept], position[kept], rate_hz=rate_hz)
@@ -760,7 +763,7 @@ def _read_trials(files: _Files, reach_s: tuple[float, float], notes: Notes) -> d
     near = timed & (start_s >= reach_s[0]) & (end_s >= reach_s[0]) & (start_s <= reach_s[1]) & (end_s <= reach_s[1])
     untimed, far = int(np.count_nonzero(~timed)), int(np.count_nonzero(timed & ~near))
     notes.drop("trials_without_times", f"{untimed} of {len(timed)} trials have no start or no end; dropped", untimed)
-    message = f"{far} of {len(timed)} trials start or end more than {REACH_S:g} s from all spikes; dropped"
+    message = f"{far} of {len(timed)} trials start or end more than {limit('reach_s'):g} s from all spikes; dropped"
     notes.drop("trials_far", message, far)
     kept = np.flatnonzero(near)
     kept = kept[np.argsort(start_s[kept], kind="stable")]

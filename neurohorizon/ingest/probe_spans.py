@@ -6,23 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurohorizon.ingest.findings import Notes
+from neurohorizon.ingest.thresholds import limit
 from neurohorizon.session import SessionError
 from neurohorizon.timeline import MICROSECONDS
-
-STRAY_PAUSE_S = 60.0
-"""A probe sees many neurons, so it is never silent for this long while it records."""
-STRAY_SHARE = 1e-3
-"""Share of a probe's spikes that may lie beyond such a pause and not count as recording: seconds of an hour."""
-STRAY_SPIKES = 3
-"""The same for probes with few spikes."""
-FEW_SPIKES = 100
-"""Probes with fewer spikes have pauses of any length."""
-COSTLY_SHARE = 0.1
-"""Share of the session that a probe may lack before it is named."""
-LONGEST_S = 86_400.0
-"""No acute recording lasts a day."""
-FARTHEST_S = 1e11
-"""Beyond this, microseconds do not fit into 64 bits; the clock of seconds since 1970 does."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +46,10 @@ def recorded_span(probe: str, times_s: np.ndarray, notes: Notes) -> ProbeSpan:
 
 def _strays(times_s: np.ndarray) -> int:
     """Count the first spikes that a long pause separates from all others."""
-    if len(times_s) < FEW_SPIKES:
+    if len(times_s) < limit("stray_of_spikes"):
         return 0
-    most = max(STRAY_SPIKES, int(STRAY_SHARE * len(times_s)))
-    pauses = np.flatnonzero(np.diff(np.sort(np.partition(times_s, most)[: most + 1])) > STRAY_PAUSE_S)
+    most = int(max(limit("stray_spikes"), limit("stray_share") * len(times_s)))
+    pauses = np.flatnonzero(np.diff(np.sort(np.partition(times_s, most)[: most + 1])) > limit("stray_pause_s"))
     return int(pauses[-1]) + 1 if len(pauses) else 0
 
 
@@ -87,7 +73,8 @@ def shared_time(
         SessionError: The probes share no second, or their times are no seconds of one recording.
     """
     lengths_s = [span.last_s - span.first_s for span in spans]
-    if max(lengths_s) > LONGEST_S or max(max(abs(span.first_s), abs(span.last_s)) for span in spans) > FARTHEST_S:
+    farthest_s = max(max(abs(span.first_s), abs(span.last_s)) for span in spans)
+    if max(lengths_s) > limit("long_recording_s") or farthest_s > limit("far_recording_s"):
         raise SessionError(
             f"session {session}: spike times of {_listed(spans)}; expected seconds, less than a day of them: divide "
             "them by the sampling rate, or by 1000 if they are in milliseconds"
@@ -122,7 +109,11 @@ def note_short_probes(
     whole_s = max(span.last_s for span in clipped) - min(span.first_s for span in clipped)
     length_s = {span.probe: span.last_s - span.first_s for span in clipped}
     longest = max(length_s, key=lambda probe: length_s[probe])
-    long = [span for span in clipped if span.probe == longest or length_s[span.probe] >= (1 - COSTLY_SHARE) * whole_s]
+    long = [
+        span
+        for span in clipped
+        if span.probe == longest or length_s[span.probe] >= (1 - limit("partial_share")) * whole_s
+    ]
     names = [span.probe for span in long]
     for span in clipped:
         cost_s = _shared_s(long) - _shared_s([*long, span])

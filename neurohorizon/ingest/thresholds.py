@@ -62,6 +62,21 @@ THRESHOLDS = {
     ),
     "silent_share": Threshold(0.5, "share of valid time", "one silence; most of the time was then not recorded"),
     "partial_share": Threshold(0.1, "share of valid time", "a probe that is absent this long changes what is forecast"),
+    "stray_pause_s": Threshold(60, "s", "a probe sees many neurons, so it is never silent this long while it records"),
+    "stray_share": Threshold(
+        1e-3, "share of a probe's spikes", "seconds of an hour; more spikes beyond a pause are a part of the recording"
+    ),
+    "stray_spikes": Threshold(3, "spikes", "the same for probes with few spikes"),
+    "stray_of_spikes": Threshold(100, "spikes", "probes with fewer have pauses of any length"),
+    "long_recording_s": Threshold(86400, "s", "no acute recording lasts a day"),
+    "far_recording_s": Threshold(
+        1e11, "s", "microseconds beyond do not fit into 64 bits; the clock of seconds since 1970 does"
+    ),
+    "reach_s": Threshold(
+        3600,
+        "s",
+        "samples and trials this far from all spikes are on another clock, and a grid of them takes memory",
+    ),
     "one_sided_spikes": Threshold(50, "spikes", "with fewer, one half may be empty by chance"),
     "series_pause_s": Threshold(1, "s", "cameras and encoders sample many times a second"),
     "series_pause_steps": Threshold(10, "usual steps", "a slow series has longer steps"),

@@ -50,10 +50,10 @@ def test_a_fold_trains_on_no_session_that_it_holds_out(layout):
     assert not trained & held_out
 
 
-def test_a_recording_has_its_own_file_name_or_that_of_the_session(layout):
-    layout.cohort = lambda: [replace(COHORT[0], extras={"file": "sub-1/x+y.nwb"}), COHORT[1]]
-    found = layout.recording("data")
-    assert found(wildcards(session=COHORT[0].session)) == ["data/sub-1/x+y.nwb"]
+def test_a_recording_has_its_own_file_names_or_that_of_the_session(layout):
+    layout.cohort = lambda: [replace(COHORT[0], extras={"file": "sub-1/x+y.nwb; z.nwb"}), COHORT[1]]
+    found = layout.recordings("data")
+    assert found(wildcards(session=COHORT[0].session)) == ["data/sub-1/x+y.nwb", "data/z.nwb"]
     assert found(wildcards(session=COHORT[1].session)) == [f"data/{COHORT[1].session}.nwb"]
     with pytest.raises(ValueError, match="session other does not take part"):
         found(wildcards(session="other"))
