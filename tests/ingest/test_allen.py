@@ -16,7 +16,8 @@ from factories.workflow import copy_workflow
 
 from neurohorizon.cohort import heldout_sessions, read_cohort, training_sessions
 from neurohorizon.config import read_config
-from neurohorizon.ingest.allen import GRAY, export_images, image_shown
+from neurohorizon.ingest.allen import GRAY, _session, export_images, image_shown
+from neurohorizon.ingest.findings import Finding, decode_findings
 from neurohorizon.ingest.simulated.allen import (
     LATENCY_S,
     REGIONS,
@@ -28,7 +29,7 @@ from neurohorizon.ingest.simulated.allen import (
 )
 from neurohorizon.ingest.simulated.screen import ORIENTATIONS_DEG, PLACES, View, features, grating, gray_screen, look
 from neurohorizon.modalities.images import read_images
-from neurohorizon.session import read_session
+from neurohorizon.session import Session, SessionError, read_session
 
 SIMULATED = allen_driver.SIMULATED
 NAMED = simulated_allen_sessions(SIMULATED)
@@ -188,7 +189,138 @@ def test_a_span_in_which_the_probes_failed_is_a_gap_and_not_silence(made):
         if unit.good
     )
     assert lost > 50
-    assert session.repairs == {"not_finite": 0, "outside_domain": lost, "unsorted": 0, "duplicate": 0}
+    of_spikes = {name: count for name, count in session.repairs.items() if not name.startswith("trimmed_")}
+    assert of_spikes == {"not_finite": 0, "outside_domain": lost, "unsorted": 0, "duplicate": 0}
+    start_us, stop_us = session.domain.start_us[0], session.domain.stop_us[-1]
+    for probe in np.unique(session.units["probe"]):
+        times_us = np.concatenate(
+            [
+                np.rint(1e6 * unit.spikes_s)
+                for unit in planted(made, FUNCTIONAL).values()
+                if unit.good and unit.probe == probe
+            ]
+        )
+        trimmed = np.count_nonzero((times_us < start_us) | (times_us >= stop_us))
+        assert session.repairs[f"trimmed_{probe}"] == trimmed > 0
+
+
+class Recording:
+    """A session as AllenSDK presents it: probes A and B of two units each, 180 s, stimuli from 10 to 170 s."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.units = pd.DataFrame(
+            {
+                "probe_description": ["probeA", "probeA", "probeB", "probeB"],
+                "peak_channel_id": [1, 2, 3, 4],
+                **dict.fromkeys(("isi_violations", "amplitude_cutoff", "presence_ratio"), 0.0),
+            },
+            index=[14, 13, 12, 11],
+        )
+        self.spike_times = {unit: np.sort(rng.uniform(0, 180, 900)) for unit in self.units.index}
+        self.stimulus_presentations = pd.DataFrame(
+            {"start_time": np.arange(10.0, 170), "stop_time": np.arange(11.0, 171), "stimulus_name": "spontaneous"}
+        )
+        self.invalid_times = pd.DataFrame({"start_time": [], "stop_time": [], "tags": []})
+        times_s = np.arange(0, 180, 0.1)
+        self.running_speed = pd.DataFrame({"end_time": times_s, "velocity": np.sin(times_s)})
+
+    def get_screen_gaze_data(self, **_: object) -> None:
+        return None
+
+    def read(self, folder: Path, **extras: str) -> Session:
+        (folder / "channels.csv").write_text("id,ecephys_structure_acronym\n1,VISp\n2,CA1\n3,LP\n")
+        listed = {"release": "local", "session_type": "x", "allensdk_version": "2", "files": {}}
+        row = dataclasses.replace(allen_driver.row(0), extras=extras)
+        return _session(self, folder / "channels.csv", row, listed, allen_driver.SPLITS)
+
+
+def found(session: Session) -> dict[str, Finding]:
+    return {finding.code: finding for finding in decode_findings(session.provenance["findings"])}
+
+
+def test_a_sound_recording_is_read_without_a_finding_and_its_trimmed_spikes_are_counted(tmp_path):
+    recording = Recording()
+    session = recording.read(tmp_path)
+    assert (session.domain.start_us.tolist(), session.domain.stop_us.tolist()) == ([10_000_000], [170_000_000])
+    assert found(session) == {}
+    assert session.units["id"].tolist() == ["13", "14", "11", "12"]
+    assert session.units["region"].tolist() == ["CA1", "VISp", "", "LP"]
+    for probe, units in {"probeA": (13, 14), "probeB": (11, 12)}.items():
+        times_s = np.concatenate([recording.spike_times[unit] for unit in units])
+        assert session.repairs[f"trimmed_{probe}"] == np.count_nonzero((times_s < 10) | (times_s >= 170)) > 0
+
+
+def test_a_probe_that_ends_early_is_named_and_may_be_left_out(tmp_path):
+    recording = Recording()
+    for unit in (11, 12):
+        times_s = recording.spike_times[unit]
+        recording.spike_times[unit] = times_s[times_s < 60.5]
+    session = recording.read(tmp_path)
+    assert session.domain.stop_us.tolist() == [60_000_000]
+    assert found(session)["short_probe"].count == 110
+    assert "probeB recorded from 10 to 60" in found(session)["short_probe"].message
+    assert "column probes to probeA" in found(session)["short_probe"].message
+    lost = sum(
+        np.count_nonzero((recording.spike_times[unit] >= 60) & (recording.spike_times[unit] < 170)) for unit in (13, 14)
+    )
+    assert found(session)["trimmed_spikes"].count == lost
+    alone = recording.read(tmp_path, probes="probeA")
+    assert alone.domain.stop_us.tolist() == [170_000_000]
+    assert set(alone.units["probe"]) == {"probeA"}
+    with pytest.raises(SessionError, match=r"no good unit of probeC, .*probes with good units: probeA, probeB"):
+        recording.read(tmp_path, probes="probeA,probeC")
+
+
+def test_columns_strays_and_times_that_are_no_numbers_change_no_spike(tmp_path):
+    recording = Recording()
+    expected = recording.read(tmp_path)
+    recording.spike_times[11] = np.append(recording.spike_times[11], [np.nan, 1e6])[:, None]
+    shown = recording.stimulus_presentations
+    recording.stimulus_presentations = pd.concat([shown, shown.iloc[:1].assign(stop_time=np.nan)])
+    recording.running_speed = pd.concat(
+        [recording.running_speed, recording.running_speed.iloc[:2].assign(end_time=np.nan)]
+    )
+    session = recording.read(tmp_path)
+    assert np.array_equal(session.spike_times_us, expected.spike_times_us)
+    assert np.array_equal(session.behaviour["running_speed"].values, expected.behaviour["running_speed"].values)
+    assert np.array_equal(session.stimuli["start"], expected.stimuli["start"])
+    changed = {name: count for name, count in session.repairs.items() if expected.repairs.get(name) != count}
+    assert changed == {
+        "not_finite": 1,
+        "samples_dropped": 2,
+        "stimuli_without_times": 1,
+        "trimmed_probeB": expected.repairs["trimmed_probeB"] + 1,
+    }
+    assert set(found(session)) == {"stray_spikes", "samples_dropped", "stimuli_without_times"}
+
+
+def test_spikes_in_a_span_in_which_a_probe_failed_are_counted_by_probe(tmp_path):
+    recording = Recording()
+    recording.invalid_times = pd.DataFrame(
+        {"start_time": [50.0], "stop_time": [70.0], "tags": [("EcephysProbe", "probeA")]}
+    )
+    session = recording.read(tmp_path)
+    assert session.domain.duration_us == 140_000_000
+    lost = {
+        probe: sum(
+            np.count_nonzero((recording.spike_times[unit] >= 50) & (recording.spike_times[unit] < 70)) for unit in units
+        )
+        for probe, units in {"probeA": (13, 14), "probeB": (11, 12)}.items()
+    }
+    assert session.repairs["outside_domain"] == sum(lost.values())
+    assert f"probes probeA ({lost['probeA']}), probeB ({lost['probeB']})" in found(session)["outside_domain"].message
+
+
+def test_a_session_without_a_spike_or_a_stimulus_is_refused(tmp_path):
+    recording = Recording()
+    recording.spike_times = {unit: np.zeros(0) for unit in recording.units.index}
+    with pytest.raises(SessionError, match="none of its 4 units has a spike"):
+        recording.read(tmp_path)
+    recording = Recording()
+    recording.stimulus_presentations = recording.stimulus_presentations.assign(start_time=np.nan)
+    with pytest.raises(SessionError, match="none of 160 stimuli has times"):
+        recording.read(tmp_path)
 
 
 @pytest.mark.slow
