@@ -420,7 +420,7 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
 
     The domain is the time when every probe recorded: from the latest first spike to the earliest last
     spike, over all clusters of a probe, good or not, rounded inward to whole seconds, so that bins that
-    divide a second have the edges they would have from the clock's zero. A few spikes that stand alone far from all
+    divide a second have the edges they would have from the clock's zero. A few spikes far from all
     others do not count. What is dropped is counted in ``repairs``, ``trimmed_{probe}`` for spikes outside the domain,
     and described in the findings.
 
@@ -505,7 +505,7 @@ class _Files:
     def vector(self, table: str, probe: str | None = None) -> np.ndarray:
         """Numbers of a ``.npy`` file, [row]; a single row or column is one, as MATLAB writes them."""
         values = self._read(table, probe, lambda path: np.load(path, allow_pickle=False))
-        if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
             kind = getattr(values, "dtype", type(values).__name__)
             raise SessionError(f"{self._where(table, probe)} holds {kind}; expected numbers: export it again")
         if values.size != max(values.shape, default=0):
@@ -578,10 +578,11 @@ def _read_probe(files: _Files, probe: str, minimum_label: float, notes: Notes) -
     if clusters.min() < 0 or clusters.max() >= len(channels):
         raise SessionError(
             f"{where}: spikes name clusters {clusters.min()} to {clusters.max()}; clusters.channels has "
-            f"{len(channels)}: its files are of different sortings"
+            f"{len(channels)}: its files are of different runs of spike sorting"
         )
     labels = _read_labels(files, probe, len(channels), notes)
     good = np.flatnonzero(labels >= minimum_label - 1e-3)  # labels are thirds, and people write 0.667
+    _note_clusters(probe, clusters, labels, good, notes)
     names = _names(files, probe, len(channels))[good]
     if len(set(names.tolist())) < len(names):
         raise SessionError(f"{where}: clusters.uuids names several good clusters alike; expected one name per cluster")
@@ -609,23 +610,25 @@ def _read_labels(files: _Files, probe: str, clusters: int, notes: Notes) -> np.n
     if "label" not in metrics:
         raise SessionError(
             f"{where} has no column label, the share of quality criteria that a cluster passes; it has "
-            f"{list_names(list(metrics.columns), 8)}; older sortings lack it: take a later one (sources.ibl.revision), "
+            f"{list_names(list(metrics.columns), 8)}; older releases lack it: take a later one (sources.ibl.revision), "
             "or leave the session out"
         )
     listed = metrics["cluster_id"] if "cluster_id" in metrics else metrics.index.to_series()
     cluster = pd.to_numeric(listed, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     label = pd.to_numeric(metrics["label"], errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    for name, values, odd in (
-        ("cluster", listed, cluster != np.rint(cluster)),
-        ("label", metrics["label"], np.isnan(label) & metrics["label"].notna().to_numpy()),
+    for name, expected, values, odd in (
+        ("cluster", "whole numbers", listed, cluster != np.rint(cluster)),
+        ("label", "0 to 1", metrics["label"], ~((label >= 0) & (label <= 1)) & metrics["label"].notna().to_numpy()),
     ):
         if odd.any():
             found = shorten(repr(values[odd].tolist()[0]), 50)
-            raise SessionError(f"{where} has the {name} {found} in {odd.sum()} rows; expected numbers: export it again")
+            raise SessionError(
+                f"{where} has the {name} {found} in {odd.sum()} rows; expected {expected}: export it again"
+            )
     if len(cluster) and not 0 <= cluster.min() <= cluster.max() < clusters:
         raise SessionError(
             f"{where} lists clusters {cluster.min():g} to {cluster.max():g}; clusters.channels has {clusters}: its "
-            "files are of different sortings"
+            "files are of different runs of spike sorting"
         )
     table = pd.DataFrame({"cluster": cluster, "label": label})
     single = table.drop_duplicates()
@@ -639,6 +642,21 @@ def _read_labels(files: _Files, probe: str, clusters: int, notes: Notes) -> np.n
     repeated = len(table) - len(single)
     notes.drop("duplicate_metrics", f"{probe}: {repeated} rows of clusters.metrics repeat another; dropped", repeated)
     return single.set_index("cluster")["label"].reindex(np.arange(clusters)).to_numpy(np.float64)
+
+
+def _note_clusters(probe: str, clusters: np.ndarray, labels: np.ndarray, good: np.ndarray, notes: Notes) -> None:
+    """Count the clusters that are no units; note those that fire without a label, and probes that have no unit."""
+    unlabelled = int(np.count_nonzero((np.bincount(clusters, minlength=len(labels)) > 0) & np.isnan(labels)))
+    message = f"{probe}: {unlabelled} of {len(labels)} clusters fire and have no label in clusters.metrics; not used"
+    notes.drop("clusters_without_label", message, unlabelled)
+    poor = int(np.count_nonzero(~np.isnan(labels))) - len(good)
+    notes.repairs["poor_clusters"] = notes.repairs.get("poor_clusters", 0) + poor
+    if not len(good):
+        message = (
+            f"{probe}: none of {len(labels)} clusters is a unit, best label {np.nanmax(labels, initial=0):.2f}; valid "
+            "time is still that of all probes: leave it out with the cohort table's column probes"
+        )
+        notes.add("probe_without_units", message, len(labels))
 
 
 def _names(files: _Files, probe: str, clusters: int) -> np.ndarray:
@@ -690,7 +708,7 @@ def _read_wheel(files: _Files, rate_hz: float, reach_s: tuple[float, float], not
     """Wheel velocity, None where there is no wheel or too little of it; samples out of reach are dropped."""
     if files.lacks("wheel.position"):
         return None
-    times_s, position = files.vector("wheel.timestamps"), files.vector("wheel.position")
+    times_s, position = (files.vector(f"wheel.{name}").astype(np.float64) for name in ("timestamps", "position"))
     if times_s.shape != position.shape:
         raise SessionError(
             f"session {files.session}: {len(times_s)} wheel timestamps and {len(position)} positions; expected equally "
@@ -749,6 +767,8 @@ def _read_trials(files: _Files, reach_s: tuple[float, float], notes: Notes) -> d
     if files.lacks("trials.table"):
         return {}
     table = files.frame("trials.table")
+    if table.index.name is not None:
+        table = table.reset_index()
     edges = {"intervals_0": "start", "intervals_1": "end"}
     absent = [name for name in edges if name not in table]
     if absent:

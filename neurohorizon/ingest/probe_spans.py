@@ -21,7 +21,7 @@ class ProbeSpan:
 
 
 def recorded_span(probe: str, times_s: np.ndarray, notes: Notes) -> ProbeSpan:
-    """Return when a probe recorded, without a few spikes that stand alone far from all others.
+    """Return when a probe recorded, without a few spikes that lie far from all others.
 
     Args:
         probe: Name of the probe.
@@ -37,7 +37,7 @@ def recorded_span(probe: str, times_s: np.ndarray, notes: Notes) -> ProbeSpan:
         strays = np.concatenate([order[:early], order[len(order) - late :]])
         notes.add(
             "stray_spikes",
-            f"{probe}: {len(strays)} of {len(order)} spikes stand alone at {_times(strays)} s, all others lie at "
+            f"{probe}: {len(strays)} of {len(order)} spikes lie at {_times(strays)} s, all others at "
             f"{kept[0]:g} to {kept[-1]:g} s; they do not count as valid time: check the probe's clock",
             len(strays),
         )

@@ -62,7 +62,9 @@ THRESHOLDS = {
     ),
     "silent_share": Threshold(0.5, "share of valid time", "one silence; most of the time was then not recorded"),
     "partial_share": Threshold(0.1, "share of valid time", "a probe that is absent this long changes what is forecast"),
-    "stray_pause_s": Threshold(60, "s", "a probe sees many neurons, so it is never silent this long while it records"),
+    "stray_pause_s": Threshold(
+        60, "s", "a probe records many neurons, so it is never silent this long while it records"
+    ),
     "stray_share": Threshold(
         1e-3, "share of a probe's spikes", "seconds of an hour; more spikes beyond a pause are a part of the recording"
     ),

@@ -455,7 +455,7 @@ def test_a_late_spike_of_a_poor_cluster_does_not_stretch_the_valid_time(double, 
     assert np.array_equal(read.spike_times_us, sound.spike_times_us)
     found = findings(read)
     assert set(found) == {"stray_spikes"}
-    expected = r"probe01: 1 of \d+ spikes stand alone at 1e\+06 s, all others lie at 0\.\d+ to 59\.\d+ s"
+    expected = r"probe01: 1 of \d+ spikes lie at 1e\+06 s, all others at 0\.\d+ to 59\.\d+ s"
     assert re.match(expected, found["stray_spikes"].message)
     assert read.repairs["trimmed_probe00"] == sound.repairs["trimmed_probe00"]
 
@@ -505,7 +505,8 @@ def test_a_cluster_listed_twice_is_kept_once_and_refused_where_its_labels_differ
     ("change", "message"),
     [
         (lambda table: table.drop(columns="label"), r"has no column label, the share .*sources\.ibl\.revision"),
-        (lambda table: table.assign(label="good"), r"has the label 'good' in \d+ rows; expected numbers"),
+        (lambda table: table.assign(label="good"), r"has the label 'good' in \d+ rows; expected 0 to 1"),
+        (lambda table: table.assign(label=9.0), r"has the label 9\.0 in \d+ rows; expected 0 to 1"),
         (lambda table: table.assign(cluster_id=np.nan), r"has the cluster nan in \d+ rows"),
         (lambda table: table.assign(cluster_id=np.arange(len(table)) + 9000), r"lists clusters 9000 to \d+"),
         (lambda table: table.iloc[:0], r"no unit with a label of 1\.0 or more: best of \d+ clusters 0\.00"),
@@ -518,6 +519,36 @@ def test_metrics_that_name_no_good_units_are_refused_in_words(release, tmp_path,
     with pytest.raises(SessionError, match=message) as refused:
         ingest(release, tmp_path / "m.json")
     assert str(refused.value).count("\n") <= 2
+
+
+def test_a_probe_without_units_and_clusters_without_a_label_are_named(double, tmp_path):
+    session, folder, alf = double
+    place = alf / "probe01" / "pykilosort"
+    metrics = pd.read_parquet(place / "clusters.metrics.pqt")
+    metrics.assign(label=2 / 3).to_parquet(place / "clusters.metrics.pqt")
+    read = reread(folder, session, tmp_path)
+    assert set(read.units["probe"]) == {"probe00"}
+    assert set(findings(read)) == {"probe_without_units"}
+    clusters = len(metrics)
+    assert (
+        f"probe01: none of {clusters} clusters is a unit, best label 0.67"
+        in findings(read)["probe_without_units"].message
+    )
+    of_other = pd.read_parquet(alf / "probe00" / "pykilosort" / "clusters.metrics.pqt")["label"]
+    assert read.repairs["poor_clusters"] == clusters + (of_other < 1).sum()
+    fired = np.unique(np.load(place / "spikes.clusters.npy"))
+    metrics.iloc[:0].to_parquet(place / "clusters.metrics.pqt")
+    read = reread(folder, session, tmp_path)
+    assert set(findings(read)) == {"probe_without_units", "clusters_without_label"}
+    assert read.repairs["clusters_without_label"] == len(fired)
+
+
+def test_a_wheel_in_half_precision_takes_no_memory(release, tmp_path):
+    path = release / NAMED[0].folder / "alf" / "_ibl_wheel.timestamps.npy"
+    np.save(path, np.load(path).astype(np.float16))
+    index_release(release)
+    times_s = ingest(release, tmp_path / "m.json").behaviour["wheel"].times_s
+    assert np.diff(times_s) == pytest.approx(0.004)
 
 
 def test_a_wheel_sample_on_another_clock_is_dropped_and_takes_no_memory(release, tmp_path):

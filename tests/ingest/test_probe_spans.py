@@ -19,7 +19,7 @@ def codes(notes: Notes) -> list[str]:
 
 
 @pytest.mark.parametrize("strays", [[1e6], [-1e6], [1e5, 1e6, 1e7], [-500.0, 300.0], [np.nan, np.inf]])
-def test_spikes_that_stand_alone_do_not_count(strays):
+def test_spikes_far_from_all_others_do_not_count(strays):
     notes = Notes()
     found = recorded_span("a", np.random.default_rng(0).permutation([*FULL, *strays]), notes)
     assert (found.first_s, found.last_s) == (0.25, 179.75)
