@@ -153,8 +153,8 @@ def _only_unit(session, unit):
 
 
 def run_script(folder: Path, files, config) -> Path:
-    """Train through the script, since spawned workers and the processes of further devices import it anew."""
-    command = [sys.executable, ROOT / "workflow" / "scripts" / "train.py"]
+    """Train through the command, since spawned workers and the processes of further devices import it anew."""
+    command = [sys.executable, ROOT / "workflow" / "command.py", "neurohorizon.models.training:train_on_files"]
     command += ["--method", "neurohorizon", "--fold", "main", "--seed", "0", "--code", "c0de"]
     for field in ("session", "features", "readout"):
         command += [f"--paths.{field}", *(getattr(one.paths, field) for one in files)]
