@@ -26,10 +26,6 @@ MOST_WINDOWS = 200
 def reference_mean(windows: Windows, inputs: SessionInputs) -> np.ndarray:
     """Return the mean rate of the reference window for every bin: the null of the primary score.
 
-    Args:
-        windows: Windows of one session.
-        inputs: The session.
-
     Returns:
         Natural log of expected counts per bin, [window, horizon bin, unit]; the same for all methods.
     """
@@ -87,12 +83,7 @@ def gamma_poisson_paths(
     So a unit that starts to fire continues to fire within a path, and sums over bins vary as the filter predicts.
 
     Args:
-        windows: Windows of one session.
         reference: Expected counts per bin in the reference window, [unit].
-        shape: Shape of the prior.
-        discount: Discount of each bin.
-        paths: Paths of each window.
-        rng: Source of the draws.
 
     Returns:
         Counts, int64, [window, path, horizon bin, unit].
@@ -184,9 +175,7 @@ def tune_on_files(
 
     Args:
         paths: Files of the training sessions; excluded sessions are skipped.
-        timeline: The section ``timeline`` of the configuration.
         baselines: The section ``baselines``: candidates.
-        output: JSON file of the settings.
         minimum_rate_hz: Lowest mean rate in the reference window of a scored unit.
     """
     shape = baseline_shape(timeline, baselines.trailing_bins)
@@ -216,8 +205,6 @@ def tune_baselines(
 
     Args:
         sessions: Training sessions whose targets are their validation time; read once, one at a time.
-        shape: Lengths in bins.
-        baselines: Candidates.
         minimum_rate_hz: Lowest mean rate in the reference window of a scored unit, as in the scores.
     """
     options = candidates(baselines)

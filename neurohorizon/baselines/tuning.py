@@ -61,8 +61,6 @@ def tune_regressions_on_files(
 
     Args:
         paths: Files of the training sessions; excluded sessions are skipped.
-        timeline: The section ``timeline`` of the configuration.
-        regressions: The section ``regressions``.
         minimum_rate_hz: Lowest mean rate in the reference window of a scored unit, as in the scores.
         output: JSON file: for each method its settings, their score, and every candidate with its score.
         pooled: JSON file of the pooled regression.
@@ -96,10 +94,7 @@ def unit_rows(paths: SessionPaths, use: Use, inputs: SessionInputs, windows: Win
     """Collect the inputs of the pooled regression from a session's windows.
 
     Args:
-        paths: Files of the session.
-        use: Use of the session's time.
         inputs: Inputs of the session with the feature groups of ``MARGINAL_GROUPS``.
-        windows: The windows.
     """
     names = feature_columns(paths.features, MARGINAL_GROUPS)
     known = tuple(name for name in STATISTICS if name in names)

@@ -51,13 +51,6 @@ def forecast_with_network(
 
     Args:
         weights: The network; its card lies next to it.
-        paths: Files of the session.
-        fold: Fold in which the session is held out.
-        method: Name of the network in tables.
-        seed: Seed of the network.
-        timeline: The section ``timeline`` of the configuration.
-        code: Fingerprint of the code.
-        output: Forecast file.
 
     Raises:
         ValueError: The session is one that the network was trained on, or its features are not the network's.
@@ -93,10 +86,7 @@ def forecast_windows(
     """Forecast windows of one session from the inputs that the condition allows.
 
     Args:
-        forecaster: The network.
-        inputs: The session.
         origin_us: Forecast origins, [window].
-        shape: Lengths in bins.
         condition: Modalities that are read.
         fed_back: Counts of the horizon that the decoder receives, from a batch; None for the parallel forecast.
 
@@ -136,13 +126,7 @@ def forecast_with_controls(
 
     Args:
         weights: The network; its card lies next to it.
-        paths: Files of the session.
         controls: Names of the controls; see :mod:`neurohorizon.models.identity`.
-        fold: Fold in which the session is held out.
-        seed: Seed of the network.
-        timeline: The section ``timeline`` of the configuration.
-        code: Fingerprint of the code.
-        output_folder: Folder of the forecast files.
 
     Raises:
         ValueError: The session is one that the network was trained on, or its features are not the network's.
@@ -186,16 +170,6 @@ def forecast_with_learned_embedding(
 
     Args:
         weights: The network; its card lies next to it.
-        paths: Files of the session.
-        fold: Fold in which the session is held out.
-        seed: Seed of the network.
-        timeline: The section ``timeline`` of the configuration.
-        splits: The section ``splits``.
-        features: The section ``features``.
-        training: The section ``training``.
-        learned_embedding: The section ``baselines.learned_embedding``.
-        code: Fingerprint of the code.
-        output: Forecast file.
 
     Returns:
         A description of the fit, for the log. If the reference window is too short to be split, the forecasts are those
@@ -257,17 +231,9 @@ def forecast_conditions(
 
     Args:
         weights: The network; its card lies next to it.
-        paths: Files of the session.
         modalities: Its closed-form readouts of behaviour and images.
         embeddings: Embeddings of the image sets by the network's encoder; empty for behaviour only.
         conditions: Names of conditions; if the session lacks the modality, the forecast uses only spikes.
-        fold: Fold in which the session is held out.
-        seed: Seed of the network.
-        multimodal: The section ``multimodal`` of the configuration.
-        readout: The section ``model.readout``.
-        timeline: The section ``timeline``.
-        code: Fingerprint of the code.
-        output_folder: Folder of the files.
 
     Raises:
         ValueError: The session is one that the network was trained on, or features or images are not the network's.
@@ -352,11 +318,6 @@ def forecast_with_baselines(
 
     Args:
         baselines: Settings of the baselines, tuned on training sessions.
-        paths: Files of the session.
-        fold: Fold in which the session is held out.
-        timeline: The section ``timeline`` of the configuration.
-        code: Fingerprint of the code.
-        output_folder: Folder of the forecast files.
     """
     settings = read_tuned(baselines)
     trailing_bins = [one["bins"] for one in settings.values() if "bins" in one]
@@ -382,11 +343,6 @@ def forecast_with_oracle(
 
     Args:
         truth: Expected counts, as the simulator saved them.
-        paths: Files of the session.
-        fold: Fold in which the session is held out.
-        timeline: The section ``timeline`` of the configuration.
-        code: Fingerprint of the code.
-        output: Forecast file.
 
     Raises:
         ValueError: The units of the true counts are not those of the session.

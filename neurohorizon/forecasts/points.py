@@ -93,19 +93,11 @@ def score_point(
 
     Args:
         weights: The network; its card lies next to it.
-        method: Name of the network in tables.
-        fold: Fold whose held-out sessions are forecast.
-        seed: Seed of the network.
         uses: Further ways in which the weights are scored; see ``variants.Variant``.
         paths: Files of the held-out sessions.
-        timeline: The section ``timeline`` of the configuration.
-        splits: The section ``splits``.
-        features: The section ``features``.
         rollout: The section ``rollout``, for the use ``autoregressive``.
         learned_embedding: The section ``baselines.learned_embedding``, for the use of that name.
         minimum_rate_hz: Lowest mean rate in the reference window of a scored unit.
-        threads: Threads on a CPU.
-        code: Fingerprint of the code.
         parts: Folder for the sums of single sessions; removed at the end.
         output: Parquet file to write, whole or not at all.
 

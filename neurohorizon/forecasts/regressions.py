@@ -47,12 +47,6 @@ def forecast_with_regressions(
     Args:
         tuned: Settings, chosen on training sessions.
         pooled: The pooled regression, fitted on training sessions.
-        paths: Files of the session.
-        fold: Fold in which the session is held out.
-        timeline: The section ``timeline`` of the configuration.
-        regressions: The section ``regressions``.
-        code: Fingerprint of the code.
-        output_folder: Folder of the files.
     """
     shape = regression_shape(timeline, regressions)
     held_out = load_test_windows(paths, timeline, shape, groups=MARGINAL_GROUPS)

@@ -110,9 +110,7 @@ def session_block(
     """Compute one session's block of a batch, unpadded and without the session axis.
 
     Args:
-        session: Inputs of the session.
         origin_us: Forecast origins, [window].
-        shape: Lengths in bins.
         encoded_units: True for units whose spikes the encoder and the readout receive, [unit]; None: all.
         head: Indices of the units to forecast, [head]; None: all.
         condition: Modalities that are read in addition to the spikes, if the session has them.

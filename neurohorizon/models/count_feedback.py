@@ -47,7 +47,6 @@ class PopulationFeedback(nn.Module):
         Args:
             unit: Embeddings of the forecast units, [S, O, D].
             counts: Counts of these units in each bin, [S, W, R, O].
-            x: The batch.
         """
         mask = x.target_unit_mask
         expected = x.reference_log_rate.exp()[:, None, None]

@@ -38,10 +38,8 @@ class Forecaster(nn.Module):
     starts at zero, so an untrained network forecasts the reference mean exactly.
 
     Args:
-        model: Parts and sizes.
         n_features: Number of reference features of a unit.
         context_bins: Bins of the context.
-        horizon_bins: Bins of the horizon.
         dropout: Share dropped in the feed-forward layers while training.
         feature_noise: Standard deviation of noise on the standardised features while training.
     """
@@ -289,7 +287,6 @@ class UnitHead(nn.Module):
 
         Args:
             unit: Embeddings of the units to forecast, [S, O, D].
-            x: The batch.
         """
         return self.mixed(self.unit_inputs(unit, x))
 
@@ -316,7 +313,6 @@ class UnitHead(nn.Module):
         Args:
             bins: Representations of R bins, [S, W, R, D].
             state: States of the units, [S, W, C, O].
-            x: The batch.
             place: Index of each of these bins in the horizon, [R].
             history_log_ratios: Of fed-back counts, one for each of the spans ``FED_SPANS_BINS``, [S, W, R, O]; empty
                 where nothing is fed back.

@@ -45,11 +45,8 @@ def batch_numbers(epoch: int, *, steps: int, accumulated: int, rank: int, ranks:
     """Return the numbers of the batches of one process in one epoch; no two processes or epochs share a number.
 
     Args:
-        epoch: Epoch, from 0.
         steps: Steps of the optimiser in an epoch.
         accumulated: Batches of each process in a step.
-        rank: The process.
-        ranks: Number of processes.
     """
     per_epoch = steps * accumulated * ranks
     return range(epoch * per_epoch + rank, (epoch + 1) * per_epoch, ranks)

@@ -15,7 +15,6 @@ def count_loss(forecast: CountDistribution, x: Tensors) -> Tensor:
 
     Args:
         forecast: Distribution of the counts, [S, W, H, O].
-        x: The batch.
     """
     gained, expected, _ = gained_nats(forecast.log_rate, x, forecast.log_shape)
     return -gained / expected
@@ -29,7 +28,6 @@ def squared_loss(forecast: CountDistribution, x: Tensors) -> Tensor:
 
     Args:
         forecast: Distribution of the counts, of which only the mean is used, [S, W, H, O].
-        x: The batch.
     """
     mask = x.target_mask[..., None] & x.target_unit_mask[:, None, None]
     null = x.reference_log_rate.exp()[:, None, None]
@@ -49,7 +47,6 @@ def gained_nats(log_rate: Tensor, x: Tensors, log_shape: Tensor | None = None) -
 
     Args:
         log_rate: Natural log of expected counts per bin, [S, W, H, O].
-        x: The batch.
         log_shape: Natural log of the shape of a negative binomial; None for Poisson.
     """
     mask = x.target_mask[..., None] & x.target_unit_mask[:, None, None]

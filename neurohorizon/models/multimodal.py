@@ -46,9 +46,7 @@ class MultimodalForecaster(Forecaster):
 
     Args:
         modalities: Sizes of behaviour and images.
-        model: Parts and sizes.
         context_bins: Bins of the context.
-        horizon_bins: Bins of the horizon.
         options: Other arguments of :class:`neurohorizon.models.forecaster.Forecaster`.
     """
 

@@ -79,16 +79,7 @@ def train_on_files(
             without encoder, decoder and feedback; or ``own_history_readout``, the same with the readout, if the files
             have it.
         paths: Files of the training sessions; sessions that were left out are skipped.
-        timeline: Bins and windows.
-        features: Settings of the reference features.
-        model: Parts and sizes.
-        training: Optimisation settings.
-        fold: Fold whose held-out sessions are not among the files.
-        seed: Seed of weights and batches.
         code: Fingerprint of the code, for the card; only a training by the same code is resumed.
-        checkpoints: Folder for resuming.
-        output: File of the weights.
-        log: CSV of the loss and the validation scores.
         only: JSON file whose ``sessions`` are the ones to train on; None: all files.
 
     Raises:
@@ -180,14 +171,10 @@ def train_forecaster(
 
     Args:
         card: Description of the network; its scores are filled in here.
-        training: Optimisation settings.
-        shape: Lengths in bins.
         sessions: Training inputs, each with targets outside its reference window.
         validation: The same sessions with targets in their validation time.
-        seed: Seed of weights and batches.
         checkpoints: Folder for resuming, one for each code and configuration; removed at the end.
         output: File of the weights (safetensors); the card is written next to it as JSON.
-        log: CSV of the loss and the validation scores.
         base: Trained network whose weights are copied and not trained; None: all weights are trained.
         modality_dropout: Share of a session's blocks in which a modality of the session is absent.
 

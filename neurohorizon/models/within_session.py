@@ -67,14 +67,9 @@ def fit_within_session(
 
     Args:
         forecaster: The trained network; it is not changed.
-        card: Its card.
         session: The session; nothing after the reference window is read.
-        timeline: Bins and windows.
         splits: Settings by which the reference window is split into halves and a part for early stopping.
-        features: Settings of the reference features.
         training: Batches and clipping, as in training.
-        settings: Steps and rates.
-        seed: Seed of the batches.
 
     Returns:
         The fit; if the reference window is too short to be split, it holds the network without a fit.

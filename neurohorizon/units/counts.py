@@ -64,7 +64,6 @@ def reference_counts(
         unit_index: Unit of each spike, [spike].
         n_units: Units, silent ones included.
         intervals: Valid time; bins are laid from each interval's start.
-        bin_us: Bin width.
 
     Returns:
         Counts, uint16, [bin, unit]; and the interval of each bin, int32, [bin]. Neighbouring bins of
@@ -119,7 +118,6 @@ def sort_spikes(times_us: np.ndarray, unit_index: np.ndarray, *, n_units: int, i
         times_us: Spike times, int64 microseconds, sorted, [spike].
         unit_index: Unit of each spike, [spike].
         n_units: Units, silent ones included.
-        intervals: Valid time.
     """
     first = np.searchsorted(times_us, intervals.start_us, side="left")
     last = np.searchsorted(times_us, intervals.stop_us, side="left")
@@ -144,7 +142,6 @@ def sparse_counts(spikes: SortedSpikes, *, bin_us: int) -> SparseCounts:
     """Count as :func:`reference_counts` does, in time and memory that grow with the spikes.
 
     Args:
-        spikes: Spikes of the valid time.
         bin_us: Bin width; bins are laid from each interval's start, and a partial last one is left out.
     """
     length = (spikes.intervals.stop_us - spikes.intervals.start_us) // bin_us

@@ -70,7 +70,6 @@ def fit_gains(
     Args:
         state: What is known, of about unit variance, [origin, state].
         relative: Counts over their mean, less one, summed by :func:`cumulative`, [bin + 1, unit].
-        origins: The origins.
         mean_counts: Expected counts per bin, [unit].
         readout: Spans of own history, groups of horizon bins and candidate precisions.
         each_unit: Whether the precision is chosen for each unit; see :func:`ridge_gain`.
@@ -147,7 +146,6 @@ def ridge_gain(
         share: Weight of each origin, [origin].
         information: Expected counts behind a unit's outcome, [unit].
         block: Block of each origin, [origin].
-        precisions: Candidates.
         each_unit: False: one precision for all units, where they follow the state together. True: one for each, and
             no weights for a unit that none predicts, where some units follow the state and others do not.
     """

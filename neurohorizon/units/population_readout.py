@@ -103,7 +103,6 @@ def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, r
         counts: Observed spikes per bin, [bin, unit].
         segment: Index of the valid interval that each bin lies in, non-decreasing, [bin].
         log_rate: Natural log of the expected spikes per bin, [unit].
-        readout: Its section of the configuration.
     """
     n_bins, n_units = counts.shape
     edges = np.asarray(readout.span_edges_bins)
@@ -167,11 +166,7 @@ def compute_readout_file(session: Path, features: Path, output: Path, *, readout
     A session that was left out has no units, and so has its file.
 
     Args:
-        session: Session file.
         features: Its reference features.
-        output: File to write.
-        readout: The section ``model.readout`` of the configuration.
-        timeline: The section ``timeline``.
     """
     read = read_session(session)
     with replacing(output) as temporary, h5py.File(temporary, "w") as file:

@@ -116,8 +116,6 @@ def reference_features(
             are not used.
         unit_index: Unit of each spike, [spike].
         n_units: Units, silent ones included.
-        reference: The reference window.
-        bin_us: Bin width.
         features: Which groups, and the settings of the relational one.
 
     Raises:
@@ -234,7 +232,6 @@ def reference_windows(session: Session, *, gap_us: int) -> dict[str, Intervals]:
     """Name the reference windows of a session; see ``WINDOW_NAMES``.
 
     Args:
-        session: The session.
         gap_us: Clock time left out between the halves of the training part.
     """
     train = session.splits.train
@@ -248,13 +245,6 @@ def compute_reference_file(
     """Compute the features of a session file for every named reference window, and write them.
 
     A session that was left out gives a file without units that holds the reason.
-
-    Args:
-        session: Session file.
-        output: File to write.
-        features: The section ``features`` of the configuration.
-        timeline: The section ``timeline``.
-        splits: The section ``splits``.
 
     Raises:
         SessionError: The session cannot be read, or a reference window is too short; the message names it.
@@ -368,7 +358,6 @@ def _sum_at_least(counts: SparseCounts, bins: np.ndarray, most: int) -> np.ndarr
     """Sum of the counts in bins where ``bins`` is at least 0, 1, ... ``most``, exact, float64, [unit, most + 1].
 
     Args:
-        counts: The counts.
         bins: What is compared, [bin].
         most: Largest number that it is compared with.
     """

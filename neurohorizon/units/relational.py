@@ -73,9 +73,7 @@ def relational_features(
 
     Args:
         counts: Counts of the reference window.
-        bin_us: Bin width.
         lags_bins: Lags from the last bin of the past window to the first bin of the future one, above 0.
-        population_modes: Principal components of the population.
 
     Returns:
         Values, float64, [unit, feature]. Sums over units round in their order: another order of the units
