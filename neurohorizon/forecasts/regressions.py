@@ -52,17 +52,8 @@ def forecast_with_regressions(
     held_out = load_test_windows(paths, timeline, shape, groups=MARGINAL_GROUPS)
     methods = regression_methods(read_tuned(tuned), PooledGlm.read(pooled), paths, regressions, shape)
     for name in REGRESSIONS:
-        forecast_session(
-            held_out,
-            methods[name],
-            output_folder / f"{name}.h5",
-            fold=fold,
-            method=name,
-            method_class=METHODS[name].kind,
-            timeline=timeline,
-            seed=None,
-            code=code,
-        )
+        names = {"method": name, "method_class": METHODS[name].kind, "fold": fold, "code": code}
+        forecast_session(held_out, methods[name], output_folder / f"{name}.h5", timeline, **names)
 
 
 def regression_methods(

@@ -47,7 +47,7 @@ from neurohorizon.experiments.multimodal.tables import (  # noqa: E402
     with_groups,
     write_autocorrelation,
 )
-from neurohorizon.forecasts.forecast_file import left_out_forecast, write_forecast  # noqa: E402
+from neurohorizon.forecasts.forecast_file import Forecast, write_forecast  # noqa: E402
 from neurohorizon.forecasts.scoring import ScoringError, left_out_reason  # noqa: E402
 from neurohorizon.modalities.signals import movie_intervals  # noqa: E402
 from neurohorizon.scores import sum_scores  # noqa: E402
@@ -249,7 +249,7 @@ def test_a_session_that_was_left_out_is_named_with_its_reason(run, tmp_path):
     who = {"subject": "animal-9", "lab": "allen", "source": "allen"}
     write_session(tmp_path / "bad.h5", left_out_session(session_id="bad", date="", reason="no images", **who))
     names = {"method": "spikes", "method_class": "zero_shot", "bin_us": 20_000, "seed": 0, "fold": "main"}
-    write_forecast(tmp_path / "a" / "spikes.h5", left_out_forecast(session="bad", reason="no images", **names, **who))
+    write_forecast(tmp_path / "a" / "spikes.h5", Forecast(session="bad", left_out="no images", **names, **who))
     output = Written(*(tmp_path / f"{name}.parquet" for name in ("scores", "repeats", "example")))
     score_conditions(
         session=tmp_path / "bad.h5",
