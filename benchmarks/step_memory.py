@@ -22,8 +22,8 @@ from torch.utils._pytree import tree_leaves
 from neurohorizon.config import Config, Model, read_config
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.forecaster import Forecaster
-from neurohorizon.models.losses import count_loss
-from neurohorizon.models.recomputation import checkpoint_layers
+from neurohorizon.models.likelihoods import count_loss
+from neurohorizon.models.training import checkpoint_layers
 from neurohorizon.units.reference import feature_names
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"

@@ -65,10 +65,10 @@ if CONFIG.multimodal and CONFIG.multimodal.images:
         conda:
             "../envs/vision.yaml"
         params:
-            code=code("neurohorizon.models.dinov2_weights:fetch_dinov2"),
+            code=code("neurohorizon.models.images.dinov2_weights:fetch_dinov2"),
         shell:
             """
-            python "$COMMAND" neurohorizon.models.dinov2_weights:fetch_dinov2 --pins {input:q} \
+            python "$COMMAND" neurohorizon.models.images.dinov2_weights:fetch_dinov2 --pins {input:q} \
                 --folder {output.folder:q} --card {output.card:q} >{log:q} 2>&1
             """
 
@@ -92,10 +92,10 @@ if CONFIG.multimodal and CONFIG.multimodal.images:
             folder=output_folder,
             weights=LAYOUT.encoder_weights_name,
             images=section(CONFIG.multimodal.images),
-            code=code("neurohorizon.models.image_encoders:embed_images"),
+            code=code("neurohorizon.models.images.encoders:embed_images"),
         shell:
             """
-            python "$COMMAND" neurohorizon.models.image_encoders:embed_images --encoder {wildcards.encoder} \
+            python "$COMMAND" neurohorizon.models.images.encoders:embed_images --encoder {wildcards.encoder} \
                 --image-sets {input.images:q} --images {params.images:q} --weights {params.weights:q} \
                 --threads {threads} --output-folder {params.folder:q} >{log:q} 2>&1
             """

@@ -7,7 +7,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.losses import QUIET_COUNTS
+from neurohorizon.models.likelihoods import QUIET_COUNTS
 
 FED_SPANS_BINS = (1, 4, 16)
 """Spans before a bin of the horizon over which a unit's own fed-back counts are summed for the head."""

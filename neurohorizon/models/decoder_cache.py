@@ -7,8 +7,8 @@ from torch import Tensor
 
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.count_feedback import FED_SPANS_BINS, history_log_ratio
-from neurohorizon.models.distributions import CountDistribution
 from neurohorizon.models.forecaster import Forecaster, HorizonDecoder
+from neurohorizon.models.likelihoods import CountDistribution
 
 
 @dataclass(frozen=True)

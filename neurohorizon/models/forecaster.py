@@ -23,8 +23,8 @@ from neurohorizon.models.count_feedback import (
     history_log_ratio,
     history_log_ratios,
 )
-from neurohorizon.models.distributions import CountDistribution, NegativeBinomialShape, PoissonShape
 from neurohorizon.models.layers import Attention, FeedForward, SelfLayer
+from neurohorizon.models.likelihoods import CountDistribution, NegativeBinomialShape, PoissonShape
 
 TRAINING_RANGE = (0.01, 0.99)
 """Quantiles of a reference feature over the training units to which the feature is clipped."""

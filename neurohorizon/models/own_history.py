@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from neurohorizon.config import Model
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.distributions import CountDistribution
 from neurohorizon.models.forecaster import UnitEncoder, UnitHead
+from neurohorizon.models.likelihoods import CountDistribution
 
 
 class OwnHistoryForecaster(nn.Module):

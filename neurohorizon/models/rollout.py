@@ -18,8 +18,8 @@ from neurohorizon.config import Rollout
 from neurohorizon.methods import WAYS_OF_DECODING
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.decoder_cache import CachedDecoding
-from neurohorizon.models.distributions import CountDistribution, draw_counts
 from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.likelihoods import CountDistribution, draw_counts
 
 DECODINGS = ("parallel", *WAYS_OF_DECODING)
 LARGEST_COUNT = 255

@@ -13,8 +13,8 @@ from torch import Tensor
 from neurohorizon.config import Feedback
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.count_feedback import FedBackCounts
-from neurohorizon.models.distributions import CountDistribution, draw_counts
 from neurohorizon.models.forecaster import Encoded, Forecaster
+from neurohorizon.models.likelihoods import CountDistribution, draw_counts
 
 
 def sampled_share(step: int, *, steps: int, feedback: Feedback) -> float:

@@ -21,7 +21,7 @@ from neurohorizon.inputs.windows import WindowShape, spread_origins
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.identity import with_learned_identity
-from neurohorizon.models.losses import gained_nats
+from neurohorizon.models.likelihoods import gained_nats
 from neurohorizon.models.weights import Card
 from neurohorizon.session import Session, SessionError
 from neurohorizon.timeline import split_domain, to_us

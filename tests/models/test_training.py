@@ -19,7 +19,7 @@ from neurohorizon.baselines.closed_form import tune_on_files
 from neurohorizon.config import Timeline
 from neurohorizon.forecasts.forecast import forecast_with_baselines, forecast_with_network, forecast_with_oracle
 from neurohorizon.forecasts.forecast_file import read_forecast
-from neurohorizon.models.loaders import batch_numbers
+from neurohorizon.models.batch import batch_numbers
 from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.session import left_out_session

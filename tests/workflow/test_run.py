@@ -224,7 +224,7 @@ EVERYTHING_AFTER_INGESTION = {
             SHOWN | CONDITIONS - {"forecast_conditions"},
         ),
         (
-            *("models/image_encoders.py", "embed", {"embed_images"}),
+            *("models/images/encoders.py", "embed", {"embed_images"}),
             SHOWN | CONDITIONS | {"modality_readouts", "train_multimodal"},
         ),
         (
