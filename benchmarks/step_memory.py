@@ -93,6 +93,7 @@ def made_batch(config: Config, n_features: int) -> Tensors:
         readout_cv_gain=torch.randn(sessions, units, 2 * groups),
         counts=torch.ones(*blocks, bins, units),
         target_mask=torch.ones(*blocks, bins, dtype=torch.bool),
+        origin_us=none(*blocks, kind=torch.int64),
         token_value=none(*blocks, 0, 0),
         token_type=none(*blocks, 0, kind=torch.int64),
         token_age_bins=none(*blocks, 0),

@@ -1,7 +1,7 @@
 """Batches as tensors on the network's device, and the loading of training batches."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -13,33 +13,8 @@ from neurohorizon.config import Training
 from neurohorizon.inputs.batches import Batch, TrainingWindows
 
 
-@dataclass(frozen=True)
-class Tensors:
-    """A batch on a device; fields and axes as in ``inputs.batches.Batch``."""
-
-    features: Tensor
-    spike_unit: Tensor
-    spike_age_bins: Tensor
-    spike_mask: Tensor
-    target_unit: Tensor
-    target_unit_mask: Tensor
-    reference_log_rate: Tensor
-    history: Tensor
-    history_bins: Tensor
-    readout: Tensor
-    readout_cv_gain: Tensor
-    counts: Tensor
-    target_mask: Tensor
-    token_value: Tensor
-    token_type: Tensor
-    token_age_bins: Tensor
-    token_mask: Tensor
-    ahead_value: Tensor
-    ahead_age_bins: Tensor
-    ahead_mask: Tensor
-    modality_gain: Tensor
-    modality_group_gain: Tensor
-    modality_cv_gain: Tensor
+class Tensors(Batch[Tensor]):
+    """A batch on the network's device."""
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device | str = "cpu") -> "Tensors":
