@@ -1,9 +1,9 @@
 """Coupling of a unit to the population and to its modes, in closed form.
 
 Marginal statistics do not distinguish two units of equal rate and regularity if one leads the population and the other
-is independent of it. All statistics here compare a *past window* of ``WINDOW_BINS`` bins with a *future window* of equal
-length that starts ``lag - 1`` bins after it, so that lag 1 follows immediately; lag 0 compares a window with itself. Past
-windows tile each interval of valid time from its start, and both windows are in one interval.
+is independent of it. All statistics here compare a *past window* of ``WINDOW_BINS`` bins with a *future window* of
+equal length that starts ``lag - 1`` bins after it, so that lag 1 follows immediately; lag 0 compares a window with
+itself. Past windows tile each interval of valid time from its start, and both windows are in one interval.
 
 Let ``z`` be the counts of past windows minus their mean, divided by ``sqrt(variance + Poisson variance at
 SOFT_RATE_HZ)`` (soft normalisation, Churchland et al. 2012, so that units with few spikes do not dominate the
