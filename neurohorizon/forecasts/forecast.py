@@ -50,7 +50,7 @@ def forecast_with_network(
     """Write a network's forecasts of one held-out session.
 
     Args:
-        weights: The network; its card lies next to it.
+        weights: The network; its card is next to it.
 
     Raises:
         ValueError: The session is one that the network was trained on, or its features are not the network's.
@@ -118,7 +118,7 @@ def forecast_with_controls(
     """Write a network's forecasts of one held-out session with disrupted identities of its units, one file per control.
 
     Args:
-        weights: The network; its card lies next to it.
+        weights: The network; its card is next to it.
         controls: Names of the controls; see :mod:`neurohorizon.models.identity`.
 
     Raises:
@@ -156,7 +156,7 @@ def forecast_with_learned_embedding(
     """Fit a network on the reference window of one held-out session, and write its forecasts of the test part.
 
     Args:
-        weights: The network; its card lies next to it.
+        weights: The network; its card is next to it.
 
     Returns:
         A description of the fit, for the log. If the reference window is too short to be split, the forecasts are those
@@ -209,7 +209,7 @@ def forecast_conditions(
     """Write a multimodal network's forecasts of one held-out session, one file for each condition.
 
     Args:
-        weights: The network; its card lies next to it.
+        weights: The network; its card is next to it.
         modalities: Its closed-form readouts of behaviour and images.
         embeddings: Embeddings of the image sets by the network's encoder; empty for behaviour only.
         conditions: Names of conditions; if the session lacks the modality, the forecast uses only spikes.

@@ -58,7 +58,7 @@ def score_point(
     reason, in the table's metadata under ``left_out``.
 
     Args:
-        weights: The network; its card lies next to it.
+        weights: The network; its card is next to it.
         uses: Further ways in which the weights are scored; see ``variants.Variant``.
         paths: Files of the held-out sessions.
         rollout: The section ``rollout``, for the use ``autoregressive``.

@@ -58,7 +58,7 @@ class ModalitySettings:
 
     @property
     def layout(self) -> ModalityLayout:
-        """Sizes of what a network reads."""
+        """Sizes of the modalities that a network reads."""
         return ModalityLayout.of(self.multimodal, self.readout.horizon_edges_bins)
 
 

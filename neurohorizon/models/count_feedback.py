@@ -38,7 +38,7 @@ class PopulationFeedback(nn.Module):
         super().__init__()
         self.value = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        self.fed = nn.Parameter(torch.zeros(width))  # marks that counts are given, whatever their values
+        self.fed = nn.Parameter(torch.zeros(width))  # marks that counts are given, for any values
         nn.init.zeros_(self.out.weight)
 
     def forward(self, unit: Tensor, counts: Tensor, x: Tensors) -> Tensor:

@@ -169,7 +169,7 @@ class UnitEncoder(nn.Module):
 
 
 class SharedUnitEncoder(UnitEncoder):
-    """Give all units one embedding, whatever their features."""
+    """Give all units one embedding, independent of their features."""
 
     def inputs(self, values: Tensor) -> Tensor:
         """Return zeros."""
@@ -208,7 +208,7 @@ class PopulationEncoder(nn.Module):
         # a spike's key and value are its unit's: project units, then pick
         key_value = self.gather.key_value_of((unit + self.spike_type).flatten(0, 1))  # [S*U, 2D]
         row = x.spike_unit + torch.arange(sessions, device=unit.device)[:, None, None] * n_units
-        # the silence is one more row to pick, so that all tokens are laid out in one step
+        # the silence is one more row of the table, so that one step picks all tokens
         table = torch.cat([key_value, self.gather.key_value_of(self.silence)[None]])
         row = nnf.pad(row.reshape(batch, n_spikes), (0, 1), value=len(key_value))
         tokens = table.index_select(0, row.flatten()).reshape(batch, n_spikes + 1, -1)  # [S*W, N+1, 2D]

@@ -80,12 +80,12 @@ def train_on_files(
         method: ``neurohorizon``; or ``own_history``, the same head on a unit's own history and marginal statistics
             without encoder, decoder and feedback; or ``own_history_readout``, the same with the readout, if the files
             have it.
-        paths: Files of the training sessions; sessions that were left out are skipped.
+        paths: Files of the training sessions; excluded sessions are skipped.
         code: Fingerprint of the code, for the card; only a training by the same code is resumed.
         only: JSON file whose ``sessions`` are the ones to train on; None: all files.
 
     Raises:
-        ValueError: All training sessions were left out.
+        ValueError: All training sessions are excluded.
     """
     if only:
         chosen = json.loads(only.read_text())["sessions"]
@@ -311,7 +311,7 @@ class TrainingModule(lightning.LightningModule):
         self._sums.append(torch.stack([gained, spikes]).double().cpu())
 
     def on_validation_epoch_end(self) -> None:
-        """Log bits per spike over the reference mean, pooled over all validation windows."""
+        """Log bits per spike relative to the reference mean, pooled over all validation windows."""
         sums = torch.stack(self._sums).sum(0)
         self._sums.clear()
         if self.trainer.world_size > 1:

@@ -40,9 +40,9 @@ class Fit:
 
     Attributes:
         forecaster: The network, for this session only.
-        scores: Bits per spike over the reference mean on the part for early stopping: ``zero_shot``, then with fitted
-            ``embeddings``, then with ``all_weights``. Each is the score of the weights that were kept, so they never
-            fall. Empty if nothing was fitted.
+        scores: Bits per spike relative to the reference mean on the part for early stopping: ``zero_shot``, then with
+            fitted ``embeddings``, then with ``all_weights``. Each is the score of the weights that were kept, so they
+            never fall. Empty if nothing was fitted.
         too_short: The reason why nothing was fitted; "" if something was.
     """
 
@@ -177,7 +177,7 @@ def _spread_batches(session: SessionInputs, shape: WindowShape, windows: int) ->
 
 
 def _score(forecaster: Forecaster, batches: Sequence[Tensors]) -> float:
-    """Return bits per spike over the reference mean, pooled over batches; 0 if there is no spike."""
+    """Return bits per spike relative to the reference mean, pooled over batches; 0 if there is no spike."""
     forecaster.eval()
     with torch.inference_mode():
         sums = [gained_nats(forecaster(x).log_rate.float(), x) for x in batches]

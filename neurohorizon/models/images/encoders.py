@@ -222,7 +222,7 @@ class _Resize(nn.Module):
 
 
 def hash_weights(network: nn.Module) -> str:
-    """Hash the names, types, shapes and values of a network's parameters and buffers, whatever their file."""
+    """Hash the names, types, shapes and values of a network's parameters and buffers, not its file."""
     found = hashlib.sha256()
     for name, values in sorted(network.state_dict().items()):
         found.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
