@@ -23,7 +23,7 @@ from neurohorizon.cohort import read_cohort
 from neurohorizon.config import Config, read_config
 from neurohorizon.experiments.catalogue import CATALOGUE
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.losses import count_loss
+from neurohorizon.models.likelihoods import count_loss
 
 FORECAST_BYTES = 1.7
 """Bytes of forecast files for each window, bin and unit: compressed, all methods together, measured in the demo."""

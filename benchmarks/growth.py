@@ -21,7 +21,7 @@ from neurohorizon.ingest.nwb import ingest_nwb
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.losses import count_loss
+from neurohorizon.models.likelihoods import count_loss
 from neurohorizon.session import Session, read_session, write_session
 from neurohorizon.timeline import to_s
 from neurohorizon.units.reference import compute_reference_file, reference_features

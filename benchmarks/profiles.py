@@ -22,7 +22,7 @@ from neurohorizon.config import Config, read_config
 from neurohorizon.forecasts.forecast import forecast_windows
 from neurohorizon.inputs.windows import WindowShape, evaluation_origins
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.losses import count_loss
+from neurohorizon.models.likelihoods import count_loss
 from neurohorizon.session import read_session
 from neurohorizon.units.reference import reference_features
 

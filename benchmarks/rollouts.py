@@ -11,8 +11,8 @@ from benchmarks.side_by_side import Pair, compare
 from neurohorizon.config import Rollout
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.count_feedback import FedBackCounts
-from neurohorizon.models.distributions import CountDistribution
 from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.likelihoods import CountDistribution
 from neurohorizon.models.rollout import Paths, draw_in_steps, sample_paths
 
 AIMS = {"autoregressive": 5, "blockwise": None, "coarse_to_fine": None}

@@ -22,8 +22,8 @@ from torch.utils._pytree import tree_leaves
 from neurohorizon.config import Config, Model, read_config
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.forecaster import Forecaster
-from neurohorizon.models.losses import count_loss
-from neurohorizon.models.recomputation import checkpoint_layers
+from neurohorizon.models.likelihoods import count_loss
+from neurohorizon.models.training import checkpoint_layers
 from neurohorizon.units.reference import feature_names
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
@@ -93,6 +93,7 @@ def made_batch(config: Config, n_features: int) -> Tensors:
         readout_cv_gain=torch.randn(sessions, units, 2 * groups),
         counts=torch.ones(*blocks, bins, units),
         target_mask=torch.ones(*blocks, bins, dtype=torch.bool),
+        origin_us=none(*blocks, kind=torch.int64),
         token_value=none(*blocks, 0, 0),
         token_type=none(*blocks, 0, kind=torch.int64),
         token_age_bins=none(*blocks, 0),

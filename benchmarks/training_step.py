@@ -21,7 +21,7 @@ from neurohorizon.inputs.batches import Batch, SessionInputs, TrainingWindows
 from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.forecaster import Forecaster
-from neurohorizon.models.losses import count_loss
+from neurohorizon.models.likelihoods import count_loss
 from neurohorizon.timeline import to_s
 
 LATENTS_AS_PUBLISHED = (0.125, 16)

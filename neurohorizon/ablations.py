@@ -17,16 +17,16 @@ Changes = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Ablation:
-    """The forecaster with one part taken away.
+    """The forecaster without one of its components.
 
     Attributes:
         name: Its name in files and tables.
         label: Its name in figures.
         phrase: Its name in a sentence; completes "the network ...".
-        changes: What differs from the configuration, by section: ``features``, ``model`` or ``training``.
+        changes: Differences from the configuration, by section: ``features``, ``model`` or ``training``.
         network: The network that is trained.
-        of_full: Whether it is made of the weights of the full network, so that nothing is trained.
-        also: What its weights are scored as besides the parallel forecast, and those of the full network too.
+        of_full: True if it uses the weights of the full network, so that nothing is trained.
+        also: Further forecast modes in which its weights are scored, and those of the full network too.
         needs: Section of the configuration that must not be null.
     """
 

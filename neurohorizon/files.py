@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Files that are complete or absent."""
 
 import os
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder; what is written there becomes the file, or after an error vanishes.
+    """Give a temporary path in the same folder; its content becomes the file, or is removed after an error.
 
-    The folder is made if need be, and the suffix is kept. A kill in between leaves the old file, or none.
+    A missing folder is made, and the suffix is kept. After a kill, the old file or none is left.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Literal
 ZERO_SHOT, FITTED, CONTROL, CEILING = CLASS_ORDER = ("zero_shot", "fitted", "control", "ceiling")
 """Classes of methods, in the order of tables and figures."""
 CLASS_WORDS = {ZERO_SHOT: "zero-shot", FITTED: "fitted", CONTROL: "control", CEILING: "ceiling"}
-"""How a class is written in text and in figures."""
+"""Classes as words of texts and figures."""
 CLASS_DESCRIPTIONS = {
     ZERO_SHOT: "uses the reference window and the context only",
     FITTED: "also fits the session that is forecast",
@@ -17,13 +17,13 @@ CLASS_DESCRIPTIONS = {
     CEILING: "uses the true rates",
 }
 FORECASTER = "neurohorizon"
-OWN_HISTORY = "own_history"
 REFERENCE_MEAN = "reference_mean"
+OWN_HISTORY = "own_history"
 """The network without a population, which reads no population readout."""
 UPPER_BOUND = "learned_embedding"
 """The same network with its units' embeddings fitted on the session that is forecast."""
 AUTOREGRESSIVE, BLOCKWISE, COARSE_TO_FINE = WAYS_OF_DECODING = ("autoregressive", "blockwise", "coarse_to_fine")
-"""How the forecaster's weights can be decoded, besides in parallel; see :mod:`neurohorizon.models.rollout`."""
+"""Rollout modes of the forecaster, in addition to the parallel forecast; see :mod:`neurohorizon.models.rollout`."""
 SHUFFLED_IDENTITY, MEAN_IDENTITY, ORACLE = "shuffled_identity", "mean_identity", "oracle"
 
 
@@ -33,16 +33,16 @@ class Method:
 
     Attributes:
         name: Its name in files and tables.
-        job: What makes its forecasts, which also decides what switches it on in the configuration: ``closed_form``
-            (always on), ``regression`` (``regressions``), ``network`` (the forecaster always, others by
-            ``baselines.networks``), ``decoding`` (``rollout.decodings``), ``within_session``
-            (``baselines.learned_embedding``), ``control`` (``baselines.controls``), ``oracle`` (a simulated source).
+        job: Kind of its forecasts, which also decides the setting that includes it: ``closed_form`` (always on),
+            ``regression`` (``regressions``), ``network`` (the forecaster always, others by ``baselines.networks``),
+            ``decoding`` (``rollout.decodings``), ``within_session`` (``baselines.learned_embedding``), ``control``
+            (``baselines.controls``), ``oracle`` (a simulated source).
         label: Its name in figures.
         phrase: Its name within a sentence.
         colour: Name of its colour in :mod:`neurohorizon.analysis.style`. Kindred methods share one.
         dashes: Lengths of its dashes and gaps, in line widths; () for a solid line. Lines differ in grey print too.
         kind: Its class, one of :data:`CLASS_ORDER`.
-        short: Whether it is drawn where there is only room for a few methods.
+        short: True if it is drawn in figures with room for few methods.
     """
 
     name: str
@@ -151,11 +151,11 @@ METHOD_ORDER = tuple(METHODS)
 """Order of methods within a class, in tables and figures; others follow by name."""
 CLOSED_FORM, REGRESSIONS = _names("closed_form"), _names("regression")
 NETWORKS = tuple(name for name in _names("network") if name != FORECASTER)
-"""Networks without a population: the forecaster's lead over them is what the other units are worth."""
+"""Networks without a population: the forecaster minus them is the contribution of the other units."""
 BASELINES = tuple(name for name in _names("closed_form", "regression", "network", kind=ZERO_SHOT) if name != FORECASTER)
 """Zero-shot methods that the forecaster is measured against."""
 DECODINGS = _names("decoding")
-"""The forecaster's weights, decoded in other ways."""
+"""The forecaster's weights in its rollout modes."""
 WITHIN_SESSION = tuple(one.name for one in METHODS.values() if one.kind == FITTED)
 """Methods that fit the session that is forecast."""
 CONTROLS = _names("control")
@@ -163,8 +163,8 @@ CONTROLS = _names("control")
 DECLARED_FAMILY = tuple((FORECASTER, against) for against in BASELINES)
 """The comparisons that were declared in advance: the forecaster against the other zero-shot methods.
 
-Holm's adjustment is over those that a run can make. Methods that fit the session, controls and other decodings are
-outside of it, with no adjusted p: they bound and explain the forecaster, and are no rivals."""
+Holm's adjustment is over those that a run can make. Methods that fit the session, controls and rollout modes are not
+among them and have no adjusted p: they are bounds and explanations of the forecaster, not competitors."""
 
 
 def class_word(kind: str) -> str:

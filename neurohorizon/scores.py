@@ -1,18 +1,16 @@
 """Poisson scores of forecasts: sums first, ratios last.
 
-A forecast is scored once, into sums per unit and horizon bin (:func:`sum_scores`). Sums add over
-windows, units, bins and sessions; every reported number is one ratio of them, over a null that the
-caller names:
+A forecast is scored once, into sums per unit and horizon bin (:func:`sum_scores`). Sums add over windows, units, bins
+and sessions; every reported number is one ratio of them, relative to a null that the caller names:
 
 ``reference``
     The unit's mean rate in the reference window, which is available before the forecast. Primary.
 ``evaluation``
-    The unit's own mean count over the scored bins, which is unavailable to any forecast; the null
-    of the Neural Latents Benchmark.
+    The unit's own mean count over the scored bins, which is unavailable to any forecast; the null of the Neural
+    Latents Benchmark.
 
-All log-likelihoods are in nats and leave out ``-log(counts!)``, which is the same for every
-forecast of the same counts and cancels in every score. Nothing is clipped: a spike at a forecast
-rate of zero makes the score minus infinity, and it is reported so.
+All log-likelihoods are in nats and exclude ``-log(counts!)``, which is the same for every forecast of the same counts
+and cancels in every score. Nothing is clipped: a spike at a forecast rate of zero gives a score of minus infinity.
 """
 
 from dataclasses import dataclass
@@ -25,26 +23,23 @@ _CHUNK_VALUES = 2**18  # float64 values of one temporary: small enough for the c
 
 
 def scored_units(mean_counts: np.ndarray, *, minimum_rate_hz: float, bin_us: int) -> np.ndarray:
-    """Return whether each unit is fast enough to be scored, bool [unit].
+    """Return True for units that reach the minimum rate, bool [unit].
 
     Args:
         mean_counts: Expected spikes per bin in the reference window, [unit].
-        minimum_rate_hz: Mean rate there from which on a unit counts.
-        bin_us: Bin width in microseconds.
+        minimum_rate_hz: Lowest mean rate in the reference window of a scored unit.
+        bin_us: Bin width.
     """
     return mean_counts >= minimum_rate_hz * bin_us / 1e6
 
 
 def poisson_log_likelihood(counts: np.ndarray, log_rate: np.ndarray) -> np.ndarray:
-    """Poisson log-likelihood of each count, without ``-log(counts!)``: ``counts * log_rate - exp(log_rate)``.
+    """Return the Poisson log-likelihood of each count, ``counts * log_rate - exp(log_rate)``, float64 nats.
 
     Args:
         counts: Observed spikes per bin, any shape.
-        log_rate: Natural log of expected spikes per bin, broadcastable to ``counts``. Minus
-            infinity is a rate of zero: 0 nats where no spike came, minus infinity where one did.
-
-    Returns:
-        float64 nats, of the broadcast shape.
+        log_rate: Natural log of expected spikes per bin, broadcastable to ``counts``. Minus infinity is a rate of zero:
+            0 nats for no spike, minus infinity for any spike.
 
     Raises:
         ValueError: A log rate is NaN or plus infinity.
@@ -83,8 +78,8 @@ class Sums:
     def evaluation_nats(self) -> np.ndarray:
         """Log-likelihood of each unit's mean count over all scored bins, float64 [horizon_bin, unit].
 
-        One rate per unit for all horizon bins, as in the Neural Latents Benchmark. It is made from
-        the other sums, so add sums first and read it last.
+        One rate per unit for all horizon bins, as in the Neural Latents Benchmark. It is computed from the other sums,
+        so add sums before reading it.
         """
         return evaluation_null_nats(spikes=self.spikes, windows=self.windows)
 
@@ -104,8 +99,7 @@ def sum_scores(
 ) -> Sums:
     """Sum a forecast's log-likelihoods over its windows.
 
-    The null is rounded to the precision of ``log_rate`` first, so that a forecast equal to it
-    scores exactly zero.
+    The null is rounded to the precision of ``log_rate`` first, so that a forecast equal to it scores exactly zero.
 
     Args:
         counts: Observed spikes per bin, [window, horizon_bin, unit].
@@ -135,14 +129,14 @@ def sum_scores(
     for first in range(0, n_windows, step):
         rows = slice(first, first + step)
         valid = mask[rows, :, None]
-        seen = np.where(valid, counts[rows], 0).astype(np.int64)
-        spikes += seen.sum(axis=0)
+        observed = np.where(valid, counts[rows], 0).astype(np.int64)
+        spikes += observed.sum(axis=0)
         with np.errstate(divide="ignore"):
-            candidates = {"model": log_rate[rows], "saturated": np.log(seen), "reference": reference}
+            candidates = {"model": log_rate[rows], "saturated": np.log(observed), "reference": reference}
         for name, candidate in candidates.items():
-            # invalid bins may hold anything, so they are replaced before the likelihood and dropped after
+            # values of invalid bins are arbitrary, so they are replaced before the likelihood and excluded after it
             candidate = np.where(valid, candidate, log_rate.dtype.type(0))
-            nats[name] += np.where(valid, poisson_log_likelihood(seen, candidate), 0.0).sum(axis=0)
+            nats[name] += np.where(valid, poisson_log_likelihood(observed, candidate), 0.0).sum(axis=0)
     return Sums(
         windows=mask.sum(axis=0, dtype=np.int64),
         spikes=spikes,
@@ -153,14 +147,14 @@ def sum_scores(
 
 
 def evaluation_null_nats(*, spikes: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """Log-likelihood of each unit's mean count over the scored bins.
+    """Return the log-likelihood of each unit's mean count over the scored bins.
 
     Args:
         spikes: Observed spikes, [horizon_bin, unit].
         windows: Valid windows, [horizon_bin].
 
     Returns:
-        float64 nats [horizon_bin, unit]; 0 for a unit that stayed silent.
+        float64 nats [horizon_bin, unit]; 0 for a silent unit.
     """
     spikes, windows = np.asarray(spikes, dtype=np.float64), np.asarray(windows, dtype=np.float64)
     total = spikes.sum(axis=0)
@@ -170,19 +164,19 @@ def evaluation_null_nats(*, spikes: np.ndarray, windows: np.ndarray) -> np.ndarr
 
 
 def bits_per_spike(*, model_nats: np.ndarray, null_nats: np.ndarray, spikes: np.ndarray) -> np.ndarray:
-    """Information gained over the null, in bits per observed spike, from sums.
+    """Return the information gained relative to the null, in bits per observed spike, from sums of one shape.
 
-    With ``null_nats`` of the evaluation mean, summed over all bins and units, this is the co-bps of
-    the Neural Latents Benchmark (Pei et al. 2021, eq. 2).
+    With ``null_nats`` of the evaluation mean, summed over all bins and units, this is the co-bps of the Neural Latents
+    Benchmark (Pei et al. 2021, eq. 2).
 
     Args:
         model_nats: Summed log-likelihood of the forecast.
-        null_nats: Summed log-likelihood of the null over the same bins, same shape.
-        spikes: Observed spikes in those bins, same shape.
+        null_nats: Summed log-likelihood of the null over the same bins.
+        spikes: Observed spikes in those bins.
 
     Returns:
-        float64, same shape. NaN where there was no spike to divide by; such sums still count when
-        they are added to others. Minus infinity where a spike came at a forecast rate of zero.
+        float64, same shape. NaN without a spike to divide by; such sums still count when they are added to others.
+        Minus infinity for a spike at a forecast rate of zero.
     """
     model_nats, null_nats, spikes = (np.asarray(value, dtype=np.float64) for value in (model_nats, null_nats, spikes))
     with np.errstate(invalid="ignore"):
@@ -192,15 +186,15 @@ def bits_per_spike(*, model_nats: np.ndarray, null_nats: np.ndarray, spikes: np.
 
 
 def poisson_d2(*, model_nats: np.ndarray, evaluation_nats: np.ndarray, saturated_nats: np.ndarray) -> np.ndarray:
-    """Share of the Poisson deviance around each unit's evaluation mean that the forecast explains.
+    """Return the share of the Poisson deviance around each unit's evaluation mean that the forecast explains.
 
-    Cohen's pseudo-R2 per unit, as the IBL Brain-Wide Bench defines it (``ibl-bwb-eval``,
-    ``PoissonD2Score``); their score of a session is the mean over the units where it is defined.
+    This is Cohen's pseudo-R2 per unit, as the IBL Brain-Wide Bench defines it (``ibl-bwb-eval``, ``PoissonD2Score``);
+    their score of a session is the mean over the units for which it is defined.
 
     Args:
         model_nats: Log-likelihood of the forecast, summed over windows and bins, [unit].
-        evaluation_nats: The same of the unit's mean over the scored bins, [unit].
-        saturated_nats: The same of a forecast equal to the counts, [unit].
+        evaluation_nats: Log-likelihood of the unit's mean over the scored bins, [unit].
+        saturated_nats: Log-likelihood of a forecast equal to the counts, [unit].
 
     Returns:
         float64 [unit]; 1 is perfect, 0 the mean, NaN where the counts do not vary (silent units).
@@ -210,6 +204,6 @@ def poisson_d2(*, model_nats: np.ndarray, evaluation_nats: np.ndarray, saturated
     )
     null_deviance = saturated_nats - evaluation_nats
     undefined = np.full(np.broadcast(model_nats, null_deviance).shape, np.nan)
-    # constant counts leave a deviance of rounding error, against which no ratio means anything
+    # the deviance of constant counts is rounding error, and a ratio to it has no meaning
     varies = null_deviance > 1e-9
     return 1.0 - np.divide(saturated_nats - model_nats, null_deviance, out=undefined, where=varies)

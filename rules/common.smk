@@ -1,4 +1,4 @@
-# Shared by all rules: the configuration, the cohort, and the fingerprint of each script's code.
+# Shared by all rules: the configuration, the cohort, and the fingerprint of the code that each rule calls.
 import os
 import sys
 from functools import cache
@@ -19,7 +19,7 @@ from neurohorizon.sources import SOURCES
 
 # Each job uses its own environment and this package, and no package of the user.
 shell.prefix(
-    f"set -euo pipefail; export SCRIPTS='{ROOT}/workflow/scripts' PYTHONPATH='{ROOT}'"
+    f"set -euo pipefail; export COMMAND='{ROOT}/workflow/command.py' PYTHONPATH='{ROOT}'"
     " PYTHONNOUSERSITE=1 MPLBACKEND=agg; "
 )
 
@@ -58,12 +58,7 @@ RESULTS = CONFIG.run.results
 COHORT = shipped(CONFIG.cohort.table)
 REVIEW = globals().get("REVIEW", False)  # set by profiles/review/Snakefile: use only files of sums
 COHORT_IS_MADE = not REVIEW and CONFIG.cohort.heldout_fraction is not None and not Path(COHORT).exists()
-CODE = Code(ROOT)
-
-
-def code(script: str, *functions: str) -> str:
-    """Fingerprint a script and functions that it imports by name; as a parameter, this makes code a dependency."""
-    return CODE.fingerprint(ROOT / "workflow" / "scripts" / script, *functions)
+code = Code(ROOT).fingerprint  # as a parameter, the fingerprint of a function makes its code a dependency
 
 
 @cache

@@ -18,14 +18,13 @@ rule forecast:
         "../envs/model.yaml"
     params:
         timeline=section(CONFIG.timeline),
-        code=code("forecast.py"),
+        code=code("neurohorizon.forecasts.forecast:forecast_with_network"),
     shell:
         """
-        python "$SCRIPTS/forecast.py" --weights {input.weights:q} --paths.session {input.session:q} \
-            --paths.features {input.features:q} --paths.readout {input.readout:q} \
-            --fold {wildcards.fold:q} --method {wildcards.model} \
-            --seed {wildcards.seed} --timeline {params.timeline:q} --code {params.code} \
-            --output {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.forecasts.forecast:forecast_with_network --weights {input.weights:q} \
+            --paths.session {input.session:q} --paths.features {input.features:q} --paths.readout {input.readout:q} \
+            --fold {wildcards.fold:q} --method {wildcards.model} --seed {wildcards.seed} \
+            --timeline {params.timeline:q} --code {params.code} --output {output:q} >{log:q} 2>&1
         """
 
 
@@ -54,14 +53,13 @@ if CONFIG.baselines.controls:
             controls=CONFIG.baselines.controls,
             folder=output_folder,
             timeline=section(CONFIG.timeline),
-            code=code("forecast_controls.py"),
+            code=code("neurohorizon.forecasts.forecast:forecast_with_controls"),
         shell:
             """
-            python "$SCRIPTS/forecast_controls.py" --weights {input.weights:q} --controls {params.controls:q} \
-                --paths.session {input.session:q} --paths.features {input.features:q} \
+            python "$COMMAND" neurohorizon.forecasts.forecast:forecast_with_controls --weights {input.weights:q} \
+                --controls {params.controls:q} --paths.session {input.session:q} --paths.features {input.features:q} \
                 --paths.readout {input.readout:q} --fold {wildcards.fold:q} --seed {wildcards.seed} \
-                --timeline {params.timeline:q} --code {params.code} \
-                --output-folder {params.folder:q} >{log:q} 2>&1
+                --timeline {params.timeline:q} --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
             """
 
 
@@ -90,15 +88,15 @@ if CONFIG.baselines.learned_embedding:
             features=section(CONFIG.features),
             training=section(CONFIG.training),
             learned_embedding=section(CONFIG.baselines.learned_embedding),
-            code=code("fit_within_session.py"),
+            code=code("neurohorizon.forecasts.forecast:forecast_with_learned_embedding"),
         shell:
             """
-            python "$SCRIPTS/fit_within_session.py" --weights {input.weights:q} \
-                --paths.session {input.session:q} --paths.features {input.features:q} \
+            python "$COMMAND" neurohorizon.forecasts.forecast:forecast_with_learned_embedding \
+                --weights {input.weights:q} --paths.session {input.session:q} --paths.features {input.features:q} \
                 --paths.readout {input.readout:q} --fold {wildcards.fold:q} --seed {wildcards.seed} \
                 --timeline {params.timeline:q} --splits {params.splits:q} --features {params.features:q} \
-                --training {params.training:q} --learned-embedding {params.learned_embedding:q} \
-                --code {params.code} --output {output:q} >{log:q} 2>&1
+                --training {params.training:q} --learned-embedding {params.learned_embedding:q} --code {params.code} \
+                --output {output:q} >{log:q} 2>&1
             """
 
 
@@ -118,12 +116,12 @@ rule forecast_baselines:
     params:
         folder=output_folder,
         timeline=section(CONFIG.timeline),
-        code=code("forecast_baselines.py"),
+        code=code("neurohorizon.forecasts.forecast:forecast_with_baselines"),
     shell:
         """
-        python "$SCRIPTS/forecast_baselines.py" --baselines {input.baselines:q} --paths.session {input.session:q} \
-            --paths.features {input.features:q} --fold {wildcards.fold:q} --timeline {params.timeline:q} \
-            --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.forecasts.forecast:forecast_with_baselines --baselines {input.baselines:q} \
+            --paths.session {input.session:q} --paths.features {input.features:q} --fold {wildcards.fold:q} \
+            --timeline {params.timeline:q} --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
         """
 
 
@@ -144,12 +142,12 @@ if CONFIG.sources.simulated or CONFIG.sources.simulated_allen:
             "../envs/model.yaml"
         params:
             timeline=section(CONFIG.timeline),
-            code=code("forecast_oracle.py"),
+            code=code("neurohorizon.forecasts.forecast:forecast_with_oracle"),
         shell:
             """
-            python "$SCRIPTS/forecast_oracle.py" --truth {input.truth:q} --paths.session {input.session:q} \
-                --paths.features {input.features:q} --fold {wildcards.fold:q} --timeline {params.timeline:q} \
-                --code {params.code} --output {output:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.forecasts.forecast:forecast_with_oracle --truth {input.truth:q} \
+                --paths.session {input.session:q} --paths.features {input.features:q} --fold {wildcards.fold:q} \
+                --timeline {params.timeline:q} --code {params.code} --output {output:q} >{log:q} 2>&1
             """
 
 
@@ -173,11 +171,11 @@ if CONFIG.regressions:
             folder=output_folder,
             timeline=section(CONFIG.timeline),
             regressions=section(CONFIG.regressions),
-            code=code("forecast_regressions.py"),
+            code=code("neurohorizon.forecasts.regressions:forecast_with_regressions"),
         shell:
             """
-            python "$SCRIPTS/forecast_regressions.py" --tuned {input.tuned:q} --pooled {input.pooled:q} \
-                --paths.session {input.session:q} --paths.features {input.features:q} --fold {wildcards.fold:q} \
-                --timeline {params.timeline:q} --regressions {params.regressions:q} \
+            python "$COMMAND" neurohorizon.forecasts.regressions:forecast_with_regressions --tuned {input.tuned:q} \
+                --pooled {input.pooled:q} --paths.session {input.session:q} --paths.features {input.features:q} \
+                --fold {wildcards.fold:q} --timeline {params.timeline:q} --regressions {params.regressions:q} \
                 --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
             """

@@ -26,10 +26,11 @@ if COHORT_IS_MADE:
             "../envs/one.yaml"
         params:
             ibl=section(CONFIG.sources.ibl),
-            code=code("fetch_ibl_table.py"),
+            code=code("neurohorizon.ingest.ibl_release:fetch_ibl_release"),
         shell:
             """
-            python "$SCRIPTS/fetch_ibl_table.py" --ibl {params.ibl:q} --output {output:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.ingest.ibl_release:fetch_ibl_release --ibl {params.ibl:q} \
+                --output {output:q} >{log:q} 2>&1
             """
 
     rule fetch_allen_table:
@@ -43,10 +44,11 @@ if COHORT_IS_MADE:
             "../envs/allen.yaml"
         params:
             manifest=f"{RESULTS}/cohort/allen/manifest.json",
-            code=code("fetch_allen_table.py"),
+            code=code("neurohorizon.ingest.allen_release:fetch_allen_release"),
         shell:
             """
-            python "$SCRIPTS/fetch_allen_table.py" --manifest {params.manifest:q} --output {output:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.ingest.allen_release:fetch_allen_release --manifest {params.manifest:q} \
+                --output {output:q} >{log:q} 2>&1
             """
 
     checkpoint make_cohort:
@@ -65,12 +67,12 @@ if COHORT_IS_MADE:
         params:
             heldout_fraction=CONFIG.cohort.heldout_fraction,
             seed=CONFIG.run.seed,
-            code=code("make_cohort.py"),
+            code=code("neurohorizon.ingest.paper_cohort:make_cohort"),
         shell:
             """
-            python "$SCRIPTS/make_cohort.py" --ibl-table {input.ibl:q} --allen-table {input.allen:q} \
-                --reserved {input.reserved:q} --heldout-fraction {params.heldout_fraction} --seed {params.seed} \
-                --output {output:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.ingest.paper_cohort:make_cohort --ibl-table {input.ibl:q} \
+                --allen-table {input.allen:q} --reserved {input.reserved:q} \
+                --heldout-fraction {params.heldout_fraction} --seed {params.seed} --output {output:q} >{log:q} 2>&1
             """
 
 
@@ -91,12 +93,12 @@ if CONFIG.sources.simulated:
             simulated=section(CONFIG.sources.simulated),
             timeline=section(CONFIG.timeline),
             seed=CONFIG.run.seed,
-            code=code("simulate_release.py"),
+            code=code("neurohorizon.ingest.simulated.ibl:simulate_release"),
         shell:
             """
-            python "$SCRIPTS/simulate_release.py" --simulated {params.simulated:q} \
-                --timeline {params.timeline:q} --seed {params.seed} \
-                --folder {output.release:q} --truth-folder {params.truth:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.ingest.simulated.ibl:simulate_release --simulated {params.simulated:q} \
+                --timeline {params.timeline:q} --seed {params.seed} --folder {output.release:q} \
+                --truth-folder {params.truth:q} >{log:q} 2>&1
             """
 
 
@@ -117,10 +119,10 @@ if CONFIG.sources.ibl:
             row=LAYOUT.row_json,
             ibl=section(CONFIG.sources.ibl),
             on_fatal=CONFIG.cohort.on_fatal,
-            code=code("download_ibl.py"),
+            code=code("neurohorizon.ingest.ibl:download_ibl"),
         shell:
             """
-            python "$SCRIPTS/download_ibl.py" --row {params.row:q} --ibl {params.ibl:q} \
+            python "$COMMAND" neurohorizon.ingest.ibl:download_ibl --row {params.row:q} --ibl {params.ibl:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
@@ -141,10 +143,10 @@ if CONFIG.sources.ibl:
             timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
             on_fatal=CONFIG.cohort.on_fatal,
-            code=code("preprocess_ibl.py"),
+            code=code("neurohorizon.ingest.ibl:preprocess_ibl"),
         shell:
             """
-            python "$SCRIPTS/preprocess_ibl.py" --manifest {input:q} --row {params.row:q} \
+            python "$COMMAND" neurohorizon.ingest.ibl:preprocess_ibl --manifest {input:q} --row {params.row:q} \
                 --ibl {params.ibl:q} --timeline {params.timeline:q} --splits {params.splits:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
@@ -167,11 +169,11 @@ if CONFIG.sources.simulated_allen:
             simulated_allen=section(CONFIG.sources.simulated_allen),
             timeline=section(CONFIG.timeline),
             seed=CONFIG.run.seed,
-            code=code("simulate_allen_release.py"),
+            code=code("neurohorizon.ingest.simulated.allen:simulate_allen_release"),
         shell:
             """
-            python "$SCRIPTS/simulate_allen_release.py" --simulated-allen {params.simulated_allen:q} \
-                --timeline {params.timeline:q} --seed {params.seed} \
+            python "$COMMAND" neurohorizon.ingest.simulated.allen:simulate_allen_release \
+                --simulated-allen {params.simulated_allen:q} --timeline {params.timeline:q} --seed {params.seed} \
                 --folder {output.release:q} --truth-folder {params.truth:q} >{log:q} 2>&1
             """
 
@@ -193,10 +195,10 @@ if CONFIG.sources.allen:
             row=LAYOUT.row_json,
             allen=section(CONFIG.sources.allen),
             on_fatal=CONFIG.cohort.on_fatal,
-            code=code("download_allen.py"),
+            code=code("neurohorizon.ingest.allen:download_allen"),
         shell:
             """
-            python "$SCRIPTS/download_allen.py" --row {params.row:q} --allen {params.allen:q} \
+            python "$COMMAND" neurohorizon.ingest.allen:download_allen --row {params.row:q} --allen {params.allen:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
@@ -217,10 +219,10 @@ if CONFIG.sources.allen:
             timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
             on_fatal=CONFIG.cohort.on_fatal,
-            code=code("preprocess_allen.py"),
+            code=code("neurohorizon.ingest.allen:preprocess_allen"),
         shell:
             """
-            python "$SCRIPTS/preprocess_allen.py" --manifest {input:q} --row {params.row:q} \
+            python "$COMMAND" neurohorizon.ingest.allen:preprocess_allen --manifest {input:q} --row {params.row:q} \
                 --allen {params.allen:q} --timeline {params.timeline:q} --splits {params.splits:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
@@ -238,10 +240,10 @@ if CONFIG.sources.allen:
             "../envs/allen.yaml"
         params:
             allen=section(CONFIG.sources.allen),
-            code=code("export_images.py"),
+            code=code("neurohorizon.ingest.allen:export_images"),
         shell:
             """
-            python "$SCRIPTS/export_images.py" --image-set {wildcards.image_set:q} \
+            python "$COMMAND" neurohorizon.ingest.allen:export_images --image-set {wildcards.image_set:q} \
                 --allen {params.allen:q} --output {output:q} >{log:q} 2>&1
             """
 
@@ -266,10 +268,10 @@ if CONFIG.sources.nwb:
             timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
             on_fatal=CONFIG.cohort.on_fatal,
-            code=code("preprocess_nwb.py"),
+            code=code("neurohorizon.ingest.nwb:preprocess_nwb"),
         shell:
             """
-            python "$SCRIPTS/preprocess_nwb.py" --recordings {input:q} --row {params.row:q} \
+            python "$COMMAND" neurohorizon.ingest.nwb:preprocess_nwb --recordings {input:q} --row {params.row:q} \
                 --nwb {params.nwb:q} --timeline {params.timeline:q} --splits {params.splits:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
@@ -295,10 +297,10 @@ rule validate:
     params:
         timeline=section(CONFIG.timeline),
         splits=section(CONFIG.splits),
-        code=code("validate.py"),
+        code=code("neurohorizon.ingest.validation_figure:validate_file"),
     shell:
         """
-        python "$SCRIPTS/validate.py" --session {input:q} \
-            --timeline {params.timeline:q} --splits {params.splits:q} \
-            --findings {output.findings:q} --picture {output.picture:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.ingest.validation_figure:validate_file --session {input:q} \
+            --timeline {params.timeline:q} --splits {params.splits:q} --findings {output.findings:q} \
+            --picture {output.picture:q} >{log:q} 2>&1
         """

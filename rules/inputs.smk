@@ -16,11 +16,12 @@ rule reference_features:
         features=section(CONFIG.features),
         timeline=section(CONFIG.timeline),
         splits=section(CONFIG.splits),
-        code=code("reference_features.py"),
+        code=code("neurohorizon.units.reference:compute_reference_file"),
     shell:
         """
-        python "$SCRIPTS/reference_features.py" --session {input:q} --features {params.features:q} \
-            --timeline {params.timeline:q} --splits {params.splits:q} --output {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.units.reference:compute_reference_file --session {input:q} \
+            --features {params.features:q} --timeline {params.timeline:q} --splits {params.splits:q} \
+            --output {output:q} >{log:q} 2>&1
         """
 
 
@@ -39,11 +40,12 @@ rule population_readout:
     params:
         timeline=section(CONFIG.timeline),
         readout=section(CONFIG.model.readout),
-        code=code("fit_readout.py"),
+        code=code("neurohorizon.units.population_readout:compute_readout_file"),
     shell:
         """
-        python "$SCRIPTS/fit_readout.py" --session {input.session:q} --features {input.features:q} \
-            --timeline {params.timeline:q} --readout {params.readout:q} --output {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.units.population_readout:compute_readout_file --session {input.session:q} \
+            --features {input.features:q} --timeline {params.timeline:q} --readout {params.readout:q} \
+            --output {output:q} >{log:q} 2>&1
         """
 
 
@@ -63,11 +65,11 @@ if CONFIG.multimodal and CONFIG.multimodal.images:
         conda:
             "../envs/vision.yaml"
         params:
-            code=code("fetch_dinov2.py"),
+            code=code("neurohorizon.models.images.dinov2_weights:fetch_dinov2"),
         shell:
             """
-            python "$SCRIPTS/fetch_dinov2.py" --pins {input:q} --folder {output.folder:q} \
-                --card {output.card:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.models.images.dinov2_weights:fetch_dinov2 --pins {input:q} \
+                --folder {output.folder:q} --card {output.card:q} >{log:q} 2>&1
             """
 
     # One job for all sets of a source: loading the network takes longer than most of them.
@@ -90,10 +92,10 @@ if CONFIG.multimodal and CONFIG.multimodal.images:
             folder=output_folder,
             weights=LAYOUT.encoder_weights_name,
             images=section(CONFIG.multimodal.images),
-            code=code("embed_images.py"),
+            code=code("neurohorizon.models.images.encoders:embed_images"),
         shell:
             """
-            python "$SCRIPTS/embed_images.py" --encoder {wildcards.encoder} --image-sets {input.images:q} \
-                --images {params.images:q} --weights {params.weights:q} --threads {threads} \
-                --output-folder {params.folder:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.models.images.encoders:embed_images --encoder {wildcards.encoder} \
+                --image-sets {input.images:q} --images {params.images:q} --weights {params.weights:q} \
+                --threads {threads} --output-folder {params.folder:q} >{log:q} 2>&1
             """

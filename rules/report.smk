@@ -41,10 +41,10 @@ for _one in REPORT.tabled:
             settings=REPORT.settings(_one),
             further=REPORT.found(_one),
             folder=output_folder,
-            code=code("make_tables.py", _one.table_function),
+            code=code(_one.table_function),
         shell:
             """
-            python "$SCRIPTS/make_tables.py" {params.function} {params.sums} {params.settings} {params.further} \
+            python "$COMMAND" {params.function} {params.sums} {params.settings} {params.further} \
                 --folder {params.folder:q} >{log:q} 2>&1
             """
 
@@ -73,10 +73,11 @@ for _one, _figure in REPORT.drawn:
             "../envs/report.yaml"
         params:
             function=_one.figure_function(_figure),
-            code=code("draw.py", _one.figure_function(_figure)),
+            code=code("neurohorizon.analysis.drawing:draw_files", _one.figure_function(_figure)),
         shell:
             """
-            python "$SCRIPTS/draw.py" {params.function} --tables {input:q} --output {output:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.analysis.drawing:draw_files --draw {params.function} --tables {input:q} \
+                --output {output:q} >{log:q} 2>&1
             """
 
 
@@ -106,7 +107,7 @@ for _one in REPORT.paged:
             "../envs/report.yaml"
         params:
             tables=os.path.abspath(f"{RESULTS}/{_one.folder}/tables"),
-            code=CODE.fingerprint(ROOT / "notebooks" / f"{_one.name}.ipynb"),
+            code=code(ROOT / "notebooks" / f"{_one.name}.ipynb"),
         shell:
             """
             exec >{log:q} 2>&1
@@ -143,10 +144,10 @@ rule tell_results:
     params:
         folder=run_folder,
         names=[one.name for one in REPORT.published],
-        code=code("tell_results.py", *(one.narrative_function for one in REPORT.published)),
+        code=code("neurohorizon.report.results:tell_results", *(one.narrative_function for one in REPORT.published)),
     shell:
         """
-        python "$SCRIPTS/tell_results.py" --folder {params.folder:q} --names {params.names} \
+        python "$COMMAND" neurohorizon.report.results:tell_results --folder {params.folder:q} --names {params.names} \
             --figures {input.figures:q} --captions {input.captions:q} --cards {input.cards:q} \
             --output {output.results:q} --page {output.overview:q} >{log:q} 2>&1
         """
@@ -166,11 +167,11 @@ rule write_run_page:
         "../envs/report.yaml"
     params:
         names=[one.name for one in REPORT.printed],
-        code=code("write_run_page.py"),
+        code=code("neurohorizon.report.run_page:write_run_page"),
     shell:
         """
-        python "$SCRIPTS/write_run_page.py" --results {input.results:q} --names {params.names} \
-            --summaries {input.summaries:q} --output {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.report.run_page:write_run_page --results {input.results:q} \
+            --names {params.names} --summaries {input.summaries:q} --output {output:q} >{log:q} 2>&1
         """
 
 
@@ -194,10 +195,10 @@ rule typeset_paper:
     conda:
         "../envs/report.yaml"
     params:
-        code=code("typeset_paper.py"),
+        code=code("neurohorizon.report.typesetting:typeset"),
     shell:
         """
-        python "$SCRIPTS/typeset_paper.py" --source {input.paper:q} --results {input.results:q} \
+        python "$COMMAND" neurohorizon.report.typesetting:typeset --source {input.paper:q} --results {input.results:q} \
             --output {output:q} >{log:q} 2>&1
         """
 
@@ -218,10 +219,11 @@ rule record_config:
         "../envs/report.yaml"
     params:
         config=section(CONFIG),
-        code=code("record_config.py"),
+        code=code("neurohorizon.report.archive:record_config"),
     shell:
         """
-        python "$SCRIPTS/record_config.py" --config {params.config:q} --output {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.report.archive:record_config --config {params.config:q} --output {output:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -242,11 +244,12 @@ if REVIEW:
             folder=output_folder,
             cohort=COHORT,
             config=section(CONFIG),
-            code=code("restore_scores.py"),
+            code=code("neurohorizon.report.archive:restore_scores"),
         shell:
             """
-            python "$SCRIPTS/restore_scores.py" --archive {input:q} --folder {params.folder:q} \
-                --cohort {params.cohort:q} --config {params.config:q} --output {output:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.report.archive:restore_scores --archive {input:q} \
+                --folder {params.folder:q} --cohort {params.cohort:q} --config {params.config:q} --output {output:q} \
+                >{log:q} 2>&1
             """
 
 else:
@@ -267,11 +270,11 @@ else:
             "../envs/report.yaml"
         params:
             folder=output_folder,
-            code=code("archive_scores.py"),
+            code=code("neurohorizon.report.archive:write_archive"),
         shell:
             """
-            python "$SCRIPTS/archive_scores.py" --scores {input.scores:q} --folder {params.folder:q} \
-                --cohort {input.cohort:q} --output {output.archive:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.report.archive:write_archive --scores {input.scores:q} \
+                --folder {params.folder:q} --cohort {input.cohort:q} --output {output.archive:q} >{log:q} 2>&1
             """
 
     rule make_example:
@@ -289,11 +292,12 @@ else:
         params:
             context_bins=CONFIG.timeline.context_bins,
             units=CONFIG.evaluation.example_units,
-            code=code("make_example.py"),
+            code=code("neurohorizon.forecasts.example:make_example"),
         shell:
             """
-            python "$SCRIPTS/make_example.py" --sessions {input.sessions:q} --forecasts {input.forecasts:q} \
-                --context-bins {params.context_bins} --units {params.units} --output {output:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.forecasts.example:make_example --sessions {input.sessions:q} \
+                --forecasts {input.forecasts:q} --context-bins {params.context_bins} --units {params.units} \
+                --output {output:q} >{log:q} 2>&1
             """
 
     # Agreement with the scorer of the IBL Brain-Wide Bench, on the forecasts of a run
@@ -314,9 +318,9 @@ else:
         params:
             recordings=REPORT.bench_recordings,
             folder=output_folder,
-            code=code("audit_bwb.py"),
+            code=code("neurohorizon.agreement.brain_wide_bench:audit"),
         shell:
             """
-            python "$SCRIPTS/audit_bwb.py" --forecasts {input:q} --recordings {params.recordings:q} \
-                --folder {params.folder:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.agreement.brain_wide_bench:audit --forecasts {input:q} \
+                --recordings {params.recordings:q} --folder {params.folder:q} >{log:q} 2>&1
             """

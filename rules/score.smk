@@ -14,11 +14,11 @@ rule score:
         "../envs/model.yaml"
     params:
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
-        code=code("score.py"),
+        code=code("neurohorizon.forecasts.scoring:score_session"),
     shell:
         """
-        python "$SCRIPTS/score.py" --forecasts {input:q} --minimum-rate-hz {params.minimum_rate_hz} \
-            --output {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.forecasts.scoring:score_session --forecasts {input:q} \
+            --minimum-rate-hz {params.minimum_rate_hz} --output {output:q} >{log:q} 2>&1
         """
 
 
@@ -42,11 +42,11 @@ rule list_sessions:
     conda:
         "../envs/report.yaml"
     params:
-        code=code("list_sessions.py"),
+        code=code("neurohorizon.analysis.session_list:write_session_list"),
     shell:
         """
-        python "$SCRIPTS/list_sessions.py" --sessions {input.sessions:q} --cohort {input.cohort:q} \
-            --outputs {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.analysis.session_list:write_session_list --sessions {input.sessions:q} \
+            --cohort {input.cohort:q} --outputs {output:q} >{log:q} 2>&1
         """
 
 
@@ -63,9 +63,9 @@ rule score_definitions:
         "../envs/model.yaml"
     params:
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
-        code=code("score_definitions.py"),
+        code=code("neurohorizon.agreement.definition_tables:score_definitions"),
     shell:
         """
-        python "$SCRIPTS/score_definitions.py" --forecasts {input:q} --minimum-rate-hz {params.minimum_rate_hz} \
-            --output {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.agreement.definition_tables:score_definitions --forecasts {input:q} \
+            --minimum-rate-hz {params.minimum_rate_hz} --output {output:q} >{log:q} 2>&1
         """

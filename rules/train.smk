@@ -18,11 +18,11 @@ rule tune_baselines:
         timeline=section(CONFIG.timeline),
         baselines=section(CONFIG.baselines),
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
-        code=code("tune_baselines.py"),
+        code=code("neurohorizon.baselines.closed_form:tune_on_files"),
     shell:
         """
-        python "$SCRIPTS/tune_baselines.py" --paths.session {input.sessions:q} --paths.features {input.features:q} \
-            --timeline {params.timeline:q} --baselines {params.baselines:q} \
+        python "$COMMAND" neurohorizon.baselines.closed_form:tune_on_files --paths.session {input.sessions:q} \
+            --paths.features {input.features:q} --timeline {params.timeline:q} --baselines {params.baselines:q} \
             --minimum-rate-hz {params.minimum_rate_hz} --output {output:q} >{log:q} 2>&1
         """
 
@@ -50,14 +50,15 @@ rule train:
         features=section(CONFIG.features),
         model=section(CONFIG.model),
         training=section(CONFIG.training),
-        code=code("train.py"),
+        code=code("neurohorizon.models.training:train_on_files"),
     shell:
         """
-        python "$SCRIPTS/train.py" --method {wildcards.model} --fold {wildcards.fold:q} --seed {wildcards.seed} \
-            --paths.session {input.sessions:q} --paths.features {input.features:q} --paths.readout {input.readouts:q} \
-            --timeline {params.timeline:q} --features {params.features:q} \
-            --model {params.model:q} --training {params.training:q} --code {params.code} \
-            --checkpoints {params.checkpoints:q} --output {output.weights:q} --log {output.curve:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.models.training:train_on_files --method {wildcards.model} \
+            --fold {wildcards.fold:q} --seed {wildcards.seed} --paths.session {input.sessions:q} \
+            --paths.features {input.features:q} --paths.readout {input.readouts:q} --timeline {params.timeline:q} \
+            --features {params.features:q} --model {params.model:q} --training {params.training:q} \
+            --code {params.code} --checkpoints {params.checkpoints:q} --output {output.weights:q} \
+            --log {output.curve:q} >{log:q} 2>&1
         """
 
 
@@ -80,11 +81,11 @@ if CONFIG.regressions:
             timeline=section(CONFIG.timeline),
             regressions=section(CONFIG.regressions),
             minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
-            code=code("tune_regressions.py"),
+            code=code("neurohorizon.baselines.tuning:tune_regressions_on_files"),
         shell:
             """
-            python "$SCRIPTS/tune_regressions.py" --paths.session {input.sessions:q} \
-                --paths.features {input.features:q} --timeline {params.timeline:q} \
+            python "$COMMAND" neurohorizon.baselines.tuning:tune_regressions_on_files \
+                --paths.session {input.sessions:q} --paths.features {input.features:q} --timeline {params.timeline:q} \
                 --regressions {params.regressions:q} --minimum-rate-hz {params.minimum_rate_hz} \
                 --output {output.tuned:q} --pooled {output.pooled:q} >{log:q} 2>&1
             """

@@ -1,14 +1,15 @@
-"""Command lines from signatures: an option for each parameter of a function, with its name, type and description.
+"""The command of every rule: it calls a function of the package, with an option for each of its parameters.
 
-``run(train_on_files)`` parses ``--fold a --minimum-rate-hz 0.5 --timeline '{"bin_ms": 20, ...}'`` and calls
-``train_on_files(fold="a", minimum_rate_hz=0.5, timeline=Timeline(...))``. The annotation defines the form of an option:
+``python workflow/command.py neurohorizon.models.training:train_on_files --fold a --timeline '{"bin_ms": 20, ...}'``
+calls ``train_on_files(fold="a", timeline=Timeline(...))``. The annotation defines the form of an option:
 
 * text, a number, a path, a literal: one value; an option without a value is None, if the annotation allows None;
 * a sequence: any number of values;
 * a mapping, a section of the configuration, a dataclass: one JSON value;
 * a dataclass of paths: an option for each of its files, ``--paths.session``, with any number of values for a sequence.
 
-This module only parses the command line, so it is not part of a script's fingerprint: an edit of it reruns nothing.
+Text that the function returns is printed. An error that the package defines ends the command with its message, any
+other error with a traceback. This module is not part of a rule's fingerprint: an edit of it reruns nothing.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import dataclasses
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from pkgutil import resolve_name
@@ -25,48 +26,38 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+PACKAGE = "neurohorizon."
 
-def run(function: Callable, *, faults: tuple[type[Exception], ...] = ()) -> Any:
-    """Call a function with the arguments of the command line, and return its result.
 
-    Args:
-        function: Function with annotations, whose parameters can be given by name.
-        faults: Exceptions that end the script with their message, without a traceback.
-    """
+def run(function: Callable, options: Sequence[str]) -> Any:
+    """Call a function with the options of a command line, and return its result."""
     documentation = inspect.getdoc(function) or ""
-    parser = _Parser(Path(sys.argv[0]).stem, description=documentation.partition("\n\n")[0], allow_abbrev=False)
+    parser = _Parser(function.__name__, description=documentation.partition("\n\n")[0], allow_abbrev=False)
     types, helps = get_type_hints(function, include_extras=True), _described(documentation)
     parameters = inspect.signature(function).parameters.values()
     for each in parameters:
         _add_option(parser, each, types[each.name], helps.get(each.name, "").replace("%", "%%"))
-    given = vars(parser.parse_args())
+    given = vars(parser.parse_args(options))
     try:
         arguments = {each.name: _value(each, types[each.name], given) for each in parameters}
     except ValueError as error:
         parser.error(str(error))
     try:
         return function(**arguments)
-    except faults as fault:
+    except Exception as fault:
+        if not type(fault).__module__.startswith(PACKAGE):
+            raise
         raise SystemExit(f"{parser.prog}: {fault}") from None
 
 
-def named_function() -> Callable:
-    """Return the function that the first argument names, and remove that argument.
-
-    The argument has the form ``module:name``. ``--help`` in its place describes the argument; ``--help`` after it
-    describes the options of the function.
-    """
-    program, named = Path(sys.argv[0]).stem, sys.argv[1:2]
-    if named in (["-h"], ["--help"]):
-        print(f"usage: {program} MODULE:FUNCTION [options]; --help after the function lists its options")
-        raise SystemExit(0)
+def named_function(name: str) -> Callable:
+    """Return the function of a name of the form ``module:name``."""
     try:
-        function = resolve_name(named[0])
+        function = resolve_name(name)
         if not callable(function):
-            raise ValueError(f"{named[0]} is not a function")
-    except (IndexError, ValueError, ImportError, AttributeError) as error:
-        raise SystemExit(f"{program}: the first argument must name a function, as module:name ({error})") from None
-    del sys.argv[1]
+            raise ValueError(f"{name} is not a function")
+    except (ValueError, ImportError, AttributeError) as error:
+        raise SystemExit(f"the first argument must name a function, as module:name ({error})") from None
     return function
 
 
@@ -161,3 +152,11 @@ def _described(documentation: str) -> dict[str, str]:
     section = re.split(r"\n(?=\S)", documentation.partition("\nArgs:\n")[2])[0]
     entries = re.findall(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", section, flags=re.M)
     return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        raise SystemExit("usage: command.py MODULE:FUNCTION [options]; --help after the function lists its options")
+    found = run(named_function(sys.argv[1]), sys.argv[2:])
+    if isinstance(found, str):
+        print(found)

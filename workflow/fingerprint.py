@@ -1,9 +1,8 @@
 """Fingerprints of the code of a rule, so that Snakemake reruns the jobs that an edit affects.
 
 Snakemake compares a rule's parameters, not the modules that its script imports. A fingerprint in the
-parameters makes code a dependency, definition by definition: of each module of the package, it includes only
-the definitions that a script reaches from the names that it imports. It depends on the content of a
-definition, not on its module.
+parameters makes code a dependency, definition by definition: it includes only the definitions of the package that the
+rule's function or notebook reaches. It depends on the content of a definition, not on its module.
 """
 
 import ast
@@ -61,32 +60,31 @@ class Code:
         self._definition = cache(self._hash_definition)
         self._dump = cache(self._dump_statement)
 
-    def fingerprint(self, script: str | Path, *functions: str) -> str:
-        """Hash a script or a notebook and all code that it reaches in the package.
+    def fingerprint(self, *starts: str | Path) -> str:
+        """Hash functions, scripts or notebooks and all code that they reach in the package, as 12 hexadecimal digits.
 
         Comments, docstrings, layout and the module of a definition are ignored: to improve or to move them reruns
         nothing.
 
         Args:
-            script: Its file.
-            functions: Functions that it imports by a name from the command line, as ``module:name``.
-
-        Returns:
-            Twelve hexadecimal digits.
+            starts: Functions, as ``module:name``, and files of scripts or notebooks, as paths.
 
         Raises:
             ImportError: The package is imported in a form that cannot be followed, or a name does not exist.
         """
-        return _hash(sorted(self._reached(Path(script), functions)))
+        return _hash(sorted(self._reached(starts)))
 
-    def _reached(self, script: Path, functions: Iterable[str]) -> Iterator[str]:
-        """Yield each statement that the script reaches, with the definitions that its names refer to."""
-        tree = _without_docstrings(ast.parse(_source(script)))
-        pending: list[tuple[str, str | None]] = [self._defined(tuple(one.split(":"))) for one in functions]
-        for statement in tree.body:
-            names = self._package_imports(statement, script.name)
-            pending += names.values()
-            yield self._counted(statement, names)
+    def _reached(self, starts: Iterable[str | Path]) -> Iterator[str]:
+        """Yield each statement that is reached, with the definitions that its names refer to."""
+        pending: list[tuple[str, str | None]] = []
+        for start in starts:
+            if isinstance(start, str):
+                pending.append(tuple(start.split(":")))
+                continue
+            for statement in _without_docstrings(ast.parse(_source(start))).body:
+                names = self._package_imports(statement, start.name)
+                pending += names.values()
+                yield self._counted(statement, names)
         seen: set[tuple[str, str | None]] = set()
         while pending:
             key = self._defined(pending.pop())

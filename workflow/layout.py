@@ -85,7 +85,7 @@ class Layout:
         return sorted({name for fold in self.folds() for name in shared_subjects(self.cohort(), fold)})
 
     def is_simulated(self, source: str) -> bool:
-        """Return whether the true rates of a source's sessions are known."""
+        """Return True if the true rates of a source's sessions are known."""
         simulator = SOURCES[source].simulator
         return bool(simulator) and getattr(self.config.sources, simulator) is not None
 
@@ -319,7 +319,7 @@ class Layout:
         return (self.image_encoders() or (NO_ENCODER,))[0]
 
     def has_images(self, source: str) -> bool:
-        """Return whether the images that were shown in sessions of a source are known."""
+        """Return True if the images that were shown in sessions of a source are known."""
         return source == WITH_IMAGES and self.config.multimodal.images is not None
 
     def image_sets(self) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ inputs of their session that returns natural log rates (:data:`neurohorizon.fore
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,6 @@ MOST_WINDOWS = 200
 
 def reference_mean(windows: Windows, inputs: SessionInputs) -> np.ndarray:
     """Return the mean rate of the reference window for every bin: the null of the primary score.
-
-    Args:
-        windows: Windows of one session.
-        inputs: The session.
 
     Returns:
         Natural log of expected counts per bin, [window, horizon bin, unit]; the same for all methods.
@@ -87,12 +84,7 @@ def gamma_poisson_paths(
     So a unit that starts to fire continues to fire within a path, and sums over bins vary as the filter predicts.
 
     Args:
-        windows: Windows of one session.
         reference: Expected counts per bin in the reference window, [unit].
-        shape: Shape of the prior.
-        discount: Discount of each bin.
-        paths: Paths of each window.
-        rng: Source of the draws.
 
     Returns:
         Counts, int64, [window, path, horizon bin, unit].
@@ -157,19 +149,9 @@ def candidates(baselines: Baselines) -> dict[str, list[dict[str, float]]]:
     return {name: one.candidates(baselines) for name, one in CLOSED_FORMS.items()}
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """A baseline with its chosen settings.
-
-    Attributes:
-        settings: Arguments of its function.
-        score: Bits per spike relative to the reference mean, pooled over training sessions.
-        tried: Score of every candidate, in the order of :func:`candidates`.
-    """
-
-    settings: dict[str, float]
-    score: float
-    tried: tuple[float, ...]
+Tried = list[dict[str, float | int | bool | None]]
+"""Candidate settings of a method, each with its score as ``bits_per_spike``: relative to the reference mean, pooled
+over training sessions."""
 
 
 def tune_on_files(
@@ -184,40 +166,22 @@ def tune_on_files(
 
     Args:
         paths: Files of the training sessions; excluded sessions are skipped.
-        timeline: The section ``timeline`` of the configuration.
         baselines: The section ``baselines``: candidates.
-        output: JSON file of the settings.
         minimum_rate_hz: Lowest mean rate in the reference window of a scored unit.
     """
     shape = baseline_shape(timeline, baselines.trailing_bins)
     loaded = (load_inputs(one, "validation", groups=(), readout=None) for one in paths)
-    tuned = tune_baselines(
-        (one for one in loaded if one is not None), shape=shape, baselines=baselines, minimum_rate_hz=minimum_rate_hz
-    )
-    values = {
-        name: {
-            "settings": one.settings,
-            "bits_per_spike": one.score,
-            "tried": [
-                {**settings, "bits_per_spike": score}
-                for settings, score in zip(candidates(baselines)[name], one.tried, strict=True)
-            ],
-        }
-        for name, one in tuned.items()
-    }
-    with replacing(output) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+    sessions = (one for one in loaded if one is not None)
+    write_tuned(output, try_baselines(sessions, shape=shape, baselines=baselines, minimum_rate_hz=minimum_rate_hz))
 
 
-def tune_baselines(
+def try_baselines(
     sessions: Iterable[SessionInputs], *, shape: WindowShape, baselines: Baselines, minimum_rate_hz: float = 0.0
-) -> dict[str, Tuned]:
-    """Choose each baseline's settings by pooled bits per spike on training sessions.
+) -> dict[str, Tried]:
+    """Score every candidate of each baseline on training sessions.
 
     Args:
         sessions: Training sessions whose targets are their validation time; read once, one at a time.
-        shape: Lengths in bins.
-        baselines: Candidates.
         minimum_rate_hz: Lowest mean rate in the reference window of a scored unit, as in the scores.
     """
     options = candidates(baselines)
@@ -234,15 +198,30 @@ def tune_baselines(
             for index, chosen in enumerate(settings):
                 log_rate = CLOSED_FORMS[name].log_rate(windows, session, **chosen)
                 gained[name][index] += _gained_nats(windows, reference, log_rate, scored)
-    scores = {name: nats / max(spikes, 1) / np.log(2) for name, nats in gained.items()}
+    scores = {name: (nats / max(spikes, 1) / np.log(2)).tolist() for name, nats in gained.items()}
     return {
-        name: Tuned(
-            settings=options[name][int(np.argmax(score))],
-            score=float(score.max()),
-            tried=tuple(float(one) for one in score),
-        )
-        for name, score in scores.items()
+        name: [one | {"bits_per_spike": score} for one, score in zip(settings, scores[name], strict=True)]
+        for name, settings in options.items()
     }
+
+
+def best(tried: Tried) -> dict[str, float]:
+    """Return the candidate with the highest score."""
+    return max(tried, key=itemgetter("bits_per_spike"))
+
+
+def write_tuned(path: Path, tried: Mapping[str, Tried]) -> None:
+    """Write the best settings of each method, their score, and all candidates, as JSON."""
+    values = {
+        name: {
+            "settings": {key: value for key, value in best(options).items() if key != "bits_per_spike"},
+            "bits_per_spike": best(options)["bits_per_spike"],
+            "tried": options,
+        }
+        for name, options in tried.items()
+    }
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def read_tuned(path: Path) -> dict[str, dict[str, float]]:

@@ -111,7 +111,6 @@ def fit_unit_glms(
     """Fit a Poisson regression for each unit and group of horizon bins on a reference window.
 
     Args:
-        reference: Windows of the reference window.
         settings: Spans, groups and modes.
         precision: Precision of the prior on weights of the unit's own history; higher for spans beyond the context.
         mode_precision: Precision of the prior on weights of population modes; None: no modes.

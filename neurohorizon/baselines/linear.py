@@ -47,12 +47,6 @@ def reference_windows(paths: SessionPaths, use: Use, *, shape: WindowShape, most
 
     Origins are evenly spaced. As in the network's training windows, at least half a context of valid time comes before
     an origin and a valid bin after it.
-
-    Args:
-        paths: Files of the session.
-        use: The use.
-        shape: Lengths in bins.
-        most: Maximum number of windows.
     """
     inputs, window = load_inputs(paths, use, groups=(), readout=None), read_reference(paths.features, use)
     bins = bin_domain(window.intervals, shape.bin_us)
@@ -66,7 +60,6 @@ def context_means(windows: Windows, mean_counts: np.ndarray, edges_bins: Sequenc
     """Return counts minus their mean, averaged over the valid bins of spans of the context, 0 if no bin is valid.
 
     Args:
-        windows: Windows of a session.
         mean_counts: Expected counts per bin, [unit].
         edges_bins: Rising ends of the spans, in bins before the origin, all within the context.
 
@@ -183,7 +176,6 @@ class LinearFit:
         """Forecast windows of the session.
 
         Args:
-            windows: The windows.
             penalty: Penalty of the ridge regression, in origins.
             floor: Lowest rate, as a share of the unit's mean, since a linear forecast can be negative.
             rank: Number of directions of the past that all units share; None: no limit.
@@ -215,7 +207,6 @@ def fit_linear(reference: Reference, settings: Regressions) -> dict[bool, Linear
     Counts are divided by the square root of their mean, so that a penalty means the same for all units.
 
     Args:
-        reference: Windows of the reference window.
         settings: Spans of history and groups of horizon bins.
 
     Returns:

@@ -5,17 +5,16 @@ training part and scored on the second half. The pooled regression is fitted on 
 part, like the network. The choice uses only a few sessions, windows and units, evenly spaced.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from neurohorizon.baselines.closed_form import Tried, best, write_tuned
 from neurohorizon.baselines.glm import STATISTICS, PooledGlm, UnitRows, fit_pooled_glms, fit_unit_glms
 from neurohorizon.baselines.linear import Reference, fit_linear, group_sums, reference_windows, regression_shape
 from neurohorizon.config import Regressions, Timeline
-from neurohorizon.files import replacing
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths, Use, feature_columns, load_inputs
 from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins, subsample
@@ -29,8 +28,6 @@ MOST_WINDOWS = 100
 """Number of windows of each session that score a candidate, evenly spaced."""
 MOST_UNITS = 8
 """Number of units of each session that choose the settings of regressions of single units, evenly spaced."""
-
-Tried = list[dict[str, float | int | bool | None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +58,6 @@ def tune_regressions_on_files(
 
     Args:
         paths: Files of the training sessions; excluded sessions are skipped.
-        timeline: The section ``timeline`` of the configuration.
-        regressions: The section ``regressions``.
         minimum_rate_hz: Lowest mean rate in the reference window of a scored unit, as in the scores.
         output: JSON file: for each method its settings, their score, and every candidate with its score.
         pooled: JSON file of the pooled regression.
@@ -77,29 +72,17 @@ def tune_regressions_on_files(
         "reduced_rank": [one for one in linear if "rank" in one],
     }
     tried["history_glm"] = _try_unit_glms(sessions, regressions, None)
-    tried["coupled_glm"] = _try_unit_glms(sessions, regressions, _best(tried["history_glm"])["precision"])
+    tried["coupled_glm"] = _try_unit_glms(sessions, regressions, best(tried["history_glm"])["precision"])
     regression, tried["ar_glm"] = _try_pooled(used, shape, regressions, minimum_rate_hz)
-    values = {
-        name: {
-            "settings": {key: value for key, value in _best(options).items() if key != "bits_per_spike"},
-            "bits_per_spike": _best(options)["bits_per_spike"],
-            "tried": options,
-        }
-        for name, options in tried.items()
-    }
     regression.write(pooled)
-    with replacing(output) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+    write_tuned(output, tried)
 
 
 def unit_rows(paths: SessionPaths, use: Use, inputs: SessionInputs, windows: Windows) -> UnitRows:
     """Collect the inputs of the pooled regression from a session's windows.
 
     Args:
-        paths: Files of the session.
-        use: Use of the session's time.
         inputs: Inputs of the session with the feature groups of ``MARGINAL_GROUPS``.
-        windows: The windows.
     """
     names = feature_columns(paths.features, MARGINAL_GROUPS)
     known = tuple(name for name in STATISTICS if name in names)
@@ -163,7 +146,7 @@ def _try_pooled(
         for precision, fit in zip(regressions.precision, fits, strict=True):
             gains.add({"precision": precision}, fit.group_rates(row))
     tried = gains.tried()
-    return fits[regressions.precision.index(_best(tried)["precision"])], tried
+    return fits[regressions.precision.index(best(tried)["precision"])], tried
 
 
 def _rows(paths: Sequence[SessionPaths], use: Use, shape: WindowShape, most: int | None = None) -> Iterator[UnitRows]:
@@ -207,11 +190,3 @@ class Gains:
 
     def _log_likelihood(self, rate: np.ndarray) -> float:
         return float((self._counts * np.log(rate) - self._bins * rate).sum())
-
-
-def _best(tried: Tried) -> dict[str, float]:
-    return max(tried, key=_bits)
-
-
-def _bits(candidate: dict[str, float]) -> float:
-    return candidate["bits_per_spike"]

@@ -11,7 +11,7 @@ import torch
 
 from neurohorizon.baselines.closed_form import CLOSED_FORMS, baseline_shape, read_tuned
 from neurohorizon.config import Features, LearnedEmbedding, Multimodal, Readout, Splits, Timeline, Training
-from neurohorizon.forecasts.forecast_file import Forecast, left_out_forecast, write_forecast
+from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
 from neurohorizon.inputs.batches import SessionInputs, collate, session_block
 from neurohorizon.inputs.session_modalities import ModalitySettings, image_space, load_images, load_modalities
 from neurohorizon.inputs.sessions import SessionPaths, feature_columns, load_inputs
@@ -50,30 +50,16 @@ def forecast_with_network(
     """Write a network's forecasts of one held-out session.
 
     Args:
-        weights: The network; its card lies next to it.
-        paths: Files of the session.
-        fold: Fold in which the session is held out.
-        method: Name of the network in tables.
-        seed: Seed of the network.
-        timeline: The section ``timeline`` of the configuration.
-        code: Fingerprint of the code.
-        output: Forecast file.
+        weights: The network; its card is next to it.
 
     Raises:
         ValueError: The session is one that the network was trained on, or its features are not the network's.
     """
     forecaster, card = load_forecaster(weights)
-    forecast_session(
-        heldout_windows(weights, card, paths, timeline),
-        network_method(forecaster, WindowShape.of(timeline, card.model)),
-        output,
-        fold=fold,
-        method=method,
-        method_class=ZERO_SHOT,
-        timeline=timeline,
-        seed=seed,
-        code=code,
-    )
+    held_out = heldout_windows(weights, card, paths, timeline)
+    by = network_method(forecaster, WindowShape.of(timeline, card.model))
+    names = {"fold": fold, "seed": seed, "code": code}
+    forecast_session(held_out, by, output, timeline, method=method, method_class=ZERO_SHOT, **names)
 
 
 def network_method(forecaster: Forecaster, shape: WindowShape) -> Method:
@@ -93,10 +79,7 @@ def forecast_windows(
     """Forecast windows of one session from the inputs that the condition allows.
 
     Args:
-        forecaster: The network.
-        inputs: The session.
         origin_us: Forecast origins, [window].
-        shape: Lengths in bins.
         condition: Modalities that are read.
         fed_back: Counts of the horizon that the decoder receives, from a batch; None for the parallel forecast.
 
@@ -135,14 +118,8 @@ def forecast_with_controls(
     """Write a network's forecasts of one held-out session with disrupted identities of its units, one file per control.
 
     Args:
-        weights: The network; its card lies next to it.
-        paths: Files of the session.
+        weights: The network; its card is next to it.
         controls: Names of the controls; see :mod:`neurohorizon.models.identity`.
-        fold: Fold in which the session is held out.
-        seed: Seed of the network.
-        timeline: The section ``timeline`` of the configuration.
-        code: Fingerprint of the code.
-        output_folder: Folder of the forecast files.
 
     Raises:
         ValueError: The session is one that the network was trained on, or its features are not the network's.
@@ -150,21 +127,15 @@ def forecast_with_controls(
     forecaster, card = load_forecaster(weights)
     held_out, shape = heldout_windows(weights, card, paths, timeline), WindowShape.of(timeline, card.model)
 
-    def tampered(windows: Windows, inputs: SessionInputs, *, control: str) -> np.ndarray:
+    def with_other_identities(windows: Windows, inputs: SessionInputs, *, control: str) -> np.ndarray:
         network = with_control(forecaster, inputs, control, seed=seed)
         return forecast_windows(network, inputs, windows.origin_us, shape)
 
+    names = {"method_class": CONTROL, "fold": fold, "seed": seed, "code": code}
     for control in controls:
+        output = output_folder / f"{control}_seed-{seed}.h5"
         forecast_session(
-            held_out,
-            partial(tampered, control=control),
-            output_folder / f"{control}_seed-{seed}.h5",
-            fold=fold,
-            method=control,
-            method_class=CONTROL,
-            timeline=timeline,
-            seed=seed,
-            code=code,
+            held_out, partial(with_other_identities, control=control), output, timeline, method=control, **names
         )
 
 
@@ -185,17 +156,7 @@ def forecast_with_learned_embedding(
     """Fit a network on the reference window of one held-out session, and write its forecasts of the test part.
 
     Args:
-        weights: The network; its card lies next to it.
-        paths: Files of the session.
-        fold: Fold in which the session is held out.
-        seed: Seed of the network.
-        timeline: The section ``timeline`` of the configuration.
-        splits: The section ``splits``.
-        features: The section ``features``.
-        training: The section ``training``.
-        learned_embedding: The section ``baselines.learned_embedding``.
-        code: Fingerprint of the code.
-        output: Forecast file.
+        weights: The network; its card is next to it.
 
     Returns:
         A description of the fit, for the log. If the reference window is too short to be split, the forecasts are those
@@ -224,17 +185,9 @@ def forecast_with_learned_embedding(
         if fit.too_short:
             description = f"nothing was fitted, the network is unchanged: {fit.too_short}"
         forecaster = fit.forecaster
-    forecast_session(
-        held_out,
-        network_method(forecaster, WindowShape.of(timeline, card.model)),
-        output,
-        fold=fold,
-        method=UPPER_BOUND,
-        method_class=FITTED,
-        timeline=timeline,
-        seed=seed,
-        code=code,
-    )
+    by = network_method(forecaster, WindowShape.of(timeline, card.model))
+    names = {"fold": fold, "seed": seed, "code": code}
+    forecast_session(held_out, by, output, timeline, method=UPPER_BOUND, method_class=FITTED, **names)
     return description
 
 
@@ -256,18 +209,10 @@ def forecast_conditions(
     """Write a multimodal network's forecasts of one held-out session, one file for each condition.
 
     Args:
-        weights: The network; its card lies next to it.
-        paths: Files of the session.
+        weights: The network; its card is next to it.
         modalities: Its closed-form readouts of behaviour and images.
         embeddings: Embeddings of the image sets by the network's encoder; empty for behaviour only.
         conditions: Names of conditions; if the session lacks the modality, the forecast uses only spikes.
-        fold: Fold in which the session is held out.
-        seed: Seed of the network.
-        multimodal: The section ``multimodal`` of the configuration.
-        readout: The section ``model.readout``.
-        timeline: The section ``timeline``.
-        code: Fingerprint of the code.
-        output_folder: Folder of the files.
 
     Raises:
         ValueError: The session is one that the network was trained on, or features or images are not the network's.
@@ -296,19 +241,11 @@ def forecast_conditions(
         inputs = replace(inputs, modalities=loaded(condition.control))
         return forecast_windows(forecaster, inputs, windows.origin_us, shape, condition=condition)
 
-    for condition in map(CONDITIONS.__getitem__, conditions):
-        forecast_session(
-            held_out,
-            partial(given, condition=condition),
-            output_folder / f"{condition.name}.h5",
-            encoder=card.encoder,
-            fold=fold,
-            method=condition.name,
-            method_class=CONTROL if condition.control else ZERO_SHOT,
-            timeline=timeline,
-            seed=seed,
-            code=code,
-        )
+    names = {"encoder": card.encoder, "fold": fold, "seed": seed, "code": code}
+    for name in conditions:
+        kind = CONTROL if CONDITIONS[name].control else ZERO_SHOT
+        by, output = partial(given, condition=CONDITIONS[name]), output_folder / f"{name}.h5"
+        forecast_session(held_out, by, output, timeline, method=name, method_class=kind, **names)
 
 
 def heldout_windows(weights: Path, card: Card, paths: SessionPaths, timeline: Timeline) -> HeldOut:
@@ -352,27 +289,14 @@ def forecast_with_baselines(
 
     Args:
         baselines: Settings of the baselines, tuned on training sessions.
-        paths: Files of the session.
-        fold: Fold in which the session is held out.
-        timeline: The section ``timeline`` of the configuration.
-        code: Fingerprint of the code.
-        output_folder: Folder of the forecast files.
     """
     settings = read_tuned(baselines)
     trailing_bins = [one["bins"] for one in settings.values() if "bins" in one]
     held_out = load_test_windows(paths, timeline, baseline_shape(timeline, trailing_bins))
+    names = {"method_class": ZERO_SHOT, "fold": fold, "code": code}
     for name, baseline in CLOSED_FORMS.items():
-        forecast_session(
-            held_out,
-            partial(baseline.log_rate, **settings[name]),
-            output_folder / f"{name}.h5",
-            fold=fold,
-            method=name,
-            method_class=ZERO_SHOT,
-            timeline=timeline,
-            seed=None,
-            code=code,
-        )
+        by, output = partial(baseline.log_rate, **settings[name]), output_folder / f"{name}.h5"
+        forecast_session(held_out, by, output, timeline, method=name, **names)
 
 
 def forecast_with_oracle(
@@ -382,11 +306,6 @@ def forecast_with_oracle(
 
     Args:
         truth: Expected counts, as the simulator saved them.
-        paths: Files of the session.
-        fold: Fold in which the session is held out.
-        timeline: The section ``timeline`` of the configuration.
-        code: Fingerprint of the code.
-        output: Forecast file.
 
     Raises:
         ValueError: The units of the true counts are not those of the session.
@@ -402,17 +321,8 @@ def forecast_with_oracle(
         with np.errstate(divide="ignore"):
             return np.log(_expected_counts(expected, bin_us, windows.origin_us, timeline))
 
-    forecast_session(
-        held_out,
-        true_log_rate,
-        output,
-        fold=fold,
-        method=ORACLE,
-        method_class=CEILING,
-        timeline=timeline,
-        seed=None,
-        code=code,
-    )
+    names = {"method": ORACLE, "method_class": CEILING, "fold": fold, "code": code}
+    forecast_session(held_out, true_log_rate, output, timeline, **names)
 
 
 def _expected_counts(expected: np.ndarray, truth_bin_us: int, origin_us: np.ndarray, timeline: Timeline) -> np.ndarray:
@@ -426,46 +336,31 @@ def _expected_counts(expected: np.ndarray, truth_bin_us: int, origin_us: np.ndar
     return np.maximum(np.diff(at_edge, axis=1), 0)
 
 
-def forecast_session(held_out: HeldOut, by: Method, output: Path, *, encoder: str = "", **names: object) -> None:
+def forecast_session(held_out: HeldOut, by: Method, output: Path, timeline: Timeline, **names: str | int) -> None:
     """Forecast the test windows of a held-out session by one method, and write the file.
 
     Args:
         held_out: The session; the file of an excluded session holds only the reason.
         by: The method.
-        output: Forecast file to write.
-        encoder: Image encoder whose embeddings the method reads, "" if none.
-        **names: Fold, method, class, timeline, seed and code; see :func:`empty_forecast`.
+        **names: Fields of :class:`Forecast` that name the method: fold, method, class, code, seed and encoder.
     """
     session, inputs, windows = held_out
-    forecast = replace(empty_forecast(session, **names), encoder=encoder)
+    forecast = empty_forecast(session, timeline, **names)
     if inputs is not None:
         forecast = filled_forecast(forecast, session, inputs, windows, by(windows, inputs).astype(np.float32))
     write_forecast(output, forecast)
 
 
-def empty_forecast(
-    session: Session,
-    *,
-    fold: str,
-    method: str,
-    method_class: str,
-    timeline: Timeline,
-    seed: int | None,
-    code: str,
-) -> Forecast:
+def empty_forecast(session: Session, timeline: Timeline, **names: str | int) -> Forecast:
     """Return a forecast of a session without windows; for an excluded session it holds the reason."""
-    return left_out_forecast(
+    return Forecast(
         session=session.session_id,
         subject=session.subject,
         lab=session.lab,
         source=session.source,
-        fold=fold,
-        method=method,
-        method_class=method_class,
         bin_us=timeline.bin_ms * 1000,
-        reason=session.left_out or "",
-        seed=seed,
-        code=code,
+        left_out=session.left_out or "",
+        **names,
     )
 
 

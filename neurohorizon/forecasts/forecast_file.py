@@ -4,7 +4,8 @@ One HDF5 file per fold, session and method. Axes and unit of a dataset are store
 attributes. Every forecaster, baseline and oracle writes this file; scoring reads nothing else.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -30,9 +31,11 @@ class Forecast:
         fold: Fold in which the session is held out.
         method: Name of the method, without its seed.
         method_class: Class of the data that the method may use, one of ``methods.CLASS_ORDER``.
+        bin_us: Width of a bin, microseconds.
         seed: Seed of a trained method; None for a method without randomness.
         code: Fingerprint of the code, "" if unknown.
-        bin_us: Width of a bin, microseconds.
+        encoder: Image encoder whose embeddings the method reads, "" if none.
+        left_out: Reason why the session is excluded; the arrays are then empty. None otherwise.
         unit_id: Unit names, str [unit].
         region: Brain region of each unit, "" if unknown, str [unit].
         start_us: Forecast origin, the start of the first target bin, microseconds, int64 [window].
@@ -40,8 +43,6 @@ class Forecast:
         counts: Observed spikes, unsigned integer [window, horizon_bin, unit]; 0 where not valid.
         log_rate: Natural log of expected spikes per bin, float32 [window, horizon_bin, unit].
         reference_log_rate: Natural log of the unit's mean spikes per bin in the reference window, [unit].
-        left_out: Reason why the session is excluded; the arrays are then empty. None otherwise.
-        encoder: Image encoder whose embeddings the method reads, "" if none.
     """
 
     session: str
@@ -51,18 +52,18 @@ class Forecast:
     fold: str
     method: str
     method_class: str
-    seed: int | None
-    code: str
     bin_us: int
-    unit_id: np.ndarray
-    region: np.ndarray
-    start_us: np.ndarray
-    target_mask: np.ndarray
-    counts: np.ndarray
-    log_rate: np.ndarray
-    reference_log_rate: np.ndarray
-    left_out: str | None = None
+    seed: int | None = None
+    code: str = ""
     encoder: str = ""
+    left_out: str | None = None
+    unit_id: np.ndarray = field(default_factory=partial(np.zeros, 0, str))
+    region: np.ndarray = field(default_factory=partial(np.zeros, 0, str))
+    start_us: np.ndarray = field(default_factory=partial(np.zeros, 0, np.int64))
+    target_mask: np.ndarray = field(default_factory=partial(np.zeros, (0, 0), bool))
+    counts: np.ndarray = field(default_factory=partial(np.zeros, (0, 0, 0), np.uint8))
+    log_rate: np.ndarray = field(default_factory=partial(np.zeros, (0, 0, 0), np.float32))
+    reference_log_rate: np.ndarray = field(default_factory=partial(np.zeros, 0, np.float32))
 
     def __post_init__(self) -> None:
         if self.method_class not in CLASS_ORDER:
@@ -85,43 +86,6 @@ class Forecast:
             value = getattr(self, name)
             if value.shape != shape:
                 raise ForecastFileError(f"{name} of {self.session} is {value.shape}; expected {shape}")
-
-
-def left_out_forecast(
-    *,
-    session: str,
-    subject: str,
-    lab: str,
-    source: str,
-    fold: str,
-    method: str,
-    method_class: str,
-    bin_us: int,
-    reason: str,
-    seed: int | None = None,
-    code: str = "",
-) -> Forecast:
-    """Return the empty forecast of an excluded session."""
-    return Forecast(
-        session=session,
-        subject=subject,
-        lab=lab,
-        source=source,
-        fold=fold,
-        method=method,
-        method_class=method_class,
-        seed=seed,
-        code=code,
-        bin_us=bin_us,
-        unit_id=np.array([], dtype=str),
-        region=np.array([], dtype=str),
-        start_us=np.zeros(0, np.int64),
-        target_mask=np.zeros((0, 0), bool),
-        counts=np.zeros((0, 0, 0), np.uint8),
-        log_rate=np.zeros((0, 0, 0), np.float32),
-        reference_log_rate=np.zeros(0, np.float32),
-        left_out=reason,
-    )
 
 
 _ARRAYS = {  # name: (axes, unit)

@@ -47,28 +47,13 @@ def forecast_with_regressions(
     Args:
         tuned: Settings, chosen on training sessions.
         pooled: The pooled regression, fitted on training sessions.
-        paths: Files of the session.
-        fold: Fold in which the session is held out.
-        timeline: The section ``timeline`` of the configuration.
-        regressions: The section ``regressions``.
-        code: Fingerprint of the code.
-        output_folder: Folder of the files.
     """
     shape = regression_shape(timeline, regressions)
     held_out = load_test_windows(paths, timeline, shape, groups=MARGINAL_GROUPS)
     methods = regression_methods(read_tuned(tuned), PooledGlm.read(pooled), paths, regressions, shape)
     for name in REGRESSIONS:
-        forecast_session(
-            held_out,
-            methods[name],
-            output_folder / f"{name}.h5",
-            fold=fold,
-            method=name,
-            method_class=METHODS[name].kind,
-            timeline=timeline,
-            seed=None,
-            code=code,
-        )
+        names = {"method": name, "method_class": METHODS[name].kind, "fold": fold, "code": code}
+        forecast_session(held_out, methods[name], output_folder / f"{name}.h5", timeline, **names)
 
 
 def regression_methods(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from neurohorizon.config import IblSource
 from neurohorizon.ingest.ibl import open_one
+from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.ingest.paper_cohort import IBL_COLUMNS, write_release
 
 RELEASE_TAGS = ("2022_Q4_IBL_et_al_BWM", "2023_Q4_IBL_et_al_BWM_2")
@@ -21,7 +22,7 @@ def fetch_ibl_release(output: Path, *, ibl: IblSource) -> None:
         ibl: The section ``sources.ibl`` of the configuration.
 
     Raises:
-        RuntimeError: The database cannot be reached (one line gives the reason) or has no insertion of a tag.
+        SourceUnavailable: The database cannot be reached (one line gives the reason) or has no insertion of a tag.
     """
     one = open_one(ibl)
     insertions = {}
@@ -30,11 +31,11 @@ def fetch_ibl_release(output: Path, *, ibl: IblSource) -> None:
             answer = one.alyx.rest("insertions", "list", django=f"datasets__tags__name,{tag}")
             found = {insertion["id"]: _row(insertion) for insertion in answer}  # loads page after page
         except OSError as error:
-            raise RuntimeError(
+            raise SourceUnavailable(
                 f"{ibl.base_url} gave no list of insertions ({type(error).__name__}); give the table with IBL_TABLE="
             ) from error
         if not found:
-            raise RuntimeError(
+            raise SourceUnavailable(
                 f"{ibl.base_url} lists no insertion of the release {tag}; give the table with IBL_TABLE="
             )
         insertions |= found

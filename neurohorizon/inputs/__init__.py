@@ -1,1 +1,1 @@
-"""From session files to what a model reads."""
+"""Batches of windows from session files."""

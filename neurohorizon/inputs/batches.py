@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from neurohorizon.modalities.tokens import SessionModalities, absent_block
 from neurohorizon.session import SpikeReader
 from neurohorizon.timeline import Intervals, concatenated_ranges
 from neurohorizon.units.population_readout import PopulationReadout
+
+Array = TypeVar("Array")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class SessionInputs:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Generic[Array]):
     """Windows of several sessions, padded to common numbers of units and spikes.
 
     Axes: ``session`` blocks of ``window`` windows each. ``unit`` indexes all units of a session, which the
@@ -72,30 +75,30 @@ class Batch:
             modality that is known ahead, float32, [session, head, modality * (2 * group + 1)].
     """
 
-    features: np.ndarray
-    spike_unit: np.ndarray
-    spike_age_bins: np.ndarray
-    spike_mask: np.ndarray
-    target_unit: np.ndarray
-    target_unit_mask: np.ndarray
-    reference_log_rate: np.ndarray
-    history: np.ndarray
-    history_bins: np.ndarray
-    readout: np.ndarray
-    readout_cv_gain: np.ndarray
-    counts: np.ndarray
-    target_mask: np.ndarray
-    origin_us: np.ndarray
-    token_value: np.ndarray
-    token_type: np.ndarray
-    token_age_bins: np.ndarray
-    token_mask: np.ndarray
-    ahead_value: np.ndarray
-    ahead_age_bins: np.ndarray
-    ahead_mask: np.ndarray
-    modality_gain: np.ndarray
-    modality_group_gain: np.ndarray
-    modality_cv_gain: np.ndarray
+    features: Array
+    spike_unit: Array
+    spike_age_bins: Array
+    spike_mask: Array
+    target_unit: Array
+    target_unit_mask: Array
+    reference_log_rate: Array
+    history: Array
+    history_bins: Array
+    readout: Array
+    readout_cv_gain: Array
+    counts: Array
+    target_mask: Array
+    origin_us: Array
+    token_value: Array
+    token_type: Array
+    token_age_bins: Array
+    token_mask: Array
+    ahead_value: Array
+    ahead_age_bins: Array
+    ahead_mask: Array
+    modality_gain: Array
+    modality_group_gain: Array
+    modality_cv_gain: Array
 
 
 def session_block(
@@ -110,9 +113,7 @@ def session_block(
     """Compute one session's block of a batch, unpadded and without the session axis.
 
     Args:
-        session: Inputs of the session.
         origin_us: Forecast origins, [window].
-        shape: Lengths in bins.
         encoded_units: True for units whose spikes the encoder and the readout receive, [unit]; None: all.
         head: Indices of the units to forecast, [head]; None: all.
         condition: Modalities that are read in addition to the spikes, if the session has them.
@@ -130,6 +131,17 @@ def session_block(
     unit[spike_window, place] = windows.spike_unit[spike]
     age[spike_window, place] = windows.spike_age_bins[spike]
     mask[spike_window, place] = True
+    if session.modalities is None:
+        modalities = absent_block(origin_us.size, head.size, shape.horizon_bins)
+    else:
+        modalities = session.modalities.block(
+            origin_us,
+            condition=condition,
+            context_bins=shape.context_bins,
+            horizon_bins=shape.horizon_bins,
+            bin_us=shape.bin_us,
+            head=head,
+        )
     return {
         "features": session.features,
         "spike_unit": unit,
@@ -145,26 +157,11 @@ def session_block(
         "counts": windows.counts[:, :, head].astype(np.float32),
         "target_mask": windows.target_mask,
         "origin_us": windows.origin_us,
-        **_modality_block(session, windows.origin_us, shape, head, condition),
+        **modalities,
     }
 
 
-def _modality_block(
-    session: SessionInputs, origin_us: np.ndarray, shape: WindowShape, head: np.ndarray, condition: Condition
-) -> dict[str, np.ndarray]:
-    if session.modalities is None:
-        return absent_block(origin_us.size, head.size, shape.horizon_bins)
-    return session.modalities.block(
-        origin_us,
-        condition=condition,
-        context_bins=shape.context_bins,
-        horizon_bins=shape.horizon_bins,
-        bin_us=shape.bin_us,
-        head=head,
-    )
-
-
-def collate(blocks: Sequence[dict[str, np.ndarray]]) -> Batch:
+def collate(blocks: Sequence[dict[str, np.ndarray]]) -> Batch[np.ndarray]:
     """Pad the blocks of several sessions to common sizes and stack them; padding is zero or False."""
     stacked = {}
     for name in blocks[0]:

@@ -58,7 +58,7 @@ class ModalitySettings:
 
     @property
     def layout(self) -> ModalityLayout:
-        """Sizes of what a network reads."""
+        """Sizes of the modalities that a network reads."""
         return ModalityLayout.of(self.multimodal, self.readout.horizon_edges_bins)
 
 
@@ -100,10 +100,6 @@ def compute_modality_file(
         paths: Files of the session, whose reference features name the reference windows.
         uses: Reference windows to fit on; on ``test`` the controls are fitted too.
         embeddings: Embeddings of the image sets by one or more encoders; controls are fitted for the first encoder.
-        multimodal: The section ``multimodal`` of the configuration.
-        readout: The section ``model.readout``.
-        timeline: The section ``timeline``.
-        output: File to write.
     """
     settings = ModalitySettings(multimodal, readout, timeline)
     with replacing(output) as temporary, h5py.File(temporary, "w") as file:
@@ -136,12 +132,8 @@ def load_modalities(
     """Load behaviour of a session for one use, with the readouts of behaviour and images.
 
     Args:
-        paths: Files of the session.
-        use: The reference window.
         readouts: File of :func:`compute_modality_file`.
         images: From :func:`load_images`, under the same control; all uses of a session share them.
-        encoder: Image encoder of these images.
-        settings: Settings of behaviour and images.
         control: ``shifted``: behaviour is from an earlier time; ``shuffled``: images in random order; "": no control.
     """
     reference = read_reference(paths.features, use).intervals

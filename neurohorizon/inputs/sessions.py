@@ -44,8 +44,6 @@ def load_inputs(
     come after it. The reference window of ``test`` is that of a held-out session, and its targets come after it.
 
     Args:
-        paths: Its files.
-        use: The reference window.
         groups: Groups of reference features to load.
         readout: Shape of the zero readout, for a session without a readout file; None: no readout, for a
             network that does not read one.
@@ -80,12 +78,9 @@ def known_by(
     """Compute the inputs of a session in memory; they equal the result of :func:`load_inputs` on its files.
 
     Args:
-        session: The session.
         reference: The reference window of its units.
         targets: The part in which windows lie.
-        timeline: Bins.
         features: Groups of reference features, and their settings.
-        readout: The section ``model.readout`` of the configuration.
 
     Raises:
         SessionError: The reference window is too short.

@@ -102,10 +102,7 @@ def cut_windows(spikes: Spikes | SpikeReader, domain: Intervals, origin_us: np.n
     """Count the spikes around each forecast origin.
 
     Args:
-        spikes: Spikes of the session.
-        domain: Valid time of the session.
         origin_us: Forecast origins, int64 microseconds, in any order, [window].
-        shape: Lengths in bins.
     """
     origin_us = np.asarray(origin_us, np.int64)
     n_windows, n_bins = origin_us.size, shape.context_bins + shape.horizon_bins
@@ -290,12 +287,9 @@ def past_sums(
     grows with the pieces of valid time in a span, not with its bins or spikes.
 
     Args:
-        spikes: Spikes of the session.
-        domain: Valid time of the session.
         origin_us: Forecast origins, int64 microseconds, [window].
         from_bin: Bins before the origin at which the first span starts.
         edges_bins: Rising ends of the spans, in bins before the origin.
-        bin_us: Bin width.
 
     Returns:
         Counts in each span, float32, [window, unit, span], and valid bins in each span, float32, [window, span].

@@ -1,4 +1,4 @@
-"""Conditions of the multimodal experiment: what a forecast may read in addition to the spikes.
+"""Conditions of the multimodal experiment: modalities that a forecast reads in addition to the spikes.
 
 Standard library only, since the workflow reads it before any environment exists.
 """

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import h5py
@@ -19,6 +20,8 @@ from neurohorizon.modalities.images import ImageError
 
 GRAY = "gray"
 """Image set of the gray screen between stimuli: one image."""
+NAMES = ("image_set", "images_sha256", "encoder", "weights", "weights_sha256", "side_px")
+VECTORS = ("summary", "pooled")
 SMALLEST_SPREAD = 1e-6
 """A column whose deviation is below this share of its largest value varies only by rounding of float32."""
 SMALLEST_SHARE = 1e-12
@@ -74,10 +77,10 @@ class ImageSpace:
 def write_embedding(path: str | Path, embedding: Embedding) -> None:
     """Write the embedding of an image set, whole or not at all."""
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        for name in ("image_set", "images_sha256", "encoder", "weights", "weights_sha256", "side_px"):
+        for name in NAMES:
             file.attrs[name] = getattr(embedding, name)
         file.attrs["versions"] = json.dumps(embedding.versions)
-        for name in ("summary", "pooled"):
+        for name in VECTORS:
             dataset = file.create_dataset(name, data=np.asarray(getattr(embedding, name), np.float32))
             dataset.attrs["axes"] = f"image, {name} column"
             dataset.attrs["unit"] = "that of the encoder"
@@ -93,17 +96,9 @@ def read_embedding(path: str | Path) -> Embedding:
         raise ImageError(f"there is no embedding {path}: run the workflow, which writes it")
     try:
         with h5py.File(path, "r") as file:
-            return Embedding(
-                image_set=file.attrs["image_set"],
-                images_sha256=file.attrs["images_sha256"],
-                encoder=file.attrs["encoder"],
-                weights=file.attrs["weights"],
-                weights_sha256=file.attrs["weights_sha256"],
-                side_px=int(file.attrs["side_px"]),
-                versions=json.loads(file.attrs["versions"]),
-                summary=file["summary"][:],
-                pooled=file["pooled"][:],
-            )
+            values = {name: file.attrs[name] for name in NAMES} | {name: file[name][:] for name in VECTORS}
+            versions = json.loads(file.attrs["versions"])
+            return Embedding(**values | {"side_px": int(values["side_px"])}, versions=versions)
     except (OSError, KeyError) as error:
         raise ImageError(f"{path} cannot be read ({error}): delete it, and the workflow writes it again") from error
 
@@ -120,7 +115,7 @@ def fit_image_space(paths: Sequence[str | Path], components: int) -> ImageSpace:
     Raises:
         ImageError: The files differ in encoder, weights or image size, repeat a set, or lack the gray screen.
     """
-    embeddings = sorted((read_embedding(path) for path in paths), key=_image_set)
+    embeddings = sorted((read_embedding(path) for path in paths), key=attrgetter("image_set"))
     _check_they_belong_together(embeddings)
     columns = np.concatenate([np.concatenate([one.summary, one.pooled], axis=1) for one in embeddings])
     scores = _principal_components(_standardised(columns.astype(np.float64)), components)
@@ -174,7 +169,3 @@ def _identity(embeddings: Sequence[Embedding], components: int) -> str:
     made_from = [first.encoder, first.weights_sha256, first.side_px, components]
     sets = [(one.image_set, one.images_sha256) for one in embeddings]
     return hashlib.sha256(json.dumps([made_from, sets]).encode()).hexdigest()
-
-
-def _image_set(embedding: Embedding) -> str:
-    return embedding.image_set

@@ -48,7 +48,6 @@ class SignalReadout:
             signals: The signals that it was fitted on, with their current values.
             at_us: Times of reading, int64; no later value is read, [...].
             units: Indices of the units to read out, [head].
-            bin_us: Bin width.
 
         Returns:
             Natural log gain relative to the reference rate, float32, [..., head, group].
@@ -83,7 +82,6 @@ def fit_signal_readout(
         mean_counts: Expected spikes per bin, [unit].
         spans_bins: Nearest and farthest bin of each span, counted back from the time of reading, [span, 2].
         readout: Spans of own history, groups of horizon bins and candidate precisions.
-        bin_us: Bin width.
         ahead: False: signals are read up to the forecast origin, and each group of horizon bins has its weights.
             True: they are read up to the end of the bin that is forecast, and there is one group.
     """

@@ -88,7 +88,6 @@ def behaviour_signal(series: Series, reference: Intervals) -> Signal:
     If the reference window has no sample, or only equal values, the whole signal is unknown.
 
     Args:
-        series: The stored series.
         reference: Reference window, whose samples set the scale.
 
     Returns:
@@ -222,7 +221,6 @@ def of_movie_seconds(stimuli: Mapping[str, np.ndarray], parts_s: Sequence[tuple[
     """Find the presentations that are movie frames of certain seconds.
 
     Args:
-        stimuli: Presentations of a session.
         parts_s: First and last second of each part of a movie, the last excluded.
 
     Returns:

@@ -106,9 +106,6 @@ class SessionModalities:
         Args:
             origin_us: Forecast origins, int64, [window].
             condition: Modalities that may be read; modalities that the session lacks are absent.
-            context_bins: Bins before the origin.
-            horizon_bins: Bins from the origin on.
-            bin_us: Bin width.
             head: Units to forecast, [head].
         """
         context_us, horizon_us = context_bins * bin_us, horizon_bins * bin_us

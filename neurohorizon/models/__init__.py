@@ -1,1 +1,1 @@
-"""The forecaster, its baselines and its training."""
+"""The forecaster and its training."""

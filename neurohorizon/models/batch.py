@@ -1,40 +1,20 @@
-"""A batch as tensors on the network's device."""
+"""Batches as tensors on the network's device, and the loading of training batches."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
 
 import torch
+import torch.distributed
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from neurohorizon.inputs.batches import Batch
+from neurohorizon.config import Training
+from neurohorizon.inputs.batches import Batch, TrainingWindows
 
 
-@dataclass(frozen=True)
-class Tensors:
-    """A batch on a device; fields and axes as in ``inputs.batches.Batch``."""
-
-    features: Tensor
-    spike_unit: Tensor
-    spike_age_bins: Tensor
-    spike_mask: Tensor
-    target_unit: Tensor
-    target_unit_mask: Tensor
-    reference_log_rate: Tensor
-    history: Tensor
-    history_bins: Tensor
-    readout: Tensor
-    readout_cv_gain: Tensor
-    counts: Tensor
-    target_mask: Tensor
-    token_value: Tensor
-    token_type: Tensor
-    token_age_bins: Tensor
-    token_mask: Tensor
-    ahead_value: Tensor
-    ahead_age_bins: Tensor
-    ahead_mask: Tensor
-    modality_gain: Tensor
-    modality_group_gain: Tensor
-    modality_cv_gain: Tensor
+class Tensors(Batch[Tensor]):
+    """A batch on the network's device."""
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device | str = "cpu") -> "Tensors":
@@ -60,3 +40,93 @@ OF_SESSION = (
     "modality_cv_gain",
 )
 """Fields of a batch that all windows of a session share."""
+
+
+class NumberedDataset(Dataset):
+    """Training batches by their number, made on demand."""
+
+    def __init__(self, stream: TrainingWindows) -> None:
+        self.stream = stream
+
+    def __getitem__(self, number: int) -> Batch:
+        return self.stream.batch(number)
+
+
+class ListDataset(Dataset):
+    """Batches in memory."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.batches[index]
+
+
+def process_place() -> tuple[int, int]:
+    """Return the index of this training process, and the number of processes."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def batch_numbers(epoch: int, *, steps: int, accumulated: int, rank: int, ranks: int) -> range:
+    """Return the numbers of the batches of one process in one epoch; no two processes or epochs share a number.
+
+    Args:
+        steps: Steps of the optimiser in an epoch.
+        accumulated: Batches of each process in a step.
+    """
+    per_epoch = steps * accumulated * ranks
+    return range(epoch * per_epoch + rank, (epoch + 1) * per_epoch, ranks)
+
+
+class EpochBatches(Sampler[int]):
+    """Batches of the current epoch. Lightning sets the epoch, except for the first one after a resumption."""
+
+    def __init__(self, training: Training, resumed_from: Path | None) -> None:
+        done = torch.load(resumed_from, map_location="cpu", weights_only=False)["global_step"] if resumed_from else 0
+        self.steps, self.accumulated = training.validate_every_steps, training.accumulate_batches
+        self.epoch = done // self.steps
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next batches."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps * self.accumulated
+
+    def __iter__(self) -> Iterator[int]:
+        rank, ranks = process_place()
+        return iter(batch_numbers(self.epoch, steps=self.steps, accumulated=self.accumulated, rank=rank, ranks=ranks))
+
+
+class ShareOfBatches(Sampler[int]):
+    """Every n-th batch of n processes, so that they share a validation."""
+
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+
+    def _share(self) -> range:
+        rank, ranks = process_place()
+        return range(rank, self.batches, ranks)
+
+    def __len__(self) -> int:
+        return len(self._share())
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._share())
+
+
+def batch_loader(dataset: Dataset, sampler: Sampler, *, workers: int) -> DataLoader:
+    """Load whole batches in the order of a sampler."""
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context="spawn" if workers else None,
+    )

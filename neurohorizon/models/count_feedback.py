@@ -7,7 +7,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.losses import QUIET_COUNTS
+from neurohorizon.models.likelihoods import QUIET_COUNTS
 
 FED_SPANS_BINS = (1, 4, 16)
 """Spans before a bin of the horizon over which a unit's own fed-back counts are summed for the head."""
@@ -38,7 +38,7 @@ class PopulationFeedback(nn.Module):
         super().__init__()
         self.value = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        self.fed = nn.Parameter(torch.zeros(width))  # marks that counts are given, whatever their values
+        self.fed = nn.Parameter(torch.zeros(width))  # marks that counts are given, for any values
         nn.init.zeros_(self.out.weight)
 
     def forward(self, unit: Tensor, counts: Tensor, x: Tensors) -> Tensor:
@@ -47,7 +47,6 @@ class PopulationFeedback(nn.Module):
         Args:
             unit: Embeddings of the forecast units, [S, O, D].
             counts: Counts of these units in each bin, [S, W, R, O].
-            x: The batch.
         """
         mask = x.target_unit_mask
         expected = x.reference_log_rate.exp()[:, None, None]

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.count_feedback import FED_SPANS_BINS, history_log_ratio
-from neurohorizon.models.distributions import CountDistribution
 from neurohorizon.models.forecaster import Forecaster, HorizonDecoder
+from neurohorizon.models.likelihoods import CountDistribution
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,6 @@ class DecoderCache:
         """Decode the next bins, with the numbers that a decoding of all bins at once has.
 
         Args:
-            decoder: The decoder.
             queries: Queries of consecutive bins for several paths of each window, [S*W, paths, bin, D].
             first: Index of the first of these bins, which is the number of bins in the cache.
 
@@ -64,8 +63,6 @@ class CachedDecoding:
 
     Args:
         forecaster: A network with feedback.
-        x: The batch.
-        paths: Paths of each window.
     """
 
     def __init__(self, forecaster: Forecaster, x: Tensors, paths: int) -> None:

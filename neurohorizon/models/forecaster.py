@@ -23,8 +23,8 @@ from neurohorizon.models.count_feedback import (
     history_log_ratio,
     history_log_ratios,
 )
-from neurohorizon.models.distributions import CountDistribution, NegativeBinomialShape, PoissonShape
 from neurohorizon.models.layers import Attention, FeedForward, SelfLayer
+from neurohorizon.models.likelihoods import CountDistribution, NegativeBinomialShape, PoissonShape
 
 TRAINING_RANGE = (0.01, 0.99)
 """Quantiles of a reference feature over the training units to which the feature is clipped."""
@@ -38,10 +38,8 @@ class Forecaster(nn.Module):
     starts at zero, so an untrained network forecasts the reference mean exactly.
 
     Args:
-        model: Parts and sizes.
         n_features: Number of reference features of a unit.
         context_bins: Bins of the context.
-        horizon_bins: Bins of the horizon.
         dropout: Share dropped in the feed-forward layers while training.
         feature_noise: Standard deviation of noise on the standardised features while training.
     """
@@ -171,7 +169,7 @@ class UnitEncoder(nn.Module):
 
 
 class SharedUnitEncoder(UnitEncoder):
-    """Give all units one embedding, whatever their features."""
+    """Give all units one embedding, independent of their features."""
 
     def inputs(self, values: Tensor) -> Tensor:
         """Return zeros."""
@@ -210,7 +208,7 @@ class PopulationEncoder(nn.Module):
         # a spike's key and value are its unit's: project units, then pick
         key_value = self.gather.key_value_of((unit + self.spike_type).flatten(0, 1))  # [S*U, 2D]
         row = x.spike_unit + torch.arange(sessions, device=unit.device)[:, None, None] * n_units
-        # the silence is one more row to pick, so that all tokens are laid out in one step
+        # the silence is one more row of the table, so that one step picks all tokens
         table = torch.cat([key_value, self.gather.key_value_of(self.silence)[None]])
         row = nnf.pad(row.reshape(batch, n_spikes), (0, 1), value=len(key_value))
         tokens = table.index_select(0, row.flatten()).reshape(batch, n_spikes + 1, -1)  # [S*W, N+1, 2D]
@@ -289,7 +287,6 @@ class UnitHead(nn.Module):
 
         Args:
             unit: Embeddings of the units to forecast, [S, O, D].
-            x: The batch.
         """
         return self.mixed(self.unit_inputs(unit, x))
 
@@ -316,7 +313,6 @@ class UnitHead(nn.Module):
         Args:
             bins: Representations of R bins, [S, W, R, D].
             state: States of the units, [S, W, C, O].
-            x: The batch.
             place: Index of each of these bins in the horizon, [R].
             history_log_ratios: Of fed-back counts, one for each of the spans ``FED_SPANS_BINS``, [S, W, R, O]; empty
                 where nothing is fed back.

@@ -65,12 +65,6 @@ def with_control(forecaster: Forecaster, inputs: SessionInputs, control: str, *,
 
     Every unit receives the embedding of another unit of its session, or all units that of the mean features of the
     training units. Reference rate, recent history and readout of a unit remain its own.
-
-    Args:
-        forecaster: The trained network.
-        inputs: Inputs of the session to forecast.
-        control: One of ``methods.CONTROLS``.
-        seed: Seed of the derangement.
     """
     if control == SHUFFLED_IDENTITY:
         own = identity_of(forecaster, inputs)

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from neurohorizon.config import Model
 from neurohorizon.modalities.tokens import IMAGE_TOKEN, MODALITIES, ModalityLayout
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.distributions import CountDistribution
 from neurohorizon.models.forecaster import Encoded, Forecaster, HorizonDecoder, PopulationEncoder, UnitHead
 from neurohorizon.models.layers import Attention
+from neurohorizon.models.likelihoods import CountDistribution
 
 FULL_EVIDENCE_NATS = 0.05
 """Cross-validated gain of a readout, per expected spike, at which a unit counts as following a modality."""
@@ -46,9 +46,7 @@ class MultimodalForecaster(Forecaster):
 
     Args:
         modalities: Sizes of behaviour and images.
-        model: Parts and sizes.
         context_bins: Bins of the context.
-        horizon_bins: Bins of the horizon.
         options: Other arguments of :class:`neurohorizon.models.forecaster.Forecaster`.
     """
 

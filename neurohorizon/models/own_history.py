@@ -5,17 +5,15 @@ from torch import Tensor, nn
 
 from neurohorizon.config import Model
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.distributions import CountDistribution
 from neurohorizon.models.forecaster import UnitEncoder, UnitHead
+from neurohorizon.models.likelihoods import CountDistribution
 
 
 class OwnHistoryForecaster(nn.Module):
     """Forecast each unit from its features, its own history and its readout; other units enter by the readout only.
 
     Args:
-        model: Parts and sizes.
         n_features: Number of reference features of a unit.
-        horizon_bins: Bins of the horizon.
         feature_noise: Standard deviation of noise on the standardised features while training.
     """
 

@@ -18,8 +18,8 @@ from neurohorizon.config import Rollout
 from neurohorizon.methods import WAYS_OF_DECODING
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.decoder_cache import CachedDecoding
-from neurohorizon.models.distributions import CountDistribution, draw_counts
 from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.likelihoods import CountDistribution, draw_counts
 
 DECODINGS = ("parallel", *WAYS_OF_DECODING)
 LARGEST_COUNT = 255
@@ -72,7 +72,6 @@ def sample_paths(
         x: The batch, with spikes only; its targets are not read.
         decoding: One of :data:`DECODINGS`.
         rollout: Number of paths, length of a block and cap of the rates.
-        bin_us: Width of a bin in microseconds.
         generator: Source of all draws, on the batch's device.
 
     Raises:
@@ -103,12 +102,9 @@ def draw_in_steps(
     """Draw the bins of the horizon in turn, and feed the draws back.
 
     Args:
-        steps: The decoding.
-        horizon_bins: Bins of the horizon.
         decoding: One of :data:`DECODINGS` other than ``parallel``.
         block_bins: Bins of a block; ``autoregressive`` has blocks of one bin.
         cap: Largest log rate that is drawn from.
-        generator: Source of all draws.
     """
     length = 1 if decoding == "autoregressive" else block_bins
     drawn, log_rate = [], []
@@ -131,7 +127,6 @@ def split_totals(forecast: CountDistribution, generator: torch.Generator) -> Ten
 
     Args:
         forecast: Distributions of the bins of one block, [..., bin, unit].
-        generator: Source of the draws.
 
     Returns:
         Counts of the bins, floats of the same shape.

@@ -13,8 +13,8 @@ from torch import Tensor
 from neurohorizon.config import Feedback
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.count_feedback import FedBackCounts
-from neurohorizon.models.distributions import CountDistribution, draw_counts
 from neurohorizon.models.forecaster import Encoded, Forecaster
+from neurohorizon.models.likelihoods import CountDistribution, draw_counts
 
 
 def sampled_share(step: int, *, steps: int, feedback: Feedback) -> float:
@@ -22,11 +22,6 @@ def sampled_share(step: int, *, steps: int, feedback: Feedback) -> float:
 
     It rises linearly from 0, pure teacher forcing, to ``feedback.sampled_share`` after ``feedback.rise`` of the
     steps, and is constant after that.
-
-    Args:
-        step: Step of the optimiser, from 0.
-        steps: Steps of the whole training.
-        feedback: Its section of the configuration.
     """
     rising = feedback.rise * steps
     return feedback.sampled_share * (min(step / rising, 1.0) if rising else 1.0)
@@ -43,8 +38,6 @@ def decode_fed(forecaster: Forecaster, encoded: Encoded, x: Tensors, *, sampled:
     Draws come from torch's global generator, which training seeds for every batch.
 
     Args:
-        forecaster: The network.
-        encoded: The encoded batch.
         x: The batch, with its observed counts.
         sampled: Share of the bins whose counts the network draws.
     """

@@ -22,7 +22,6 @@ class Stream:
     """A running forecast of one recording.
 
     Args:
-        forecaster: The network.
         inputs: Reference features, log rates and readout of the recording's units. Its spikes are not read.
         shape: Lengths in bins with which the network was trained.
         start_s: Start of the first bin on the clock of the spikes, in seconds. Time before it counts as not recorded.

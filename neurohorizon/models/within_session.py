@@ -21,7 +21,7 @@ from neurohorizon.inputs.windows import WindowShape, spread_origins
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.identity import with_learned_identity
-from neurohorizon.models.losses import gained_nats
+from neurohorizon.models.likelihoods import gained_nats
 from neurohorizon.models.weights import Card
 from neurohorizon.session import Session, SessionError
 from neurohorizon.timeline import split_domain, to_us
@@ -40,9 +40,9 @@ class Fit:
 
     Attributes:
         forecaster: The network, for this session only.
-        scores: Bits per spike over the reference mean on the part for early stopping: ``zero_shot``, then with fitted
-            ``embeddings``, then with ``all_weights``. Each is the score of the weights that were kept, so they never
-            fall. Empty if nothing was fitted.
+        scores: Bits per spike relative to the reference mean on the part for early stopping: ``zero_shot``, then with
+            fitted ``embeddings``, then with ``all_weights``. Each is the score of the weights that were kept, so they
+            never fall. Empty if nothing was fitted.
         too_short: The reason why nothing was fitted; "" if something was.
     """
 
@@ -67,14 +67,9 @@ def fit_within_session(
 
     Args:
         forecaster: The trained network; it is not changed.
-        card: Its card.
         session: The session; nothing after the reference window is read.
-        timeline: Bins and windows.
         splits: Settings by which the reference window is split into halves and a part for early stopping.
-        features: Settings of the reference features.
         training: Batches and clipping, as in training.
-        settings: Steps and rates.
-        seed: Seed of the batches.
 
     Returns:
         The fit; if the reference window is too short to be split, it holds the network without a fit.
@@ -182,7 +177,7 @@ def _spread_batches(session: SessionInputs, shape: WindowShape, windows: int) ->
 
 
 def _score(forecaster: Forecaster, batches: Sequence[Tensors]) -> float:
-    """Return bits per spike over the reference mean, pooled over batches; 0 if there is no spike."""
+    """Return bits per spike relative to the reference mean, pooled over batches; 0 if there is no spike."""
     forecaster.eval()
     with torch.inference_mode():
         sums = [gained_nats(forecaster(x).log_rate.float(), x) for x in batches]

@@ -12,14 +12,14 @@ SPIKES_PER_BLOCK = 2**15
 
 @dataclass(frozen=True, eq=False)
 class SparseCounts:
-    """The bins in which a unit fires, and where each bin lies in its interval of valid time.
+    """The bins in which units fire, and the position of each bin in its interval of valid time.
 
     Attributes:
         unit: Unit of each entry, int64, sorted, [entry].
         bin: Bin of each entry, int64, rising within a unit, [entry].
         count: Spikes of that unit in that bin, above 0, int64, [entry].
         n_units: Units, silent ones included.
-        segment: Interval of each bin, int64, [bin].
+        segment: Interval that contains each bin, int64, [bin].
         position: Bins between the interval's start and this bin, int64, [bin].
         length: Whole bins in this bin's interval, int64, [bin].
     """
@@ -43,7 +43,7 @@ class SparseCounts:
         return self.length[self.position == 0]
 
     def of_units(self, units: slice) -> "SparseCounts":
-        """Counts of some units, which are numbered from 0."""
+        """Return the counts of some units, numbered from 0."""
         entries = slice(*np.searchsorted(self.unit, (units.start, units.stop)))
         return replace(
             self,
@@ -63,8 +63,7 @@ def reference_counts(
         times_us: Spike times, int64 microseconds, [spike].
         unit_index: Unit of each spike, [spike].
         n_units: Units, silent ones included.
-        intervals: Valid time; bins are laid from each interval's start.
-        bin_us: Bin width.
+        intervals: Valid time; bins begin at each interval's start.
 
     Returns:
         Counts, uint16, [bin, unit]; and the interval of each bin, int32, [bin]. Neighbouring bins of
@@ -94,7 +93,7 @@ class SortedSpikes:
     intervals: Intervals
 
     def of_units(self, units: slice) -> "SortedSpikes":
-        """Spikes of some units, which are numbered from 0."""
+        """Return the spikes of some units, numbered from 0."""
         own = slice(*np.searchsorted(self.unit, (units.start, units.stop)))
         return replace(
             self,
@@ -105,7 +104,7 @@ class SortedSpikes:
         )
 
     def unit_blocks(self, spikes_per_block: int) -> list[slice]:
-        """Units in their order, in blocks of about the given number of spikes."""
+        """Divide the units, in their order, into blocks of about the given number of spikes."""
         before = np.searchsorted(self.unit, np.arange(self.n_units + 1))
         first = np.searchsorted(before, np.arange(spikes_per_block, self.unit.size, spikes_per_block))
         edges = np.unique([0, *first, self.n_units])
@@ -119,7 +118,6 @@ def sort_spikes(times_us: np.ndarray, unit_index: np.ndarray, *, n_units: int, i
         times_us: Spike times, int64 microseconds, sorted, [spike].
         unit_index: Unit of each spike, [spike].
         n_units: Units, silent ones included.
-        intervals: Valid time.
     """
     first = np.searchsorted(times_us, intervals.start_us, side="left")
     last = np.searchsorted(times_us, intervals.stop_us, side="left")
@@ -128,8 +126,7 @@ def sort_spikes(times_us: np.ndarray, unit_index: np.ndarray, *, n_units: int, i
         return SortedSpikes(*np.zeros((3, 0), np.int64), n_units=n_units, intervals=intervals)
     origin_us = int(intervals.start_us[0])
     bits = (int(intervals.stop_us[-1]) - origin_us).bit_length()
-    # unit and time in one integer: one plain sort, nothing gathered at random; a month leaves room for
-    # two million units
+    # unit and time in one integer need only one sort, without random access; a month leaves room for 2 million units
     packed = np.concatenate([unit_index[span] for span in spans]).astype(np.int64) << bits
     packed |= np.concatenate([times_us[span] for span in spans]) - origin_us
     packed.sort()
@@ -144,8 +141,7 @@ def sparse_counts(spikes: SortedSpikes, *, bin_us: int) -> SparseCounts:
     """Count as :func:`reference_counts` does, in time and memory that grow with the spikes.
 
     Args:
-        spikes: Spikes of the valid time.
-        bin_us: Bin width; bins are laid from each interval's start, and a partial last one is left out.
+        bin_us: Bin width; bins begin at each interval's start, and a partial last bin is excluded.
     """
     length = (spikes.intervals.stop_us - spikes.intervals.start_us) // bin_us
     before = length.cumsum() - length
@@ -170,10 +166,10 @@ def sparse_counts(spikes: SortedSpikes, *, bin_us: int) -> SparseCounts:
 
 
 def lagged_products(counts: SparseCounts, lags: int) -> np.ndarray:
-    """Sum, for every unit, of its count times its count ``lag`` bins later in the same interval.
+    """Sum, for every unit, the products of its count and its count ``lag`` bins later in the same interval.
 
-    Two entries of one unit whose bins are ``lag`` apart stand at most ``lag`` places apart, since each bin
-    has one entry at most: so ``lags`` passes over the entries find all pairs.
+    Two entries of one unit whose bins differ by ``lag`` are at most ``lag`` places apart, since each bin has one entry
+    or none. So ``lags`` passes over the entries find all pairs.
 
     Returns:
         Exact sums for lags 0 to ``lags``, float64, [unit, lag].

@@ -1,7 +1,7 @@
-"""Log gains in closed form: regressions of what units do on a state, shared by all readouts.
+"""Log gains in closed form: regressions of units' counts on a state, shared by all readouts.
 
-Fitted only on the reference window, by ridge regressions that share one eigendecomposition; no gradient step, no
-parameter that is learned across sessions. The forecaster learns how much weight to give a readout.
+They are fitted only on the reference window, by ridge regressions that share one eigendecomposition. There is no
+gradient step, and no parameter is learned across sessions. The forecaster learns the weight of a readout.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ LARGEST_LOG_GAIN = 3.0
 
 @dataclass(frozen=True, eq=False)
 class Origins:
-    """Bins of a reference window at which a forecast could begin, and how far its interval reaches around each.
+    """Bins of a reference window at which a forecast could begin, and the limits of their intervals.
 
     Attributes:
         index: The bin, [origin].
@@ -44,7 +44,7 @@ class Origins:
         return cls(index=index, lower=first[index], upper=last[index])
 
     def past(self, edges_bins: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """First and last (excluded) bin of each span before the origins, inside their intervals."""
+        """Return the first and the last (excluded) bin of each span before the origins, inside their intervals."""
         spans = zip([0, *edges_bins[:-1]], edges_bins, strict=True)
         return [
             (np.maximum(self.index - far, self.lower), np.maximum(self.index - near, self.lower)) for near, far in spans
@@ -60,24 +60,24 @@ def fit_gains(
     *,
     each_unit: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Regress what units do after forecast origins on a state that is known at them.
+    """Regress units' counts after forecast origins on a state at the origins.
 
-    For each group of horizon bins, a unit's count relative to its mean, less what its own recent history predicts,
-    is regressed on the state. The penalty is that of a Gaussian prior on log-gain weights under a Poisson likelihood
-    linearised at the mean rate, so it falls with the unit's rate: ``(Z'Z + precision / mean_counts) w = Z'r``. The
-    precision is chosen for each group by the expected Poisson gain on held-out blocks of the reference window.
+    For each group of horizon bins, a unit's count relative to its mean, minus the prediction from its own recent
+    history, is regressed on the state. The penalty is that of a Gaussian prior on log-gain weights under a Poisson
+    likelihood linearised at the mean rate, so it falls with the unit's rate: ``(Z'Z + precision / mean_counts) w =
+    Z'r``. The precision is chosen for each group by the expected Poisson gain on held-out blocks of the reference
+    window.
 
     Args:
-        state: What is known, of about unit variance, [origin, state].
-        relative: Counts over their mean, less one, summed by :func:`cumulative`, [bin + 1, unit].
-        origins: The origins.
+        state: Regressors, of about unit variance, [origin, state].
+        relative: Counts divided by their mean, minus one, summed by :func:`cumulative`, [bin + 1, unit].
         mean_counts: Expected counts per bin, [unit].
         readout: Spans of own history, groups of horizon bins and candidate precisions.
-        each_unit: Whether the precision is chosen for each unit; see :func:`ridge_gain`.
+        each_unit: True if the precision is chosen for each unit; see :func:`ridge_gain`.
 
     Returns:
         Log gain per unit of state, float32, [state, unit, group]; and cv_gain, cross-validated on blocks: first the
-        gain in nats per expected spike for each group, then the slope of the outcome on what was read, float32,
+        gain in nats per expected spike for each group, then the slope of the outcome on the readout, float32,
         [unit, 2 * group].
     """
     past = origins.past(np.asarray(readout.span_edges_bins))
@@ -114,7 +114,7 @@ def mean_between(cumulative: np.ndarray, start: np.ndarray, stop: np.ndarray) ->
 
 
 def _own_history(own: np.ndarray, outcome: np.ndarray, share: np.ndarray, information: np.ndarray) -> np.ndarray:
-    """Predict each unit's outcome from its own recent history, a small ridge a unit.
+    """Predict each unit's outcome from its own recent history, by one small ridge regression per unit.
 
     Args:
         own: Mean relative count in each span, [origin, unit, span].
@@ -142,14 +142,13 @@ def ridge_gain(
     """Fit weights [state, unit] with the precision that predicts held-out blocks best, and their cv_gain [unit, 2].
 
     Args:
-        state: What is known, [origin, state].
-        surprise: What is to be predicted, relative to its mean, [origin, unit].
+        state: Regressors, [origin, state].
+        surprise: Outcome, relative to its mean, [origin, unit].
         share: Weight of each origin, [origin].
-        information: Expected counts behind a unit's outcome, [unit].
+        information: Expected counts in a unit's outcome, [unit].
         block: Block of each origin, [origin].
-        precisions: Candidates.
-        each_unit: False: one precision for all units, where they follow the state together. True: one for each, and
-            no weights for a unit that none predicts, where some units follow the state and others do not.
+        each_unit: False: one precision for all units, for a state that all units follow. True: one for each unit,
+            and zero weights for a unit that no precision predicts, for a state that only some units follow.
     """
     gram = np.stack([_gram(state, share, block == fold) for fold in range(FOLDS)])
     cross = np.stack([(state * share[:, None])[block == fold].T @ surprise[block == fold] for fold in range(FOLDS)])

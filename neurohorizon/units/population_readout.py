@@ -1,7 +1,6 @@
 """Population readout in closed form: from a session's own population modes to each unit's log rate.
 
-Fitted only on the reference window, by ridge regressions that share one eigendecomposition; no gradient
-step, no parameter that is learned across sessions. The forecaster learns how much weight to give it.
+It is fitted only on the reference window; see :mod:`neurohorizon.units.gains`.
 """
 
 from dataclasses import dataclass
@@ -53,16 +52,16 @@ class PopulationReadout:
     def log_gain(
         self, context: np.ndarray, context_mask: np.ndarray, units: np.ndarray, encoded_units: np.ndarray | None = None
     ) -> np.ndarray:
-        """Read the log gain of units out of contexts.
+        """Compute the log gain of units from contexts.
 
         Args:
             context: Counts, oldest bin first, 0 where masked, [window, context bin, unit].
             context_mask: Valid bins, [window, context bin].
             units: Indices of the units to read out, [head].
-            encoded_units: True for units whose counts may be read, [unit]; None: all.
+            encoded_units: True for units whose counts are read, [unit]; None: all.
 
         Returns:
-            Natural log gain over the reference rate, float32, [window, head, group].
+            Natural log gain relative to the reference rate, float32, [window, head, group].
         """
         weights = self.weights[:, units]
         if not weights.size:
@@ -84,7 +83,7 @@ class PopulationReadout:
         return np.clip(gain, -LARGEST_LOG_GAIN, LARGEST_LOG_GAIN)
 
     def _residual(self, counts: np.ndarray) -> np.ndarray:
-        """Pearson residuals as :func:`_pearson` gives them, a window at a time in one buffer: memory is what costs."""
+        """Compute the residuals of :func:`_pearson` window by window in one buffer, since memory takes most time."""
         residual = np.empty(counts.shape, np.float32)
         buffer, root = np.empty(counts.shape[1:]), np.sqrt(self.mean_counts)
         for one, out in zip(counts, residual, strict=True):
@@ -103,7 +102,6 @@ def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, r
         counts: Observed spikes per bin, [bin, unit].
         segment: Index of the valid interval that each bin lies in, non-decreasing, [bin].
         log_rate: Natural log of the expected spikes per bin, [unit].
-        readout: Its section of the configuration.
     """
     n_bins, n_units = counts.shape
     edges = np.asarray(readout.span_edges_bins)
@@ -156,7 +154,7 @@ def _principal_modes(residual: np.ndarray, segment: np.ndarray, n_modes: int) ->
     covariance = np.asarray(pairs.T @ pairs, np.float64) / len(pairs)
     if 4 * n_modes > len(covariance):
         return np.linalg.eigh(covariance)[1][:, : -n_modes - 1 : -1].astype(np.float32)
-    # of a thousand units a dozen modes are wanted; a fixed start makes the iteration repeatable
+    # an iteration for a dozen modes of a thousand units; a fixed start makes it reproducible
     start = np.ones(len(covariance))
     return eigsh(covariance, k=n_modes, v0=start)[1][:, ::-1].astype(np.float32)
 
@@ -164,14 +162,10 @@ def _principal_modes(residual: np.ndarray, segment: np.ndarray, n_modes: int) ->
 def compute_readout_file(session: Path, features: Path, output: Path, *, readout: Readout, timeline: Timeline) -> None:
     """Fit the readout on every reference window of a session's feature file, and write them whole or not at all.
 
-    A session that was left out has no units, and so has its file.
+    The file of an excluded session has no units.
 
     Args:
-        session: Session file.
         features: Its reference features.
-        output: File to write.
-        readout: The section ``model.readout`` of the configuration.
-        timeline: The section ``timeline``.
     """
     read = read_session(session)
     with replacing(output) as temporary, h5py.File(temporary, "w") as file:

@@ -1,23 +1,22 @@
 """Reference features: the description of a unit from the spikes of a reference window only.
 
-A reference window is a set of intervals of valid time. The pauses between them are unknown time, not silence:
-an inter-spike interval, an autocorrelation lag or a counting window never reaches across one.
+A reference window is a set of intervals of valid time. The pauses between them are unknown time, not silence: no
+inter-spike interval, autocorrelation lag or counting window crosses a pause.
 
-Features are finite and on the scale of a network's input (logs, Fisher z, square roots); standardising them
-over units is left to the model, which does it with training sessions only. For each group:
+Features are finite and on the scale of a network's input (logs, Fisher z, square roots). The network standardises them
+over the units of its training sessions. For each group:
 
 * ``rate``: ``log_rate_hz``, natural log of the mean rate in whole bins. A silent unit counts as half a spike.
-* ``isi``: ``log_isi_cv``, log of the coefficient of variation of the ``n`` inter-spike intervals, drawn to
-  that of a Poisson process by one interval: ``log((n cv^2 + 1) / (n + 1)) / 2``, so 0 for a unit without any.
+* ``isi``: ``log_isi_cv``, log of the coefficient of variation of the ``n`` inter-spike intervals, shrunk towards
+  that of a Poisson process by one interval: ``log((n cv^2 + 1) / (n + 1)) / 2``, so 0 for a unit without intervals.
   ``isi_k``, square root of the share of the intervals in bin ``k`` of 20 equal bins of log duration from 1 ms
-  to 10 s, shorter and longer ones counted in the first and the last; one interval spread evenly over the bins
-  is added, so that a unit without any has the same value in all.
+  to 10 s; shorter and longer intervals count in the first and the last bin. One interval, spread evenly over the bins,
+  is added, so that a unit without intervals has the same value in all bins.
 * ``autocorrelation``: ``autocorrelation_k``, Fisher z of the autocorrelation of binned counts at lags 1 to 10
   bins, by ``sum over pairs (x_t - m)(x_{t+k} - m) / pairs / variance``, correlations within +-0.99; 0 where
-  the counts do not vary or no interval holds the lag.
+  the counts do not vary or no interval is as long as the lag.
 * ``fano``: ``log_fano``, log of the variance (of n - 1) over the mean of the counts in windows of 10 bins,
-  within +-3; 0, as of a Poisson process, for a silent unit. The window is shorter where no interval holds 10
-  bins.
+  within +-3; 0, as for a Poisson process, for a silent unit. The window is shorter if no interval has 10 bins.
 * ``relational``: coupling to the other units; see :mod:`neurohorizon.units.relational`.
 """
 
@@ -50,7 +49,7 @@ FANO_WINDOW_BINS = 10
 MINIMUM_VALID_S = 10.0
 """Shortest reference window, in seconds of whole bins."""
 SILENT_SPIKES = 0.5
-"""Spikes that a unit silent in the reference window counts as having fired, in log rates."""
+"""Spikes of a unit that is silent in the reference window, in log rates."""
 LARGEST_LOG = 3.0
 LARGEST_CORRELATION = 0.99
 SPIKES_PER_BLOCK = 2**16
@@ -94,7 +93,7 @@ class ReferenceWindow:
 
 
 def feature_names(features: Features) -> dict[str, tuple[str, ...]]:
-    """Names of the features of each chosen group, in the order of their columns."""
+    """Return the names of the features of each chosen group, in the order of their columns."""
     relational = relational_names(lags_bins=features.coupling_lags_bins, population_modes=features.population_modes)
     names = {**MARGINAL_FEATURES, "relational": relational}
     return {group: names[group] for group in features.groups}
@@ -116,9 +115,7 @@ def reference_features(
             are not used.
         unit_index: Unit of each spike, [spike].
         n_units: Units, silent ones included.
-        reference: The reference window.
-        bin_us: Bin width.
-        features: Which groups, and the settings of the relational one.
+        features: Groups to compute, and the settings of the relational group.
 
     Raises:
         SessionError: The window holds less than ``MINIMUM_VALID_S`` of whole bins.
@@ -133,11 +130,11 @@ def reference_features(
         raise SessionError(
             f"the reference window holds {valid_us / MICROSECONDS:g} s in whole bins of {bin_us / 1000:g} ms "
             f"({len(reference)} intervals, {reference.duration_us / MICROSECONDS:g} s in all); features need "
-            f"{MINIMUM_VALID_S:g} s: leave this session out, or give the reference more of its time"
+            f"{MINIMUM_VALID_S:g} s: exclude this session, or give its reference window more time"
         )
     number = np.bincount(counts.unit, counts.count, minlength=n_units)
     log_rate = np.log(np.maximum(number, SILENT_SPIKES) / counts.n_bins)
-    # work on a block stays in the cache, and outweighs that on the bins
+    # a block is small enough for the cache, and large enough that the work on spikes exceeds that on bins
     blocks = spikes.unit_blocks(max(SPIKES_PER_BLOCK, 2 * counts.n_bins))
     block_counts = [counts.of_units(units) for units in blocks]
     compute = {
@@ -152,13 +149,10 @@ def reference_features(
             population_modes=features.population_modes,
         ),
     }
-    names = feature_names(features)
+    values = [np.zeros((n_units, 0)), *(compute[group]() for group in features.groups)]
     return ReferenceWindow(
-        values=np.concatenate([np.zeros((n_units, 0)), *(compute[group]() for group in names)], axis=1).astype(
-            np.float32
-        ),
-        names=tuple(name for group in names.values() for name in group),
-        groups=tuple(group for group, members in names.items() for _ in members),
+        values=np.concatenate(values, axis=1).astype(np.float32),
+        **_columns(features),
         reference_log_rate=log_rate,
         valid_s=valid_us / MICROSECONDS,
         intervals=reference,
@@ -170,7 +164,7 @@ def isi_features(spikes: SortedSpikes) -> np.ndarray:
     n_units = spikes.n_units
     apart = (spikes.unit[1:] != spikes.unit[:-1]) | (spikes.interval[1:] != spikes.interval[:-1])
     isi_us, unit, apart = np.diff(spikes.times_us), spikes.unit[1:], np.flatnonzero(apart)
-    # what is no interval counts nowhere: it adds 0 to sums, and its bin is past all units' bins
+    # differences between units or across pauses are excluded: they add 0 to sums, and their bin is after all others
     isi_us[apart] = 0
     cell = unit * ISI_BINS + _isi_bin(isi_us)
     cell[apart] = n_units * ISI_BINS
@@ -186,8 +180,8 @@ def isi_features(spikes: SortedSpikes) -> np.ndarray:
 
 
 def _isi_bin(isi_us: np.ndarray) -> np.ndarray:
-    """Bin of the histogram that each inter-spike interval lies in, [interval]."""
-    # edges lie further apart than a step of the table, so it is the table's bin or the next one
+    """Return the histogram bin of each inter-spike interval, [interval]."""
+    # edges are further apart than a step of the table, so it is the table's bin or the next one
     low = np.take(_ISI_TABLE, isi_us >> _ISI_STEP_BITS, mode="clip")
     return low + (isi_us >= _ISI_UPPER_US[low])
 
@@ -203,7 +197,7 @@ def autocorrelation_features(counts: SparseCounts) -> np.ndarray:
     mean = leading[:, :1] / max(counts.n_bins, 1)
     covariance = products - mean * (leading + trailing) + pairs * mean**2
     covariance /= np.maximum(pairs, 1)
-    # integers, so that counts that never vary are known exactly
+    # integers, so that the test for constant counts is exact
     varies = (counts.n_bins * products[:, 0] > leading[:, 0] ** 2)[:, None] & (pairs > 0)
     correlation = np.divide(covariance, covariance[:, :1], out=np.zeros_like(covariance), where=varies)[:, 1:]
     return np.arctanh(np.clip(correlation, -LARGEST_CORRELATION, LARGEST_CORRELATION))
@@ -234,8 +228,7 @@ def reference_windows(session: Session, *, gap_us: int) -> dict[str, Intervals]:
     """Name the reference windows of a session; see ``WINDOW_NAMES``.
 
     Args:
-        session: The session.
-        gap_us: Clock time left out between the halves of the training part.
+        gap_us: Clock time excluded between the halves of the training part.
     """
     train = session.splits.train
     early, late = cut_domain(train, first_us=train.duration_us // 2, gap_us=gap_us)
@@ -247,14 +240,7 @@ def compute_reference_file(
 ) -> None:
     """Compute the features of a session file for every named reference window, and write them.
 
-    A session that was left out gives a file without units that holds the reason.
-
-    Args:
-        session: Session file.
-        output: File to write.
-        features: The section ``features`` of the configuration.
-        timeline: The section ``timeline``.
-        splits: The section ``splits``.
+    The file of an excluded session has no units and holds the reason.
 
     Raises:
         SessionError: The session cannot be read, or a reference window is too short; the message names it.
@@ -267,14 +253,8 @@ def compute_reference_file(
             windows[name] = _nothing(features)
             continue
         try:
-            windows[name] = reference_features(
-                read.spike_times_us,
-                read.spike_unit,
-                read.n_units,
-                intervals,
-                bin_us=bin_us,
-                features=features,
-            )
+            spikes = (read.spike_times_us, read.spike_unit, read.n_units)
+            windows[name] = reference_features(*spikes, intervals, bin_us=bin_us, features=features)
         except SessionError as error:
             raise SessionError(f"session {read.session_id}, window {name!r}: {error}") from error
     _write(output, read, windows, bin_us=bin_us, features=features)
@@ -284,7 +264,7 @@ def read_reference(path: str | Path, name: str) -> ReferenceWindow:
     """Read one named reference window of a feature file.
 
     Raises:
-        SessionError: The file or the window is not there.
+        SessionError: The file or the window does not exist.
     """
     if not Path(path).is_file():
         raise SessionError(f"there is no feature file {path}")
@@ -302,16 +282,20 @@ def read_reference(path: str | Path, name: str) -> ReferenceWindow:
         )
 
 
-def _nothing(features: Features) -> ReferenceWindow:
+def _columns(features: Features) -> dict[str, tuple[str, ...]]:
+    """Return the name and the group of each feature."""
     names = feature_names(features)
-    flat = tuple(name for group in names.values() for name in group)
+    return {
+        "names": tuple(name for group in names.values() for name in group),
+        "groups": tuple(group for group, members in names.items() for _ in members),
+    }
+
+
+def _nothing(features: Features) -> ReferenceWindow:
+    columns = _columns(features)
+    values = np.zeros((0, len(columns["names"])), np.float32)
     return ReferenceWindow(
-        values=np.zeros((0, len(flat)), np.float32),
-        names=flat,
-        groups=tuple(group for group, members in names.items() for _ in members),
-        reference_log_rate=np.zeros(0),
-        valid_s=0.0,
-        intervals=Intervals.empty(),
+        values=values, **columns, reference_log_rate=np.zeros(0), valid_s=0.0, intervals=Intervals.empty()
     )
 
 
@@ -365,13 +349,7 @@ def _bounded_log(numerator: np.ndarray, denominator: np.ndarray, known: np.ndarr
 
 
 def _sum_at_least(counts: SparseCounts, bins: np.ndarray, most: int) -> np.ndarray:
-    """Sum of the counts in bins where ``bins`` is at least 0, 1, ... ``most``, exact, float64, [unit, most + 1].
-
-    Args:
-        counts: The counts.
-        bins: What is compared, [bin].
-        most: Largest number that it is compared with.
-    """
+    """Sum the counts where ``bins``, [bin], is at least 0, 1, ... ``most``; exact, float64, [unit, most + 1]."""
     width = most + 1
     total = np.bincount(counts.unit, counts.count, minlength=counts.n_units)
     # few bins are near an end of their interval

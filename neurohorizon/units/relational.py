@@ -1,27 +1,26 @@
-"""What a unit does with others: coupling to the population and to its modes, in closed form.
+"""Coupling of a unit to the population and to its modes, in closed form.
 
-Marginal statistics cannot tell two units of equal rate and regularity apart when one leads the population and
-the other ignores it. All statistics here compare a *past window* of ``WINDOW_BINS`` bins with a *future
-window* of equal length that starts ``lag - 1`` bins after it, so that lag 1 follows at once; lag 0 compares a
-window with itself. Past windows tile each interval of valid time from its start, and both windows lie in one
-interval.
+Marginal statistics do not distinguish two units of equal rate and regularity if one leads the population and the other
+is independent of it. All statistics here compare a *past window* of ``WINDOW_BINS`` bins with a *future window* of
+equal length that starts ``lag - 1`` bins after it, so that lag 1 follows immediately; lag 0 compares a window with
+itself. Past windows tile each interval of valid time from its start, and both windows are in one interval.
 
-With ``z`` the counts of past windows, less their mean and over ``sqrt(variance + Poisson variance at
-SOFT_RATE_HZ)`` (soft normalisation, Churchland et al. 2012, which keeps units of few spikes from ruling the
-population), and ``y`` the counts of future windows, a unit ``u`` has:
+Let ``z`` be the counts of past windows minus their mean, divided by ``sqrt(variance + Poisson variance at
+SOFT_RATE_HZ)`` (soft normalisation, Churchland et al. 2012, so that units with few spikes do not dominate the
+population), and ``y`` the counts of future windows. A unit ``u`` has:
 
 * ``population_leads_lag_l``: Fisher z of the correlation of ``y_u`` with ``sum_{v != u} z_v`` (at lag 0 the
   population coupling of Okun et al. 2015, without smoothing).
 * ``unit_leads_lag_l``: Fisher z of the correlation of ``z_u`` with ``sum_{v != u} y_v / scale_v``.
-* ``mode_share_j``: share of the variance of ``z_u`` that the first ``j`` principal components of ``z`` hold,
+* ``mode_share_j``: share of the variance of ``z_u`` in the first ``j`` principal components of ``z``,
   ``sum_{i <= j} eigenvalue_i loading_ui^2 / variance(z_u)``.
 * ``mode_r2_lag_l``: ``arcsinh(10 R2)`` of a ridge regression of ``y_u`` on the components' activity without
   the unit's own part, ``sum_{v != u} loading_vi z_v``. Each half of the pairs, in time, is predicted from the
   other: ``R2 = 1 - sum of squared errors / sum of squares about the other half's mean``, over both halves.
 
-None depends on the signs of the components. Where nothing is known (a silent unit, intervals too short for a
-lag, fewer than ``MINIMUM_PAIRS`` pairs) the value is 0, no coupling seen; so are the correlations and R2 of a
-unit that has no others.
+No statistic depends on the signs of the components. The value is 0, no coupling, without data: for a silent unit, for
+intervals too short for a lag, and for fewer than ``MINIMUM_PAIRS`` pairs. So are the correlations and R2 of the only
+unit of a session.
 """
 
 from dataclasses import dataclass
@@ -37,9 +36,8 @@ WINDOW_BINS = 5
 SOFT_RATE_HZ = 0.5
 """Rate whose Poisson variance is added to each unit's variance before the population is summed."""
 RIDGE_PAIRS = 200
-"""Prior precision of a mode's weight, in pairs of windows at the modes' mean variance: with eight modes, the
-best choice where they explain some 4 % of a unit's variance, and few trials do not turn into large
-weights."""
+"""Prior precision of a mode's weight, in pairs of windows at the modes' mean variance: the best choice for eight modes
+that explain some 4 % of a unit's variance. With it, few trials do not give large weights."""
 MINIMUM_PAIRS = 16
 """Fewest pairs of windows from which a coupling is estimated."""
 LARGEST_CORRELATION = 0.99
@@ -49,7 +47,7 @@ _WINDOWS_PER_BLOCK = 1024
 _LARGEST_EXACT = 2**24
 """Integers up to here, and their sums, are exact in single precision."""
 _ROUNDING = 1e-9
-"""Share of a sum of squares below which what is left after a subtraction is rounding."""
+"""Share of a sum of squares below which the rest after a subtraction is only rounding."""
 
 
 def relational_names(*, lags_bins: tuple[int, ...], population_modes: int) -> tuple[str, ...]:
@@ -67,19 +65,17 @@ def relational_features(
 ) -> np.ndarray:
     """Compute the relational block; see the module's text for the formulas.
 
-    Memory grows with windows times units in the smallest integers that hold the counts; what is wider is made for
-    a block of units or of windows at a time. Every coupling comes from sums of products with a few signals of the
-    population, and of small integers, so nothing is centred or standardised window by window.
+    Memory grows with windows times units in the smallest integers that hold the counts; wider arrays are made for one
+    block of units or of windows at a time. Every coupling is computed from sums of products of small integers and a few
+    population signals, so no array is centred or standardised window by window.
 
     Args:
         counts: Counts of the reference window.
-        bin_us: Bin width.
         lags_bins: Lags from the last bin of the past window to the first bin of the future one, above 0.
-        population_modes: Principal components of the population.
 
     Returns:
-        Values, float64, [unit, feature]. Sums over units round in their order: another order of the units
-        changes values by about 1e-12.
+        Values, float64, [unit, feature]. Another order of the units changes the rounding of sums, and so values by
+        about 1e-12.
     """
     lags = (0, *lags_bins)
     coupling = np.zeros((3, len(lags), counts.n_units))
@@ -219,7 +215,7 @@ def _fit_population(counts: SparseCounts, windows: _Windows, *, window_us: int, 
 def _principal_components(
     past: np.ndarray, mean: np.ndarray, scale: np.ndarray, population_modes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Leading eigenvalues, [mode], and eigenvectors, [unit, mode], of standardised counts' covariance."""
+    """Return leading eigenvalues, [mode], and eigenvectors, [unit, mode], of the covariance of standardised counts."""
     n_windows, n_units = past.shape
     fewer_windows = n_windows < n_units
     if fewer_windows:
@@ -241,11 +237,11 @@ def _principal_components(
 
 
 def _products(past: np.ndarray) -> np.ndarray:
-    """Sum over windows of the products of any two units' counts, exact, float64, [unit, unit]."""
+    """Sum the products of any two units' counts over windows, exactly, float64, [unit, unit]."""
     products = np.zeros((past.shape[1], past.shape[1]))
     for rows in _window_blocks(len(past)):
         block = past[rows]
-        # no sum of products is larger than a unit's sum of squares, which is below this
+        # no sum of products exceeds a unit's sum of squares, which is below this
         exact = int(block.max(initial=0)) ** 2 * len(block) <= _LARGEST_EXACT
         block = block.astype(np.float32 if exact else np.float64)
         products += block.T @ block
@@ -265,12 +261,12 @@ def _blocks(number: int, size: int) -> list[slice]:
 
 
 def _kind(counts: SparseCounts, bins: int) -> np.dtype:
-    """Smallest integers that hold the counts of windows of some bins."""
+    """Return the smallest integer type that holds the counts of windows of some bins."""
     return np.min_scalar_type(int(counts.count.max(initial=0)) * bins)
 
 
 def _dense(counts: SparseCounts, bins: int, units: slice) -> np.ndarray:
-    """Counts of some units, in integers that hold their sums over some bins, [bin, unit]."""
+    """Return the counts of some units, in integers that hold their sums over some bins, [bin, unit]."""
     dense = np.zeros((counts.n_bins, units.stop - units.start), _kind(counts, bins))
     entries = slice(*np.searchsorted(counts.unit, (units.start, units.stop)))
     dense[counts.bin[entries], counts.unit[entries] - units.start] = counts.count[entries]
@@ -285,9 +281,9 @@ class _Pairs:
         future: The future windows.
         halves: Rows of the first and of the second half.
         mode_mean: Mean activity of the modes in past windows, [half, mode].
-        signals: Side by side: activity of the modes in past windows, less its mean in each half; sum of the
-            standardised counts of all units in past windows, and of their scaled counts in future ones, each less its
-            mean; ones, [window, mode + 3].
+        signals: Columns: activity of the modes in past windows, minus its mean in each half; sum of the standardised
+            counts of all units in past windows, and of their scaled counts in future windows, each minus its mean;
+            ones, [window, mode + 3].
     """
 
     future: _Windows
@@ -318,7 +314,7 @@ class _Pairs:
 def _couple(
     pairs: _Pairs, population: _Population, dense: np.ndarray, units: slice
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Correlation with the population before and after, and R2 of the modes before, of some units, [unit] each."""
+    """Return the correlation with the past and the later population, and the R2 of the past modes, [unit] each."""
     scale, loadings, mean = population.scale[units], population.loadings[units], population.mean[units]
     n_modes = loadings.shape[1]
     past = population.past[:, units][pairs.future.past].astype(np.float64)
@@ -403,7 +399,7 @@ class _Own:
 
 @dataclass(frozen=True, eq=False)
 class _Moments:
-    """For each unit, moments about the mean of the modes without it (x) and of its counts (y).
+    """Moments about the mean of the modes without each unit (x) and of the unit's counts (y).
 
     Attributes:
         n: Pairs of windows.
@@ -431,7 +427,7 @@ def _moments_without_self(
     with_later: np.ndarray,
     own: _Own,
 ) -> _Moments:
-    """Moments of ``modes - loading * past`` and of later counts, with no array [window, unit, mode].
+    """Compute moments of ``modes - loading * past`` and of later counts, without an array [window, unit, mode].
 
     Args:
         both: Products of the modes, about their means, [mode, mode].
@@ -439,7 +435,7 @@ def _moments_without_self(
         mode_mean: Mean of the modes, [mode].
         with_past: Products of the modes with the units' past, [mode, unit].
         with_later: With the units' later counts, [mode, unit].
-        own: What the units have by themselves.
+        own: Moments of the units' own counts.
     """
     cross = loadings[:, :, None] * with_past.T[:, None, :]
     squares = loadings[:, :, None] * loadings[:, None, :] * own.past_past[:, None, None]
@@ -466,10 +462,10 @@ def _correlation_without_self(
     both: np.ndarray,
     other: np.ndarray,
 ) -> np.ndarray:
-    """Correlation over windows of a total without the unit's own part of it, with something else, [unit].
+    """Correlate a total without the unit's own part with another signal, over windows, [unit].
 
     Args:
-        total: Sum of squares of the total; this and all others about the mean.
+        total: Sum of squares of the total; this and all other sums are about the mean.
         total_own: Products of the total with the unit's own part, [unit].
         total_other: Products of the total with the other, [unit].
         own: Sum of squares of the own part, [unit].
@@ -497,7 +493,7 @@ def _ridge(xx: np.ndarray, xy: np.ndarray, *, n: int) -> np.ndarray:
     if not xx.shape[-1]:
         return xy
     mean_variance = np.einsum("uii->u", xx) / xx.shape[-1] / n
-    # a unit with no others has nothing to be regressed on: weight 0 instead of a singular system
+    # the only unit of a session has no regressors: weight 0 instead of a singular system
     penalty = np.where(mean_variance > 0, RIDGE_PAIRS * mean_variance, 1.0)
     return np.linalg.solve(xx + penalty[:, None, None] * np.eye(xx.shape[-1]), xy[:, :, None])[:, :, 0]
 

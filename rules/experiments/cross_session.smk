@@ -25,12 +25,12 @@ rule score_curves:
         features=section(CONFIG.features),
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
         random_seed=CONFIG.run.seed,
-        code=code("score_curves.py"),
+        code=code("neurohorizon.experiments.cross_session.curve_scores:score_curves"),
     shell:
         """
-        python "$SCRIPTS/score_curves.py" --weights {input.weights:q} --paths.session {input.session:q} \
-            --paths.features {input.features:q} --paths.readout {input.readout:q} --forecasts {input.forecasts:q} \
-            --cross-session {params.cross_session:q} --timeline {params.timeline:q} \
+        python "$COMMAND" neurohorizon.experiments.cross_session.curve_scores:score_curves --weights {input.weights:q} \
+            --paths.session {input.session:q} --paths.features {input.features:q} --paths.readout {input.readout:q} \
+            --forecasts {input.forecasts:q} --cross-session {params.cross_session:q} --timeline {params.timeline:q} \
             --features {params.features:q} --minimum-rate-hz {params.minimum_rate_hz} \
             --random-seed {params.random_seed} --code {params.code} --output {output:q} >{log:q} 2>&1
         """
@@ -52,10 +52,11 @@ rule score_elapsed:
     params:
         cross_session=section(CONFIG.cross_session),
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
-        code=code("score_elapsed.py"),
+        code=code("neurohorizon.experiments.cross_session.elapsed_scores:score_elapsed"),
     shell:
         """
-        python "$SCRIPTS/score_elapsed.py" --session {input.session:q} --forecasts {input.forecasts:q} \
-            --cross-session {params.cross_session:q} --minimum-rate-hz {params.minimum_rate_hz} \
-            --elapsed {output.elapsed:q} --by-unit {output.by_unit:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.experiments.cross_session.elapsed_scores:score_elapsed \
+            --session {input.session:q} --forecasts {input.forecasts:q} --cross-session {params.cross_session:q} \
+            --minimum-rate-hz {params.minimum_rate_hz} --elapsed {output.elapsed:q} --by-unit {output.by_unit:q} \
+            >{log:q} 2>&1
         """

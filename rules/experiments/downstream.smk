@@ -26,14 +26,14 @@ if CONFIG.downstream:
             downstream=section(CONFIG.downstream),
             timeline=section(CONFIG.timeline),
             gap_s=CONFIG.splits.gap_s,
-            code=code("score_downstream.py"),
+            code=code("neurohorizon.experiments.downstream.scores:score_downstream"),
         shell:
             """
-            python "$SCRIPTS/score_downstream.py" --weights {input.weights:q} --paths.session {input.session:q} \
-                --paths.features {input.features:q} --paths.readout {input.readout:q} --poyo {input.poyo:q} \
-                --downstream {params.downstream:q} --timeline {params.timeline:q} --gap-s {params.gap_s} \
-                --role {wildcards.role} --fold {wildcards.fold:q} --seed {wildcards.seed} --code {params.code} \
-                --output {output:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.experiments.downstream.scores:score_downstream --weights {input.weights:q} \
+                --paths.session {input.session:q} --paths.features {input.features:q} \
+                --paths.readout {input.readout:q} --poyo {input.poyo:q} --downstream {params.downstream:q} \
+                --timeline {params.timeline:q} --gap-s {params.gap_s} --role {wildcards.role} \
+                --fold {wildcards.fold:q} --seed {wildcards.seed} --code {params.code} --output {output:q} >{log:q} 2>&1
             """
 
 
@@ -58,11 +58,11 @@ if CONFIG.poyo:
             poyo=section(CONFIG.poyo),
             timeline=section(CONFIG.timeline),
             accelerator=CONFIG.training.accelerator,
-            code=code("train_poyo.py"),
+            code=code("neurohorizon.experiments.downstream.poyo:train_poyo"),
         shell:
             """
-            python "$SCRIPTS/train_poyo.py" --sessions {input:q} --poyo {params.poyo:q} \
-                --timeline {params.timeline:q} --fold {wildcards.fold:q} \
+            python "$COMMAND" neurohorizon.experiments.downstream.poyo:train_poyo --sessions {input:q} \
+                --poyo {params.poyo:q} --timeline {params.timeline:q} --fold {wildcards.fold:q} \
                 --seed {wildcards.seed} --accelerator {params.accelerator} --threads {threads} --code {params.code} \
                 --checkpoints {params.checkpoints:q} --output {output.weights:q} >{log:q} 2>&1
             """
@@ -83,12 +83,12 @@ if CONFIG.poyo:
         threads: CONFIG.training.threads
         params:
             accelerator=CONFIG.training.accelerator,
-            code=code("decode_training.py"),
+            code=code("neurohorizon.experiments.downstream.poyo_decoding:decode_training_sessions"),
         shell:
             """
-            python "$SCRIPTS/decode_training.py" --weights {input.weights:q} --sessions {input.sessions:q} \
-                --fold {wildcards.fold:q} --seed {wildcards.seed} --accelerator {params.accelerator} \
-                --threads {threads} --code {params.code} \
+            python "$COMMAND" neurohorizon.experiments.downstream.poyo_decoding:decode_training_sessions \
+                --weights {input.weights:q} --sessions {input.sessions:q} --fold {wildcards.fold:q} \
+                --seed {wildcards.seed} --accelerator {params.accelerator} --threads {threads} --code {params.code} \
                 --output {output:q} >{log:q} 2>&1
             """
 
@@ -112,13 +112,14 @@ if CONFIG.poyo:
         params:
             accelerator=CONFIG.training.accelerator,
             downstream=section(CONFIG.downstream if LAYOUT.poyo_is_probed() else None),
-            code=code("extend_poyo.py"),
+            code=code("neurohorizon.experiments.downstream.poyo_decoding:decode_new_session"),
         shell:
             """
-            python "$SCRIPTS/extend_poyo.py" --weights {input.weights:q} --session {input.session:q} \
-                --fold {wildcards.fold:q} --seed {wildcards.seed} --accelerator {params.accelerator} \
-                --threads {threads} --code {params.code} --output {output.decoding:q} \
-                --downstream {params.downstream:q} --contexts {output.contexts:q} >{log:q} 2>&1
+            python "$COMMAND" neurohorizon.experiments.downstream.poyo_decoding:decode_new_session \
+                --weights {input.weights:q} --session {input.session:q} --fold {wildcards.fold:q} \
+                --seed {wildcards.seed} --accelerator {params.accelerator} --threads {threads} --code {params.code} \
+                --output {output.decoding:q} --downstream {params.downstream:q} --contexts {output.contexts:q} \
+                >{log:q} 2>&1
             """
 
     rule probe_session:
@@ -139,12 +140,11 @@ if CONFIG.poyo:
         params:
             poyo=section(CONFIG.poyo),
             timeline=section(CONFIG.timeline),
-            code=code("probe_session.py"),
+            code=code("neurohorizon.experiments.downstream.ridge_probes:probe_session"),
         shell:
             """
-            python "$SCRIPTS/probe_session.py" --weights {input.weights:q} \
-                --paths.session {input.session:q} --paths.features {input.features:q} \
+            python "$COMMAND" neurohorizon.experiments.downstream.ridge_probes:probe_session \
+                --weights {input.weights:q} --paths.session {input.session:q} --paths.features {input.features:q} \
                 --paths.readout {input.readout:q} --poyo {params.poyo:q} --timeline {params.timeline:q} \
-                --fold {wildcards.fold:q} --seed {wildcards.seed} --code {params.code} \
-                --output {output:q} >{log:q} 2>&1
+                --fold {wildcards.fold:q} --seed {wildcards.seed} --code {params.code} --output {output:q} >{log:q} 2>&1
             """

@@ -24,14 +24,15 @@ rule sample_paths:
         timeline=section(CONFIG.timeline),
         rollout=section(CONFIG.rollout),
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
-        code=code("sample_paths.py"),
+        code=code("neurohorizon.experiments.horizons.calibration_scores:sample_session"),
     shell:
         """
-        python "$SCRIPTS/sample_paths.py" --weights {input.weights:q} --baselines {input.baselines:q} \
-            --paths.session {input.session:q} --paths.features {input.features:q} --paths.readout {input.readout:q} \
-            --fold {wildcards.fold:q} --method neurohorizon --seed {wildcards.seed} --timeline {params.timeline:q} \
-            --rollout {params.rollout:q} --minimum-rate-hz {params.minimum_rate_hz} --code {params.code} \
-            --sums {output.sums:q} --example {output.example:q} --forecasts {output.forecasts:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.experiments.horizons.calibration_scores:sample_session \
+            --weights {input.weights:q} --baselines {input.baselines:q} --paths.session {input.session:q} \
+            --paths.features {input.features:q} --paths.readout {input.readout:q} --fold {wildcards.fold:q} \
+            --method neurohorizon --seed {wildcards.seed} --timeline {params.timeline:q} --rollout {params.rollout:q} \
+            --minimum-rate-hz {params.minimum_rate_hz} --code {params.code} --sums {output.sums:q} \
+            --example {output.example:q} --forecasts {output.forecasts:q} >{log:q} 2>&1
         """
 
 
@@ -55,13 +56,12 @@ rule score_teacher_forcing:
         timeline=section(CONFIG.timeline),
         every_windows=CONFIG.rollout.every_windows,
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
-        code=code("score_teacher_forcing.py"),
+        code=code("neurohorizon.experiments.horizons.teacher_forcing:score_teacher_forcing"),
     shell:
         """
-        python "$SCRIPTS/score_teacher_forcing.py" --weights {input.weights:q} --method neurohorizon \
-            --fold {wildcards.fold:q} --seed {wildcards.seed} \
-            --paths.session {input.sessions:q} --paths.features {input.features:q} \
-            --paths.readout {input.readouts:q} --oracles {input.oracles:q} --timeline {params.timeline:q} \
-            --every-windows {params.every_windows} --minimum-rate-hz {params.minimum_rate_hz} --code {params.code} \
-            --output {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.experiments.horizons.teacher_forcing:score_teacher_forcing \
+            --weights {input.weights:q} --method neurohorizon --fold {wildcards.fold:q} --seed {wildcards.seed} \
+            --paths.session {input.sessions:q} --paths.features {input.features:q} --paths.readout {input.readouts:q} \
+            --oracles {input.oracles:q} --timeline {params.timeline:q} --every-windows {params.every_windows} \
+            --minimum-rate-hz {params.minimum_rate_hz} --code {params.code} --output {output:q} >{log:q} 2>&1
         """

@@ -20,12 +20,13 @@ rule modality_readouts:
         multimodal=section(CONFIG.multimodal),
         readout=section(CONFIG.model.readout),
         timeline=section(CONFIG.timeline),
-        code=code("fit_modalities.py"),
+        code=code("neurohorizon.inputs.session_modalities:compute_modality_file"),
     shell:
         """
-        python "$SCRIPTS/fit_modalities.py" --paths.session {input.session:q} --paths.features {input.features:q} \
-            --uses {params.uses} --embeddings {input.embeddings:q} --multimodal {params.multimodal:q} \
-            --readout {params.readout:q} --timeline {params.timeline:q} --output {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.inputs.session_modalities:compute_modality_file \
+            --paths.session {input.session:q} --paths.features {input.features:q} --uses {params.uses} \
+            --embeddings {input.embeddings:q} --multimodal {params.multimodal:q} --readout {params.readout:q} \
+            --timeline {params.timeline:q} --output {output:q} >{log:q} 2>&1
         """
 
 
@@ -55,13 +56,13 @@ rule train_multimodal:
         readout=section(CONFIG.model.readout),
         timeline=section(CONFIG.timeline),
         training=section(CONFIG.training),
-        code=code("train_multimodal.py"),
+        code=code("neurohorizon.experiments.multimodal.training:train_multimodal_on_files"),
     shell:
         """
-        python "$SCRIPTS/train_multimodal.py" --base {input.base:q} --fold {wildcards.fold:q} \
-            --seed {wildcards.seed} --paths.session {input.sessions:q} --paths.features {input.features:q} \
-            --paths.readout {input.readouts:q} --modalities {input.modalities:q} --embeddings {input.embeddings:q} \
-            --multimodal {params.multimodal:q} --readout {params.readout:q} \
+        python "$COMMAND" neurohorizon.experiments.multimodal.training:train_multimodal_on_files --base {input.base:q} \
+            --fold {wildcards.fold:q} --seed {wildcards.seed} --paths.session {input.sessions:q} \
+            --paths.features {input.features:q} --paths.readout {input.readouts:q} --modalities {input.modalities:q} \
+            --embeddings {input.embeddings:q} --multimodal {params.multimodal:q} --readout {params.readout:q} \
             --timeline {params.timeline:q} --training {params.training:q} --code {params.code} \
             --checkpoints {params.checkpoints:q} --output {output.weights:q} --log {output.curve:q} >{log:q} 2>&1
         """
@@ -90,14 +91,15 @@ rule forecast_conditions:
         multimodal=section(CONFIG.multimodal),
         readout=section(CONFIG.model.readout),
         timeline=section(CONFIG.timeline),
-        code=code("forecast_conditions.py"),
+        code=code("neurohorizon.forecasts.forecast:forecast_conditions"),
     shell:
         """
-        python "$SCRIPTS/forecast_conditions.py" --weights {input.weights:q} --paths.session {input.session:q} \
-            --paths.features {input.features:q} --paths.readout {input.readout:q} --modalities {input.modalities:q} \
-            --embeddings {input.embeddings:q} --conditions {params.conditions} --fold {wildcards.fold:q} \
-            --seed {wildcards.seed} --multimodal {params.multimodal:q} --readout {params.readout:q} \
-            --timeline {params.timeline:q} --code {params.code} --output-folder {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.forecasts.forecast:forecast_conditions --weights {input.weights:q} \
+            --paths.session {input.session:q} --paths.features {input.features:q} --paths.readout {input.readout:q} \
+            --modalities {input.modalities:q} --embeddings {input.embeddings:q} --conditions {params.conditions} \
+            --fold {wildcards.fold:q} --seed {wildcards.seed} --multimodal {params.multimodal:q} \
+            --readout {params.readout:q} --timeline {params.timeline:q} --code {params.code} \
+            --output-folder {output:q} >{log:q} 2>&1
         """
 
 
@@ -114,11 +116,11 @@ rule forecast_psth:
     conda:
         "../../envs/model.yaml"
     params:
-        code=code("forecast_psth.py"),
+        code=code("neurohorizon.experiments.multimodal.psth:forecast_psth"),
     shell:
         """
-        python "$SCRIPTS/forecast_psth.py" --session {input.session:q} --task {input.task:q}/spikes.h5 \
-            --code {params.code} --output {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.experiments.multimodal.psth:forecast_psth --session {input.session:q} \
+            --task {input.task:q}/spikes.h5 --code {params.code} --output {output:q} >{log:q} 2>&1
         """
 
 
@@ -142,14 +144,14 @@ rule score_conditions:
         multimodal=section(CONFIG.multimodal),
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
         horizons_ms=CONFIG.evaluation.horizons_ms,
-        code=code("score_conditions.py"),
+        code=code("neurohorizon.experiments.multimodal.scores:score_conditions"),
     shell:
         """
-        python "$SCRIPTS/score_conditions.py" --session {input.session:q} --folders {input.folders:q} \
-            --others {input.psth:q} {input.oracle:q} --multimodal {params.multimodal:q} \
+        python "$COMMAND" neurohorizon.experiments.multimodal.scores:score_conditions --session {input.session:q} \
+            --folders {input.folders:q} --others {input.psth:q} {input.oracle:q} --multimodal {params.multimodal:q} \
             --minimum-rate-hz {params.minimum_rate_hz} --horizons-ms {params.horizons_ms} \
-            --output.scores {output.scores:q} --output.repeats {output.repeats:q} \
-            --output.example {output.example:q} >{log:q} 2>&1
+            --output.scores {output.scores:q} --output.repeats {output.repeats:q} --output.example {output.example:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -166,9 +168,9 @@ rule measure_behaviour:
         "../../envs/report.yaml"
     params:
         multimodal=section(CONFIG.multimodal),
-        code=code("measure_behaviour.py"),
+        code=code("neurohorizon.experiments.multimodal.tables:write_autocorrelation"),
     shell:
         """
-        python "$SCRIPTS/measure_behaviour.py" --sessions {input:q} --multimodal {params.multimodal:q} \
-            --output {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.experiments.multimodal.tables:write_autocorrelation --sessions {input:q} \
+            --multimodal {params.multimodal:q} --output {output:q} >{log:q} 2>&1
         """

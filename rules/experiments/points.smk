@@ -33,14 +33,15 @@ rule train_point:
         features=LAYOUT.point_section("features"),
         model=LAYOUT.point_section("model"),
         training=LAYOUT.point_section("training"),
-        code=code("train.py"),
+        code=code("neurohorizon.models.training:train_on_files"),
     shell:
         """
-        python "$SCRIPTS/train.py" --method {params.method} --fold {wildcards.fold:q} --seed {params.seed} \
-            --paths.session {input.sessions:q} --paths.features {input.features:q} --paths.readout {input.readouts:q} \
-            --only {input.choice:q} --timeline {params.timeline:q} --features {params.features:q} \
-            --model {params.model:q} --training {params.training:q} --code {params.code} \
-            --checkpoints {params.checkpoints:q} --output {output.weights:q} --log {output.curve:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.models.training:train_on_files --method {params.method} \
+            --fold {wildcards.fold:q} --seed {params.seed} --paths.session {input.sessions:q} \
+            --paths.features {input.features:q} --paths.readout {input.readouts:q} --only {input.choice:q} \
+            --timeline {params.timeline:q} --features {params.features:q} --model {params.model:q} \
+            --training {params.training:q} --code {params.code} --checkpoints {params.checkpoints:q} \
+            --output {output.weights:q} --log {output.curve:q} >{log:q} 2>&1
         """
 
 
@@ -72,11 +73,11 @@ rule score_point:
         rollout=LAYOUT.point_rollout,
         learned_embedding=LAYOUT.point_learned_embedding,
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
-        code=code("score_point.py"),
+        code=code("neurohorizon.forecasts.points:score_point"),
     shell:
         """
-        python "$SCRIPTS/score_point.py" --weights {input.weights:q} --method {params.method} \
-            --fold {wildcards.fold:q} --seed {params.seed} --uses {params.uses} \
+        python "$COMMAND" neurohorizon.forecasts.points:score_point --weights {input.weights:q} \
+            --method {params.method} --fold {wildcards.fold:q} --seed {params.seed} --uses {params.uses} \
             --paths.session {input.sessions:q} --paths.features {input.features:q} --paths.readout {input.readouts:q} \
             --timeline {params.timeline:q} --splits {params.splits:q} --features {params.features:q} \
             --rollout {params.rollout:q} --learned-embedding {params.learned_embedding:q} \

@@ -18,9 +18,10 @@ rule choose_sessions:
         "../../envs/model.yaml"
     params:
         seed=CONFIG.run.seed,
-        code=code("choose_sessions.py"),
+        code=code("neurohorizon.experiments.scaling.region_match:choose_matched"),
     shell:
         """
-        python "$SCRIPTS/choose_sessions.py" --training {input.training:q} --heldout {input.heldout:q} \
-            --size {wildcards.size} --draw {wildcards.draw} --seed {params.seed} --output {output:q} >{log:q} 2>&1
+        python "$COMMAND" neurohorizon.experiments.scaling.region_match:choose_matched --training {input.training:q} \
+            --heldout {input.heldout:q} --size {wildcards.size} --draw {wildcards.draw} --seed {params.seed} \
+            --output {output:q} >{log:q} 2>&1
         """

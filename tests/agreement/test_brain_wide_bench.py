@@ -24,7 +24,7 @@ from neurohorizon.agreement.brain_wide_bench import (
     write_ground_truth,
 )
 from neurohorizon.agreement.definitions import neural_latents_benchmark
-from neurohorizon.forecasts.forecast_file import left_out_forecast, write_forecast
+from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
@@ -95,10 +95,10 @@ def test_a_rate_of_zero_is_named_and_a_session_without_forecasts_passed_over(tmp
     made = make_session(0)
     oracle = forecast_of(made, "oracle")
     names = ("session", "subject", "lab", "source", "fold", "method_class", "bin_us")
-    absent = left_out_forecast(
+    absent = Forecast(
         **{name: getattr(oracle, name) for name in names} | {"session": "absent"},
         method="shrinkage",
-        reason="no spikes",
+        left_out="no spikes",
     )
     paths = [written(tmp_path, one) for one in (oracle, absent, forecast_of(made, "shrinkage"))]
     compared, zero_rates = score_bwb(paths, output=tmp_path / "agreement.tsv")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurohorizon.forecasts.forecast_file import Forecast, left_out_forecast, write_forecast
+from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
 from neurohorizon.forecasts.scoring import score_session
 from neurohorizon.methods import METHODS
 from neurohorizon.session import Session, write_session
@@ -202,7 +202,7 @@ def write_run(
                         "seed",
                     )
                     kept = {name: getattr(forecast, name) for name in names}
-                    forecast = left_out_forecast(**kept, reason="no spikes in the reference window")
+                    forecast = Forecast(**kept, left_out="no spikes in the reference window")
                 path = folder / "forecasts" / made.name / f"{method}{'' if seed is None else f'_seed-{seed}'}.h5"
                 write_forecast(path, forecast)
                 forecasts.append(path)

@@ -9,10 +9,9 @@ from scipy.stats import norm
 from neurohorizon.inputs.batches import collate, session_block
 from neurohorizon.inputs.windows import Spikes, WindowShape, evaluation_origins
 from neurohorizon.models.batch import Tensors
-from neurohorizon.models.distributions import CountDistribution
 from neurohorizon.models.forecaster import TRAINING_RANGE, Forecaster, HorizonDecoder, UnitEncoder
 from neurohorizon.models.layers import Attention
-from neurohorizon.models.losses import QUIET_COUNTS, count_loss, gained_nats, squared_loss
+from neurohorizon.models.likelihoods import QUIET_COUNTS, CountDistribution, count_loss, gained_nats, squared_loss
 from neurohorizon.models.own_history import OwnHistoryForecaster
 from neurohorizon.scores import poisson_log_likelihood
 from neurohorizon.timeline import to_s, to_us

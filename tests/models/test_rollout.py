@@ -13,9 +13,8 @@ from neurohorizon.inputs.batches import collate, session_block
 from neurohorizon.inputs.windows import WindowShape, evaluation_origins
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.count_feedback import FedBackCounts
-from neurohorizon.models.distributions import CountDistribution, draw_counts
 from neurohorizon.models.forecaster import Forecaster
-from neurohorizon.models.losses import count_loss, gained_nats
+from neurohorizon.models.likelihoods import CountDistribution, count_loss, draw_counts, gained_nats
 from neurohorizon.models.rollout import DECODINGS, Paths, sample_paths, split_totals
 from neurohorizon.models.scheduled_sampling import decode_fed, fed_prefix, fed_windows, sampled_share
 

@@ -15,9 +15,8 @@ from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape, evaluation_origins
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.forecaster import Forecaster
-from neurohorizon.models.losses import count_loss, gained_nats
-from neurohorizon.models.recomputation import checkpoint_layers
-from neurohorizon.models.training import TrainingModule
+from neurohorizon.models.likelihoods import count_loss, gained_nats
+from neurohorizon.models.training import TrainingModule, checkpoint_layers
 from neurohorizon.units.reference import feature_names
 
 SIZES = {"tiny": 0.25e6, "small": 5e6, "base": 30e6, "large": 100e6}

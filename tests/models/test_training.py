@@ -19,7 +19,7 @@ from neurohorizon.baselines.closed_form import tune_on_files
 from neurohorizon.config import Timeline
 from neurohorizon.forecasts.forecast import forecast_with_baselines, forecast_with_network, forecast_with_oracle
 from neurohorizon.forecasts.forecast_file import read_forecast
-from neurohorizon.models.loaders import batch_numbers
+from neurohorizon.models.batch import batch_numbers
 from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.session import left_out_session
@@ -153,8 +153,8 @@ def _only_unit(session, unit):
 
 
 def run_script(folder: Path, files, config) -> Path:
-    """Train through the script, since spawned workers and the processes of further devices import it anew."""
-    command = [sys.executable, ROOT / "workflow" / "scripts" / "train.py"]
+    """Train through the command, since spawned workers and the processes of further devices import it anew."""
+    command = [sys.executable, ROOT / "workflow" / "command.py", "neurohorizon.models.training:train_on_files"]
     command += ["--method", "neurohorizon", "--fold", "main", "--seed", "0", "--code", "c0de"]
     for field in ("session", "features", "readout"):
         command += [f"--paths.{field}", *(getattr(one.paths, field) for one in files)]

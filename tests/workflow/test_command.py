@@ -1,8 +1,8 @@
 """Command lines from signatures: each kind of annotation, descriptions, and errors in a few lines."""
 
 import json
+import os
 import re
-import runpy
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -78,9 +78,13 @@ def forecast(
     return locals()
 
 
+class NoCountsError(LookupError):
+    """There are no counts."""
+
+
 def read_counts(path: Path) -> None:
     """Read."""
-    raise LookupError(f"{path} holds no counts")
+    raise NoCountsError(f"{path} holds no counts")
 
 
 NEEDED = [
@@ -89,17 +93,12 @@ NEEDED = [
 ]
 
 
-@pytest.fixture
-def call(monkeypatch):
-    def call(function, *arguments, **options):
-        monkeypatch.setattr(sys, "argv", ["scripts/fit.py", *arguments])
-        return run(function, **options)
-
-    return call
+def call(function, *arguments):
+    return run(function, arguments)
 
 
 @pytest.fixture
-def fault(call, capsys):
+def fault(capsys):
     """Return a function that runs an invalid command line and returns its error."""
 
     def fault(function, *arguments):
@@ -114,14 +113,14 @@ def fault(call, capsys):
     return fault
 
 
-def test_a_parameter_has_one_name_on_the_command_line_and_in_the_function(call):
+def test_a_parameter_has_one_name_on_the_command_line_and_in_the_function():
     found = call(fitted, *NEEDED)
     given = {name[2:].replace("-", "_") for name in NEEDED if name.startswith("--")}
     defaults = {"controls", "edges", "force", "timeline", "row", "resampling", "code"}
     assert given | defaults == set(found)
 
 
-def test_text_numbers_paths_and_literals_have_the_type_of_their_annotation(call):
+def test_text_numbers_paths_and_literals_have_the_type_of_their_annotation():
     found = call(fitted, *NEEDED)
     assert found["weights"] == Path("a b.safetensors")
     assert (found["fold"], found["seed"], found["minimum_rate_hz"]) == ("007", -3, 0.1)
@@ -129,51 +128,51 @@ def test_text_numbers_paths_and_literals_have_the_type_of_their_annotation(call)
     assert isinstance(found["seed"], int)
 
 
-def test_an_omitted_option_has_the_default_of_the_function(call):
+def test_an_omitted_option_has_the_default_of_the_function():
     found = call(fitted, *NEEDED)
     assert (found["controls"], found["edges"], found["timeline"]) == (("whole",), (), None)
     assert (found["resampling"], found["code"], found["force"]) == (Resampling(100, 0.95), "", False)
 
 
 @pytest.mark.parametrize(("given", "expected"), [([], None), (["b.json"], Path("b.json"))])
-def test_an_option_that_may_be_none_may_be_left_empty(call, given, expected):
+def test_an_option_that_may_be_none_may_be_left_empty(given, expected):
     assert call(fitted, *NEEDED, *given)["only"] == expected
 
 
 @pytest.mark.parametrize("values", [[], ["mean"], ["mean", "shuffled"]])
-def test_a_sequence_has_any_number_of_values(call, values):
+def test_a_sequence_has_any_number_of_values(values):
     assert call(fitted, *NEEDED, "--controls", *values)["controls"] == tuple(values)
 
 
-def test_values_of_a_sequence_have_its_type(call):
+def test_values_of_a_sequence_have_its_type():
     assert call(fitted, *NEEDED, "--edges", "5", "25", "50")["edges"] == (5, 25, 50)
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False)])
-def test_a_switch_is_true_or_false(call, text, value):
+def test_a_switch_is_true_or_false(text, value):
     assert call(fitted, *NEEDED, "--force", text)["force"] is value
 
 
-def test_a_section_of_the_configuration_is_one_json_value(call):
+def test_a_section_of_the_configuration_is_one_json_value():
     assert call(fitted, *NEEDED, "--timeline", json.dumps(TIMELINE))["timeline"] == Timeline(**TIMELINE)
     assert call(fitted, *NEEDED, "--timeline", "null")["timeline"] is None
 
 
-def test_a_mapping_and_a_dataclass_are_one_json_value_each(call):
+def test_a_mapping_and_a_dataclass_are_one_json_value_each():
     parts = ["--row", '{"units": 3}', "--resampling", '{"draws": 7, "interval": 0.5}']
     found = call(fitted, *NEEDED, *parts)
     assert found["row"] == {"units": 3}
     assert found["resampling"] == Resampling(7, 0.5)
 
 
-def test_a_dataclass_of_paths_has_an_option_for_each_file(call):
+def test_a_dataclass_of_paths_has_an_option_for_each_file():
     files = ["--paths.session", "s.h5", "--paths.features", "f.h5"]
     assert call(forecast, *files)["paths"] == Paths(Path("s.h5"), Path("f.h5"))
     assert call(forecast, *files, "--paths.readout")["paths"] == Paths(Path("s.h5"), Path("f.h5"))
     assert call(forecast, *files, "--paths.readout", "r.h5")["paths"].readout == Path("r.h5")
 
 
-def test_files_of_several_objects_are_combined_in_order(call):
+def test_files_of_several_objects_are_combined_in_order():
     one = ["--paths.session", "s", "--paths.features", "f"]
     columns = ["--trained.session", "a", "b", "--trained.features", "x", "y", "--trained.readout"]
     found = call(forecast, *one, *columns)["trained"]
@@ -182,14 +181,14 @@ def test_files_of_several_objects_are_combined_in_order(call):
     assert call(forecast, *one)["trained"] == ()
 
 
-def test_files_that_may_be_none_are_all_left_empty(call):
+def test_files_that_may_be_none_are_all_left_empty():
     one = ["--paths.session", "s", "--paths.features", "f"]
     assert call(forecast, *one, "--outputs.sums", "--outputs.example")["outputs"] is None
     found = call(forecast, *one, "--outputs.sums", "a", "--outputs.example", "b")["outputs"]
     assert found == Written(Path("a"), Path("b"))
 
 
-def test_help_has_the_docstring_of_the_function_and_of_each_parameter(call, capsys):
+def test_help_has_the_docstring_of_the_function_and_of_each_parameter(capsys):
     with pytest.raises(SystemExit, match="0"):
         call(fitted, "--help")
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
@@ -200,7 +199,7 @@ def test_help_has_the_docstring_of_the_function_and_of_each_parameter(call, caps
     assert "no description" not in text
 
 
-def test_the_result_of_the_function_is_returned(call):
+def test_the_result_of_the_function_is_returned():
     assert call(lambda: 7) == 7
 
 
@@ -219,7 +218,7 @@ def test_the_result_of_the_function_is_returned(call):
 )
 def test_an_error_names_the_option_and_the_found_value(fault, changed, words):
     text = fault(fitted, *NEEDED, *changed)
-    assert text.startswith("fit: ")
+    assert text.startswith("fitted: ")
     assert [word for word in words if word not in text] == []
 
 
@@ -241,32 +240,40 @@ def test_files_that_do_not_match_are_an_error(fault, files, words):
     assert words in fault(forecast, "--paths.session", "s", "--paths.features", "f", *files)
 
 
-def test_expected_errors_end_with_their_message(call):
-    with pytest.raises(SystemExit, match=r"^fit: a holds no counts$"):
-        call(read_counts, "--path", "a", faults=(LookupError,))
-    with pytest.raises(LookupError):
-        call(read_counts, "--path", "a", faults=(OSError,))
+def test_errors_of_the_package_end_with_their_message(monkeypatch):
+    with pytest.raises(NoCountsError):
+        call(read_counts, "--path", "a")
+    monkeypatch.setattr(NoCountsError, "__module__", "neurohorizon.session")
+    with pytest.raises(SystemExit, match=r"^read_counts: a holds no counts$"):
+        call(read_counts, "--path", "a")
 
 
-@pytest.mark.parametrize("script", sorted(ROOT.glob("workflow/scripts/*.py")), ids=lambda path: path.stem)
-def test_every_script_lists_its_options(script, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(script), "--help"])
+FUNCTIONS = {
+    name for path in ROOT.glob("rules/**/*.smk") for name in re.findall(r'"\$COMMAND" ([\w.]+:\w+)', path.read_text())
+}
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_every_function_of_a_rule_lists_its_options(function, capsys):
     with pytest.raises(SystemExit, match="0"):
-        runpy.run_path(str(script), run_name="__main__")
-    assert capsys.readouterr().out.startswith(f"usage: {script.stem}")
+        run(named_function(function), ["--help"])
+    assert capsys.readouterr().out.startswith(f"usage: {function.split(':')[1]}")
 
 
-@pytest.mark.parametrize("arguments", [[], ["json"], ["json:nothing"], ["no.such.module:name"]])
-def test_a_first_argument_that_names_no_function_is_refused(monkeypatch, arguments):
-    monkeypatch.setattr(sys, "argv", ["make_tables.py", *arguments])
-    with pytest.raises(SystemExit, match="make_tables: the first argument must name a function, as module:name"):
-        named_function()
+@pytest.mark.parametrize("name", ["", "json", "json:nothing", "no.such.module:name"])
+def test_a_first_argument_that_names_no_function_is_refused(name):
+    with pytest.raises(SystemExit, match="the first argument must name a function, as module:name"):
+        named_function(name)
 
 
-def test_the_named_function_receives_the_other_arguments(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["make_tables.py", "json:dumps", "--indent", "1"])
-    assert named_function() is json.dumps
-    assert sys.argv == ["make_tables.py", "--indent", "1"]
+def test_the_command_calls_the_function_of_its_first_argument_and_prints_its_text(tmp_path):
+    def command(*arguments):
+        line = [sys.executable, str(ROOT / "workflow" / "command.py"), *arguments]
+        return subprocess.run(line, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+
+    (tmp_path / "greeting.py").write_text("def greet(name: str) -> str:\n    return 'hello ' + name\n")
+    assert command("greeting:greet", "--name", "you").stdout == "hello you\n"
+    assert command().stderr.startswith("usage: command.py MODULE:FUNCTION")
 
 
 def test_no_heavy_package_is_imported():

@@ -187,26 +187,19 @@ def test_every_rule_that_computes_has_its_environment_log_benchmark_and_code(pat
         if "shell:" in body:
             for part in ("conda:", "log:", "benchmark:", "{log:q}"):
                 assert part in body, f"{name} has no {part}"
-            assert re.search(r"\bcode=(code|CODE\.fingerprint)\(", body), f"{name} does not depend on its code"
-            if script := re.search(r'\$SCRIPTS/(\w+\.py)"', body):
-                assert f'code("{script[1]}"' in body, f"{name} depends on the code of another script"
+            assert re.search(r"\bcode=code\(", body), f"{name} does not depend on its code"
+            if function := re.search(r'"\$COMMAND" ([\w.]+:\w+)', body):
+                assert f'code("{function[1]}"' in body, f"{name} depends on the code of another function"
 
 
-SCRIPT = re.compile(r'\$SCRIPTS/(\w+)\.py"(.*?)>\{log:q\}', flags=re.S)
-RUN = re.compile(r"\brun\((\w+)")
+COMMAND = re.compile(r'"\$COMMAND" ([\w.]+:\w+)(.*?)>\{log:q\}', flags=re.S)
 
 
-def signature(script: str) -> tuple[list[str], list[str]] | None:
-    """Return all parameters of the function that a script runs, and those that must be given."""
-    text = (ROOT / "workflow" / "scripts" / f"{script}.py").read_text()
-    if not (called := RUN.search(text)):
-        return None
-    place = re.search(rf"^from (neurohorizon[\w.]+) import [^\n]*\b{called[1]}\b", text, flags=re.M)
-    if place is None:  # the command line names the function
-        return None
-    module = place[1]
+def signature(function: str) -> tuple[list[str], list[str]]:
+    """Return all parameters of a function of the form ``module:name``, and those that must be given."""
+    module, name = function.split(":")
     tree = ast.parse(ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text())
-    (found,) = (one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == called[1])
+    (found,) = (one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == name)
     given, defaults = found.args.args, found.args.defaults
     pairs = [*zip(given, [None] * (len(given) - len(defaults)) + defaults, strict=True)]
     pairs += zip(found.args.kwonlyargs, found.args.kw_defaults, strict=True)
@@ -214,13 +207,12 @@ def signature(script: str) -> tuple[list[str], list[str]] | None:
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("rules/**/*.smk")), ids=lambda path: path.stem)
-def test_a_rule_gives_a_script_exactly_the_arguments_of_its_function(path):
-    for script, options in SCRIPT.findall(path.read_text()):
-        if parameters := signature(script):
-            given = {name.replace("-", "_") for name in re.findall(r"--([\w-]+)", options)}
-            known, needed = map(set, parameters)
-            assert given <= known, f"{script}: {given - known} are no parameters"
-            assert needed <= given, f"{script}: {needed - given} are not given"
+def test_a_rule_gives_exactly_the_arguments_of_its_function(path):
+    for function, options in COMMAND.findall(path.read_text()):
+        given = {name.replace("-", "_") for name in re.findall(r"--([\w-]+)", options)}
+        known, needed = map(set, signature(function))
+        assert given <= known, f"{function}: {given - known} are no parameters"
+        assert needed <= given, f"{function}: {needed - given} are not given"
 
 
 def test_snakemakes_own_linter_finds_nothing(project, steinmetz):

@@ -15,17 +15,19 @@ from factories import ROOT
 from factories.tiny_run import GHOST, HELD_OUT, write_miniature
 from factories.workflow import Workflow, copy_workflow
 
+from neurohorizon.experiments.catalogue import CATALOGUE
 from neurohorizon.methods import METHODS
 
 pytestmark = pytest.mark.slow
 
 RESULTS = Path("results/miniature")
 MINIATURE = ("--configfile", "config/miniature.yaml")
+TABLE_FUNCTIONS = {one.table_function for one in CATALOGUE.values() if one.code}
 
-# every script of the copy first writes the interpreter that runs it
+# the command of the copy first writes the interpreter that runs it
 WITNESS = (
     "import importlib.metadata, json, pathlib, sys; "
-    "pathlib.Path({folder!r}, pathlib.Path(sys.argv[0]).stem).write_text("
+    "pathlib.Path({folder!r}, sys.argv[1]).write_text("
     "json.dumps([sys.prefix, importlib.metadata.version('numpy')]))\n"
 )
 
@@ -37,21 +39,22 @@ def finished(tmp_path_factory) -> Workflow:
     write_miniature(project.root)
     witnesses = project.root / "witnesses"
     witnesses.mkdir()
-    for script in (project.root / "workflow" / "scripts").glob("*.py"):
-        script.write_text(WITNESS.format(folder=str(witnesses)) + script.read_text())
+    command = project.root / "workflow" / "command.py"
+    command.write_text(WITNESS.format(folder=str(witnesses)) + command.read_text())
     done = project.snakemake(*MINIATURE)
     assert done.returncode == 0, done.stdout
     return project
 
 
-def scripts_of_environments() -> dict[str, set[str]]:
-    """Return environment -> the scripts of its rules, read from the rules."""
+def functions_of_environments() -> dict[str, set[str]]:
+    """Return environment -> the functions of its rules, read from the rules."""
     found: dict[str, set[str]] = {}
     for path in ROOT.glob("rules/**/*.smk"):
         for body in re.split(r"^ *(?:rule|checkpoint)(?: \w+)?:$", path.read_text(), flags=re.M)[1:]:
-            script = re.search(r"\$SCRIPTS/(\w+)\.py", body)
-            if script:
-                found.setdefault(re.search(r"envs/(\w+)\.yaml", body)[1], set()).add(script[1])
+            function = re.search(r'"\$COMMAND" ([\w.]+:\w+|\{params.function\})', body)
+            if function:
+                named = {function[1]} if ":" in function[1] else TABLE_FUNCTIONS
+                found.setdefault(re.search(r"envs/(\w+)\.yaml", body)[1], set()).update(named)
     return found
 
 
@@ -60,14 +63,14 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
     listed = finished.snakemake("--list-conda-envs", *MINIATURE).stdout
     prefixes = dict(re.findall(r"envs/(\w+)\.yaml\s+(\S*/\.snakemake/conda/\w+)", listed))
     ran = 0
-    for environment, scripts in scripts_of_environments().items():
+    for environment, functions in functions_of_environments().items():
         pinned = re.search(r"numpy==(\S+)", (ROOT / "envs" / f"{environment}.yaml").read_text())[1]
-        for script in scripts & witnesses.keys():
-            prefix, numpy = witnesses[script]
-            assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), script
-            assert numpy == pinned, script
+        for function in functions & witnesses.keys():
+            prefix, numpy = witnesses[function]
+            assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), function
+            assert numpy == pinned, function
             ran += 1
-    assert ran == len(witnesses) == 48
+    assert ran == len(witnesses) == 59
     assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all except nwb, which has no session here"
 
 
@@ -221,7 +224,7 @@ EVERYTHING_AFTER_INGESTION = {
             SHOWN | CONDITIONS - {"forecast_conditions"},
         ),
         (
-            *("models/image_encoders.py", "embed", {"embed_images"}),
+            *("models/images/encoders.py", "embed", {"embed_images"}),
             SHOWN | CONDITIONS | {"modality_readouts", "train_multimodal"},
         ),
         (

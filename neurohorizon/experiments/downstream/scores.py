@@ -14,6 +14,7 @@ import pandas as pd
 from neurohorizon.config import Downstream, Timeline
 from neurohorizon.experiments.downstream.decoding_file import Decoding, r2, read_decodings
 from neurohorizon.experiments.downstream.labels import decoding_shape
+from neurohorizon.experiments.downstream.latents import frozen_features
 from neurohorizon.experiments.downstream.names import CLASS, HELDOUT, LATENTS, NORMALISED, POYO, POYO_LATENTS, RAW
 from neurohorizon.experiments.downstream.nested_probes import (
     OneClassError,
@@ -31,7 +32,6 @@ from neurohorizon.experiments.downstream.targets import Labelled, read_labels
 from neurohorizon.files import replacing
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import cut_windows
-from neurohorizon.models.latents import frozen_features
 from neurohorizon.session import read_identity, read_splits
 from neurohorizon.timeline import Intervals, to_us
 

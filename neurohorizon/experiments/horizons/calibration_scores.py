@@ -144,9 +144,8 @@ def sample_session(
     session, inputs, windows = heldout_windows(weights, card, paths, timeline)
 
     def begun(name: str) -> Forecast:
-        return empty_forecast(
-            session, fold=fold, method=name, method_class=ZERO_SHOT, timeline=timeline, seed=seed, code=code
-        )
+        names = {"method": name, "method_class": ZERO_SHOT, "fold": fold, "seed": seed, "code": code}
+        return empty_forecast(session, timeline, **names)
 
     if inputs is None:
         for decoding, path in written.items():

@@ -24,6 +24,7 @@ from neurohorizon.experiments.downstream.labels import (
     read_labelled,
     scored_origins,
 )
+from neurohorizon.experiments.downstream.latents import frozen_features
 from neurohorizon.experiments.downstream.poyo import (
     Samples,
     collated,
@@ -44,7 +45,6 @@ from neurohorizon.experiments.downstream.poyo_tables import format_summary, sess
 from neurohorizon.experiments.downstream.ridge_probes import block_errors, probe_session, ridge_probe
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape
-from neurohorizon.models.latents import frozen_features
 from neurohorizon.models.weights import Card, load_forecaster, save_forecaster
 from neurohorizon.session import Series, write_session
 from neurohorizon.timeline import Intervals, to_us

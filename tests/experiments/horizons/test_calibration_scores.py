@@ -20,7 +20,7 @@ from neurohorizon.experiments.horizons.calibration_scores import (
 )
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, read_paths_example
 from neurohorizon.forecasts.forecast import forecast_with_baselines, forecast_with_network
-from neurohorizon.forecasts.forecast_file import left_out_forecast, read_forecast
+from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
 from neurohorizon.forecasts.sample_paths import seed_words
 from neurohorizon.forecasts.scoring import left_out_reason, score_session
 from neurohorizon.inputs.sessions import load_inputs
@@ -125,7 +125,7 @@ def test_sums_are_those_of_the_windows_one_by_one(sampler):
 
 def _named():
     names = dict.fromkeys(("session", "subject", "lab", "source", "fold", "method"), "x")
-    return left_out_forecast(**names, method_class="zero_shot", bin_us=BIN_US, reason="", seed=3)
+    return Forecast(**names, method_class="zero_shot", bin_us=BIN_US, left_out="", seed=3)
 
 
 def test_sums_of_poisson_counts_that_are_drawn_apart_are_poisson_and_the_filters_law_is_negative_binomial(sampler):

@@ -38,7 +38,7 @@ from neurohorizon.experiments.horizons.tables import (
 )
 from neurohorizon.experiments.horizons.teacher_forcing import NOT_A_FORECAST, SCHEMA, score_teacher_forcing
 from neurohorizon.forecasts.forecast import forecast_windows, forecast_with_baselines
-from neurohorizon.forecasts.forecast_file import ForecastFileError, left_out_forecast, read_forecast, write_forecast
+from neurohorizon.forecasts.forecast_file import Forecast, ForecastFileError, read_forecast, write_forecast
 from neurohorizon.inputs.batches import collate, session_block
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape, evaluation_origins
@@ -161,9 +161,9 @@ def test_a_session_without_a_scored_unit_is_named_with_the_reason(files, tmp_pat
 
 
 def test_a_forecast_file_refuses_what_is_no_forecast():
-    names = {"session": "s", "subject": "a", "lab": "l", "source": "ibl", "fold": "f", "bin_us": 1, "reason": "none"}
+    names = {"session": "s", "subject": "a", "lab": "l", "source": "ibl", "fold": "f", "bin_us": 1, "left_out": "none"}
     with pytest.raises(ForecastFileError, match=NOT_A_FORECAST):
-        left_out_forecast(**names, method=TEACHER_FORCED, method_class=NOT_A_FORECAST)
+        Forecast(**names, method=TEACHER_FORCED, method_class=NOT_A_FORECAST)
 
 
 # --- tables, from made sums whose scores are known

@@ -47,7 +47,7 @@ from neurohorizon.experiments.multimodal.tables import (  # noqa: E402
     with_groups,
     write_autocorrelation,
 )
-from neurohorizon.forecasts.forecast_file import left_out_forecast, write_forecast  # noqa: E402
+from neurohorizon.forecasts.forecast_file import Forecast, write_forecast  # noqa: E402
 from neurohorizon.forecasts.scoring import ScoringError, left_out_reason  # noqa: E402
 from neurohorizon.modalities.signals import movie_intervals  # noqa: E402
 from neurohorizon.scores import sum_scores  # noqa: E402
@@ -249,7 +249,7 @@ def test_a_session_that_was_left_out_is_named_with_its_reason(run, tmp_path):
     who = {"subject": "animal-9", "lab": "allen", "source": "allen"}
     write_session(tmp_path / "bad.h5", left_out_session(session_id="bad", date="", reason="no images", **who))
     names = {"method": "spikes", "method_class": "zero_shot", "bin_us": 20_000, "seed": 0, "fold": "main"}
-    write_forecast(tmp_path / "a" / "spikes.h5", left_out_forecast(session="bad", reason="no images", **names, **who))
+    write_forecast(tmp_path / "a" / "spikes.h5", Forecast(session="bad", left_out="no images", **names, **who))
     output = Written(*(tmp_path / f"{name}.parquet" for name in ("scores", "repeats", "example")))
     score_conditions(
         session=tmp_path / "bad.h5",
@@ -496,7 +496,7 @@ def test_a_session_scored_twice_is_an_error(run):
 
 
 def test_the_command_line_makes_the_same_tables(run, tmp_path):
-    command = [sys.executable, ROOT / "workflow" / "scripts" / "make_tables.py"]
+    command = [sys.executable, ROOT / "workflow" / "command.py"]
     command.append("neurohorizon.experiments.multimodal.tables:make_tables")
     for option, kind in (("scores", "scores"), ("repeats", "repeats"), ("examples", "example")):
         command += [f"--{option}", *sorted((run / kind).glob("*.parquet"))]
@@ -664,7 +664,7 @@ def test_the_main_figure_is_the_same_bytes_each_time(run, tmp_path):
 def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
     figures = pytest.importorskip("neurohorizon.experiments.multimodal.figures")
     style = pytest.importorskip("neurohorizon.analysis.style")
-    command = [sys.executable, ROOT / "workflow" / "scripts" / "draw.py"]
+    command = [sys.executable, ROOT / "workflow" / "command.py", "neurohorizon.analysis.drawing:draw_files", "--draw"]
     command += ["neurohorizon.experiments.multimodal.figures:draw_conditions", "--tables"]
     command += [run / "tables" / f"{name}.parquet" for name in FIGURES["conditions"]]
     command += ["--output", tmp_path / "there.svg"]

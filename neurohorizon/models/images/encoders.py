@@ -74,11 +74,9 @@ def embed_images(
     The network is loaded once for all sets. A graphics card is used if there is one.
 
     Args:
-        image_sets: Files of the image sets.
         encoder: ``dinov2``, ``imagenet`` or ``pixels``.
         images: The section ``multimodal.images`` of the configuration: sizes, and the name of the DINOv2 weights.
         weights: Folder of the DINOv2 weights, or their name on the Hugging Face hub; None for other encoders.
-        threads: Threads on a machine without a graphics card.
         output_folder: Folder of the embeddings, one file per image set.
 
     Raises:
@@ -107,10 +105,8 @@ def embed(image_set: ImageSet, encoder: Encoder, *, batch_images: int, device: t
     """Embed one image set, in batches, with a progress bar.
 
     Args:
-        image_set: The images.
         encoder: The encoder, on ``device``.
         batch_images: Images in a batch; it only changes memory and speed.
-        device: Device of the computation.
     """
     summaries, pooled = [], []
     description = f"{encoder.name}: {image_set.name}"
@@ -226,7 +222,7 @@ class _Resize(nn.Module):
 
 
 def hash_weights(network: nn.Module) -> str:
-    """Hash the names, types, shapes and values of a network's parameters and buffers, whatever their file."""
+    """Hash the names, types, shapes and values of a network's parameters and buffers, not its file."""
     found = hashlib.sha256()
     for name, values in sorted(network.state_dict().items()):
         found.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())

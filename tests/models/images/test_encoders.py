@@ -22,15 +22,15 @@ from transformers import Dinov2Config, Dinov2Model
 from neurohorizon.config import read_config
 from neurohorizon.modalities.embeddings import fit_image_space, read_embedding
 from neurohorizon.modalities.images import ImageError, ImageSet, read_images, write_images
-from neurohorizon.models import dinov2_weights as weights_module
-from neurohorizon.models.dinov2_weights import (
+from neurohorizon.models.images import dinov2_weights as weights_module
+from neurohorizon.models.images.dinov2_weights import (
     WeightsUnavailable,
     download_wheel,
     fetch_dinov2,
     read_network,
     write_dinov2_folder,
 )
-from neurohorizon.models.image_encoders import embed, embed_images, open_encoder
+from neurohorizon.models.images.encoders import embed, embed_images, open_encoder
 
 IMAGES = read_config(ROOT / "config/demo.yaml").multimodal.images.model_copy(
     update={"side_px": 28, "pixels_px": 4, "batch_images": 4, "dinov2": "a folder"}
