@@ -236,9 +236,6 @@ def write_ground_truth(forecast: Forecast, *, folder: str | Path, recording: str
     For recordings that the benchmark does not hold out; its own ground truth is not public.
 
     Args:
-        forecast: Any method's forecast of the session.
-        folder: Root of the ground truth.
-        recording: The benchmark's name of the session.
         part: Which 100 ms of the horizon its windows end with.
 
     Returns:
@@ -280,10 +277,7 @@ def export_bwb(
         forecasts: Forecasts of one method, one per session and seed. One without a seed is filed under the first seed
             of the benchmark and is to be submitted as deterministic.
         ground_truth: Root of the ground truth, or of files that hold only ``window_timestamps`` and ``unit_ids``.
-        folder: Where the submission goes.
-        label: Its name.
         recordings: The benchmark's name of each session (the id of the experiment); a session's own name where absent.
-        dataset_version: Version of the benchmark's data.
         part: Which 100 ms of the horizon are written; the benchmark's are the first.
 
     Returns:
@@ -371,7 +365,6 @@ def check_submission(folder: str | Path, *, ground_truth: str | Path, determinis
 
     Args:
         folder: Root of the submission; holds one folder, its label.
-        ground_truth: Root of the ground truth.
         deterministic: Whether the method draws nothing, so that one seed is enough.
 
     Returns:
@@ -465,10 +458,8 @@ def audit(
     Submissions hold the sessions of ``recordings``; a method that forecasts a rate of zero has none.
 
     Args:
-        forecasts: Forecast files of a run.
         folder: Gets ``agreement.tsv``, ``ground_truth/``, ``submissions/METHOD/`` and ``summary.txt``.
         recordings: The benchmark's name of each IBL session.
-        tolerance: How far scores may differ.
 
     Returns:
         What was found, as text.

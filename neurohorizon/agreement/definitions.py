@@ -47,11 +47,7 @@ class UnitSums:
     rate_log_rate: np.ndarray
 
     def of(self, units: np.ndarray) -> "UnitSums":
-        """Sums of some units.
-
-        Args:
-            units: Which, bool or integer [unit].
-        """
+        """Sums of some units."""
         return UnitSums(**{name: getattr(self, name)[units] for name in self.__dataclass_fields__})
 
 

@@ -73,7 +73,6 @@ def planted_effects(folder: str | Path, resampling: Resampling) -> tuple[Planted
 
     Args:
         folder: Results of the run. Experiments that were not run have no tables, and their effects are ``not run``.
-        resampling: Settings of the bootstrap, for intervals that no table has.
     """
     folder = Path(folder)
     found = []
@@ -226,8 +225,6 @@ def make_tables(*, results: str | Path, folder: str | Path, resampling: Resampli
 
     Args:
         results: Results of the run, with the tables of its experiments.
-        folder: Output folder.
-        resampling: Settings of the bootstrap, for intervals that no table has.
     """
     effects = planted_effects(results, resampling)
     table = effect_table(effects)

@@ -46,13 +46,8 @@ def error_bar(
     """Draw values with their intervals; a value without an interval has no bar.
 
     Args:
-        axes: The panel.
-        places: Position of each value.
-        rows: The values, one row or more.
-        value: Column of the values.
         name: What the columns of the bounds begin with; "" for ``lower`` and ``upper``.
         horizontal: Whether values lie along the horizontal axis.
-        look: Keyword arguments of :meth:`matplotlib.axes.Axes.errorbar`.
     """
     rows = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame([rows])
     prefix = f"{name}_" if name else ""
@@ -79,13 +74,9 @@ def line_with_band(
     """Draw a line with the band of its interval.
 
     Args:
-        axes: The panel.
         rows: Rows with the values, ``lower`` and ``upper``.
         x: Column of the positions, or the positions.
-        y: Column of the values.
-        color: Colour of line and band.
         alpha: Opacity of the band; 0 for none.
-        look: Keyword arguments of :meth:`matplotlib.axes.Axes.plot`.
     """
     places = rows[x] if isinstance(x, str) else x
     axes.plot(places, rows[y], color=color, **look)
@@ -97,7 +88,6 @@ def null_line(axes: Axes, text: str = "", *, at: float = 1.0, vertical: bool = F
     """Draw the line at zero.
 
     Args:
-        axes: The panel.
         text: Name of the line; "" for a line that the caption explains.
         at: Right end of the text, as a share of the width.
         vertical: Whether values lie along the horizontal axis.
@@ -116,7 +106,6 @@ def count_text(rows: pd.DataFrame, session: str = "session", lower: str = "lower
     Args:
         rows: Rows with ``sessions``, ``animals`` and ``interval``.
         session: Noun for a session.
-        lower: Column of lower bounds.
     """
     count = f"{counted(rows['sessions'].max(), session)}, {counted(rows['animals'].max(), 'animal')}"
     if rows[lower].notna().any():

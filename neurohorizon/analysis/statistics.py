@@ -58,11 +58,7 @@ class PairedComparison:
     animals_better: int
 
     def columns(self, interval: float) -> dict[str, float]:
-        """Return the columns of a table of comparisons; the table fills in Holm's p.
-
-        Args:
-            interval: Nominal coverage of its interval.
-        """
+        """Return the columns of a table of comparisons; the table fills in Holm's p."""
         return {
             "difference": self.difference.value,
             "lower": self.difference.lower,
@@ -86,8 +82,6 @@ def bootstrap_mean(
     Args:
         values: One number per session, [session].
         animals: The animal of each session, [session].
-        rng: Source of the draws.
-        draws: Bootstrap draws.
         interval: Nominal coverage, such as 0.95.
     """
     return bootstrap_ratio(values, np.ones(len(values)), animals, rng, draws=draws, interval=interval)
@@ -112,8 +106,6 @@ def bootstrap_ratio(
         numerator: One number per session, [session].
         denominator: One number per session, [session].
         animals: The animal of each session, [session].
-        rng: Source of the draws.
-        draws: Bootstrap draws.
         interval: Nominal coverage, such as 0.95.
 
     Raises:
@@ -152,8 +144,6 @@ def bootstrap_draws_and_animals(
     Args:
         values: A number for each session and choice, at each size or condition, [session, choice, size].
         animals: The animal of each session, [session].
-        rng: Source of the draws.
-        draws: Bootstrap draws.
 
     Returns:
         Means over sessions of the drawn animals, [draw, choice, size], for the drawn choices; no draw at all with fewer
@@ -185,8 +175,6 @@ def sign_flip_p(differences: np.ndarray, animals: Sequence, rng: np.random.Gener
     Args:
         differences: One difference per session, [session].
         animals: The animal of each session, [session].
-        rng: Source of the patterns, if they are drawn.
-        draws: Patterns to draw.
 
     Returns:
         p, at least ``2 ** (1 - n)`` for n animals; NaN with fewer than two animals.

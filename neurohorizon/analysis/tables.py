@@ -66,7 +66,6 @@ class Resampling:
 
         Args:
             sessions: One row per session, with the value, ``lab`` and ``subject``.
-            value: Column to average.
         """
         found = bootstrap_mean(sessions[value].to_numpy(), animal_names(sessions), self.rng(), **self.options)
         bounds = {value: found.value, "lower": found.lower, "upper": found.upper, "interval": self.interval}
@@ -83,7 +82,6 @@ class Resampling:
         """Columns of a ratio of two sums over sessions, such as a share of the oracle; NaN if ``whole`` gains nothing.
 
         Args:
-            name: Name of the ratio.
             sessions: One row per session, with ``lab`` and ``subject``.
             part: Numerator, one number per session.
             whole: Denominator, one number per session.
@@ -100,8 +98,6 @@ class Resampling:
 
         Args:
             wide: Scores of sessions, one column per method; see :func:`by_method`.
-            method: Column of the first method.
-            against: Column of the second method.
 
         Returns:
             The columns :data:`COMPARED`, difference first, ``p_holm`` still missing; None if no session has both.
@@ -160,7 +156,6 @@ def over_seeds(scores: pd.DataFrame, key: list[str], **also: tuple[str, str]) ->
     """Average scores of the same key over seeds.
 
     Args:
-        scores: Scores of seeds.
         key: Columns that are the same for all seeds.
         also: Further columns, as in :meth:`pandas.core.groupby.DataFrameGroupBy.agg`.
 
@@ -190,7 +185,6 @@ def with_holm(table: pd.DataFrame, family: pd.Series | None = None) -> pd.DataFr
     """Add ``p_holm``, adjusted over the rows of the declared family and missing outside of it.
 
     Args:
-        table: Comparisons with ``p``.
         family: Whether each row is in the family; None if all are.
     """
     inside = np.ones(len(table), bool) if family is None else family.to_numpy(bool)
@@ -260,7 +254,6 @@ def ordered(table: pd.DataFrame, by: Sequence[str], **orders: Sequence) -> pd.Da
     """Sort rows by columns; methods and nulls come in the order of all tables.
 
     Args:
-        table: Any table.
         by: Columns, the first first.
         orders: Order of the values of a column; values that are not in it follow by name.
     """
@@ -316,7 +309,6 @@ def text_table(table: pd.DataFrame, columns: Mapping[str, Cell]) -> list[str]:
     """Rows of a table as aligned lines of text under a heading, after an empty line; no line without rows.
 
     Args:
-        table: Any table.
         columns: Heading -> its cell: a format string with names of columns, which is empty where a number is missing,
             or a function of the row.
     """

@@ -49,9 +49,7 @@ def interval_text(row: Row, name: str = "", form: str = "+.4f") -> str:
     """Interval of a row in words.
 
     Args:
-        row: A row of a table.
         name: The number, if its bounds are in columns that begin with its name.
-        form: Format of the bounds.
     """
     lower, upper = _bounds(row, name)
     if np.isnan(lower) or np.isnan(upper):
@@ -79,7 +77,6 @@ def verdict(row: Row, than: str = "", *, name: str = "") -> str:
     """Describe the interval of a difference as a clause that follows a comma.
 
     Args:
-        row: A row of a table.
         than: The other side of the difference; "" for a clause without it.
         name: The difference, if its bounds are in columns that begin with its name.
     """

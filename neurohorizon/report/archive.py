@@ -35,7 +35,6 @@ def write_archive(output: str | Path, *, scores: Iterable[str | Path], folder: s
         output: The archive, ``.tar``; ``{output}.sha256`` is written too.
         scores: Files below ``folder``.
         folder: The run's folder, which has ``config.yaml``.
-        cohort: The cohort's table.
 
     Raises:
         ArchiveError: A file lies outside of the folder.

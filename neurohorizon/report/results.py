@@ -32,7 +32,6 @@ def describe_run(
         folder: The run's folder: ``config.yaml``, ``scores/sessions.parquet`` and tables.
         names: Entries of the catalogue that are sections of the paper, in its order.
         figures: The figure of each, SVG with a PNG next to it.
-        captions: The caption of each figure in the report.
         cards: Cards of the main network, one per fold and seed.
 
     Returns:
@@ -77,13 +76,9 @@ def tell_results(
     """Write :func:`describe_run` as JSON, and the report's first page.
 
     Args:
-        folder: The run's folder.
         names: Entries of the catalogue that are sections of the paper, in its order.
         figures: The figure of each, SVG with a PNG next to it.
-        captions: The caption of each figure in the report.
         cards: Cards of the main network, one per fold and seed.
-        output: The results, JSON.
-        page: The report's first page, HTML.
     """
     results = describe_run(folder, names=names, figures=figures, captions=captions, cards=cards)
     with replacing(output) as partial:
@@ -160,11 +155,7 @@ def _inline_html(text: str) -> str:
 
 
 def overview(results: Mapping) -> str:
-    """The report's first page as a piece of HTML: the data, the findings and one figure.
-
-    Args:
-        results: See :func:`describe_run`.
-    """
+    """The report's first page as a piece of HTML: the data, the findings and one figure."""
     data, config = results["data"], results["config"]
     horizon_ms = config["timeline"]["horizon_bins"] * config["timeline"]["bin_ms"]
     heldout, trained = (_counted_data(data[part]) for part in ("heldout", "trained"))

@@ -15,10 +15,7 @@ def write_run_page(*, results: Path, names: Sequence[str], summaries: Sequence[P
     """Write :func:`run_page` of a results file.
 
     Args:
-        results: Results of all experiments of the run, JSON.
-        names: Experiments with tables as text.
         summaries: Their texts, in the same order.
-        output: The page, Markdown.
     """
     texts = {name: path.read_text() for name, path in zip(names, summaries, strict=True)}
     with replacing(output) as partial:
@@ -29,7 +26,6 @@ def run_page(results: Mapping, summaries: Mapping[str, str]) -> str:
     """Write a run's data, scores, findings and tables.
 
     Args:
-        results: See :func:`neurohorizon.report.results.describe_run`.
         summaries: Experiment -> its tables as text.
     """
     name, data = results["config"]["run"]["name"], results["data"]

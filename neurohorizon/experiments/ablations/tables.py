@@ -212,9 +212,6 @@ def make_tables(
 
     Args:
         scores: Score files, one per fold, trained variant and seed.
-        horizons_ms: Ends of the horizons.
-        folder: Output folder.
-        resampling: Settings of the bootstrap.
     """
     paths = sorted(map(Path, scores))
     sums = read_scores(paths)

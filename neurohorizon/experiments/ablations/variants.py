@@ -41,7 +41,6 @@ def ablation(config: Config, name: str) -> Variant:
     """Return the forecaster without one of its parts.
 
     Args:
-        config: A configuration with ablations.
         name: ``full`` or one that is trained; see :mod:`neurohorizon.ablations`.
 
     Raises:

@@ -82,7 +82,6 @@ def curve_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
 
     Args:
         sessions: Rows of :func:`curve_sessions` of one curve.
-        resampling: Settings of the bootstrap.
 
     Returns:
         Columns: curve, method, class, null, horizon_ms, whole, size (mean over sessions if whole), bits_per_spike with
@@ -117,7 +116,6 @@ def gap_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
 
     Args:
         sessions: Rows of :func:`curve_sessions`.
-        resampling: Settings of the bootstrap.
 
     Returns:
         Columns: method, class, within, null, horizon_ms, bits_per_spike and within_bits_per_spike (means over
@@ -244,7 +242,6 @@ def region_sessions(by_unit: pd.DataFrame, fewest_units: int) -> pd.DataFrame:
     """Score of the forecaster by session and brain region, and that of rate-matched units elsewhere in the session.
 
     Args:
-        by_unit: Sums by unit.
         fewest_units: Scored units over all sessions that a region needs to be compared.
 
     Returns:
@@ -319,10 +316,7 @@ def make_tables(
         curves: Files of sums by reference length and number of units, one per fold, session and seed.
         elapsed: Files of sums by time, one per fold and session.
         by_unit: Files of sums by unit, one per fold and session.
-        horizons_ms: Ends of the parts of the horizon.
         matched_units: Scored units that a region needs to be compared.
-        folder: Output folder.
-        resampling: Settings of the bootstrap.
     """
     by_size = curve_sessions(read_sums(sorted(map(str, curves))), horizons_ms)
     by_time = elapsed_sessions(read_sums(sorted(map(str, elapsed))))

@@ -74,7 +74,6 @@ def score_elapsed(
     """Score the forecasts of one held-out session by the time since its reference window, and by unit.
 
     Args:
-        session: Its session file.
         forecasts: Its forecast files, one per method and seed.
         cross_session: The section ``cross_session`` of the configuration: ends of the groups of windows.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.

@@ -314,8 +314,6 @@ def make_tables(
 
     Args:
         scores: Score files, one per fold and held-out session.
-        folder: Output folder.
-        resampling: Settings of the bootstrap.
         sessions: The list of the run's sessions (Parquet), to list excluded training sessions too.
         shared_subjects: Animals that are both trained on and forecast.
     """

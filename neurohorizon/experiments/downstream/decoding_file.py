@@ -109,13 +109,9 @@ def filled(
     """Complete a decoding.
 
     Args:
-        begun: What :func:`blank` returned.
-        session: The session.
         learned: Ends of the windows whose labels were learned from, int64 [window].
         scored: Ends of the windows that are decoded, int64 [window].
         predicted: What is decoded there, float32 [window, channel].
-        span_us: Time that a label covers.
-        chosen: What was chosen on the labelled seconds, in words.
     """
     return replace(
         begun,

@@ -35,11 +35,7 @@ _GROUPS = ((HELDOUT, "unseen animals"), (TRAIN, "training animals"))
 
 @house_style()
 def draw_scores(*, summary: pd.DataFrame) -> Figure:
-    """Mean score of every representation for every target, in unseen animals and in training animals.
-
-    Args:
-        summary: Table ``summary``.
-    """
+    """Mean score of every representation for every target, in unseen animals and in training animals."""
     targets = [name for name in TARGET_WORDS if name in set(summary["target"])]
     methods = [name for name in METHOD_ORDER if name in set(summary["method"])]
     columns = min(max(len(targets), 1), 3)
@@ -89,11 +85,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, target: str, methods: list[str]) -> N
 
 @house_style()
 def draw_sessions(*, sessions: pd.DataFrame) -> Figure:
-    """Score of each session: latents against each other representation, for trials and for the wheel.
-
-    Args:
-        sessions: Table ``sessions``.
-    """
+    """Score of each session: latents against each other representation, for trials and for the wheel."""
     found = scored(sessions)
     wide = found.pivot_table(index=["role", "fold", "session", "target", "metric"], columns="method", values="score")
     wide = wide.reset_index()

@@ -42,8 +42,6 @@ class LabelSeries:
         """Take a series; what is not finite is not known.
 
         Args:
-            series: The series, as stored.
-            name: Its name.
             still_s: Samples in a longer run of exactly one value are not known either: a tracker that lost the animal
                 repeats itself; None: runs of any length are believed.
         """
@@ -74,7 +72,6 @@ class LabelSeries:
 
         Args:
             origin_us: Ends of the spans, int64, any shape.
-            span_us: Length of a span.
 
         Returns:
             Mean of the samples in the span, 0 where not known, float32 [..., channel]; and whether it is known: there

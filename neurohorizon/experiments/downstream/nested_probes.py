@@ -59,7 +59,6 @@ def probe_classes(
         values: What is read, [window, input].
         label: Classes, 0 or 1, [window].
         origin_us: Ends of the contexts, int64, rising, [window].
-        blocks: Blocks of time.
         penalties: Candidates: the sum of squared weights counts this much against the log loss.
         gap_us: Windows that end less than this before or after a block are not fitted on for it.
 

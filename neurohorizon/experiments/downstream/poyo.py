@@ -219,14 +219,8 @@ def train_poyo(
     Args:
         sessions: Files of the training sessions; those without enough known labels in their training part are passed
             over.
-        poyo: Settings.
-        timeline: Bins and context.
-        fold: Fold whose held-out sessions are not among them.
-        seed: Seed of weights and batches.
         code: Fingerprint of the code, for the card and for resuming only what the same code began.
         accelerator: ``auto``, ``cpu`` or ``gpu``.
-        threads: Threads on a CPU.
-        checkpoints: Folder for resuming; removed at the end.
         output: File of the weights (safetensors); the card is written next to it as JSON.
 
     Raises:
@@ -283,9 +277,6 @@ def decode_trained(network: POYO, card: PoyoCard, session: LabelledSession, orig
     """Decode windows in the validation part of a session that the network was trained on.
 
     Args:
-        network: The network.
-        card: Its card.
-        session: The session.
         origin_us: Ends of the windows, int64 [window].
 
     Returns:
@@ -335,10 +326,7 @@ def fit_extended(
 
     Args:
         network: A trained network; stays as it is.
-        card: Its card.
-        session: A session that it never saw.
         labelled_us: Ends of the windows whose labels may be read, on the grid of labels, int64 [window].
-        seed: Seed of new rows and of batches.
     """
     poyo, timeline = card.poyo, card.timeline
     span_us = label_span_us(poyo, timeline)
@@ -453,19 +441,12 @@ def fit(
     """Minimise the squared error of standardised labels by AdamW; a batch depends only on the seed and its number.
 
     Args:
-        network: The network, changed in place.
-        samples: Labelled windows.
         parameters: What is fitted; the rest stays as it is.
-        steps: Steps.
-        batch_windows: Windows in a batch.
         learning_rate: Largest learning rate, after a warm-up of a twentieth of the steps.
         weight_decay: Decay of matrices other than embeddings.
-        seed: Seed of batches and dropout.
         decay: Whether the learning rate falls to a tenth on a cosine.
         checkpoint: File that is written twenty times on the way, and gone on from where there is one; None: neither.
         judge: Called with the number of steps done.
-        judged_every: Steps between its calls.
-        words: Text of the progress bar.
     """
     device = next(network.parameters()).device
     embeddings = {id(part.weight) for part in network.modules() if hasattr(part, "extend_vocab")}

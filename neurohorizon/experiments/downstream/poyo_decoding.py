@@ -37,14 +37,7 @@ def decode_training_sessions(
     """Decode the validation part of the sessions that a POYO was trained on, which decided nothing in its training.
 
     Args:
-        weights: Its weights.
-        sessions: Files of the training sessions.
-        fold: Its fold.
-        seed: Its seed.
-        code: Fingerprint of the code, for the file.
         accelerator: ``auto``, ``cpu`` or ``gpu``.
-        threads: Threads on a CPU.
-        output: File of the decodings, one for each session.
     """
     torch.set_num_threads(threads)
     network, card = load_poyo(weights, accelerator=accelerator)
@@ -99,15 +92,8 @@ def decode_new_session(
 
     Args:
         weights: Weights of a POYO that was not trained on the session.
-        session: File of the session.
-        fold: Fold in which it is held out.
-        seed: Seed of the network, and of its new rows.
-        code: Fingerprint of the code, for the file.
         accelerator: ``auto``, ``cpu`` or ``gpu``.
-        threads: Threads on a CPU.
-        output: File of the decoding.
         downstream: What else is decoded; None: nothing.
-        contexts: File of the latents at the ends of these contexts.
 
     Raises:
         ValueError: The network was trained on the session.

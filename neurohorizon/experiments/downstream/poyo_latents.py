@@ -13,7 +13,6 @@ def write_contexts(path: Path, contexts: Mapping[str, tuple[np.ndarray, np.ndarr
     """Write the latents of a network for contexts, or the reason why a session has none.
 
     Args:
-        path: The file.
         contexts: For each target the ends of its contexts, int64 [window], and the values, float32 [window, input].
     """
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:

@@ -49,14 +49,8 @@ def probe_session(
     trained on the session.
 
     Args:
-        weights: Weights of the zero-shot forecaster.
-        paths: Files of the session.
         poyo: What is decoded, and the candidate penalties.
         timeline: Bins, and the context that is decoded from; forecasts may have a longer one for a unit's own history.
-        fold: Fold in which the session is held out.
-        seed: Seed of the forecaster.
-        code: Fingerprint of the code, for the file.
-        output: File of the three decodings.
 
     Raises:
         ValueError: The forecaster was trained on the session.

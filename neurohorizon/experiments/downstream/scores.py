@@ -78,17 +78,10 @@ def score_downstream(
     """Score what can be read of one session, and write one row for each target and representation.
 
     Args:
-        weights: Weights of the forecaster.
-        paths: Files of the session.
-        downstream: Settings.
         timeline: Bins, and the context from which behaviour is decoded, which is also the encoder's.
         gap_s: Windows that end less than this from a block of time are not in the fit for it.
         role: ``heldout``, or ``train`` for a session of an animal that was trained on.
-        fold: Fold of the forecaster.
-        seed: Its seed.
-        code: Fingerprint of the code, for the file.
         poyo: POYO's decodings and its latents of the session; empty if there are none.
-        output: The scores (Parquet).
 
     Raises:
         ValueError: The forecaster was trained on a session that is listed as held out, or spans reach beyond the

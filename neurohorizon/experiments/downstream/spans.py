@@ -27,7 +27,6 @@ def normalised(counts: np.ndarray, log_rate: np.ndarray, edges_bins: Sequence[in
     Args:
         counts: From :func:`span_counts`, [window, span, unit].
         log_rate: Natural log of the expected spikes per bin in the reference window, [unit].
-        edges_bins: Ends of the spans.
     """
     expected = np.diff((0, *edges_bins))[:, None] * np.exp(np.asarray(log_rate, np.float64))
     return (counts - expected) / np.sqrt(expected + 1)

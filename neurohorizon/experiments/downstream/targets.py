@@ -99,8 +99,6 @@ def read_labels(
     """Read what is decoded of a part of a session, one for each target.
 
     Args:
-        path: The session file.
-        targets: Names of what is decoded.
         part: Valid time in which contexts lie wholly, each in one interval.
         shape: Lengths of a window; only its context counts.
         stride_bins: Distance of the contexts whose end has a label of the wheel.

@@ -122,15 +122,8 @@ def sample_session(
 
     Args:
         weights: The network; its card lies next to it.
-        baselines: Settings of the baselines in the same fold.
-        paths: Files of the session.
-        fold: Fold in which it is held out.
         method: Name of the network in tables; decodings are named after it.
-        seed: Seed of the network.
-        timeline: Lengths of windows.
-        rollout: Decodings, paths and which windows.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
-        code: Fingerprint of the code.
         sums: Parquet table of calibration sums to write, whole or not at all, like the other files.
         example: HDF5 file of one window to write, to be shown.
         forecasts: Forecast file to write of each decoding of ``rollout``, in order; empty if not all windows are

@@ -87,7 +87,6 @@ def session_calibration(sums: pd.DataFrame, parts_ms: Sequence[tuple[float, floa
     """Calibration of each session, method, target and part of the horizon.
 
     Args:
-        sums: Sums of all sessions.
         parts_ms: Parts of the horizon, from and to.
 
     Returns:
@@ -178,9 +177,6 @@ def make_tables(
     Args:
         sums: Files of calibration sums, one per fold, held-out session and seed.
         examples: Example of the same session and seed at each place; the first that has one is shown.
-        horizons_ms: Ends of the parts of the horizon.
-        folder: Output folder.
-        resampling: Settings of the bootstrap.
     """
     found = read_calibration(sorted(map(Path, sums)))
     horizon_ms = (found["last_bin"] * found["bin_us"]).max() / 1000

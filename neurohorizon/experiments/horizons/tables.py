@@ -116,9 +116,7 @@ def mean_table(by_session: pd.DataFrame, end: str, resampling: Resampling) -> pd
     """Mean over sessions with its interval, by method and horizon or bin.
 
     Args:
-        by_session: Table of sessions.
         end: Column with the end of the horizon or bin.
-        resampling: Settings of the bootstrap.
 
     Returns:
         method, class, null, the end, bits_per_spike, lower, upper, interval, sessions, animals, many_paths,
@@ -143,7 +141,6 @@ def over_filter(by_session: pd.DataFrame, end: str) -> pd.DataFrame:
     """Scores of each session minus those of the gamma-Poisson filter, which uses each unit's own past only.
 
     Args:
-        by_session: Table of sessions.
         end: Column with the end of the horizon or bin.
     """
     key = [*SESSION, end]
@@ -187,9 +184,7 @@ def comparison_table(by_session: pd.DataFrame, step_ms: Mapping[str, float], res
     """Paired differences of the declared comparisons at each horizon beyond the first step of the rollout mode.
 
     Args:
-        by_session: Table of sessions.
         step_ms: Length of a step of each rollout mode.
-        resampling: Settings of the bootstrap.
 
     Columns: method, against, last_ms, null, difference, lower, upper, interval, p, p_holm, effect_size, sessions,
     animals, sessions_better, animals_better, and the difference with many paths, many_paths, with its bounds.
@@ -251,11 +246,7 @@ def make_tables(
 
     Args:
         calibration: Files of calibration sums, one per fold, held-out session and seed.
-        teacher_forced: Files of teacher-forced sums, one per fold and seed.
-        horizons_ms: Ends of the horizons.
         block_bins: Bins of a step of the blockwise rollout modes.
-        folder: Output folder.
-        resampling: Settings of the bootstrap.
     """
     calibrated = read_calibration(sorted(map(Path, calibration)))
     sums = read_sums(calibrated, sorted(map(Path, teacher_forced)))

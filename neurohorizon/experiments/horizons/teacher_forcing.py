@@ -66,16 +66,10 @@ def score_teacher_forcing(
 
     Args:
         weights: A network that was trained with feedback; its card lies next to it.
-        paths: Files of each held-out session.
         oracles: Forecast files of the true rates, of those sessions that have them.
-        fold: Fold in which they are held out.
         method: Name of the network; the rows are named after it.
-        seed: Its seed.
-        timeline: Lengths of windows.
         every_windows: Every n-th test window is scored, like the windows of sample paths.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
-        code: Fingerprint of the code.
-        output: Parquet file to write, whole or not at all.
 
     Raises:
         ValueError: A session is one that the network was trained on, its features are not the network's, or its true

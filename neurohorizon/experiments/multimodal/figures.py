@@ -87,11 +87,7 @@ def draw_main(
 
 @house_style()
 def draw_regions(*, regions: pd.DataFrame) -> Figure:
-    """What images add, by brain region.
-
-    Args:
-        regions: Table ``regions``.
-    """
+    """What images add, by brain region."""
     figure = page_figure(2.8)
     _region_panel(figure.add_subplot(), regions)
     return figure
@@ -99,11 +95,7 @@ def draw_regions(*, regions: pd.DataFrame) -> Figure:
 
 @house_style()
 def draw_horizon(*, horizon: pd.DataFrame) -> Figure:
-    """Gains against the distance of the forecast bin, in visual regions and elsewhere.
-
-    Args:
-        horizon: Table ``horizon``.
-    """
+    """Gains against the distance of the forecast bin, in visual regions and elsewhere."""
     figure = page_figure(2.9)
     left = figure.add_subplot(1, 2, 1)
     right = figure.add_subplot(1, 2, 2, sharey=left)
@@ -117,12 +109,7 @@ def draw_horizon(*, horizon: pd.DataFrame) -> Figure:
 
 @house_style()
 def draw_conditions(*, gain: pd.DataFrame, gain_sessions: pd.DataFrame) -> Figure:
-    """All conditions and controls, image encoders, and behaviour by source.
-
-    Args:
-        gain: Table ``gain``.
-        gain_sessions: Table ``gain_sessions``.
-    """
+    """All conditions and controls, image encoders, and behaviour by source."""
     figure = page_figure(2.6)
     grid = figure.add_gridspec(1, 3, width_ratios=[1.35, 0.95, 0.75])
     panels = [figure.add_subplot(place) for place in grid]
@@ -135,11 +122,7 @@ def draw_conditions(*, gain: pd.DataFrame, gain_sessions: pd.DataFrame) -> Figur
 
 @house_style()
 def draw_psth(*, example: pd.DataFrame) -> Figure:
-    """One unit's response to a movie: observed, and as forecast.
-
-    Args:
-        example: Table ``example``.
-    """
+    """One unit's response to a movie: observed, and as forecast."""
     figure = page_figure(2.3)
     _psth_panel(figure.add_subplot(), example)
     return figure

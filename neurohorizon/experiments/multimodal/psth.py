@@ -83,9 +83,6 @@ def find_repeats(stimuli: Mapping[str, np.ndarray]) -> list[Repeat]:
     A repeat is a run of presentations of one image set whose frames rise and follow each other without a pause. A frame
     lasts the median time from one frame to the next, over all repeats of its movie; there is none of a movie without
     two frames in a row.
-
-    Args:
-        stimuli: Presentations of a session; see :class:`neurohorizon.session.Session`.
     """
     start_us, stop_us = to_us(stimuli["start"]), to_us(stimuli["end"])
     image_set, frame = stimuli["image_set"], stimuli["frame"].astype(np.int64)
@@ -144,13 +141,7 @@ class MovieCounts:
 
 
 def movie_counts(session: Session, repeats: Sequence[Repeat], intervals: Intervals) -> MovieCounts:
-    """Count spikes of repeats of one movie by phase, inside some valid time.
-
-    Args:
-        session: The session.
-        repeats: Repeats of one movie.
-        intervals: Valid time to count in.
-    """
+    """Count spikes of repeats of one movie by phase, inside some valid time."""
     steps = int(np.ceil(max(repeat.phase_us[-1] for repeat in repeats) / PHASE_STEP_US - 1e-6))
     edge_us = np.arange(steps + 1) * PHASE_STEP_US
     spikes = np.zeros((len(repeats), steps, session.n_units), np.uint16)
@@ -204,7 +195,6 @@ def choose_strength(movies: Sequence[MovieCounts], *, mean: np.ndarray, bin_us: 
     Args:
         movies: Repeats in the reference window, counted only in the reference window.
         mean: Mean spikes per bin in the reference window, [unit].
-        bin_us: Width of a bin.
 
     Returns:
         One of ``STRENGTHS`` for each unit, [unit]; the largest for units about which two repeats say nothing.
@@ -228,10 +218,8 @@ def psth_rates(session: Session, start_us: np.ndarray, *, mean: np.ndarray, bin_
     """Expected counts of bins from the other repeats of what they show.
 
     Args:
-        session: The session.
         start_us: First microsecond of each bin, int64, [bin].
         mean: Mean spikes per bin in the reference window, [unit].
-        bin_us: Width of a bin.
 
     Returns:
         float64 [bin, unit]; the mean where no movie is shown at the bin's centre, or no other repeat.
@@ -261,10 +249,7 @@ def forecast_psth(*, session: Path, task: Path, code: str, output: Path) -> None
     """Write the forecast ``psth`` of a session: each movie bin by all other repeats of the movie.
 
     Args:
-        session: Session file.
         task: Any forecast of the session: it defines the windows and the reference mean.
-        code: Fingerprint of the code.
-        output: Forecast file to write.
 
     Raises:
         ValueError: The files are of different units.
@@ -318,8 +303,6 @@ def movie_targets(session: Session, forecast: Forecast, heldout: Intervals) -> M
     """Find the valid target bins that show a movie at their centre.
 
     Args:
-        session: The session.
-        forecast: Any forecast of it.
         heldout: When the screen shows parts of movies that nothing was fitted on.
 
     Returns:
@@ -398,7 +381,6 @@ def repeat_sums(targets: MovieTargets, forecast: Forecast, parts_ms: Sequence[tu
 
     Args:
         targets: Bins of the session that show a movie.
-        forecast: A forecast of the session.
         parts_ms: Parts of the horizon, from and to.
     """
     bin_ms, mean = forecast.bin_us / 1000, np.exp(forecast.reference_log_rate.astype(np.float64))
@@ -436,7 +418,6 @@ def phase_means(
 
     Args:
         targets: Bins of the session that show a movie.
-        forecast: A forecast of the session.
         inside: Target bins to take, bool [target].
 
     Returns:
@@ -467,7 +448,6 @@ def example_unit(session: Session, candidates: np.ndarray) -> int | None:
     repeats.
 
     Args:
-        session: The session.
         candidates: Units to choose from, bool [unit].
 
     Returns:

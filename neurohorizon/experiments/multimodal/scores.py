@@ -160,13 +160,10 @@ def score_conditions(
     A session that was left out gives tables without rows, with the reason in their metadata.
 
     Args:
-        session: Session file.
         folders: Folders of forecast files of the session in one fold, one per encoder and seed; one file a condition.
         others: Further forecast files of it, such as the ceiling's.
         multimodal: Defines the known image sets and the held-out parts of movies.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
-        horizons_ms: Ends of the parts of the horizon of the PSTH R2.
-        output: Files to write.
 
     Raises:
         ScoringError: The forecasts have different tasks, or one of them is repeated.
@@ -216,8 +213,6 @@ def stimulus_at(
     """Name the stimulus that is on the screen at each time; for the names see the module.
 
     Args:
-        stimuli: Presentations of a session.
-        us: Times, int64 microseconds, any shape.
         image_sets: Image sets whose images the models know.
         heldout: When parts of movies are shown that nothing was fitted on.
 

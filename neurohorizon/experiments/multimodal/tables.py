@@ -147,7 +147,6 @@ def with_groups(sums: pd.DataFrame, *, regions: bool) -> pd.DataFrame:
     """Add the rows of groups: of all stimuli and of both kinds of movie, and of groups of regions.
 
     Args:
-        sums: Rows by region and stimulus.
         regions: Whether to keep single regions next to their groups.
     """
     group = sums["region"].map({name: region_group(name) for name in sums["region"].unique()})
@@ -205,11 +204,6 @@ def with_units(table: pd.DataFrame, sums: pd.DataFrame) -> pd.DataFrame:
 def mean_gains(by_session: pd.DataFrame, by: Sequence[str], resampling: Resampling) -> pd.DataFrame:
     """Mean over sessions of each condition, with intervals over animals.
 
-    Args:
-        by_session: Rows of :func:`session_gains`.
-        by: Columns to group by.
-        resampling: Settings of the bootstrap.
-
     Returns:
         source, encoder, condition, class, those of ``by``; ``against`` (spikes), ``gain`` with ``lower``, ``upper``,
         ``interval``, ``sessions``, ``animals``; ``null`` (reference), ``bits_per_spike``, ``spikes``, ``seeds``. If
@@ -239,11 +233,6 @@ def comparison_table(by_session: pd.DataFrame, primary: Mapping[str, str], resam
     Columns: source; condition, encoder, region, stimulus of either side, those of the second begin with ``against_``;
     ``difference`` of gains with ``lower`` and ``upper``, ``interval``, ``p``, ``p_holm`` (over all rows),
     ``effect_size``, ``sessions``, ``animals``, ``sessions_better``, ``animals_better``.
-
-    Args:
-        by_session: Rows of :func:`session_gains` by stimulus and region.
-        primary: First encoder of each source.
-        resampling: Settings of the bootstrap.
     """
     rows = []
     for source, first in primary.items():
@@ -312,10 +301,6 @@ def autocorrelation_table(sessions: Iterable[str | Path], multimodal: Multimodal
     Each series is averaged over bins of 100 ms; a lag's correlation is over the pairs of valid bins that both lie in
     the reference window.
 
-    Args:
-        sessions: Session files.
-        multimodal: Names the series and the shift.
-
     Returns:
         source, session, subject, lab, series; ``shift_s`` and the autocorrelation there, ``at_shift``; ``forgotten_s``,
         the first whole second of lag, up to the shift, at which it is below 0.1; NaN if there is none.
@@ -367,7 +352,6 @@ def describe_encoders(multimodal: Multimodal, used: Sequence[str], weights: Mapp
     """Name the image encoders that were used, and the reason if DINOv2 was requested and not used.
 
     Args:
-        multimodal: Requested encoders.
         used: Encoders that were used, the first first.
         weights: Result of the search for DINOv2's weights, if there was one: ``available`` and ``why``.
     """
@@ -409,12 +393,7 @@ def make_tables(
         repeats: Files of the sums of PSTH R2, likewise.
         examples: Files of the response of one unit, likewise, the first first.
         autocorrelation: Behaviour's autocorrelation in the same sessions; see :func:`write_autocorrelation`.
-        multimodal: The experiment's configuration.
-        primary: First image encoder of the run.
         weights: JSON file on the search for DINOv2's weights; None without a search.
-        horizons_ms: Ends of the parts of the horizon.
-        resampling: Settings of the bootstrap.
-        folder: Output folder.
     """
     scores = sorted(map(Path, scores))
     sums = read_sums(scores)

@@ -166,9 +166,7 @@ def fit_laws(curve: Curve, rng: np.random.Generator, *, draws: int, interval: fl
     """Fit every law that has no more parameters than there are sizes, in the order of :data:`LAWS`.
 
     Args:
-        curve: What they are fitted to.
         rng: Source of the bootstrap draws; all laws see the same.
-        draws: Bootstrap draws.
         interval: Nominal coverage of the intervals, such as 0.95.
     """
     sizes, columns = _points(curve)
@@ -256,7 +254,6 @@ def fit_law(law: str, sizes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray
     """Least squares of one law, for many sets of scores at once.
 
     Args:
-        law: One of :data:`LAWS`.
         sizes: Number of training sessions, [point].
         scores: Mean scores, [set, point].
 

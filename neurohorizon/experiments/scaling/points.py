@@ -93,8 +93,6 @@ def nested_subset(rows: Iterable[Row], *, size: int, draw: int, seed: int) -> tu
     Args:
         rows: All sessions that could be trained on.
         size: How many to choose; those of a smaller size with the same draw and seed are among them.
-        draw: Which random order.
-        seed: Seed of the run.
 
     Returns:
         The chosen rows, in the order of ``rows``.
@@ -140,9 +138,6 @@ def matched_subset(
     Args:
         regions: Session -> region -> units in it; a session without units cannot be matched and counts as far off.
         heldout: Region -> units in it, of all sessions that are forecast.
-        size: How many to choose.
-        draw: Which random choice.
-        seed: Seed of the run.
 
     Returns:
         Names of the chosen sessions, sorted.

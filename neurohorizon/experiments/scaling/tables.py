@@ -318,9 +318,6 @@ def make_tables(
 
     Args:
         scores: Score files, one per point, with ``point.json`` next to each.
-        horizons_ms: Ends of the parts of the horizon.
-        folder: Output folder.
-        resampling: Settings of the bootstrap.
     """
     points = read_points(scores, horizons_ms=horizons_ms)
     fits, lines, predictions = fit_tables(points, resampling)
