@@ -47,7 +47,7 @@ from neurohorizon.forecasts.example import choose_window
 from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast, heldout_windows
 from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
 from neurohorizon.forecasts.sample_paths import PathDrawer, single_session
-from neurohorizon.forecasts.scoring import OF_METHOD, named, none_scored, write_sums
+from neurohorizon.forecasts.scoring import OF_METHOD, fields, named, none_scored, write_sums
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import Windows, WindowShape
 from neurohorizon.methods import ZERO_SHOT
@@ -61,23 +61,16 @@ _PATHS_SHOWN = 4
 SCHEMA = pa.schema(
     [
         *OF_METHOD,
-        pa.field("code", pa.string()),
-        pa.field("target", pa.string()),
-        pa.field("first_bin", pa.int32()),
-        pa.field("last_bin", pa.int32()),  # not included
+        *fields(pa.string(), "code", "target"),
+        *fields(pa.int32(), "first_bin", "last_bin"),  # the last one is not included
         pa.field("bin_us", pa.int64()),
         pa.field("paths", pa.int64()),  # 0 where the law itself is scored
-        pa.field("units", pa.int64()),
-        pa.field("unscored_units", pa.int64()),
-        pa.field("windows", pa.int64()),
-        pa.field("cases", pa.int64()),
-        pa.field("spikes", pa.int64()),
+        *fields(pa.int64(), "units", "unscored_units", "windows", "cases", "spikes"),
         pa.field("crps", pa.float64()),
-        *(pa.field(f"covered_{interval * 100:.0f}", pa.int64()) for interval in INTERVALS),
-        *(pa.field(f"width_{interval * 100:.0f}", pa.float64()) for interval in INTERVALS),
-        *(pa.field(f"pit_{index:02d}", pa.int64()) for index in range(PIT_BINS)),
-        pa.field("model_nats", pa.float64()),  # of the expected counts; NaN but for the target unit
-        pa.field("reference_nats", pa.float64()),
+        *fields(pa.int64(), *(f"covered_{interval * 100:.0f}" for interval in INTERVALS)),
+        *fields(pa.float64(), *(f"width_{interval * 100:.0f}" for interval in INTERVALS)),
+        *fields(pa.int64(), *(f"pit_{index:02d}" for index in range(PIT_BINS))),
+        *fields(pa.float64(), "model_nats", "reference_nats"),  # of the expected counts; NaN except for the target unit
         pa.field("half_nats", pa.float64()),  # by half of the paths, mean of both halves; NaN where a law forecasts
     ]
 )
