@@ -63,7 +63,7 @@ def describe_run(
     }
 
 
-def tell_results(
+def write_results(
     folder: Path,
     *,
     names: Sequence[str],

@@ -47,7 +47,7 @@ def typeset(source: Path, *, results: Path, output: Path) -> None:
     """Make the PDF; the same results give the same bytes.
 
     Args:
-        results: File of :func:`neurohorizon.report.results.tell_results`.
+        results: File of :func:`neurohorizon.report.results.write_results`.
     """
     import typst  # only the environment of pages has it
 

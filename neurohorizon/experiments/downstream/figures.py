@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from neurohorizon.analysis.panels import error_bar, page_figure
 from neurohorizon.analysis.style import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, PURPLE, VERMILLION, house_style
 from neurohorizon.analysis.wording import counted
-from neurohorizon.experiments.downstream.names import (
+from neurohorizon.experiments.downstream.tables import (
     HELDOUT,
     LATENTS,
     METHOD_ORDER,
@@ -20,8 +20,8 @@ from neurohorizon.experiments.downstream.names import (
     RAW,
     TARGET_WORDS,
     TRAIN,
+    scored,
 )
-from neurohorizon.experiments.downstream.tables import scored
 
 LOOKS = {  # colour and marker: distinct in grey print too
     LATENTS: (VERMILLION, "o"),

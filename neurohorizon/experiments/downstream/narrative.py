@@ -16,7 +16,8 @@ from neurohorizon.analysis.wording import (
     paragraphs,
     prose,
 )
-from neurohorizon.experiments.downstream.names import (
+from neurohorizon.experiments.downstream.tables import (
+    CHANCE,
     HELDOUT,
     LATENTS,
     METHOD_WORDS,
@@ -27,7 +28,6 @@ from neurohorizon.experiments.downstream.names import (
     TARGET_WORDS,
     TRAIN,
 )
-from neurohorizon.experiments.downstream.tables import CHANCE
 
 
 def describe_results(folder: Path) -> str:

@@ -38,9 +38,9 @@ from neurohorizon.experiments.horizons.calibration import (
     Law,
     NegativeBinomial,
     Poisson,
-    judge_law,
-    judge_paths,
-    sum_judged,
+    measure_law,
+    measure_paths,
+    sum_measures,
 )
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, write_paths_example
 from neurohorizon.forecasts.example import choose_window
@@ -111,7 +111,7 @@ def sample_session(
     example: Path,
     forecasts: Sequence[Path] = (),
 ) -> None:
-    """Draw the sample paths of a held-out session, judge them, and write what is kept.
+    """Draw the sample paths of a held-out session, score them, and write the sums.
 
     Args:
         weights: The network; its card lies next to it.
@@ -152,8 +152,8 @@ def sample_session(
         scored=scored_units(np.exp(inputs.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us),
     )
     unfit = _unfit(sampler.scored, windows, minimum_rate_hz)
-    judge = CalibrationAccumulator(sampler)
-    # a session without a unit to judge is forecast all the same, as by every other method
+    accumulator = CalibrationAccumulator(sampler)
+    # a session without a scored unit is forecast too, as by every other method
     none_yet = np.zeros((0, shape.horizon_bins, sampler.scored.size), np.float32)
     log_rates = {f"{method}_{decoding}": [none_yet] for decoding in written}
     origin_us = windows.origin_us[:: rollout.every_windows]
@@ -161,14 +161,14 @@ def sample_session(
         for block, outlooks in sampler.blocks(origin_us):
             for one in outlooks:
                 if unfit is None:
-                    judge.add(one, block)
+                    accumulator.add(one, block)
                 if one.method in log_rates:
                     log_rates[one.method].append(one.log_rate)
             bar.update(block.origin_us.size)
     for decoding, path in written.items():
         name = f"{method}_{decoding}"
         write_forecast(path, filled_forecast(begun(name), session, inputs, windows, np.concatenate(log_rates[name])))
-    write_sums(sums, judge.table(begun(method)), begun(method), left_out=unfit)
+    write_sums(sums, accumulator.table(begun(method)), begun(method), left_out=unfit)
     write_paths_example(example, sampler.example(windows, begun(method)) if unfit is None else None)
 
 
@@ -296,13 +296,13 @@ class CalibrationAccumulator:
             words = self._sampler.words(target, block)
             if target in one.laws:
                 law = one.laws[target]
-                judged = judge_law(law, counts, np.random.default_rng(words))
-                self._add((one.method, target, 0), sum_judged(judged, counts, mask))
+                measured = measure_law(law, counts, np.random.default_rng(words))
+                self._add((one.method, target, 0), sum_measures(measured, counts, mask))
                 drawn = law.draw(n_paths, np.random.default_rng(self._sampler.words(f"{one.method} {target}", block)))
             else:
                 drawn = np.moveaxis(summed(one.paths[..., scored], target), 1, -1)
-            judged = judge_paths(np.ascontiguousarray(drawn), counts, np.random.default_rng(words))
-            self._add((one.method, target, n_paths), sum_judged(judged, counts, mask))
+            measured = measure_paths(np.ascontiguousarray(drawn), counts, np.random.default_rng(words))
+            self._add((one.method, target, n_paths), sum_measures(measured, counts, mask))
         scores = self._score(one.log_rate, block)
         self._scores[one.method] = self._scores[one.method] + scores if one.method in self._scores else scores
         if one.halves:

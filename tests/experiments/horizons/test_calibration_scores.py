@@ -257,7 +257,7 @@ def test_a_session_that_was_left_out_says_why_in_all_its_files(files, tmp_path):
     assert read_paths_example(output.example) is None
 
 
-def test_a_session_without_a_unit_to_judge_is_forecast_all_the_same(files, done):
+def test_a_session_without_a_scored_unit_is_forecast_too(files, done):
     output = run(*files, name="slow", minimum_rate_hz=1e6)
     assert "none of 6 units" in left_out_reason(output.sums)["left_out"]
     assert pd.read_parquet(output.sums).empty and read_paths_example(output.example) is None

@@ -1,6 +1,6 @@
 """Collect the results of all experiments of a run: for the paper, its notebook and the report's first page."""
 
-from neurohorizon.report.results import tell_results
+from neurohorizon.report.results import write_results
 from workflow.command import run
 
-run(tell_results)
+run(write_results)
