@@ -1,14 +1,12 @@
 """Intervals and tests for numbers that come from sessions of animals: the only statistics of the project.
 
-Sessions of one animal share neurons, electrodes and habits, so the animal is the unit of
-resampling: all its sessions are drawn, or flipped, together. The reliability of the results depends
-on the number of animals, n:
+Sessions of one animal share neurons, electrodes and habits, so the animal is the unit of resampling: all its sessions
+are drawn, or flipped, together. The reliability of the results depends on the number of animals, n:
 
 * The bootstrap interval (:func:`bootstrap_mean`, :func:`bootstrap_ratio`) is a percentile interval.
-  Nominal 95 % covers 93-97 % from about 40 animals on (a test simulates it), about 91 % at 12 and
-  86 % at 6. With three animals it is exactly the range of their means, since one draw in 27
-  repeats the lowest animal three times, and covers 75 %; it can show agreement between animals,
-  not a population. With one animal there is no interval (NaN).
+  Nominal 95 % covers 93-97 % from about 40 animals on (a test simulates it), about 91 % at 12 and 86 % at 6. With three
+  animals it is exactly the range of their means, since one draw in 27 repeats the lowest animal three times, and covers
+  75 %; it can show agreement between animals, not a population. With one animal there is no interval (NaN).
 * The sign-flip test (:func:`sign_flip_p`) keeps its level at every n if differences are symmetric
   around zero, but its smallest two-sided p is ``2 ** (1 - n)``: 0.25 for three animals, 0.06 for
   five. Below six animals no result can reach 0.05, and none should be expected to.
@@ -98,9 +96,8 @@ def bootstrap_ratio(
 ) -> Estimate:
     """Ratio of two sums over sessions, with a percentile bootstrap interval over animals.
 
-    Each draw takes n of the n animals, with replacement, with all their sessions
-    (Davison & Hinkley 1997, section 3.8). With nats and spikes it is a pooled score; with ones
-    below, a mean.
+    Each draw takes n of the n animals, with replacement, with all their sessions (Davison & Hinkley 1997, section 3.8).
+    With nats and spikes it is a pooled score; with ones below, a mean.
 
     Args:
         numerator: One number per session, [session].

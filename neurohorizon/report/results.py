@@ -36,9 +36,8 @@ def describe_run(
 
     Returns:
         ``config``; ``data`` (numbers of sessions, animals, labs, units and hours by role); ``simulated``; ``training``
-        (sessions and steps by fold and seed); ``sections`` (name, title, question,
-        headline, text, figure, width_pt, caption); ``claim``, the scope of the claim; ``scores``, the rows of
-        the table of methods.
+        (sessions and steps by fold and seed); ``sections`` (name, title, question, headline, text, figure, width_pt,
+        caption); ``claim``, the scope of the claim; ``scores``, the rows of the table of methods.
     """
     config = yaml.safe_load((folder / "config.yaml").read_text())
     sections = []

@@ -83,11 +83,10 @@ def curve_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     Args:
         sessions: Rows of :func:`curve_sessions` of one curve.
 
-    Returns:
-        Columns: curve, method, class, null, horizon_ms, whole, size (mean over sessions if whole), bits_per_spike with
-        lower, upper, interval; sessions, animals; whole_bits_per_spike of the same sessions; difference with its
-        bounds; gap_closed with its bounds (share of the gap between the full reference mean and the network fitted on
-        the full reference window); units.
+    Columns: curve, method, class, null, horizon_ms, whole, size (mean over sessions if whole), bits_per_spike with
+    lower, upper, interval; sessions, animals; whole_bits_per_spike of the same sessions; difference with its bounds;
+    gap_closed with its bounds (share of the gap between the full reference mean and the network fitted on the full
+    reference window); units.
     """
 
     def row(group: pd.DataFrame) -> dict[str, object]:
@@ -117,10 +116,8 @@ def gap_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     Args:
         sessions: Rows of :func:`curve_sessions`.
 
-    Returns:
-        Columns: method, class, within, null, horizon_ms, bits_per_spike and within_bits_per_spike (means over
-        sessions), gap_closed with its bounds (NaN if the method that fits the session gains nothing), interval,
-        sessions, animals.
+    Columns: method, class, within, null, horizon_ms, bits_per_spike and within_bits_per_spike (means over sessions),
+    gap_closed with its bounds (NaN if the method that fits the session gains nothing), interval, sessions, animals.
     """
     whole = sessions[sessions["whole"] & (sessions["curve"] == LENGTH)]
     rows = []

@@ -94,9 +94,8 @@ def read_sums(calibration: pd.DataFrame, teacher_forced: Iterable[str | Path]) -
 def session_table(sums: pd.DataFrame, horizons_ms: Sequence[float]) -> pd.DataFrame:
     """Score of each session and method up to the end of each horizon.
 
-    Returns:
-        fold, session, subject, lab, source, method, class, null, last_ms, bits_per_spike, many_paths, gain_nats,
-        spikes, windows, units, unscored_units, seeds.
+    Columns: fold, session, subject, lab, source, method, class, null, last_ms, bits_per_spike, many_paths, gain_nats,
+    spikes, windows, units, unscored_units, seeds.
     """
     ends = end_ms(sums)
     parts = [
@@ -118,9 +117,8 @@ def mean_table(by_session: pd.DataFrame, end: str, resampling: Resampling) -> pd
     Args:
         end: Column with the end of the horizon or bin.
 
-    Returns:
-        method, class, null, the end, bits_per_spike, lower, upper, interval, sessions, animals, many_paths,
-        share_of_oracle with its bounds (NaN if there is no ceiling), windows, spikes, seeds.
+    Columns: method, class, null, the end, bits_per_spike, lower, upper, interval, sessions, animals, many_paths,
+    share_of_oracle with its bounds (NaN if there is no ceiling), windows, spikes, seeds.
     """
     ceiling = by_session[by_session["class"] == CEILING].set_index([*SESSION, end])["bits_per_spike"]
 
@@ -158,10 +156,9 @@ def reach_table(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Args:
         curves: Method that the scores are relative to -> means by bin.
 
-    Returns:
-        over, method, class, null, touches_ms (end of the first bin whose interval is not wholly above zero; NaN if
-        there is none), above_ms (end of the bin before it: up to there all are above), bins_above (of ``bins``),
-        bins, horizon_ms, interval, sessions, animals. The first three numbers are NaN without intervals.
+    Columns: over, method, class, null, touches_ms (end of the first bin whose interval is not wholly above zero; NaN if
+    there is none), above_ms (end of the bin before it: up to there all are above), bins_above (of ``bins``), bins,
+    horizon_ms, interval, sessions, animals. The first three numbers are NaN without intervals.
     """
 
     def row(line: pd.DataFrame) -> dict[str, object]:

@@ -284,9 +284,8 @@ def autocorrelation_table(sessions: Iterable[str | Path], multimodal: Multimodal
     Each series is averaged over bins of 100 ms; a lag's correlation is over the pairs of valid bins that both lie in
     the reference window.
 
-    Returns:
-        source, session, subject, lab, series; ``shift_s`` and the autocorrelation there, ``at_shift``; ``forgotten_s``,
-        the first whole second of lag, up to the shift, at which it is below 0.1; NaN if there is none.
+    Columns: source, session, subject, lab, series; ``shift_s`` and the autocorrelation there, ``at_shift``;
+    ``forgotten_s``, the first whole second of lag, up to the shift, at which it is below 0.1; NaN if there is none.
     """
     rows = []
     for path in sorted(map(Path, sessions)):

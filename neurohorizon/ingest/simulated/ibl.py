@@ -163,9 +163,8 @@ def simulate_release(
 ) -> None:
     """Write the whole release, its ONE tables, and the true expected counts in another folder.
 
-    The same arguments give the same bytes. A session depends only on the seed and its own place, so the
-    release may grow without changing the sessions that it has. Simulated labs already in the folder are
-    replaced.
+    The same arguments give the same bytes. A session depends only on the seed and its own place, so the release may
+    grow without changing the sessions that it has. Simulated labs already in the folder are replaced.
 
     Args:
         folder: ONE folder to fill.

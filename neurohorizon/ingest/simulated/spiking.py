@@ -83,9 +83,8 @@ class IntervalLaw:
     def draw_first(self, rng: np.random.Generator) -> float:
         """Time to the first event of a stationary process: a uniform share of a length-biased interval.
 
-        Length-biasing weighs a component by its mean; within it, the density x f(x) of dead time plus gamma
-        is a mixture of the gamma itself (weight: dead time) and the gamma of one shape more (weight: gamma
-        mean).
+        Length-biasing weighs a component by its mean; within it, the density x f(x) of dead time plus gamma is a
+        mixture of the gamma itself (weight: dead time) and the gamma of one shape more (weight: gamma mean).
         """
         biased = self.weights * self.means
         part = rng.choice(len(self.weights), p=biased / biased.sum())
