@@ -206,11 +206,6 @@ _QUESTIONS = (
 )
 
 
-def effect_table(effects: tuple[PlantedEffect, ...]) -> pd.DataFrame:
-    """One row per effect, with whether it holds."""
-    return pd.DataFrame([asdict(effect) | {"holds": effect.holds} for effect in effects])
-
-
 def make_tables(*, results: str | Path, folder: str | Path, resampling: Resampling) -> None:
     """Write ``planted_effects.tsv``, ``planted_effects.parquet`` and ``planted_effects.txt``, for the terminal.
 
@@ -218,7 +213,7 @@ def make_tables(*, results: str | Path, folder: str | Path, resampling: Resampli
         results: Results of the run, with the tables of its experiments.
     """
     effects = planted_effects(results, resampling)
-    table = effect_table(effects)
+    table = pd.DataFrame([asdict(effect) | {"holds": effect.holds} for effect in effects])
     columns: dict[str, Cell] = {
         "planted": "{effect}",
         "measured": "{measure}",

@@ -75,13 +75,7 @@ class PairedComparison:
 def bootstrap_mean(
     values: np.ndarray, animals: Sequence, rng: np.random.Generator, *, draws: int, interval: float
 ) -> Estimate:
-    """Mean over sessions with its interval; see :func:`bootstrap_ratio`.
-
-    Args:
-        values: One number per session, [session].
-        animals: The animal of each session, [session].
-        interval: Nominal coverage, such as 0.95.
-    """
+    """Mean over sessions with its interval; see :func:`bootstrap_ratio`."""
     return bootstrap_ratio(values, np.ones(len(values)), animals, rng, draws=draws, interval=interval)
 
 
@@ -99,11 +93,7 @@ def bootstrap_ratio(
     Each draw takes n of the n animals, with replacement, with all their sessions (Davison & Hinkley 1997, section 3.8).
     With nats and spikes it is a pooled score; with ones below, a mean.
 
-    Args:
-        numerator: One number per session, [session].
-        denominator: One number per session, [session].
-        animals: The animal of each session, [session].
-        interval: Nominal coverage, such as 0.95.
+    Numerator, denominator and animal are of each session, [session]; ``interval`` is the nominal coverage.
 
     Raises:
         ValueError: Lengths differ, there is no session, or ``interval`` is not between 0 and 1.
@@ -140,7 +130,6 @@ def bootstrap_draws_and_animals(
 
     Args:
         values: A number for each session and choice, at each size or condition, [session, choice, size].
-        animals: The animal of each session, [session].
 
     Returns:
         Means over sessions of the drawn animals, [draw, choice, size], for the drawn choices; no draw at all with fewer
@@ -169,12 +158,7 @@ def sign_flip_p(differences: np.ndarray, animals: Sequence, rng: np.random.Gener
     All ``2 ** n`` patterns are enumerated up to 14 animals, so the test is exact; beyond that,
     ``draws`` patterns are drawn and the observed one is counted among them (Phipson & Smyth 2010).
 
-    Args:
-        differences: One difference per session, [session].
-        animals: The animal of each session, [session].
-
-    Returns:
-        p, at least ``2 ** (1 - n)`` for n animals; NaN with fewer than two animals.
+    p is at least ``2 ** (1 - n)`` for n animals, and NaN with fewer than two animals.
     """
     sums = _sum_by_animal(np.asarray(differences, dtype=np.float64), animals)
     n_animals = len(sums)
@@ -216,13 +200,9 @@ def compare_paired(
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Holm's adjusted p-values for one family of tests (Holm 1979).
+    """Holm's adjusted p-values for one family of tests (Holm 1979), float64 [test].
 
-    Args:
-        p_values: p of each test of the family; NaN (no test possible) stays NaN and does not count.
-
-    Returns:
-        float64 [test]: reject where it is at most the familywise level.
+    NaN (no test possible) stays NaN and does not count.
     """
     p_values = np.asarray(p_values, dtype=np.float64)
     adjusted = np.full(len(p_values), np.nan)

@@ -88,10 +88,9 @@ def write_results(
 
 def count_data(sessions: pd.DataFrame) -> dict:
     """Sessions, animals, labs, units and hours of those that could be used, ``trained`` on and ``heldout``; folds."""
-    parts = {"trained": ("train", "rotate"), "heldout": ("heldout", "rotate")}
     found = {}
-    for part, roles in parts.items():
-        rows = sessions[sessions["role"].isin(roles) & (sessions["left_out"] == "")]
+    for part, role in (("trained", "train"), ("heldout", "heldout")):
+        rows = sessions[sessions["role"].isin([role, "rotate"]) & (sessions["left_out"] == "")]
         found[part] = {
             "sessions": len(rows),
             "animals": len(rows[["lab", "subject"]].drop_duplicates()),
@@ -124,7 +123,7 @@ def svg_width_pt(path: Path) -> float:
     head = path.read_text()[:2000]
     found = re.search(r'<svg[^>]*\bwidth="([\d.]+)pt"', head)
     if not found:
-        raise ValueError(f"{path} does not say its width in pt: draw it with evaluation.style.save_figure")
+        raise ValueError(f"{path} has no width in pt: draw it with neurohorizon.analysis.style.save_figure")
     return float(found[1])
 
 
@@ -157,7 +156,7 @@ def overview(results: Mapping) -> str:
     """The report's first page as a piece of HTML: the data, the findings and one figure."""
     data, config = results["data"], results["config"]
     horizon_ms = config["timeline"]["horizon_bins"] * config["timeline"]["bin_ms"]
-    heldout, trained = (_counted_data(data[part]) for part in ("heldout", "trained"))
+    heldout, trained = (counted_data(data[part]) for part in ("heldout", "trained"))
     folds = f", in {data['folds']} folds" if data["folds"] > 1 else ""
     made = (
         "Recordings are <b>simulated</b>: numbers show that the code works, and say nothing of brains."
@@ -181,8 +180,7 @@ def overview(results: Mapping) -> str:
     )
 
 
-def _counted_data(part: Mapping) -> str:
-    return (
-        f"{counted(part['sessions'], 'session')} of {counted(part['animals'], 'animal')} "
-        f"({counted(part['units'], 'unit')}, {part['hours']:g} h)"
-    )
+def counted_data(part: Mapping) -> str:
+    """Amount of data in words; see :func:`count_data`."""
+    sessions, animals, units = (counted(part[key], key.removesuffix("s")) for key in ("sessions", "animals", "units"))
+    return f"{sessions} of {animals} ({units}, {part['hours']:g} h)"

@@ -38,7 +38,7 @@ from neurohorizon.timeline import bin_domain
 
 @dataclass(frozen=True, eq=False)
 class _Point:
-    """A recording that is whole or less, and which of its units are scored.
+    """A whole or reduced recording, and its scored units.
 
     Attributes:
         curve: ``LENGTH`` or ``UNITS``.

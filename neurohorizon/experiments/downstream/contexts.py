@@ -23,7 +23,7 @@ def span_counts(context: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
 
 
 def normalised(counts: np.ndarray, log_rate: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
-    """Compare counts of spans with what reference rates expect: their difference, in standard deviations.
+    """Difference of counts of spans from those expected from reference rates, in standard deviations.
 
     The standard deviation is that of a Poisson count with one spike added to its variance, so that a unit that is
     almost silent does not outweigh the others by its first spike.
@@ -73,7 +73,7 @@ def write_contexts(path: Path, contexts: Mapping[str, tuple[np.ndarray, np.ndarr
 
 
 def read_contexts(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]] | str:
-    """Read what :func:`write_contexts` wrote."""
+    """Read a file of :func:`write_contexts`."""
     with h5py.File(path, "r") as file:
         if file.attrs["left_out"]:
             return str(file.attrs["left_out"])

@@ -1,4 +1,4 @@
-"""Sample paths of one held-out session: how well each decoding forecasts, and whether its spread is right.
+"""Sample paths of one held-out session: score and calibration of each decoding.
 
 The scored units are evaluated on four targets: the counts of a ``unit`` in a bin, of all units together in a bin
 (``population``), and both over the whole horizon (``unit_total``, ``population_total``). Every method is evaluated with
@@ -10,9 +10,9 @@ the same number of paths, and by its law if a target has one (such as sums of in
 * its other decodings (:mod:`neurohorizon.models.rollout`): by paths. Their forecast of a bin is the mean over paths of
   the counts expected on each.
 
-No draw depends on how many windows are drawn before it or after it: windows come in blocks of a size that the session
-and the configuration decide, and each block's generators are seeded by the network's seed, the session, the method and
-the block's first window. The randomised PIT of a target uses the same draws for every method. Paths are not stored.
+No draw depends on the number of windows before or after it: windows are in blocks, whose size depends on the session
+and the configuration, and each block's generators are seeded by the network's seed, the session, the method and the
+block's first window. The randomised PIT of a target uses the same draws for every method. Paths are not stored.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ from neurohorizon.models.weights import load_forecaster
 from neurohorizon.scores import Sums, scored_units, sum_scores
 
 EXAMPLE_PATHS = 256
-"""Paths of the one window of each session that is kept to be shown."""
+"""Paths of the one window of each session that is stored for a figure."""
 _PATHS_SHOWN = 4
 
 SCHEMA = pa.schema(
@@ -118,7 +118,7 @@ def sample_session(
         method: Name of the network in tables; decodings are named after it.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
         sums: Parquet table of calibration sums to write, whole or not at all, like the other files.
-        example: HDF5 file of one window to write, to be shown.
+        example: HDF5 file of one window to write, for a figure.
         forecasts: Forecast file to write of each decoding of ``rollout``, in order; empty if not all windows are
             sampled, since methods are only compared on the same windows.
 
@@ -245,7 +245,7 @@ class Sampler(PathDrawer):
         block = self.cut(windows.origin_us[window : window + 1])
 
         def by_block(counts: np.ndarray) -> np.ndarray:
-            """Population spikes in blocks of bins, what is left over at the start dropped, [..., block]."""
+            """Population spikes in blocks of bins, without an incomplete block at the start, [..., block]."""
             population, length = counts[..., self.scored].sum(-1, dtype=np.float64), self.rollout.block_bins
             kept = population[..., population.shape[-1] % length :]
             return kept.reshape(*kept.shape[:-1], -1, length).sum(-1)

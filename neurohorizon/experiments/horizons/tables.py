@@ -67,11 +67,7 @@ _SAME_NATS = 1e-6  # sums of the same numbers in another order
 
 
 def read_sums(calibration: pd.DataFrame, teacher_forced: Iterable[str | Path]) -> pd.DataFrame:
-    """Join the score sums of all methods, averaged over seeds.
-
-    Args:
-        calibration: Calibration sums, from ``calibration_tables.read_calibration``.
-        teacher_forced: Files of teacher-forced sums, which also hold those of the true rates.
+    """Join the score sums of all methods, averaged over seeds; files of teacher-forced sums also have true rates.
 
     Returns:
         One row per session, method and horizon bin: fold, session, subject, lab, source, method, class,
@@ -105,12 +101,6 @@ def session_table(sums: pd.DataFrame, horizons_ms: Sequence[float]) -> pd.DataFr
     return _ordered(pd.concat(parts, ignore_index=True), "fold", "session", "last_ms", "method")
 
 
-def bin_session_table(sums: pd.DataFrame) -> pd.DataFrame:
-    """Score of each session and method in each horizon bin; columns as :func:`session_table`, with ``horizon_ms``."""
-    table = _scores(sums.assign(horizon_ms=end_ms(sums)), ["horizon_ms"])
-    return _ordered(table, "fold", "session", "method", "horizon_ms")
-
-
 def mean_table(by_session: pd.DataFrame, end: str, resampling: Resampling) -> pd.DataFrame:
     """Mean over sessions with its interval, by method and horizon or bin.
 
@@ -136,11 +126,7 @@ def mean_table(by_session: pd.DataFrame, end: str, resampling: Resampling) -> pd
 
 
 def over_filter(by_session: pd.DataFrame, end: str) -> pd.DataFrame:
-    """Scores of each session minus those of the gamma-Poisson filter, which uses each unit's own past only.
-
-    Args:
-        end: Column with the end of the horizon or bin.
-    """
+    """Scores of each session minus those of the gamma-Poisson filter, which uses each unit's own past only."""
     key = [*SESSION, end]
     filtered = by_session[by_session["method"] == GAMMA_POISSON].set_index(key)["bits_per_spike"]
     others = by_session[~by_session["method"].isin([GAMMA_POISSON, REFERENCE_MEAN])]
@@ -149,12 +135,10 @@ def over_filter(by_session: pd.DataFrame, end: str) -> pd.DataFrame:
 
 
 def reach_table(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Horizon at which the interval of each method first includes zero.
+    """Horizon at which the interval of each method first includes zero; ``curves`` are means by bin.
 
-    Intervals are of single bins, without adjustment: among many bins some include zero by chance.
-
-    Args:
-        curves: Method that the scores are relative to -> means by bin.
+    Intervals are of single bins, without adjustment: among many bins some include zero by chance. The scores of each
+    curve are relative to the method that is its key.
 
     Columns: over, method, class, null, touches_ms (end of the first bin whose interval is not wholly above zero; NaN if
     there is none), above_ms (end of the bin before it: up to there all are above), bins_above (of ``bins``), bins,
@@ -179,9 +163,6 @@ def reach_table(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def comparison_table(by_session: pd.DataFrame, step_ms: Mapping[str, float], resampling: Resampling) -> pd.DataFrame:
     """Paired differences of the declared comparisons at each horizon beyond the first step of the rollout mode.
-
-    Args:
-        step_ms: Length of a step of each rollout mode.
 
     Columns: method, against, last_ms, null, difference, lower, upper, interval, p, p_holm, effect_size, sessions,
     animals, sessions_better, animals_better, and the difference with many paths, many_paths, with its bounds.
@@ -247,7 +228,9 @@ def make_tables(
     """
     calibrated = read_calibration(sorted(map(Path, calibration)))
     sums = read_sums(calibrated, sorted(map(Path, teacher_forced)))
-    by_session, by_bin = session_table(sums, horizons_ms), bin_session_table(sums)
+    by_session = session_table(sums, horizons_ms)
+    by_bin = _scores(sums.assign(horizon_ms=end_ms(sums)), ["horizon_ms"])
+    by_bin = _ordered(by_bin, "fold", "session", "method", "horizon_ms")
     means, bins = mean_table(by_session, "last_ms", resampling), mean_table(by_bin, "horizon_ms", resampling)
     forecasts = _forecasts(bins)
     over = mean_table(_forecasts(over_filter(by_bin, "horizon_ms")), "horizon_ms", resampling)

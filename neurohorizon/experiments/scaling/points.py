@@ -90,12 +90,7 @@ def nested_subset(rows: Iterable[Row], *, size: int, draw: int, seed: int) -> tu
 
     The share of each lab in every subset is its share of all sessions, to within a session or two.
 
-    Args:
-        rows: All sessions that could be trained on.
-        size: How many to choose; those of a smaller size with the same draw and seed are among them.
-
-    Returns:
-        The chosen rows, in the order of ``rows``.
+    Subsets of a smaller size with the same draw and seed are parts of it. Rows stay in their order.
 
     Raises:
         SubsetError: There are fewer rows, or ``size`` is below 1.
@@ -171,14 +166,10 @@ def random_distance(
 
 
 def region_distance(chosen: Sequence[Mapping[str, int]], heldout: Mapping[str, int]) -> float:
-    """Share of the units that would have to change region for both to be alike: the total variation distance.
+    """Share of the units that would have to change region for equal distributions: the total variation distance.
 
-    Args:
-        chosen: Region -> units, of each chosen session; their units are pooled.
-        heldout: Region -> units, of the sessions that are forecast.
-
-    Returns:
-        From 0, the same shares, to 1, no region in common, which it also is where no unit was chosen.
+    ``chosen`` (pooled) and ``heldout`` are numbers of units by region. The distance is between 0, the same shares, and
+    1, no region in common or no chosen unit.
     """
     pooled: dict[str, int] = {}
     for units in chosen:

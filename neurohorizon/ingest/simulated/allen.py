@@ -121,11 +121,6 @@ class SimulatedAllenSession:
         """Session type, as the release names it."""
         return _TYPES[self.index % len(_TYPES)]
 
-    @property
-    def has_pupil(self) -> bool:
-        """Whether the eye was tracked."""
-        return self.index % 3 != 2
-
 
 @dataclass(frozen=True)
 class Region:
@@ -306,7 +301,7 @@ def simulate_allen_session(
         if "all_probes" in tags:
             lost = [(spikes >= start_s) & (spikes < stop_s) & (rng.random(len(spikes)) < 0.5) for spikes in times]
             times = [spikes[~gone] for spikes, gone in zip(times, lost, strict=True)]
-    pupil = _pupil(state, rng) if session.has_pupil else None
+    pupil = _pupil(state, rng) if session.index % 3 != 2 else None  # the eye was not tracked in every third session
     path = Path(folder) / f"session_{session.id}" / f"session_{session.id}.nwb"
     path.parent.mkdir(parents=True)
     _write_nwb(path, session, units, times, shown, speed=speed, pupil=pupil, invalid=invalid)
