@@ -73,7 +73,7 @@ def line_with_band(
 
 
 def null_line(axes: Axes, text: str = "", *, at: float = 1.0, vertical: bool = False) -> None:
-    """Draw the line at zero; ``text``, its name, ends ``at`` a share of the width, and is "" if the caption explains it."""
+    """Draw the line at zero; its name, ``text``, ends ``at`` a share of the width, and is "" if the caption has it."""
     colour, dashes = method_line("reference_mean")
     line = axes.axvline if vertical else axes.axhline
     line(0, color=colour, linewidth=0.8, linestyle=dashes, zorder=0)
