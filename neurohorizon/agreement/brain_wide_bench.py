@@ -42,7 +42,7 @@ _GROUND_TRUTH = "ground_truth.safetensors"
 
 
 class BenchError(ValueError):
-    """Forecasts that cannot be scored or submitted, or scores that differ; the message names them and what to do."""
+    """Forecasts that cannot be scored or submitted, or scores that differ; the message names them and a remedy."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,12 @@ def score_bwb(
         for one in compared:
             cells = [getattr(one, field.name) for field in fields(Agreement)]
             writer.writerow(["" if cell is None else cell for cell in cells] + [f"{one.difference:.2e}"])
-    apart = [one for one in compared if not one.difference <= tolerance]
-    if apart:
-        worst = max(apart, key=lambda one: math.inf if math.isnan(one.difference) else one.difference)
+    differing = [one for one in compared if not one.difference <= tolerance]
+    if differing:
+        worst = max(differing, key=lambda one: math.inf if math.isnan(one.difference) else one.difference)
         raise BenchError(
-            f"{len(apart)} of {len(compared)} scores differ from the benchmark's by more than {tolerance:g}; the most "
-            f"by {worst.difference:.2g}: {worst}. All are in {output}"
+            f"{len(differing)} of {len(compared)} scores differ from the benchmark's by more than {tolerance:g}; the "
+            f"most by {worst.difference:.2g}: {worst}. All are in {output}"
         )
     return compared, zero_rates
 

@@ -132,8 +132,8 @@ def bootstrap_draws_and_animals(
         values: A number for each session and choice, at each size or condition, [session, choice, size].
 
     Returns:
-        Means over sessions of the drawn animals, [draw, choice, size], for the drawn choices; no draw at all with fewer
-        than two animals.
+        Means over sessions of the drawn animals, [draw, choice, size], for the drawn choices; no draw with fewer than
+        two animals.
     """
     values = np.asarray(values, dtype=np.float64)
     sessions, choices, sizes = values.shape

@@ -1,4 +1,4 @@
-"""All experiments of a run as the results of a paper: what notebook, PDF and the report's first page read.
+"""All experiments of a run as the results of a paper, for the notebook, the PDF and the report's first page.
 
 Texts come from the narrative of each experiment, which its numbers decide; captions are those of the report, filled in
 from the configuration. Text is Markdown with ``**bold**``, ``*emphasis*``, ```code```, ``<sup>`` and lists only.
@@ -26,7 +26,7 @@ from neurohorizon.methods import method_label
 def describe_run(
     folder: Path, *, names: Sequence[str], figures: Sequence[Path], captions: Sequence[Path], cards: Sequence[Path]
 ) -> dict:
-    """Collect what the pages on a run show.
+    """Collect the content of the pages on a run.
 
     Args:
         folder: The run's folder: ``config.yaml``, ``scores/sessions.parquet`` and tables.
@@ -87,7 +87,7 @@ def write_results(
 
 
 def count_data(sessions: pd.DataFrame) -> dict:
-    """Sessions, animals, labs, units and hours of those that could be used, ``trained`` on and ``heldout``; folds."""
+    """Sessions, animals, labs, units and hours of the usable sessions, ``trained`` on and ``heldout``; folds."""
     found = {}
     for part, role in (("trained", "train"), ("heldout", "heldout")):
         rows = sessions[sessions["role"].isin([role, "rotate"]) & (sessions["left_out"] == "")]
@@ -119,7 +119,7 @@ def caption(rst: str, config: Mapping) -> str:
 
 
 def svg_width_pt(path: Path) -> float:
-    """Width of an SVG as it is meant to be printed, in points."""
+    """Printed width of an SVG, in points."""
     head = path.read_text()[:2000]
     found = re.search(r'<svg[^>]*\bwidth="([\d.]+)pt"', head)
     if not found:

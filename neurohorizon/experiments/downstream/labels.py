@@ -136,7 +136,7 @@ def learned_origins(session: LabelledSession, part: str, poyo: Poyo, timeline: T
 
 
 def scored_origins(session: LabelledSession, part: str, poyo: Poyo, timeline: Timeline) -> np.ndarray:
-    """Ends of the windows of a part that are scored, as far apart as forecasts that are scored, int64 [window]."""
+    """Ends of the windows of a part that are scored, at the distance of scored forecasts, int64 [window]."""
     return _origins(session, part, poyo, timeline, timeline.evaluation_stride_bins)
 
 

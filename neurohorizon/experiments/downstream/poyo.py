@@ -219,7 +219,7 @@ def train_poyo(
     Args:
         sessions: Files of the training sessions; those without enough known labels in their training part are passed
             over.
-        code: Fingerprint of the code, for the card and for resuming only what the same code began.
+        code: Fingerprint of the code, for the card and for resuming only a training by the same code.
         accelerator: ``auto``, ``cpu`` or ``gpu``.
         output: File of the weights (safetensors); the card is written next to it as JSON.
 
@@ -322,14 +322,14 @@ def fit_extended(
     is fitted again on all of them.
 
     Args:
-        network: A trained network; stays as it is.
+        network: A trained network, which is not changed.
         labelled_us: Ends of the windows whose labels may be read, on the grid of labels, int64 [window].
     """
     poyo, timeline = card.poyo, card.timeline
     span_us = label_span_us(poyo, timeline)
     reference = session.splits.reference
     earlier, later = time_blocks(labelled_us, share=0.8, gap_us=timeline.context_bins * timeline.bin_ms * 1000)
-    later = later[:: max(timeline.evaluation_stride_bins // poyo.target_bins, 1)]  # as far apart as what is scored
+    later = later[:: max(timeline.evaluation_stride_bins // poyo.target_bins, 1)]  # at the distance of scored windows
     known = to_learn(session, reference, earlier, span_us=span_us)
     later_windows = _to_decode(session, reference, later, known.centre, known.spread)
     truth = session.labels.at(later, span_us)[0]

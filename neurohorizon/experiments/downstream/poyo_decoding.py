@@ -78,7 +78,7 @@ def decode_new_session(
     Args:
         weights: Weights of a POYO that was not trained on the session.
         accelerator: ``auto``, ``cpu`` or ``gpu``.
-        downstream: What else is decoded; None: nothing.
+        downstream: Further targets; None without any.
 
     Raises:
         ValueError: The network was trained on the session.

@@ -49,7 +49,7 @@ def probe_session(
     trained on the session.
 
     Args:
-        poyo: What is decoded, and the candidate penalties.
+        poyo: Decoded series, and the candidate penalties.
         timeline: Bins, and the context that is decoded from; forecasts may have a longer one for a unit's own history.
 
     Raises:

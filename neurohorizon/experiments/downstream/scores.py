@@ -154,7 +154,7 @@ def probe_row(values: np.ndarray, one: Labelled, downstream: Downstream, gap_s: 
     """Probe one representation for one target, and score it.
 
     ``chance`` is the mean score against labels that were shifted within the blocks of time, ``chance_upper`` the score
-    that one in twenty shifts exceeds; for the wheel, chance is the mean of what is scored, whose R2 is 0.
+    that one in twenty shifts exceeds; for the wheel, chance is the mean of the scored labels, whose R2 is 0.
     """
     options = {"blocks": downstream.blocks, "penalties": downstream.penalties, "gap_us": int(to_us(gap_s))}
     row = {"windows": len(one.label), "inputs": values.shape[1]}

@@ -34,8 +34,8 @@ from neurohorizon.timeline import Intervals, to_us
 MINIMUM_OF_A_CLASS = 10
 """Fewest trials of each of two classes."""
 MINIMUM_RUNS = 4
-"""Fewest runs of equal labels, one after the other. With fewer, as in the blocks of a short recording, what is decoded
-may be no more than the passing of time."""
+"""Fewest runs of equal labels, one after the other. With fewer, as in the blocks of a short recording, labels may
+be decoded from slow changes over time only."""
 WHEEL = "wheel"
 """Behaviour series that the labels of the wheel are taken from."""
 

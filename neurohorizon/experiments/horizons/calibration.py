@@ -62,7 +62,7 @@ class Poisson(_Law):
     def log_masses(self) -> Iterator[np.ndarray]:
         """Yield the log probability of 0, 1, 2 ... spikes."""
         mass, count = -self.mean, 0
-        # a mean of 0 allows no spike at all; xlogy keeps 0 * log(0) out
+        # a mean of 0 allows no spike; xlogy keeps 0 * log(0) out
         log_mean = np.log(self.mean, out=np.full(self.mean.shape, -np.inf), where=self.mean > 0)
         while True:
             yield mass

@@ -85,7 +85,7 @@ def draw_main(
 
 @house_style()
 def draw_regions(*, regions: pd.DataFrame) -> Figure:
-    """What images add, by brain region."""
+    """Gain from images, by brain region."""
     figure = page_figure(2.8)
     _region_panel(figure.add_subplot(), regions)
     return figure

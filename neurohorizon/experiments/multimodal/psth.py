@@ -163,7 +163,7 @@ def _valid_before(intervals: Intervals, us: np.ndarray) -> np.ndarray:
 
 
 def _between(by_step: np.ndarray, first_us: np.ndarray, last_us: np.ndarray) -> np.ndarray:
-    """Sum of what lies between two phases, float64, [phase, column], from [step, column]."""
+    """Sum between two phases, float64, [phase, column], from [step, column]."""
     total = np.zeros((len(by_step) + 1, by_step.shape[1]))
     np.cumsum(by_step, axis=0, out=total[1:])
 
@@ -208,7 +208,7 @@ def choose_strength(movies: Sequence[MovieCounts], *, mean: np.ndarray, bin_us: 
 
 
 def psth_rates(session: Session, start_us: np.ndarray, *, mean: np.ndarray, bin_us: int) -> np.ndarray:
-    """Expected counts of bins from the other repeats of what they show.
+    """Expected counts of bins from the other repeats of the same movie.
 
     Args:
         start_us: First microsecond of each bin, int64, [bin].

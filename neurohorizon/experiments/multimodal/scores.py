@@ -1,4 +1,4 @@
-"""Score sums of the conditions of a session, by brain region and by what the screen showed.
+"""Score sums of the conditions of a session, by brain region and by stimulus on the screen.
 
 One row per condition, encoder, seed, region, stimulus and horizon bin, only sums (see :mod:`neurohorizon.scores`), so
 that any pooling is exact. A target bin has the stimulus that is on the screen at its centre:
@@ -116,10 +116,10 @@ class Written:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """What all forecasts of a session are scored on.
+    """The task on which all forecasts of a session are scored.
 
     Attributes:
-        reason: Why the session cannot be scored; None if it can.
+        reason: Reason why the session cannot be scored; None if it can.
         scored: Whether a unit is scored, bool [unit].
         stimulus: Stimulus of each target bin, str [window, horizon_bin].
         targets: Target bins that show a movie; None where there is none.
@@ -261,7 +261,7 @@ def _compare(forecast: Forecast, task: _Task, horizons_ms: Sequence[float]) -> p
 def _respond(forecast: Forecast, task: _Task) -> pa.Table:
     targets, unit, per_hz = task.targets, task.example, forecast.bin_us / 1e6
     weight, expected, observed = phase_means(targets, forecast)
-    # the movie that fills most of what is forecast
+    # the movie with the most forecast bins
     shown = targets.movie == np.argmax(np.bincount(targets.movie, weight))
     parts, part = np.unique(targets.phase_us[shown] // _EXAMPLE_US, return_inverse=True)
     bins = np.bincount(part, weight[shown])

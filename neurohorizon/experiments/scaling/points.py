@@ -21,7 +21,7 @@ _SIZED = re.compile(r"size-([\w-]+)_seed-(\d+)")
 
 
 class SubsetError(ValueError):
-    """A subset that cannot be chosen, or a point that cannot be read; with what was found and what fits."""
+    """A subset that cannot be chosen, or a point that cannot be read; the message gives what was found and expected."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Point:
         kind: How its sessions are chosen: ``sessions`` at random, ``same_lab`` from as few labs as it takes,
             ``same_region`` with the regions of the held-out sessions; or ``size``, another network on all sessions.
         size: Number of training sessions; None for all of them.
-        draw: Which of the random choices.
+        draw: Number of the random choice.
         seed: Seed of the network.
         name: Name of the size of the network; "" for that of the run.
     """
@@ -49,7 +49,7 @@ class Point:
 
     @property
     def method(self) -> str:
-        """The point without the seed of its network: what a score file calls its method."""
+        """The point without the seed of its network: its method in a score file."""
         if self.kind == "size":
             return f"size-{self.name}"
         return f"{self.kind}-{'max' if self.size is None else self.size}_draw-{self.draw}"
@@ -157,7 +157,7 @@ def matched_subset(
 def random_distance(
     regions: Mapping[str, Mapping[str, int]], heldout: Mapping[str, int], *, size: int, seed: int
 ) -> float:
-    """What :func:`region_distance` is on average where regions do not matter: the mean of 100 random choices."""
+    """Mean :func:`region_distance` of 100 choices that ignore regions."""
     found = []
     for draw in range(100):
         shuffled = sorted(regions, key=lambda session: _uniform(seed, "any region", draw, session))
@@ -178,8 +178,9 @@ def region_distance(chosen: Sequence[Mapping[str, int]], heldout: Mapping[str, i
     total, wanted = sum(pooled.values()), sum(heldout.values())
     if not total:
         return 1.0
-    apart = (pooled.get(region, 0) / total - heldout.get(region, 0) / wanted for region in sorted({*pooled, *heldout}))
-    return sum(map(abs, apart)) / 2
+    regions = sorted({*pooled, *heldout})
+    gaps = (pooled.get(region, 0) / total - heldout.get(region, 0) / wanted for region in regions)
+    return sum(map(abs, gaps)) / 2
 
 
 def _checked(rows: Iterable[Row], size: int) -> tuple[Row, ...]:

@@ -4,12 +4,12 @@ The folder is one that AllenSDK itself makes and opens without a network, so tha
 is the real one: ``manifest.json``, the tables of sessions, probes, channels and units, one NWB file a session, and
 the templates of the movie and the scenes. One session an animal; session types alternate.
 
-What is shown
+Stimuli
     Blocks of: a gray screen, a movie several times over, natural scenes with gray between, drifting gratings of which
     the last is a blank one. Sessions of ``functional_connectivity`` show the movie with its frames shuffled instead of
     scenes. The pictures are those of :mod:`neurohorizon.ingest.simulated.screen`.
 
-What drives a unit
+Drive of a unit
     The logarithm of a unit's rate is a weighted sum of
     - the session's shared latents and the unit's slow drift, as in :mod:`neurohorizon.ingest.simulated.ibl`;
     - arousal: a state that wanders over 20 s, which running speed and pupil follow;

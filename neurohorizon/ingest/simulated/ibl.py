@@ -3,7 +3,7 @@
 The files are those of an International Brain Laboratory release (Neuropixels recordings of mice in a visual
 decision task), so that every rule after the download is the real one.
 
-What drives a unit
+Drive of a unit
     The logarithm of a unit's rate is a weighted sum of
     - shared latents of the session: stationary Ornstein-Uhlenbeck processes of unit variance with timescales
       from 0.1 to 2 s, the slower the stronger, the last of them a damped oscillator of 4 to 8 Hz;
