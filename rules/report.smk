@@ -118,7 +118,7 @@ for _one in REPORT.paged:
             """
 
 
-rule tell_results:
+rule write_results:
     input:
         config=f"{RESULTS}/config.yaml",
         sessions=REPORT.session_list,
@@ -136,18 +136,18 @@ rule tell_results:
             labels={"page": "overview"},
         ),
     log:
-        f"{RESULTS}/logs/tell_results.log",
+        f"{RESULTS}/logs/write_results.log",
     benchmark:
-        f"{RESULTS}/benchmarks/tell_results.tsv"
+        f"{RESULTS}/benchmarks/write_results.tsv"
     conda:
         "../envs/report.yaml"
     params:
         folder=run_folder,
         names=[one.name for one in REPORT.published],
-        code=code("neurohorizon.report.results:tell_results", *(one.narrative_function for one in REPORT.published)),
+        code=code("neurohorizon.report.results:write_results", *(one.narrative_function for one in REPORT.published)),
     shell:
         """
-        python "$COMMAND" neurohorizon.report.results:tell_results --folder {params.folder:q} --names {params.names} \
+        python "$COMMAND" neurohorizon.report.results:write_results --folder {params.folder:q} --names {params.names} \
             --figures {input.figures:q} --captions {input.captions:q} --cards {input.cards:q} \
             --output {output.results:q} --page {output.overview:q} >{log:q} 2>&1
         """

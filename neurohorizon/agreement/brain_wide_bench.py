@@ -1,11 +1,11 @@
 """Agreement with the IBL Brain-Wide Bench: our scores next to those of its scorer, and submissions in its format.
 
-The benchmark's forecasting task (suite TS2 of ``ibl-bwb-eval``) scores the last 100 ms of windows of one second: the
-earlier part is given. In a forecast file that is the part of the horizon right after the origin; the last 100 ms of the
-horizon are scored alike, since a formula that agrees on one must agree on the other.
+The benchmark's forecasting task (suite TS2 of ``ibl-bwb-eval``) scores the last 100 ms of windows of one second, given
+the earlier part. In a forecast file that is the part of the horizon right after the origin; the last 100 ms of the
+horizon are scored too, since a formula that agrees on one must agree on the other.
 
-Only NumPy, h5py and what the benchmark's own environment holds are imported, by the functions that need it: the package
-pins its torch exactly, so it has its own environment, ``envs/bwb.yaml``.
+The benchmark pins its torch exactly, so it has its own environment, ``envs/bwb.yaml``. Only NumPy, h5py and packages of
+this environment are imported, the latter by the functions that need them.
 """
 
 import csv
@@ -27,12 +27,12 @@ TASK = "ts2-forecasting"
 BIN_US = 20_000
 SCORED_BINS = 5
 WINDOW_US = 1_000_000
-"""A window of the benchmark: 900 ms that are seen, or more before them, and 100 ms that are scored."""
+"""A window of the benchmark: 900 ms or more of context, and 100 ms that are scored."""
 PARTS = ("first", "last")
 """Parts of the horizon that are scored: the 100 ms after the origin, as the benchmark does, and the last 100 ms."""
 TOLERANCE = 1e-5
 DATASET_VERSION = "0.1.0"
-"""Version of the benchmark's data set that its ground truth is of."""
+"""Version of the benchmark's data set that the ground truth belongs to."""
 UNIT_FILTERING = "selected_units"
 MINIMUM_SEEDS = 3
 TOO_FEW_SEEDS = "E101"
@@ -42,24 +42,15 @@ _GROUND_TRUTH = "ground_truth.safetensors"
 
 
 class BenchError(ValueError):
-    """Forecasts that cannot be scored or submitted, or scores that differ; the message names them and what to do."""
+    """Forecasts that cannot be scored or submitted, or scores that differ; the message names them and a remedy."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Scores of one forecast by both sides.
+    """Scores of one forecast by this package (``our``) and by the benchmark (``their``).
 
-    Attributes:
-        session: Session id.
-        method: Method, without its seed.
-        seed: Its seed; None where nothing is drawn.
-        part: Which 100 ms of the horizon: ``first`` or ``last``.
-        windows: Windows that were scored.
-        units: Units in them.
-        our_bits_per_spike: Ours, over each unit's mean in the scored bins.
-        their_bits_per_spike: Theirs (``BPS``).
-        our_poisson_d2: Ours, mean over units.
-        their_poisson_d2: Theirs (``PoissonD2Score``).
+    Bits per spike (``BPS``) are relative to each unit's mean in the scored bins, Poisson D2 (``PoissonD2Score``) is a
+    mean over units. ``seed`` is None where nothing is drawn; ``part`` is one of :data:`PARTS`.
     """
 
     session: str
@@ -76,30 +67,19 @@ class Agreement:
     @property
     def difference(self) -> float:
         """The larger of both differences, each relative where its score is above 1."""
-        pairs = (
-            (self.our_bits_per_spike, self.their_bits_per_spike),
-            (self.our_poisson_d2, self.their_poisson_d2),
-        )
+        bits = (self.our_bits_per_spike, self.their_bits_per_spike)
+        d2 = (self.our_poisson_d2, self.their_poisson_d2)
         # a session without a spike has no score on either side
-        return max(0.0 if math.isnan(a) and math.isnan(b) else abs(a - b) / max(1.0, abs(b)) for a, b in pairs)
+        return max(0.0 if math.isnan(a) and math.isnan(b) else abs(a - b) / max(1.0, abs(b)) for a, b in (bits, d2))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a submission.
-
-    Attributes:
-        code: As the leaderboard numbers it.
-        path: File below the submission, or "." for all of it.
-        message: What was found and what is expected.
-    """
+    """A fault of a submission: its code in the leaderboard, the file ("." for all of them), and a message."""
 
     code: str
     path: str
     message: str
-
-
-# scoring
 
 
 def score_bwb(
@@ -107,15 +87,15 @@ def score_bwb(
 ) -> tuple[list[Agreement], list[str]]:
     """Score forecast files with the benchmark's own scorer and with ours, and write both as a table.
 
-    The arrays go to the benchmark through its own files: a submission and a ground truth for each forecast.
+    The benchmark reads its own files: a submission and a ground truth for each forecast. Sessions that were left out
+    are skipped.
 
     Args:
-        forecasts: Forecast files. Sessions that were left out are passed over.
         output: Tab-separated table, one row per forecast and part of the horizon.
-        tolerance: How far both may differ, relative where a score is above 1.
+        tolerance: Largest allowed difference, relative where a score is above 1.
 
     Returns:
-        Every comparison, and the names of forecasts that the benchmark cannot score because they hold a rate of zero.
+        Every comparison, and the names of forecasts with a rate of zero, which the benchmark cannot score.
 
     Raises:
         BenchError: Any two scores differ by more than ``tolerance``; the table is written before.
@@ -135,18 +115,14 @@ def score_bwb(
         for one in compared:
             cells = [getattr(one, field.name) for field in fields(Agreement)]
             writer.writerow(["" if cell is None else cell for cell in cells] + [f"{one.difference:.2e}"])
-    apart = [one for one in compared if not one.difference <= tolerance]
-    if apart:
-        worst = max(apart, key=_by_difference)
+    differing = [one for one in compared if not one.difference <= tolerance]
+    if differing:
+        worst = max(differing, key=lambda one: math.inf if math.isnan(one.difference) else one.difference)
         raise BenchError(
-            f"{len(apart)} of {len(compared)} scores differ from the benchmark's by more than {tolerance:g}; the most "
-            f"by {worst.difference:.2g}: {worst}. All are in {output}"
+            f"{len(differing)} of {len(compared)} scores differ from the benchmark's by more than {tolerance:g}; the "
+            f"most by {worst.difference:.2g}: {worst}. All are in {output}"
         )
     return compared, zero_rates
-
-
-def _by_difference(one: Agreement) -> float:
-    return math.inf if math.isnan(one.difference) else one.difference
 
 
 def _compare(forecast: Forecast, part: str) -> Agreement:
@@ -154,14 +130,9 @@ def _compare(forecast: Forecast, part: str) -> Agreement:
 
     scored = _part(forecast, part)
     with tempfile.TemporaryDirectory() as folder:
-        truth = write_ground_truth(forecast, folder=Path(folder) / "truth", recording=forecast.session, part=part)
-        prediction = export_bwb(
-            [forecast],
-            ground_truth=Path(folder) / "truth",
-            folder=Path(folder) / "submission",
-            label="agreement",
-            part=part,
-        )
+        known, submission = Path(folder) / "truth", Path(folder) / "submission"
+        truth = write_ground_truth(forecast, folder=known, recording=forecast.session, part=part)
+        prediction = export_bwb([forecast], ground_truth=known, folder=submission, label="agreement", part=part)
         theirs = score_file(prediction[0], truth)
     sums = unit_sums(
         counts=scored.counts,
@@ -185,10 +156,10 @@ def _compare(forecast: Forecast, part: str) -> Agreement:
 
 @dataclass(frozen=True)
 class _Scored:
-    """100 ms of a forecast: the windows that are wholly valid there.
+    """100 ms of a forecast, in the windows that are wholly valid there.
 
-    ``start_us`` is where the benchmark's window of one second begins, so that it ends with these bins, [window];
-    ``counts`` and ``log_rate`` are [window, bin, unit].
+    ``start_us`` is the start of the benchmark's window of one second, which ends with these bins, [window]; ``counts``
+    and ``log_rate`` are [window, bin, unit].
     """
 
     start_us: np.ndarray
@@ -213,9 +184,6 @@ def _part(forecast: Forecast, part: str) -> _Scored:
     )
 
 
-# files of the benchmark
-
-
 def bench_unit_id(recording: str, unit_id: str) -> str:
     """Name of a unit in the benchmark: the recording, a slash, and the id that the release gave the unit."""
     return f"{recording}/{unit_id.rpartition(':')[2]}"
@@ -224,21 +192,16 @@ def bench_unit_id(recording: str, unit_id: str) -> str:
 def _bench_unit_ids(forecast: Forecast, recording: str) -> np.ndarray:
     names = np.array([bench_unit_id(recording, str(unit)) for unit in forecast.unit_id])
     if len(set(names)) < len(names):
-        raise BenchError(
-            f"units of {forecast.session} share a name without their probe's; the benchmark needs them apart"
-        )
+        raise BenchError(f"units of {forecast.session} share a name without that of their probe; names must be unique")
     return names
 
 
 def write_ground_truth(forecast: Forecast, *, folder: str | Path, recording: str, part: str = "first") -> Path:
     """Write the observed counts as a ground truth file of the benchmark: its windows, units and counts.
 
-    For recordings that the benchmark does not hold out; its own ground truth is not public.
+    The benchmark's own ground truth, for the recordings that it holds out, is not public.
 
     Args:
-        forecast: Any method's forecast of the session.
-        folder: Root of the ground truth.
-        recording: The benchmark's name of the session.
         part: Which 100 ms of the horizon its windows end with.
 
     Returns:
@@ -277,13 +240,10 @@ def export_bwb(
     ``LABEL`` that lies in ``folder``.
 
     Args:
-        forecasts: Forecasts of one method, one per session and seed. One without a seed is filed under the first seed
-            of the benchmark and is to be submitted as deterministic.
+        forecasts: Forecasts of one method, one per session and seed. A forecast without a seed is written under the
+            first seed of the benchmark; submit it as deterministic.
         ground_truth: Root of the ground truth, or of files that hold only ``window_timestamps`` and ``unit_ids``.
-        folder: Where the submission goes.
-        label: Its name.
         recordings: The benchmark's name of each session (the id of the experiment); a session's own name where absent.
-        dataset_version: Version of the benchmark's data.
         part: Which 100 ms of the horizon are written; the benchmark's are the first.
 
     Returns:
@@ -321,7 +281,7 @@ def export_bwb(
                 "dataset_version": dataset_version,
                 "bin_size": BIN_US / 1e6,
             },
-            path_fn=_recording_folder,
+            path_fn=lambda folder, metadata: folder / metadata["recording_id"],
         )
         writer.add(predictions=torch.from_numpy(log_rate))
         # in float32 windows 20 ms apart would share a time
@@ -330,10 +290,6 @@ def export_bwb(
         writer.save()
         written.append(Path(folder) / label / TASK / recording / f"seed_{seed}.safetensors")
     return written
-
-
-def _recording_folder(folder: Path, metadata: Mapping[str, str]) -> Path:
-    return folder / metadata["recording_id"]
 
 
 def _requested(forecast: Forecast, recording: str, part: str, starts_us: np.ndarray, units: np.ndarray) -> np.ndarray:
@@ -354,28 +310,21 @@ def _requested(forecast: Forecast, recording: str, part: str, starts_us: np.ndar
             f"{forecast.session}: {len(absent)} of {len(units)} units of the ground truth are not forecast, such as "
             f"{absent[0]!r}; the benchmark keeps units by its own quality labels"
         )
-    asked = np.ascontiguousarray(found[..., [columns[name] for name in units.tolist()]], dtype=np.float32)
-    if not np.isfinite(asked).all():
+    requested = np.ascontiguousarray(found[..., [columns[name] for name in units.tolist()]], dtype=np.float32)
+    if not np.isfinite(requested).all():
         raise BenchError(f"{forecast.session}: {forecast.method} forecasts a rate of zero, which cannot be submitted")
-    return asked
-
-
-# what the leaderboard checks when a submission is uploaded
+    return requested
 
 
 def check_submission(folder: str | Path, *, ground_truth: str | Path, deterministic: bool) -> list[Finding]:
-    """Check a submission by the rules of the leaderboard, which its package does not ship.
+    """List the faults of a submission by the rules of the leaderboard, which its package does not contain.
 
-    Written from the public validator of the leaderboard (int-brain-lab/app-brain-wide-bench), with its codes. The order
-    of units is checked besides, since its scorer takes it for granted.
+    The rules and codes are those of the public validator of the leaderboard (int-brain-lab/app-brain-wide-bench). The
+    order of units is checked too, since the scorer assumes it.
 
     Args:
         folder: Root of the submission; holds one folder, its label.
-        ground_truth: Root of the ground truth.
         deterministic: Whether the method draws nothing, so that one seed is enough.
-
-    Returns:
-        What is wrong; empty if nothing is.
     """
     folder, ground_truth = Path(folder), Path(ground_truth)
     findings, seeds, labels = [], defaultdict(set), set()
@@ -415,7 +364,7 @@ def _seed_faults(seeds: Mapping[str, set[int]]) -> list[Finding]:
 
 
 def _faults(path: Path, parts: Sequence[str], ground_truth: Path) -> list[tuple[str, str]]:
-    """Code and message of what is wrong with one file; each rule needs the ones before it."""
+    """Code and message of the faults of one file; each rule needs the ones before it."""
     from ibl_bwb_eval.entity_ids import decode_entity_ids
     from safetensors import safe_open
     from safetensors.torch import load_file
@@ -454,9 +403,6 @@ def _faults(path: Path, parts: Sequence[str], ground_truth: Path) -> list[tuple[
     return faults
 
 
-# make audit
-
-
 def audit(
     forecasts: Sequence[str | Path], *, folder: str | Path, recordings: Mapping[str, str], tolerance: float = TOLERANCE
 ) -> str:
@@ -465,13 +411,11 @@ def audit(
     Submissions hold the sessions of ``recordings``; a method that forecasts a rate of zero has none.
 
     Args:
-        forecasts: Forecast files of a run.
         folder: Gets ``agreement.tsv``, ``ground_truth/``, ``submissions/METHOD/`` and ``summary.txt``.
         recordings: The benchmark's name of each IBL session.
-        tolerance: How far scores may differ.
 
     Returns:
-        What was found, as text.
+        The findings, as text.
 
     Raises:
         BenchError: Scores differ, or a submission is at fault in more than its number of seeds.
@@ -495,11 +439,8 @@ def audit(
     ]
     if zero_rates:
         lines.append(f"Not compared, since they hold a rate of zero: {', '.join(sorted(zero_methods))}.")
-    for method, paths in sorted(methods.items()):
-        if method not in zero_methods:
-            lines.append(
-                _submit(method, paths, folder=folder, recordings=recordings, compared=compared, tolerance=tolerance)
-            )
+    options = {"folder": folder, "recordings": recordings, "compared": compared, "tolerance": tolerance}
+    lines += [_submit(method, methods[method], **options) for method in sorted(methods.keys() - zero_methods)]
     text = "\n".join(lines) + "\n"
     with replacing(folder / "summary.txt") as partial:
         partial.write_text(text)
@@ -515,7 +456,7 @@ def _submit(
     compared: Sequence[Agreement],
     tolerance: float,
 ) -> str:
-    """Write and check the submission of one method, have it scored as a whole, and say so in a line."""
+    """Write, check and score the submission of one method, and describe it in a line."""
     from ibl_bwb_eval.scoring.ts2 import score_dir
 
     forecasts = [read_forecast(path) for path in paths]
@@ -541,7 +482,7 @@ def _submit(
             raise BenchError(f"{method}, {recording}: {theirs} as a submission, but {one} from the forecast file")
     if len(scores) != len(written):
         raise BenchError(f"the benchmark scored {len(scores)} of the {len(written)} files of {method}")
-    # the leaderboard takes a recording below zero as zero
+    # the leaderboard sets negative scores of a recording to zero
     d2 = np.mean([max(one["poisson_d2"], 0.0) for one in scores.values()])
     note = f"; {findings[0].message}" if findings else ""
     return f"{method}: the submission of {len(written)} files is sound{note}. Poisson D2 as it ranks them: {d2:.4f}."

@@ -137,7 +137,5 @@ def make_tables(*, scores: Sequence[str | Path], folder: str | Path, resampling:
 
     Args:
         scores: Files of :func:`score_definitions`, one per fold and held-out session.
-        folder: Output folder.
-        resampling: Settings of the bootstrap.
     """
     write_table(definition_table(sorted(Path(path) for path in scores), resampling), Path(folder), "definitions")

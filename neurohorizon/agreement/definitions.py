@@ -47,18 +47,14 @@ class UnitSums:
     rate_log_rate: np.ndarray
 
     def of(self, units: np.ndarray) -> "UnitSums":
-        """Sums of some units.
-
-        Args:
-            units: Which, bool or integer [unit].
-        """
+        """Sums of some units."""
         return UnitSums(**{name: getattr(self, name)[units] for name in self.__dataclass_fields__})
 
 
 def unit_sums(
     *, counts: np.ndarray, log_rate: np.ndarray, mask: np.ndarray, reference_log_rate: np.ndarray
 ) -> UnitSums:
-    """Sum what the definitions need over windows and horizon bins.
+    """Sum the terms of the definitions over windows and horizon bins.
 
     Args:
         counts: Observed spikes per bin, [window, horizon_bin, unit].
@@ -169,11 +165,11 @@ class Definition:
 
     Attributes:
         name: As tables have it.
-        null: What the gain is over.
+        null: Null of the gain.
         units: How units are pooled, and which count.
-        source: Where it is defined.
+        source: Its publication.
         score: From sums per unit to bits per spike.
-        every_unit: Whether units too slow in the reference window to be scored here count too.
+        every_unit: Whether units that are too slow in the reference window to be scored in other tables count too.
         first_ms: Only bins that end within this many milliseconds of the forecast origin; None for the whole horizon.
     """
 

@@ -68,157 +68,142 @@ class PlantedEffect:
         return YES if held else NO
 
 
+@dataclass(frozen=True)
+class _Question:
+    """How an effect is measured.
+
+    Attributes:
+        effect: The effect in words.
+        table: Table of the run.
+        measured: From the table to rows with ``measure``, ``sessions``, ``animals``, the value and its bounds.
+        value: Column of the value.
+        bounds: Beginning of the names of its bounds; "" for ``lower`` and ``upper``.
+        must_be, bound: As in :class:`PlantedEffect`.
+    """
+
+    effect: str
+    table: str
+    measured: Callable[[pd.DataFrame, Resampling], pd.DataFrame]
+    value: str = "difference"
+    bounds: str = ""
+    must_be: str = "above"
+    bound: float = 0.0
+
+    def answers(self, folder: Path, resampling: Resampling) -> list[PlantedEffect]:
+        """Return the effect in each row, or one effect without a value if the run has no such row."""
+        path = folder / f"{self.table}.parquet"
+        rows = self.measured(pd.read_parquet(path), resampling).to_dict("records") if path.exists() else []
+        prefix = f"{self.bounds}_" if self.bounds else ""
+        return [
+            PlantedEffect(
+                effect=self.effect,
+                measure=row["measure"],
+                value=row[self.value],
+                lower=row[f"{prefix}lower"],
+                upper=row[f"{prefix}upper"],
+                must_be=self.must_be,
+                bound=self.bound,
+                sessions=row["sessions"],
+                animals=row["animals"],
+            )
+            for row in rows
+        ] or [PlantedEffect(effect=self.effect, measure=f"{self.table} has no such row")]
+
+
 def planted_effects(folder: str | Path, resampling: Resampling) -> tuple[PlantedEffect, ...]:
     """Compare the tables of a finished run with every planted effect.
 
     Args:
         folder: Results of the run. Experiments that were not run have no tables, and their effects are ``not run``.
-        resampling: Settings of the bootstrap, for intervals that no table has.
     """
-    folder = Path(folder)
-    found = []
-    for measured, table, absent in _QUESTIONS:
-        path = folder / f"{table}.parquet"
-        answers = measured(pd.read_parquet(path), resampling) if path.exists() else []
-        found += answers or [PlantedEffect(effect=absent, measure=f"{table} has no such row")]
-    return tuple(found)
+    return tuple(effect for question in _QUESTIONS for effect in question.answers(Path(folder), resampling))
 
 
-_IDENTITY = "identity helps"
-_SHUFFLED = "another unit's identity does not"
-_GAP = "zero-shot forecasts close the gap to a network fitted on the session"
-_HORIZON = "accuracy falls with the horizon"
-_LENGTH = "accuracy rises with the reference window"
-_SESSIONS = "accuracy rises with training sessions"
-_ABLATED = "a trained network with wrong identities scores lower"
-_IMAGES = "images help in visual regions"
-_NOWHERE = "images help nowhere else"
-_SCRAMBLED = "shuffled images do not help"
-
-
-def _identity(comparisons: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
-    del resampling  # the table has the interval
+def _identity(comparisons: pd.DataFrame, _: Resampling) -> pd.DataFrame:
     rows = comparisons[comparisons["against"] == "mean_identity"]
-    return [_of_row(_IDENTITY, f"{FORECASTER} - mean_identity", row) for row in rows.to_dict("records")]
+    return rows.assign(measure=f"{FORECASTER} - mean_identity")
 
 
-def _shuffled(sessions: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
-    wide = _wide(sessions[sessions["null"] == PRIMARY_NULL], "method", ["shuffled_identity", "mean_identity"])
-    name = "shuffled_identity - mean_identity"
-    return _difference(_SHUFFLED, name, wide, ["shuffled_identity", "mean_identity"], resampling, must_be="below")
+def _shuffled(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
+    of_null = sessions[sessions["null"] == PRIMARY_NULL]
+    names = ["shuffled_identity", "mean_identity"]
+    return _difference(of_null, "method", names, "shuffled_identity - mean_identity", resampling)
 
 
-def _gap(summary: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
-    del resampling
+def _gap(summary: pd.DataFrame, _: Resampling) -> pd.DataFrame:
     rows = over_all_sources(summary)
     rows = rows[(rows["null"] == PRIMARY_NULL) & (rows["method"] == FORECASTER) & rows["gap_closed"].notna()]
-    return [
-        _of_row(_GAP, "gap closed", row, "gap_closed", name="gap_closed", bound=GAP_CLOSED)
-        for row in rows.to_dict("records")
-    ]
+    return rows.assign(measure="gap closed")
 
 
-def _horizon(horizon_sessions: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
+def _horizon(horizon_sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     of = horizon_sessions[horizon_sessions["method"] == FORECASTER]
     first, last = of["horizon_ms"].min(), of["horizon_ms"].max()
-    name = f"{FORECASTER}, bin at {first:g} ms - bin at {last:g} ms"
-    return _difference(_HORIZON, name, _wide(of, "horizon_ms", [first, last]), [first, last], resampling)
+    measure = f"{FORECASTER}, bin at {first:g} ms - bin at {last:g} ms"
+    return _difference(of, "horizon_ms", [first, last], measure, resampling)
 
 
-def _length(reference_length: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
-    del resampling
-    of = reference_length[
-        (reference_length["method"] == FORECASTER)
-        & (reference_length["horizon_ms"] == reference_length["horizon_ms"].max())
-        & ~reference_length["whole"]
-    ]
+def _length(reference_length: pd.DataFrame, _: Resampling) -> pd.DataFrame:
+    of = reference_length[(reference_length["method"] == FORECASTER) & ~reference_length["whole"]]
+    of = of[of["horizon_ms"] == reference_length["horizon_ms"].max()]
     shortest = of[of["size"] == of["size"].min()]
-    return [
-        _of_row(
-            _LENGTH, f"{FORECASTER}, {row['size']:g} s - full reference window", row, name="difference", must_be="below"
-        )
-        for row in shortest.to_dict("records")
-    ]
+    return shortest.assign(measure=[f"{FORECASTER}, {size:g} s - full reference window" for size in shortest["size"]])
 
 
-def _sessions(comparisons: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
-    del resampling
+def _sessions(comparisons: pd.DataFrame, _: Resampling) -> pd.DataFrame:
     rows = comparisons[comparisons["comparison"] == "more_sessions"]
-    return [_of_row(_SESSIONS, f"{row['what']} - {row['against']}", row) for row in rows.to_dict("records")]
+    return rows.assign(measure=rows["what"] + " - " + rows["against"])
 
 
-def _ablated(ablations: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
-    del resampling
+def _ablated(ablations: pd.DataFrame, _: Resampling) -> pd.DataFrame:
     rows = ablations[ablations["declared"] & (ablations["variant"] == "shuffled_identity")]
-    return [_of_row(_ABLATED, "shuffled_identity - full", row, must_be="below") for row in rows.to_dict("records")]
+    return rows.assign(measure="shuffled_identity - full")
 
 
-def _images(effect: str, condition: str, region: str, must_be: str, bound: float) -> Callable:
-    def measured(regions: pd.DataFrame, resampling: Resampling) -> list[PlantedEffect]:
-        del resampling
-        rows = regions[
-            (regions["condition"] == condition) & (regions["region"] == region) & (regions["stimulus"] == "all")
-        ]
-        measure = f"gain of {condition} relative to spikes only, {region} units"
-        found = {"must_be": must_be, "bound": bound}
-        return [
-            _of_row(effect, f"{measure}, {row['encoder']}", row, "gain", **found) for row in rows.to_dict("records")
-        ]
+def _images(condition: str, region: str) -> Callable[[pd.DataFrame, Resampling], pd.DataFrame]:
+    def measured(regions: pd.DataFrame, _: Resampling) -> pd.DataFrame:
+        rows = regions[(regions["condition"] == condition) & (regions["region"] == region)]
+        rows = rows[rows["stimulus"] == "all"]
+        return rows.assign(measure=f"gain of {condition} relative to spikes only, {region} units, " + rows["encoder"])
 
     return measured
 
 
+def _difference(sessions: pd.DataFrame, by: str, names: list, measure: str, resampling: Resampling) -> pd.DataFrame:
+    """Paired difference of the scores of sessions between two values of a column; no row without a pair."""
+    found = resampling.compare(by_method(sessions[sessions[by].isin(names)], column=by), *names)
+    return pd.DataFrame([found | {"measure": measure}] if found else [])
+
+
+_REGIONS = "multimodal/tables/regions"
+_GAIN, _NO_GAIN = {"value": "gain"}, {"value": "gain", "must_be": "below", "bound": NO_IMAGE_GAIN}
 _QUESTIONS = (
-    (_identity, "cross_session/tables/comparisons", _IDENTITY),
-    (_shuffled, "cross_session/tables/sessions", _SHUFFLED),
-    (_gap, "cross_session/tables/summary", _GAP),
-    (_horizon, "cross_session/tables/horizon_sessions", _HORIZON),
-    (_length, "cross_session/tables/reference_length", _LENGTH),
-    (_sessions, "scaling/tables/comparisons", _SESSIONS),
-    (_ablated, "ablations/tables/ablations", _ABLATED),
-    (_images(_IMAGES, "image_ahead", "visual", "above", 0.0), "multimodal/tables/regions", _IMAGES),
-    (_images(_NOWHERE, "image_ahead", "non-visual", "below", NO_IMAGE_GAIN), "multimodal/tables/regions", _NOWHERE),
-    (
-        _images(_SCRAMBLED, "image_ahead_shuffled", "visual", "below", NO_IMAGE_GAIN),
-        "multimodal/tables/regions",
-        _SCRAMBLED,
+    _Question("identity helps", "cross_session/tables/comparisons", _identity),
+    _Question("another unit's identity does not", "cross_session/tables/sessions", _shuffled, must_be="below"),
+    _Question(
+        "zero-shot forecasts close the gap to a network fitted on the session",
+        "cross_session/tables/summary",
+        _gap,
+        value="gap_closed",
+        bounds="gap_closed",
+        bound=GAP_CLOSED,
     ),
+    _Question("accuracy falls with the horizon", "cross_session/tables/horizon_sessions", _horizon),
+    _Question(
+        "accuracy rises with the reference window",
+        "cross_session/tables/reference_length",
+        _length,
+        bounds="difference",
+        must_be="below",
+    ),
+    _Question("accuracy rises with training sessions", "scaling/tables/comparisons", _sessions),
+    _Question(
+        "a trained network with wrong identities scores lower", "ablations/tables/ablations", _ablated, must_be="below"
+    ),
+    _Question("images help in visual regions", _REGIONS, _images("image_ahead", "visual"), **_GAIN),
+    _Question("images help nowhere else", _REGIONS, _images("image_ahead", "non-visual"), **_NO_GAIN),
+    _Question("shuffled images do not help", _REGIONS, _images("image_ahead_shuffled", "visual"), **_NO_GAIN),
 )
-"""Function, its table, and the effect if the table is missing."""
-
-
-def _of_row(
-    effect: str,
-    measure: str,
-    row: dict,
-    value: str = "difference",
-    *,
-    name: str = "",
-    must_be: str = "above",
-    bound: float = 0.0,
-) -> PlantedEffect:
-    """Compare a row of a table with what was planted; its bounds begin with ``name``, or are plain if that is ""."""
-    lower, upper = (row[f"{name}_{end}" if name else end] for end in ("lower", "upper"))
-    counts = {"sessions": row["sessions"], "animals": row["animals"]}
-    found = {"value": row[value], "lower": lower, "upper": upper, "must_be": must_be, "bound": bound}
-    return PlantedEffect(effect=effect, measure=measure, **found, **counts)
-
-
-def _wide(sessions: pd.DataFrame, by: str, names: list) -> pd.DataFrame:
-    """Scores of sessions, one column per name."""
-    return by_method(sessions[sessions[by].isin(names)], column=by)
-
-
-def _difference(
-    effect: str, measure: str, wide: pd.DataFrame, names: list, resampling: Resampling, *, must_be: str = "above"
-) -> list[PlantedEffect]:
-    found = resampling.compare(wide, *names)
-    return [_of_row(effect, measure, found, must_be=must_be)] if found else []
-
-
-def effect_table(effects: tuple[PlantedEffect, ...]) -> pd.DataFrame:
-    """One row per effect, with whether it holds."""
-    return pd.DataFrame([asdict(effect) | {"holds": effect.holds} for effect in effects])
 
 
 def make_tables(*, results: str | Path, folder: str | Path, resampling: Resampling) -> None:
@@ -226,11 +211,9 @@ def make_tables(*, results: str | Path, folder: str | Path, resampling: Resampli
 
     Args:
         results: Results of the run, with the tables of its experiments.
-        folder: Output folder.
-        resampling: Settings of the bootstrap, for intervals that no table has.
     """
     effects = planted_effects(results, resampling)
-    table = effect_table(effects)
+    table = pd.DataFrame([asdict(effect) | {"holds": effect.holds} for effect in effects])
     columns: dict[str, Cell] = {
         "planted": "{effect}",
         "measured": "{measure}",

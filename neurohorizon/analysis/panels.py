@@ -43,22 +43,11 @@ def error_bar(
     horizontal: bool = False,
     **look: object,
 ) -> None:
-    """Draw values with their intervals; a value without an interval has no bar.
-
-    Args:
-        axes: The panel.
-        places: Position of each value.
-        rows: The values, one row or more.
-        value: Column of the values.
-        name: What the columns of the bounds begin with; "" for ``lower`` and ``upper``.
-        horizontal: Whether values lie along the horizontal axis.
-        look: Keyword arguments of :meth:`matplotlib.axes.Axes.errorbar`.
-    """
+    """Draw values with their intervals, whose columns begin with ``name``; a value without an interval has no bar."""
     rows = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame([rows])
     prefix = f"{name}_" if name else ""
-    values, lower, upper = (
-        rows[column].to_numpy(dtype=float) for column in (value, f"{prefix}lower", f"{prefix}upper")
-    )
+    columns = (value, f"{prefix}lower", f"{prefix}upper")
+    values, lower, upper = (rows[column].to_numpy(dtype=float) for column in columns)
     lengths = np.maximum(np.nan_to_num([values - lower, upper - values]), 0)
     if horizontal:
         axes.errorbar(values, places, xerr=lengths, **look)
@@ -76,17 +65,7 @@ def line_with_band(
     alpha: float = 0.1,
     **look: object,
 ) -> None:
-    """Draw a line with the band of its interval.
-
-    Args:
-        axes: The panel.
-        rows: Rows with the values, ``lower`` and ``upper``.
-        x: Column of the positions, or the positions.
-        y: Column of the values.
-        color: Colour of line and band.
-        alpha: Opacity of the band; 0 for none.
-        look: Keyword arguments of :meth:`matplotlib.axes.Axes.plot`.
-    """
+    """Draw a line with the band of its interval; ``x`` is the column of the positions, or the positions."""
     places = rows[x] if isinstance(x, str) else x
     axes.plot(places, rows[y], color=color, **look)
     if alpha:
@@ -94,14 +73,7 @@ def line_with_band(
 
 
 def null_line(axes: Axes, text: str = "", *, at: float = 1.0, vertical: bool = False) -> None:
-    """Draw the line at zero.
-
-    Args:
-        axes: The panel.
-        text: Name of the line; "" for a line that the caption explains.
-        at: Right end of the text, as a share of the width.
-        vertical: Whether values lie along the horizontal axis.
-    """
+    """Draw the line at zero; its name, ``text``, ends ``at`` a share of the width, and is "" if the caption has it."""
     colour, dashes = method_line("reference_mean")
     line = axes.axvline if vertical else axes.axhline
     line(0, color=colour, linewidth=0.8, linestyle=dashes, zorder=0)
@@ -111,13 +83,7 @@ def null_line(axes: Axes, text: str = "", *, at: float = 1.0, vertical: bool = F
 
 
 def count_text(rows: pd.DataFrame, session: str = "session", lower: str = "lower") -> str:
-    """Numbers of sessions and animals of some rows, and how their intervals are made.
-
-    Args:
-        rows: Rows with ``sessions``, ``animals`` and ``interval``.
-        session: Noun for a session.
-        lower: Column of lower bounds.
-    """
+    """Numbers of sessions and animals of some rows, and the method of their intervals; ``session`` is a noun."""
     count = f"{counted(rows['sessions'].max(), session)}, {counted(rows['animals'].max(), 'animal')}"
     if rows[lower].notna().any():
         return f"{count}; {rows['interval'].iloc[0]:.0%} interval over animals"

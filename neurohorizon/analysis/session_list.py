@@ -16,7 +16,6 @@ def session_list(sessions: Iterable[str | Path], cohort: str | Path) -> pd.DataF
     """Describe every session of a run, so that tables need no session file.
 
     Args:
-        sessions: Session files.
         cohort: The cohort's table, which has their roles.
 
     Returns:

@@ -1,14 +1,12 @@
 """Intervals and tests for numbers that come from sessions of animals: the only statistics of the project.
 
-Sessions of one animal share neurons, electrodes and habits, so the animal is the unit of
-resampling: all its sessions are drawn, or flipped, together. The reliability of the results depends
-on the number of animals, n:
+Sessions of one animal share neurons, electrodes and habits, so the animal is the unit of resampling: all its sessions
+are drawn, or flipped, together. The reliability of the results depends on the number of animals, n:
 
 * The bootstrap interval (:func:`bootstrap_mean`, :func:`bootstrap_ratio`) is a percentile interval.
-  Nominal 95 % covers 93-97 % from about 40 animals on (a test simulates it), about 91 % at 12 and
-  86 % at 6. With three animals it is exactly the range of their means, since one draw in 27
-  repeats the lowest animal three times, and covers 75 %; it can show agreement between animals,
-  not a population. With one animal there is no interval (NaN).
+  Nominal 95 % covers 93-97 % from about 40 animals on (a test simulates it), about 91 % at 12 and 86 % at 6. With three
+  animals it is exactly the range of their means, since one draw in 27 repeats the lowest animal three times, and covers
+  75 %; it can show agreement between animals, not a population. With one animal there is no interval (NaN).
 * The sign-flip test (:func:`sign_flip_p`) keeps its level at every n if differences are symmetric
   around zero, but its smallest two-sided p is ``2 ** (1 - n)``: 0.25 for three animals, 0.06 for
   five. Below six animals no result can reach 0.05, and none should be expected to.
@@ -58,11 +56,7 @@ class PairedComparison:
     animals_better: int
 
     def columns(self, interval: float) -> dict[str, float]:
-        """Return the columns of a table of comparisons; the table fills in Holm's p.
-
-        Args:
-            interval: Nominal coverage of its interval.
-        """
+        """Return the columns of a table of comparisons; the table fills in Holm's p."""
         return {
             "difference": self.difference.value,
             "lower": self.difference.lower,
@@ -81,15 +75,7 @@ class PairedComparison:
 def bootstrap_mean(
     values: np.ndarray, animals: Sequence, rng: np.random.Generator, *, draws: int, interval: float
 ) -> Estimate:
-    """Mean over sessions with its interval; see :func:`bootstrap_ratio`.
-
-    Args:
-        values: One number per session, [session].
-        animals: The animal of each session, [session].
-        rng: Source of the draws.
-        draws: Bootstrap draws.
-        interval: Nominal coverage, such as 0.95.
-    """
+    """Mean over sessions with its interval; see :func:`bootstrap_ratio`."""
     return bootstrap_ratio(values, np.ones(len(values)), animals, rng, draws=draws, interval=interval)
 
 
@@ -104,17 +90,10 @@ def bootstrap_ratio(
 ) -> Estimate:
     """Ratio of two sums over sessions, with a percentile bootstrap interval over animals.
 
-    Each draw takes n of the n animals, with replacement, with all their sessions
-    (Davison & Hinkley 1997, section 3.8). With nats and spikes it is a pooled score; with ones
-    below, a mean.
+    Each draw takes n of the n animals, with replacement, with all their sessions (Davison & Hinkley 1997, section 3.8).
+    With nats and spikes it is a pooled score; with ones below, a mean.
 
-    Args:
-        numerator: One number per session, [session].
-        denominator: One number per session, [session].
-        animals: The animal of each session, [session].
-        rng: Source of the draws.
-        draws: Bootstrap draws.
-        interval: Nominal coverage, such as 0.95.
+    Numerator, denominator and animal are of each session, [session]; ``interval`` is the nominal coverage.
 
     Raises:
         ValueError: Lengths differ, there is no session, or ``interval`` is not between 0 and 1.
@@ -151,13 +130,10 @@ def bootstrap_draws_and_animals(
 
     Args:
         values: A number for each session and choice, at each size or condition, [session, choice, size].
-        animals: The animal of each session, [session].
-        rng: Source of the draws.
-        draws: Bootstrap draws.
 
     Returns:
-        Means over sessions of the drawn animals, [draw, choice, size], for the drawn choices; no draw at all with fewer
-        than two animals.
+        Means over sessions of the drawn animals, [draw, choice, size], for the drawn choices; no draw with fewer than
+        two animals.
     """
     values = np.asarray(values, dtype=np.float64)
     sessions, choices, sizes = values.shape
@@ -182,14 +158,7 @@ def sign_flip_p(differences: np.ndarray, animals: Sequence, rng: np.random.Gener
     All ``2 ** n`` patterns are enumerated up to 14 animals, so the test is exact; beyond that,
     ``draws`` patterns are drawn and the observed one is counted among them (Phipson & Smyth 2010).
 
-    Args:
-        differences: One difference per session, [session].
-        animals: The animal of each session, [session].
-        rng: Source of the patterns, if they are drawn.
-        draws: Patterns to draw.
-
-    Returns:
-        p, at least ``2 ** (1 - n)`` for n animals; NaN with fewer than two animals.
+    p is at least ``2 ** (1 - n)`` for n animals, and NaN with fewer than two animals.
     """
     sums = _sum_by_animal(np.asarray(differences, dtype=np.float64), animals)
     n_animals = len(sums)
@@ -231,13 +200,9 @@ def compare_paired(
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Holm's adjusted p-values for one family of tests (Holm 1979).
+    """Holm's adjusted p-values for one family of tests (Holm 1979), float64 [test].
 
-    Args:
-        p_values: p of each test of the family; NaN (no test possible) stays NaN and does not count.
-
-    Returns:
-        float64 [test]: reject where it is at most the familywise level.
+    NaN (no test possible) stays NaN and does not count.
     """
     p_values = np.asarray(p_values, dtype=np.float64)
     adjusted = np.full(len(p_values), np.nan)

@@ -62,12 +62,7 @@ class Resampling:
         return {"draws": self.draws, "interval": self.interval}
 
     def mean_row(self, sessions: pd.DataFrame, value: str = "bits_per_spike") -> dict[str, float]:
-        """Columns of a mean over sessions: the value, lower, upper, interval, sessions, animals.
-
-        Args:
-            sessions: One row per session, with the value, ``lab`` and ``subject``.
-            value: Column to average.
-        """
+        """Columns of a mean over sessions: the value, lower, upper, interval, sessions, animals."""
         found = bootstrap_mean(sessions[value].to_numpy(), animal_names(sessions), self.rng(), **self.options)
         bounds = {value: found.value, "lower": found.lower, "upper": found.upper, "interval": self.interval}
         return bounds | {"sessions": found.sessions, "animals": found.animals}
@@ -80,31 +75,16 @@ class Resampling:
         return bounds(name, found)
 
     def share(self, name: str, sessions: pd.DataFrame, part: pd.Series, whole: pd.Series) -> dict[str, float]:
-        """Columns of a ratio of two sums over sessions, such as a share of the oracle; NaN if ``whole`` gains nothing.
-
-        Args:
-            name: Name of the ratio.
-            sessions: One row per session, with ``lab`` and ``subject``.
-            part: Numerator, one number per session.
-            whole: Denominator, one number per session.
-        """
-        found = None
-        if len(sessions) and np.asarray(whole).mean() > 0:
-            found = bootstrap_ratio(
-                np.asarray(part), np.asarray(whole), animal_names(sessions), self.rng(), **self.options
-            )
+        """Columns of a ratio of sums over sessions, such as a share of the oracle; NaN if ``whole`` gains nothing."""
+        found, sums = None, (np.asarray(part), np.asarray(whole))
+        if len(sessions) and sums[1].mean() > 0:
+            found = bootstrap_ratio(*sums, animal_names(sessions), self.rng(), **self.options)
         return bounds(name, found)
 
     def compare(self, wide: pd.DataFrame, method: str, against: str) -> dict[str, float] | None:
-        """Compare two methods session by session.
+        """Compare two methods session by session, from :func:`by_method`; None if no session has both.
 
-        Args:
-            wide: Scores of sessions, one column per method; see :func:`by_method`.
-            method: Column of the first method.
-            against: Column of the second method.
-
-        Returns:
-            The columns :data:`COMPARED`, difference first, ``p_holm`` still missing; None if no session has both.
+        Columns are :data:`COMPARED`, difference first; ``p_holm`` is still missing.
         """
         if not {method, against} <= set(wide):
             return None
@@ -159,14 +139,8 @@ def score(sums: pd.DataFrame, null: str = "reference_nats", model: str = "model_
 def over_seeds(scores: pd.DataFrame, key: list[str], **also: tuple[str, str]) -> pd.DataFrame:
     """Average scores of the same key over seeds.
 
-    Args:
-        scores: Scores of seeds.
-        key: Columns that are the same for all seeds.
-        also: Further columns, as in :meth:`pandas.core.groupby.DataFrameGroupBy.agg`.
-
-    Returns:
-        The key, ``bits_per_spike``, ``also``, ``seeds`` and ``seed_sd``, the standard deviation between seeds (NaN with
-        one).
+    Columns: the key, ``bits_per_spike``, ``also`` (as in :meth:`pandas.core.groupby.DataFrameGroupBy.agg`), ``seeds``
+    and ``seed_sd``, the standard deviation between seeds (NaN with one).
     """
     seeds = {"seeds": ("bits_per_spike", "size"), "seed_sd": ("bits_per_spike", "std")}
     grouped = scores.groupby(key, sort=False, dropna=False)
@@ -187,12 +161,7 @@ def grouped_rows(
 
 
 def with_holm(table: pd.DataFrame, family: pd.Series | None = None) -> pd.DataFrame:
-    """Add ``p_holm``, adjusted over the rows of the declared family and missing outside of it.
-
-    Args:
-        table: Comparisons with ``p``.
-        family: Whether each row is in the family; None if all are.
-    """
+    """Add ``p_holm``, adjusted over the rows of the declared family (None: all rows) and missing outside of it."""
     inside = np.ones(len(table), bool) if family is None else family.to_numpy(bool)
     if len(table):
         table["p_holm"] = np.nan
@@ -257,12 +226,9 @@ def method_order(table: pd.DataFrame) -> list[str]:
 
 
 def ordered(table: pd.DataFrame, by: Sequence[str], **orders: Sequence) -> pd.DataFrame:
-    """Sort rows by columns; methods and nulls come in the order of all tables.
+    """Sort rows by columns; methods and nulls are in the order of all tables.
 
-    Args:
-        table: Any table.
-        by: Columns, the first first.
-        orders: Order of the values of a column; values that are not in it follow by name.
+    ``orders`` is the order of the values of a column; other values follow by name.
     """
     if table.empty:
         return table.reset_index(drop=True)
@@ -316,7 +282,6 @@ def text_table(table: pd.DataFrame, columns: Mapping[str, Cell]) -> list[str]:
     """Rows of a table as aligned lines of text under a heading, after an empty line; no line without rows.
 
     Args:
-        table: Any table.
         columns: Heading -> its cell: a format string with names of columns, which is empty where a number is missing,
             or a function of the row.
     """

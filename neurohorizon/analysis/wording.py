@@ -46,13 +46,7 @@ def format_interval(lower: float, upper: float, form: str = "+.4f") -> str:
 
 
 def interval_text(row: Row, name: str = "", form: str = "+.4f") -> str:
-    """Interval of a row in words.
-
-    Args:
-        row: A row of a table.
-        name: The number, if its bounds are in columns that begin with its name.
-        form: Format of the bounds.
-    """
+    """Interval of a row in words; columns of the bounds begin with ``name``."""
     lower, upper = _bounds(row, name)
     if np.isnan(lower) or np.isnan(upper):
         return "no interval"
@@ -76,13 +70,7 @@ def outcome(row: Row, name: str = "") -> str:
 
 
 def verdict(row: Row, than: str = "", *, name: str = "") -> str:
-    """Describe the interval of a difference as a clause that follows a comma.
-
-    Args:
-        row: A row of a table.
-        than: The other side of the difference; "" for a clause without it.
-        name: The difference, if its bounds are in columns that begin with its name.
-    """
+    """Describe the interval of a difference, whose columns begin with ``name``, as a clause that follows a comma."""
     than = f" than {than}" if than else ""
     few = f" in these {row['animals']} animals" if row.get("animals", FEW_ANIMALS) < FEW_ANIMALS else ""
     return {

@@ -13,31 +13,32 @@ import pyarrow.parquet as pq
 
 from neurohorizon.files import replacing
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
-from neurohorizon.scores import scored_units, sum_scores
+from neurohorizon.scores import Sums, scored_units, sum_scores
 
 OF_SESSION = ("fold", "session", "subject", "lab", "source")
 """Columns of every file of sums that name a session, and attributes of a forecast."""
+
+
+def fields(kind: pa.DataType, *names: str) -> list[pa.Field]:
+    """Columns of one type, for a schema."""
+    return [pa.field(name, kind) for name in names]
+
+
 OF_METHOD = (
-    *(pa.field(name, pa.string()) for name in (*OF_SESSION, "method", "class")),
+    *fields(pa.string(), *OF_SESSION, "method", "class"),
     pa.field("seed", pa.int64()),  # null for a method without randomness
 )
 """Columns of files of sums that name the session and the method."""
 
+NATS = ("model_nats", "reference_nats", "evaluation_nats", "saturated_nats")
 SCHEMA = pa.schema(
     [
         *OF_METHOD,
-        pa.field("code", pa.string()),
-        pa.field("unit_id", pa.string()),
-        pa.field("region", pa.string()),
+        *fields(pa.string(), "code", "unit_id", "region"),
         pa.field("horizon_bin", pa.int32()),
-        pa.field("bin_us", pa.int64()),
-        pa.field("unscored_units", pa.int64()),  # total of the session, the same in every row
-        pa.field("windows", pa.int64()),
-        pa.field("spikes", pa.int64()),
-        pa.field("model_nats", pa.float64()),
-        pa.field("reference_nats", pa.float64()),
-        pa.field("evaluation_nats", pa.float64()),
-        pa.field("saturated_nats", pa.float64()),
+        # unscored_units is the total of the session, the same in every row
+        *fields(pa.int64(), "bin_us", "unscored_units", "windows", "spikes"),
+        *fields(pa.float64(), *NATS),
     ]
 )
 
@@ -131,6 +132,16 @@ def write_sums(path: str | Path, table: pa.Table, forecast: Forecast, *, left_ou
         pq.write_table(table.replace_schema_metadata(identity), partial, compression="zstd")
 
 
+def sum_forecast(forecast: Forecast, scored: np.ndarray, windows: np.ndarray | slice = slice(None)) -> Sums:
+    """Sum the log-likelihoods of the scored units of a forecast over windows; see :func:`sum_scores`."""
+    return sum_scores(
+        counts=forecast.counts[windows][..., scored],
+        log_rate=forecast.log_rate[windows][..., scored],
+        mask=forecast.target_mask[windows],
+        reference_log_rate=forecast.reference_log_rate[scored],
+    )
+
+
 def require_the_same_task(first: Forecast, other: Forecast, path: str | Path) -> None:
     """Check that two forecasts of a session have the same task.
 
@@ -156,12 +167,7 @@ def require_the_same_task(first: Forecast, other: Forecast, path: str | Path) ->
 
 
 def _score(forecast: Forecast, scored: np.ndarray) -> pa.Table:
-    sums = sum_scores(
-        counts=forecast.counts[..., scored],
-        log_rate=forecast.log_rate[..., scored],
-        mask=forecast.target_mask,
-        reference_log_rate=forecast.reference_log_rate[scored],
-    )
+    sums = sum_forecast(forecast, scored)
     bins, units = sums.spikes.shape
     constants = named(forecast) | {"bin_us": forecast.bin_us, "unscored_units": int((~scored).sum())}
     columns = {
@@ -170,6 +176,5 @@ def _score(forecast: Forecast, scored: np.ndarray) -> pa.Table:
         "horizon_bin": np.repeat(np.arange(bins), units),
         "windows": np.repeat(sums.windows, units),
     }
-    for name in ("spikes", "model_nats", "reference_nats", "evaluation_nats", "saturated_nats"):
-        columns[name] = getattr(sums, name).ravel()
+    columns |= {name: getattr(sums, name).ravel() for name in ("spikes", *NATS)}
     return table_of(SCHEMA, constants, columns)

@@ -1,4 +1,4 @@
-"""The score archive: what every table, figure and page of a run is made from, in one file with hashes.
+"""The score archive: the sums from which all tables, figures and pages of a run are made, in one file with hashes.
 
 A tar file whose first member, ``SHA256SUMS``, has a line for each other one, as ``sha256sum`` writes it. It holds
 ``config.yaml``, ``cohort.tsv`` and files of sums under their names in the run's folder, and no recording. The same
@@ -35,7 +35,6 @@ def write_archive(output: str | Path, *, scores: Iterable[str | Path], folder: s
         output: The archive, ``.tar``; ``{output}.sha256`` is written too.
         scores: Files below ``folder``.
         folder: The run's folder, which has ``config.yaml``.
-        cohort: The cohort's table.
 
     Raises:
         ArchiveError: A file lies outside of the folder.
@@ -93,7 +92,7 @@ def restore_archive(archive: str | Path, *, folder: str | Path, cohort: str | Pa
             if name == COHORT and cohort.exists():
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            # across file systems, and still whole or not at all
+            # works across file systems, and writes the whole file or none
             with replacing(target) as partial:
                 shutil.move(unpacked / name, partial)
             os.utime(target)

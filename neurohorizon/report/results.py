@@ -1,4 +1,4 @@
-"""All experiments of a run as the results of a paper: what notebook, PDF and the report's first page read.
+"""All experiments of a run as the results of a paper, for the notebook, the PDF and the report's first page.
 
 Texts come from the narrative of each experiment, which its numbers decide; captions are those of the report, filled in
 from the configuration. Text is Markdown with ``**bold**``, ``*emphasis*``, ```code```, ``<sup>`` and lists only.
@@ -26,20 +26,18 @@ from neurohorizon.methods import method_label
 def describe_run(
     folder: Path, *, names: Sequence[str], figures: Sequence[Path], captions: Sequence[Path], cards: Sequence[Path]
 ) -> dict:
-    """Collect what the pages on a run show.
+    """Collect the content of the pages on a run.
 
     Args:
         folder: The run's folder: ``config.yaml``, ``scores/sessions.parquet`` and tables.
         names: Entries of the catalogue that are sections of the paper, in its order.
         figures: The figure of each, SVG with a PNG next to it.
-        captions: The caption of each figure in the report.
         cards: Cards of the main network, one per fold and seed.
 
     Returns:
         ``config``; ``data`` (numbers of sessions, animals, labs, units and hours by role); ``simulated``; ``training``
-        (sessions and steps by fold and seed); ``sections`` (name, title, question,
-        headline, text, figure, width_pt, caption); ``claim``, the scope of the claim; ``scores``, the rows of
-        the table of methods.
+        (sessions and steps by fold and seed); ``sections`` (name, title, question, headline, text, figure, width_pt,
+        caption); ``claim``, the scope of the claim; ``scores``, the rows of the table of methods.
     """
     config = yaml.safe_load((folder / "config.yaml").read_text())
     sections = []
@@ -64,7 +62,7 @@ def describe_run(
     }
 
 
-def tell_results(
+def write_results(
     folder: Path,
     *,
     names: Sequence[str],
@@ -77,13 +75,9 @@ def tell_results(
     """Write :func:`describe_run` as JSON, and the report's first page.
 
     Args:
-        folder: The run's folder.
         names: Entries of the catalogue that are sections of the paper, in its order.
         figures: The figure of each, SVG with a PNG next to it.
-        captions: The caption of each figure in the report.
         cards: Cards of the main network, one per fold and seed.
-        output: The results, JSON.
-        page: The report's first page, HTML.
     """
     results = describe_run(folder, names=names, figures=figures, captions=captions, cards=cards)
     with replacing(output) as partial:
@@ -93,11 +87,10 @@ def tell_results(
 
 
 def count_data(sessions: pd.DataFrame) -> dict:
-    """Sessions, animals, labs, units and hours of those that could be used, ``trained`` on and ``heldout``; folds."""
-    parts = {"trained": ("train", "rotate"), "heldout": ("heldout", "rotate")}
+    """Sessions, animals, labs, units and hours of the usable sessions, ``trained`` on and ``heldout``; folds."""
     found = {}
-    for part, roles in parts.items():
-        rows = sessions[sessions["role"].isin(roles) & (sessions["left_out"] == "")]
+    for part, role in (("trained", "train"), ("heldout", "heldout")):
+        rows = sessions[sessions["role"].isin([role, "rotate"]) & (sessions["left_out"] == "")]
         found[part] = {
             "sessions": len(rows),
             "animals": len(rows[["lab", "subject"]].drop_duplicates()),
@@ -126,11 +119,11 @@ def caption(rst: str, config: Mapping) -> str:
 
 
 def svg_width_pt(path: Path) -> float:
-    """Width of an SVG as it is meant to be printed, in points."""
+    """Printed width of an SVG, in points."""
     head = path.read_text()[:2000]
     found = re.search(r'<svg[^>]*\bwidth="([\d.]+)pt"', head)
     if not found:
-        raise ValueError(f"{path} does not say its width in pt: draw it with evaluation.style.save_figure")
+        raise ValueError(f"{path} has no width in pt: draw it with neurohorizon.analysis.style.save_figure")
     return float(found[1])
 
 
@@ -160,14 +153,10 @@ def _inline_html(text: str) -> str:
 
 
 def overview(results: Mapping) -> str:
-    """The report's first page as a piece of HTML: the data, the findings and one figure.
-
-    Args:
-        results: See :func:`describe_run`.
-    """
+    """The report's first page as a piece of HTML: the data, the findings and one figure."""
     data, config = results["data"], results["config"]
     horizon_ms = config["timeline"]["horizon_bins"] * config["timeline"]["bin_ms"]
-    heldout, trained = (_counted_data(data[part]) for part in ("heldout", "trained"))
+    heldout, trained = (counted_data(data[part]) for part in ("heldout", "trained"))
     folds = f", in {data['folds']} folds" if data["folds"] > 1 else ""
     made = (
         "Recordings are <b>simulated</b>: numbers show that the code works, and say nothing of brains."
@@ -191,8 +180,7 @@ def overview(results: Mapping) -> str:
     )
 
 
-def _counted_data(part: Mapping) -> str:
-    return (
-        f"{counted(part['sessions'], 'session')} of {counted(part['animals'], 'animal')} "
-        f"({counted(part['units'], 'unit')}, {part['hours']:g} h)"
-    )
+def counted_data(part: Mapping) -> str:
+    """Amount of data in words; see :func:`count_data`."""
+    sessions, animals, units = (counted(part[key], key.removesuffix("s")) for key in ("sessions", "animals", "units"))
+    return f"{sessions} of {animals} ({units}, {part['hours']:g} h)"

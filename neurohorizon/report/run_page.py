@@ -5,21 +5,15 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neurohorizon.analysis.wording import counted, format_interval
+from neurohorizon.analysis.wording import format_interval
 from neurohorizon.files import replacing
+from neurohorizon.report.results import counted_data
 
 NOTICE = "<!-- Made by `make results CONFIG=config/{name}.yaml`. Do not edit: the next run replaces it. -->"
 
 
 def write_run_page(*, results: Path, names: Sequence[str], summaries: Sequence[Path], output: Path) -> None:
-    """Write :func:`run_page` of a results file.
-
-    Args:
-        results: Results of all experiments of the run, JSON.
-        names: Experiments with tables as text.
-        summaries: Their texts, in the same order.
-        output: The page, Markdown.
-    """
+    """Write :func:`run_page` of a results file, with the tables of experiments as text in the order of ``names``."""
     texts = {name: path.read_text() for name, path in zip(names, summaries, strict=True)}
     with replacing(output) as partial:
         partial.write_text(run_page(json.loads(results.read_text()), texts))
@@ -29,7 +23,6 @@ def run_page(results: Mapping, summaries: Mapping[str, str]) -> str:
     """Write a run's data, scores, findings and tables.
 
     Args:
-        results: See :func:`neurohorizon.report.results.describe_run`.
         summaries: Experiment -> its tables as text.
     """
     name, data = results["config"]["run"]["name"], results["data"]
@@ -37,7 +30,7 @@ def run_page(results: Mapping, summaries: Mapping[str, str]) -> str:
     parts = [
         NOTICE.format(name=name),
         f"# Results of `{name}`",
-        f"{kind} Trained on {_data(data['trained'])}; forecast: {_data(data['heldout'])}.",
+        f"{kind} Trained on {counted_data(data['trained'])}; forecast: {counted_data(data['heldout'])}.",
         "Scores are bits per spike over the mean rate of the reference window. Intervals resample animals.",
         _scores(results["scores"]),
     ]
@@ -46,11 +39,6 @@ def run_page(results: Mapping, summaries: Mapping[str, str]) -> str:
         if section["name"] in summaries:
             parts.append(f"```text\n{_plain(summaries[section['name']])}\n```")
     return "\n\n".join(parts) + "\n"
-
-
-def _data(part: Mapping) -> str:
-    sessions, animals, units = (counted(part[key], key.removesuffix("s")) for key in ("sessions", "animals", "units"))
-    return f"{sessions} of {animals} ({units}, {part['hours']:g} h)"
 
 
 def _scores(rows: list[Mapping]) -> str:

@@ -47,9 +47,7 @@ def typeset(source: Path, *, results: Path, output: Path) -> None:
     """Make the PDF; the same results give the same bytes.
 
     Args:
-        source: The paper, Typst.
-        results: File of :func:`neurohorizon.report.results.tell_results`.
-        output: PDF to write.
+        results: File of :func:`neurohorizon.report.results.write_results`.
     """
     import typst  # only the environment of pages has it
 

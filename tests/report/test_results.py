@@ -22,7 +22,7 @@ from neurohorizon.report.results import (  # noqa: E402
     count_data,
     headline,
     svg_width_pt,
-    tell_results,
+    write_results,
 )
 from neurohorizon.report.typesetting import to_typst, typeset  # noqa: E402
 
@@ -47,7 +47,7 @@ def told(tmp_path_factory) -> Path:
     save_figure(Figure(figsize=(7.2, 3.0)), figures)
     card = {"fold": "main", "sessions": ["a"], "scores": {"steps": 777, "seed": 0, "validation_bits_per_spike": 0.1}}
     (run / "model.json").write_text(json.dumps(card))
-    tell_results(
+    write_results(
         run,
         names=["cross_session"],
         figures=[figures[0]],

@@ -178,15 +178,15 @@ def edited(source: str, function: str) -> str:
     return "".join(lines)
 
 
-RETOLD = {"make_planted_effects_tables", "tell_results", "typeset_paper", "write_run_page", "notebook_paper", "all"}
+REWRITTEN = {"make_planted_effects_tables", "write_results", "typeset_paper", "write_run_page", "notebook_paper", "all"}
 """The results of all experiments together depend on the tables of each."""
 TOLD = {f"draw_cross_session_{name}" for name in ("main", "paired", "horizon")}
-TOLD |= {"make_cross_session_tables", "notebook_cross_session", *RETOLD}
+TOLD |= {"make_cross_session_tables", "notebook_cross_session", *REWRITTEN}
 MODELLED = {"tune_baselines", "train", "forecast", "forecast_baselines", "forecast_oracle", "score", "make_example"}
 MODELLED |= {"forecast_controls", "fit_within_session", "tune_regressions", "forecast_regressions"}
 MODELLED |= {"make_tuning_tables"}
 SHOWN = {f"draw_multimodal_{name}" for name in ("main", "regions", "horizon", "conditions", "psth")}
-SHOWN |= {"make_multimodal_tables", "notebook_multimodal", *RETOLD}
+SHOWN |= {"make_multimodal_tables", "notebook_multimodal", *REWRITTEN}
 LISTED = {"list_sessions", "measure_behaviour"}
 DEFINED = {"score_definitions", "make_definitions_tables"}
 CALIBRATED = {"sample_paths", "make_calibration_tables", "draw_calibration_calibration", "draw_calibration_paths"}
@@ -241,7 +241,7 @@ EVERYTHING_AFTER_INGESTION = {
         ("experiments/scaling/figures.py", "draw_curve", {"draw_scaling_curve"}, {"all"}),
         (
             *("experiments/cross_session/curve_narrative.py", "describe_gap"),
-            {"tell_results", "notebook_cross_session"},
+            {"write_results", "notebook_cross_session"},
             {"notebook_paper", "typeset_paper", "write_run_page", "all"},
         ),
         ("session.py", "order_spikes", {"preprocess_ibl", "preprocess_allen"}, EVERYTHING_AFTER_INGESTION),

@@ -111,9 +111,8 @@ def left_out_table(paths: Iterable[str | Path]) -> pd.DataFrame:
 def session_table(scores: pd.DataFrame, last_ms: float = np.inf) -> pd.DataFrame:
     """Score of each session and method over all bins up to the end of a horizon, averaged over seeds.
 
-    Returns:
-        fold, session, subject, lab, source, method, class, null, bits_per_spike, spikes, windows, units, seeds, seed_sd
-        (standard deviation of bits_per_spike between seeds; NaN with one).
+    Columns: fold, session, subject, lab, source, method, class, null, bits_per_spike, spikes, windows, units, seeds,
+    seed_sd (standard deviation of bits_per_spike between seeds; NaN with one).
 
     Raises:
         TableError: A method has other seeds, windows or units than the full network in the same forecast mode.
@@ -132,9 +131,8 @@ def session_table(scores: pd.DataFrame, last_ms: float = np.inf) -> pd.DataFrame
 def difference_table(by_session: pd.DataFrame) -> pd.DataFrame:
     """Difference of each variant to the full network in each session.
 
-    Returns:
-        fold, session, subject, lab, source, variant, method, against, class, declared, null, difference,
-        bits_per_spike, against_bits_per_spike, seeds.
+    Columns: fold, session, subject, lab, source, variant, method, against, class, declared, null, difference,
+    bits_per_spike, against_bits_per_spike, seeds.
     """
     parts = []
     for one in COMPARISONS:
@@ -150,11 +148,10 @@ def difference_table(by_session: pd.DataFrame) -> pd.DataFrame:
 def ablation_table(differences: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     """Mean difference of each variant to the full network, with intervals and tests.
 
-    Returns:
-        variant, method, against, class, declared, null, difference, lower, upper, interval, p, p_holm (over the
-        declared family), effect_size, sessions, animals, sessions_better, animals_better, bits_per_spike,
-        against_bits_per_spike, share_kept with its bounds (mean score as a share of the full network's; NaN if
-        that gains nothing), seeds.
+    Columns: variant, method, against, class, declared, null, difference, lower, upper, interval, p, p_holm (over the
+    declared family), effect_size, sessions, animals, sessions_better, animals_better, bits_per_spike,
+    against_bits_per_spike, share_kept with its bounds (mean score as a share of the full network's; NaN if that gains
+    nothing), seeds.
 
     Raises:
         TableError: There is no comparison.
@@ -178,9 +175,8 @@ def ablation_table(differences: pd.DataFrame, resampling: Resampling) -> pd.Data
 def summary_table(by_session: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     """Mean score of each method with its interval.
 
-    Returns:
-        method, class, null, bits_per_spike, lower, upper, interval, sessions, animals, windows, spikes, seeds, seed_sd
-        (mean over sessions).
+    Columns: method, class, null, bits_per_spike, lower, upper, interval, sessions, animals, windows, spikes, seeds,
+    seed_sd (mean over sessions).
     """
 
     def row(rows: pd.DataFrame) -> dict[str, object]:
@@ -194,8 +190,7 @@ def summary_table(by_session: pd.DataFrame, resampling: Resampling) -> pd.DataFr
 def horizon_table(scores: pd.DataFrame, horizons_ms: Sequence[float], resampling: Resampling) -> pd.DataFrame:
     """Mean difference to the full network over all bins up to each horizon, declared comparisons only.
 
-    Returns:
-        variant, method, against, class, null, last_ms, difference, lower, upper, interval, sessions, animals.
+    Columns: variant, method, against, class, null, last_ms, difference, lower, upper, interval, sessions, animals.
     """
     parts = []
     for last_ms in horizon_ends_ms(horizons_ms, end_ms(scores).max()):
@@ -212,9 +207,6 @@ def make_tables(
 
     Args:
         scores: Score files, one per fold, trained variant and seed.
-        horizons_ms: Ends of the horizons.
-        folder: Output folder.
-        resampling: Settings of the bootstrap.
     """
     paths = sorted(map(Path, scores))
     sums = read_scores(paths)

@@ -17,12 +17,12 @@ class Variant:
     """A network to train.
 
     Attributes:
-        method: What training calls it: the forecaster, or the network of own history.
+        method: Its name in training: the forecaster, or the network of own history.
         features: Reference features that it reads.
         model: Parts and sizes.
         training: Optimisation settings.
-        uses: What its weights are scored as, besides the parallel forecast: ``autoregressive`` is its decoding bin by
-            bin, others are ablations that are made of the same weights.
+        uses: Further methods as which its weights are scored: ``autoregressive`` is its decoding bin by bin, others are
+            ablations of the same weights.
     """
 
     method: str
@@ -41,7 +41,6 @@ def ablation(config: Config, name: str) -> Variant:
     """Return the forecaster without one of its parts.
 
     Args:
-        config: A configuration with ablations.
         name: ``full`` or one that is trained; see :mod:`neurohorizon.ablations`.
 
     Raises:

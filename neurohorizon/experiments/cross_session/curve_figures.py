@@ -49,7 +49,7 @@ def draw_elapsed(*, elapsed: pd.DataFrame, elapsed_leads: pd.DataFrame) -> Figur
     drawn += list(shown.loc[shown["class"] == CEILING, "method"].unique())
     figure = column_figure(4.6)
     above, below = figure.subplots(2, 1, sharex=True)
-    scale, unit = _time_unit(shown["first_s"].max())
+    scale, unit = (60.0, "min") if shown["first_s"].max() >= 600 else (1.0, "s")
     for method in (name for name in drawn if name in set(shown["method"])):
         line = shown[shown["method"] == method]
         label = f"{method_label(method)} ({class_word(line['class'].iloc[0])})"
@@ -170,7 +170,3 @@ def _middle(line: pd.DataFrame, shown: pd.DataFrame) -> pd.Series:
     longest = (shown["last_s"] - shown["first_s"]).max()
     last = line["last_s"].fillna(line["first_s"] + (longest if np.isfinite(longest) else 0.0))
     return (line["first_s"] + last) / 2
-
-
-def _time_unit(longest_s: float) -> tuple[float, str]:
-    return (60.0, "min") if longest_s >= 600 else (1.0, "s")

@@ -38,7 +38,7 @@ from neurohorizon.timeline import bin_domain
 
 @dataclass(frozen=True, eq=False)
 class _Point:
-    """A recording that is whole or less, and which of its units are scored.
+    """A whole or reduced recording, and its scored units.
 
     Attributes:
         curve: ``LENGTH`` or ``UNITS``.
@@ -74,15 +74,11 @@ def score_curves(
 
     Args:
         weights: The network; its card lies next to it.
-        paths: Files of the session.
         forecasts: Forecast files of the whole session: first that of the network itself, which also names fold, method
             and seed; then others that are scored on the same units, for comparison.
         cross_session: The section ``cross_session`` of the configuration: lengths and sizes.
-        timeline: The section ``timeline``.
-        features: The section ``features``.
         minimum_rate_hz: Mean rate in the full reference window from which on a unit is scored.
         random_seed: Seed of the draws of units, which also depend on the session, and on no network.
-        code: Fingerprint of the code.
         output: Parquet file of ``CURVES``; without rows for a session that was left out.
 
     Raises:

@@ -80,15 +80,10 @@ def curve_sessions(curves: pd.DataFrame, horizons_ms: Sequence[int]) -> pd.DataF
 def curve_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     """Mean over sessions by method, size and horizon, with the difference to the same sessions with everything known.
 
-    Args:
-        sessions: Rows of :func:`curve_sessions` of one curve.
-        resampling: Settings of the bootstrap.
-
-    Returns:
-        Columns: curve, method, class, null, horizon_ms, whole, size (mean over sessions if whole), bits_per_spike with
-        lower, upper, interval; sessions, animals; whole_bits_per_spike of the same sessions; difference with its
-        bounds; gap_closed with its bounds (share of the gap between the full reference mean and the network fitted on
-        the full reference window); units.
+    Columns: curve, method, class, null, horizon_ms, whole, size (mean over sessions if whole), bits_per_spike with
+    lower, upper, interval; sessions, animals; whole_bits_per_spike of the same sessions; difference with its bounds;
+    gap_closed with its bounds (share of the gap between the full reference mean and the network fitted on the full
+    reference window); units.
     """
 
     def row(group: pd.DataFrame) -> dict[str, object]:
@@ -115,14 +110,8 @@ def curve_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
 def gap_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     """Share of the gap between the reference mean and methods that fit the session, by horizon.
 
-    Args:
-        sessions: Rows of :func:`curve_sessions`.
-        resampling: Settings of the bootstrap.
-
-    Returns:
-        Columns: method, class, within, null, horizon_ms, bits_per_spike and within_bits_per_spike (means over
-        sessions), gap_closed with its bounds (NaN if the method that fits the session gains nothing), interval,
-        sessions, animals.
+    Columns: method, class, within, null, horizon_ms, bits_per_spike and within_bits_per_spike (means over sessions),
+    gap_closed with its bounds (NaN if the method that fits the session gains nothing), interval, sessions, animals.
     """
     whole = sessions[sessions["whole"] & (sessions["curve"] == LENGTH)]
     rows = []
@@ -169,15 +158,12 @@ def elapsed_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFram
     Columns: method, class, null, first_s, last_s, bits_per_spike with lower, upper, interval; sessions, animals; change
     with its bounds, paired within sessions; windows.
     """
-    table = grouped_rows(
-        sessions,
-        [*METHOD, "null", "first_s", "last_s"],
-        lambda group: (
-            resampling.mean_row(group)
-            | resampling.mean_bounds("change", group, group["change"])
-            | {"windows": int(group["windows"].sum())}
-        ),
-    )
+
+    def row(group: pd.DataFrame) -> dict[str, object]:
+        found = resampling.mean_row(group) | resampling.mean_bounds("change", group, group["change"])
+        return found | {"windows": int(group["windows"].sum())}
+
+    table = grouped_rows(sessions, [*METHOD, "null", "first_s", "last_s"], row)
     return ordered(table, ["null", "method", "first_s"], null=())
 
 
@@ -218,17 +204,10 @@ def elapsed_leads(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFram
 
 
 def match_rates(rates_hz: np.ndarray, control_rates_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pair units with controls of nearly the same rate, each at most once.
+    """Pair units with controls of nearly the same rate, each at most once: indices of both, [pair].
 
     The number of pairs is as large as possible; of all such pairings the one of the smallest total difference in log
     rate is chosen.
-
-    Args:
-        rates_hz: Reference rates, [unit].
-        control_rates_hz: Reference rates of the candidates, [candidate].
-
-    Returns:
-        Indices of the units that have a control, and of their controls, [pair].
     """
     if not (len(rates_hz) and len(control_rates_hz)):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -243,9 +222,7 @@ def match_rates(rates_hz: np.ndarray, control_rates_hz: np.ndarray) -> tuple[np.
 def region_sessions(by_unit: pd.DataFrame, fewest_units: int) -> pd.DataFrame:
     """Score of the forecaster by session and brain region, and that of rate-matched units elsewhere in the session.
 
-    Args:
-        by_unit: Sums by unit.
-        fewest_units: Scored units over all sessions that a region needs to be compared.
+    A region needs ``fewest_units`` scored units over all sessions.
 
     Returns:
         Columns: those of a session, method, class, null, region, units (scored, in this session),
@@ -265,7 +242,8 @@ def region_sessions(by_unit: pd.DataFrame, fewest_units: int) -> pd.DataFrame:
             row |= {"units": len(here), "region_bits_per_spike": _pooled(here), "pairs": len(pair)}
             for before, units in (("", here.iloc[pair]), ("control_", elsewhere.iloc[control])):
                 row[f"{before}bits_per_spike"] = _pooled(units) if enough else np.nan
-                row[f"{before}rate_hz"] = _geometric_mean(units["reference_rate_hz"]) if enough else np.nan
+                # geometric mean
+                row[f"{before}rate_hz"] = float(np.exp(np.log(units["reference_rate_hz"]).mean())) if enough else np.nan
             rows.append(row)
     key = [*SESSION, *_OURS, "null", "region"]
     columns = [*key, "units", "region_bits_per_spike", "pairs", "bits_per_spike", "control_bits_per_spike"]
@@ -319,10 +297,7 @@ def make_tables(
         curves: Files of sums by reference length and number of units, one per fold, session and seed.
         elapsed: Files of sums by time, one per fold and session.
         by_unit: Files of sums by unit, one per fold and session.
-        horizons_ms: Ends of the parts of the horizon.
         matched_units: Scored units that a region needs to be compared.
-        folder: Output folder.
-        resampling: Settings of the bootstrap.
     """
     by_size = curve_sessions(read_sums(sorted(map(str, curves))), horizons_ms)
     by_time = elapsed_sessions(read_sums(sorted(map(str, elapsed))))
@@ -373,9 +348,8 @@ def _averaged(sums: pd.DataFrame, by: list[str], also: Sequence[str] = ()) -> pd
     key = [*SESSION, *METHOD, *by]
     firsts = {name: (name, "first") for name in ("units", *also)}
     # random subsets of units are scored on the same number of units each, which counts once
-    added = sums.groupby([*key, "seed"], dropna=False, sort=False).agg(
-        **{name: (name, "sum") for name in _SUMS}, **firsts
-    )
+    sizes = {name: (name, "sum") for name in _SUMS} | firsts
+    added = sums.groupby([*key, "seed"], dropna=False, sort=False).agg(**sizes)
     added = added[added["spikes"] > 0].reset_index()
     averaged = over_seeds(added.assign(bits_per_spike=score(added)), key, spikes=("spikes", "first"), **firsts)
     return averaged.drop(columns="seed_sd").assign(null=PRIMARY_NULL)
@@ -384,7 +358,3 @@ def _averaged(sums: pd.DataFrame, by: list[str], also: Sequence[str] = ()) -> pd
 def _pooled(units: pd.DataFrame) -> float:
     sums = units[_SUMS].sum()
     return float(bits_per_spike(model_nats=sums["model_nats"], null_nats=sums["reference_nats"], spikes=sums["spikes"]))
-
-
-def _geometric_mean(values: pd.Series) -> float:
-    return float(np.exp(np.log(values).mean()))

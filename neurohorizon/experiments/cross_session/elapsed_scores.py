@@ -1,8 +1,8 @@
 """Score sums behind the curves of experiment 1: by the time since the reference window, and by unit.
 
 Time is that between the end of the reference window and the forecast origin, on the clock, for drift does not pause.
-Only sums are kept; ratios are taken last, from tables. Those that need new
-forecasts are made by :mod:`neurohorizon.experiments.cross_session.curve_scores`.
+Only sums are kept; ratios are taken last, from tables. Sums that need new forecasts are made by
+:mod:`neurohorizon.experiments.cross_session.curve_scores`.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,16 @@ import pyarrow as pa
 
 from neurohorizon.config import CrossSession
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
-from neurohorizon.forecasts.scoring import OF_METHOD, named, require_the_same_task, scored_or_why, table_of, write_sums
-from neurohorizon.scores import sum_scores
+from neurohorizon.forecasts.scoring import (
+    OF_METHOD,
+    fields,
+    named,
+    require_the_same_task,
+    scored_or_why,
+    sum_forecast,
+    table_of,
+    write_sums,
+)
 from neurohorizon.session import read_splits
 from neurohorizon.timeline import MICROSECONDS
 
@@ -22,17 +30,13 @@ LENGTH, UNITS = "reference_s", "units"
 """Curves: over the length of the reference window in seconds, and over the number of units."""
 
 _IDENTITY = [*OF_METHOD, pa.field("code", pa.string())]
-_SUMS = [
-    pa.field("windows", pa.int64()),
-    pa.field("spikes", pa.int64()),
-    pa.field("model_nats", pa.float64()),
-    pa.field("reference_nats", pa.float64()),  # of the full reference window
-]
+_NATS = ("model_nats", "reference_nats")  # the latter of the full reference window
+_SUMS = [*fields(pa.int64(), "windows", "spikes"), *fields(pa.float64(), *_NATS)]
 CURVES = pa.schema(
     [
         *_IDENTITY,
         pa.field("curve", pa.string()),
-        pa.field("size", pa.float64()),  # seconds or units; those of the whole recording where it is whole
+        pa.field("size", pa.float64()),  # seconds or units; of the whole recording where it is whole
         pa.field("whole", pa.bool_()),
         pa.field("draw", pa.int64()),  # of the units; null where none are drawn
         pa.field("units", pa.int64()),  # scored ones
@@ -44,21 +48,14 @@ CURVES = pa.schema(
 ELAPSED = pa.schema(
     [
         *_IDENTITY,
-        pa.field("first_s", pa.float64()),
-        pa.field("last_s", pa.float64()),  # excluded; null where there is no end
+        *fields(pa.float64(), "first_s", "last_s"),  # the end is excluded; null where there is none
         pa.field("units", pa.int64()),
         *_SUMS,
         pa.field("evaluation_nats", pa.float64()),  # over each unit's mean in these windows
     ]
 )
 BY_UNIT = pa.schema(
-    [
-        *_IDENTITY,
-        pa.field("unit_id", pa.string()),
-        pa.field("region", pa.string()),
-        pa.field("reference_rate_hz", pa.float64()),
-        *_SUMS,
-    ]
+    [*_IDENTITY, *fields(pa.string(), "unit_id", "region"), pa.field("reference_rate_hz", pa.float64()), *_SUMS]
 )
 
 
@@ -74,7 +71,6 @@ def score_elapsed(
     """Score the forecasts of one held-out session by the time since its reference window, and by unit.
 
     Args:
-        session: Its session file.
         forecasts: Its forecast files, one per method and seed.
         cross_session: The section ``cross_session`` of the configuration: ends of the groups of windows.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
@@ -106,21 +102,13 @@ def _elapsed_rows(forecast: Forecast, scored: np.ndarray, end_us: int, edges_s: 
     columns: dict[str, list] = {}
     for index in np.unique(group):
         inside = group == index
-        sums = sum_scores(
-            counts=forecast.counts[inside][..., scored],
-            log_rate=forecast.log_rate[inside][..., scored],
-            mask=forecast.target_mask[inside],
-            reference_log_rate=forecast.reference_log_rate[scored],
-        )
+        sums = sum_forecast(forecast, scored, inside)
         values = {
             "first_s": edges[index],
             "last_s": edges[index + 1] if np.isfinite(edges[index + 1]) else None,
             "units": int(scored.sum()),
             "windows": int(inside.sum()),
-            **{
-                name: getattr(sums, name).sum()
-                for name in ("spikes", "model_nats", "reference_nats", "evaluation_nats")
-            },
+            **{name: getattr(sums, name).sum() for name in ("spikes", *_NATS, "evaluation_nats")},
         }
         for name, value in values.items():
             columns.setdefault(name, []).append(value)
@@ -128,12 +116,7 @@ def _elapsed_rows(forecast: Forecast, scored: np.ndarray, end_us: int, edges_s: 
 
 
 def _unit_rows(forecast: Forecast, scored: np.ndarray) -> pa.Table:
-    sums = sum_scores(
-        counts=forecast.counts[..., scored],
-        log_rate=forecast.log_rate[..., scored],
-        mask=forecast.target_mask,
-        reference_log_rate=forecast.reference_log_rate[scored],
-    )
+    sums = sum_forecast(forecast, scored)
     rate_hz = np.exp(forecast.reference_log_rate[scored].astype(float)) * MICROSECONDS / forecast.bin_us
     return table_of(
         BY_UNIT,
@@ -142,6 +125,6 @@ def _unit_rows(forecast: Forecast, scored: np.ndarray) -> pa.Table:
             "unit_id": forecast.unit_id[scored].astype(object),
             "region": forecast.region[scored].astype(object),
             "reference_rate_hz": rate_hz,
-            **{name: getattr(sums, name).sum(axis=0) for name in ("spikes", "model_nats", "reference_nats")},
+            **{name: getattr(sums, name).sum(axis=0) for name in ("spikes", *_NATS)},
         },
     )

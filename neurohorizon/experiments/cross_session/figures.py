@@ -136,13 +136,7 @@ def _paired_panel(axes: Axes, sessions: pd.DataFrame, summary: pd.DataFrame) -> 
 
 
 def _leave_room(axes: Axes, scores: pd.DataFrame, *, along: str = "y") -> None:
-    """Prevent a baseline far below the null from flattening the others, and write its score at the edge.
-
-    Args:
-        axes: The panel.
-        scores: Scores drawn in it.
-        along: The axis of the scores.
-    """
+    """Prevent a baseline far below the null from flattening the others, and write its score at the edge."""
     finite = scores[np.isfinite(scores["bits_per_spike"])]
     top = finite["bits_per_spike"].max()
     if not top > 0:

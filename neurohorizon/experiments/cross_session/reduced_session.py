@@ -11,15 +11,8 @@ from neurohorizon.timeline import MICROSECONDS, Splits, bin_domain
 def begun_later(session: Session, reference_s: float, *, bin_us: int) -> Session | None:
     """Cut a session so that only the last seconds of its reference window remain; the time after it is unchanged.
 
-    Args:
-        session: The session.
-        reference_s: Seconds of the reference window to keep, counted in whole bins of valid time; the cut is at an edge
-            of a bin, so those that stay are the same bins.
-        bin_us: Bin width.
-
-    Returns:
-        A session whose spikes, valid time and parts begin at the cut; None where its reference window is no longer than
-        that.
+    ``reference_s`` is counted in whole bins of valid time; the cut is at an edge of a bin, so that the bins after it
+    are unchanged. Spikes, valid time and parts begin at the cut. None if the reference window is not longer than that.
     """
     bins = bin_domain(session.splits.reference, bin_us)
     kept = -(-round(reference_s * MICROSECONDS) // bin_us)
@@ -38,12 +31,7 @@ def begun_later(session: Session, reference_s: float, *, bin_us: int) -> Session
 
 
 def with_units(session: Session, units: np.ndarray) -> Session:
-    """Reduce a session to some of its units.
-
-    Args:
-        session: The session.
-        units: Rows of its units, each once, [kept unit]; the session that is returned has them in this order.
-    """
+    """Reduce a session to some of its units, [kept unit], in this order."""
     place = np.full(session.n_units, -1)
     place[units] = np.arange(len(units))
     kept = place[session.spike_unit] >= 0
@@ -66,7 +54,6 @@ def nested_units(
     Args:
         scored: Whether a unit can be scored, bool [unit].
         sizes: Sizes of the populations, rising. Those that the session's own does not exceed are left out.
-        rng: Source of the draw.
 
     Returns:
         The scored units, as many as the smallest size; and the units of each population, in the session's order, which

@@ -23,6 +23,7 @@ from neurohorizon.analysis.tables import (
     Resampling,
     TableError,
     animal_names,
+    bounds,
     by_method,
     class_cell,
     comparison_cells,
@@ -59,12 +60,9 @@ _SUMS = ["spikes", "model_nats", "reference_nats", "evaluation_nats"]
 
 @dataclass(frozen=True)
 class Pooled:
-    """Score sums of one or more sessions at the three levels that tables need, one row per seed.
+    """Score sums of sessions, one row per seed: of all units and bins, by horizon bin, and by region.
 
-    Attributes:
-        whole: Sums over units and horizon bins, with Poisson D2 averaged over units.
-        horizon: Sums over units, by horizon bin.
-        region: Sums over the units of a region and all horizon bins.
+    Poisson D2 in ``whole`` is averaged over units.
     """
 
     whole: pd.DataFrame
@@ -127,21 +125,6 @@ def session_table(pooled: Pooled) -> pd.DataFrame:
     return ordered(table, ["null", "fold", "session", "method"])
 
 
-def horizon_session_table(pooled: Pooled) -> pd.DataFrame:
-    """Score of each session and method in each horizon bin relative to the primary null, averaged over seeds.
-
-    ``horizon_ms`` is the time from the forecast origin to the end of the bin.
-    """
-    table = _average_seeds(_over_null(pooled.horizon, PRIMARY_NULL), ["horizon_bin", "horizon_ms"])
-    return ordered(table, ["fold", "session", "method", "horizon_bin"])
-
-
-def region_session_table(pooled: Pooled) -> pd.DataFrame:
-    """Score of each session, method and brain region relative to the primary null, averaged over seeds."""
-    table = _average_seeds(_over_null(pooled.region, PRIMARY_NULL), ["region"], units=("units", "first"))
-    return ordered(table, ["fold", "session", "region", "method"])
-
-
 def horizon_table(horizon_sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     """Mean over sessions with its interval, by method and horizon bin."""
     table = grouped_rows(horizon_sessions, ["horizon_bin", "horizon_ms", *METHOD, "null"], resampling.mean_row)
@@ -150,12 +133,11 @@ def horizon_table(horizon_sessions: pd.DataFrame, resampling: Resampling) -> pd.
 
 def region_table(region_sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     """Mean over sessions with its interval, by method and brain region, with the units in it."""
-    table = grouped_rows(
-        region_sessions,
-        ["region", *METHOD, "null"],
-        lambda rows: resampling.mean_row(rows) | {"units": rows["units"].sum()},
-    )
-    return ordered(table, ["region", "method"])
+
+    def row(rows: pd.DataFrame) -> dict[str, object]:
+        return resampling.mean_row(rows) | {"units": rows["units"].sum()}
+
+    return ordered(grouped_rows(region_sessions, ["region", *METHOD, "null"], row), ["region", "method"])
 
 
 def comparison_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
@@ -216,16 +198,9 @@ def _summary_of(sessions: pd.DataFrame, comparisons: pd.DataFrame, resampling: R
         # bits, so that the pooled score has the unit of the mean
         gain_bits = rows["gain_nats"].to_numpy() / np.log(2)
         pooled = bootstrap_ratio(gain_bits, rows["spikes"], animal_names(rows), resampling.rng(), **resampling.options)
-        found = resampling.mean_row(rows) | {
-            "pooled": pooled.value,
-            "pooled_lower": pooled.lower,
-            "pooled_upper": pooled.upper,
-            "poisson_d2": rows["poisson_d2"].mean(),
-            "units": int(rows["units"].sum()),
-            "unscored_units": int(rows["unscored_units"].sum()),
-            "seeds": rows["seeds"].min(),
-            "seed_sd": rows["seed_sd"].mean(),
-        }
+        found = resampling.mean_row(rows) | bounds("pooled", pooled) | {"poisson_d2": rows["poisson_d2"].mean()}
+        found |= {name: int(rows[name].sum()) for name in ("units", "unscored_units")}
+        found |= {"seeds": rows["seeds"].min(), "seed_sd": rows["seed_sd"].mean()}
         for ceiling in ceilings:
             shared = _shared(wide[null], method, ceiling)
             found |= resampling.share("share_of_oracle", shared, shared[method], shared[ceiling])
@@ -314,15 +289,16 @@ def make_tables(
 
     Args:
         scores: Score files, one per fold and held-out session.
-        folder: Output folder.
-        resampling: Settings of the bootstrap.
         sessions: The list of the run's sessions (Parquet), to list excluded training sessions too.
         shared_subjects: Animals that are both trained on and forecast.
     """
     scores = sorted(map(Path, scores))
     pooled = pool_scores(scores)
-    by_session, horizon_sessions = session_table(pooled), horizon_session_table(pooled)
-    region_sessions = region_session_table(pooled)
+    by_session = session_table(pooled)
+    by_bin = _average_seeds(_over_null(pooled.horizon, PRIMARY_NULL), ["horizon_bin", "horizon_ms"])
+    horizon_sessions = ordered(by_bin, ["fold", "session", "method", "horizon_bin"])
+    by_region = _average_seeds(_over_null(pooled.region, PRIMARY_NULL), ["region"], units=("units", "first"))
+    region_sessions = ordered(by_region, ["fold", "session", "region", "method"])
     comparisons = comparison_table(by_session, resampling)
     tables = {
         "sessions": by_session,

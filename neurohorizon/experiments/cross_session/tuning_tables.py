@@ -20,7 +20,6 @@ def make_tables(*, tuned: Sequence[Path], folder: Path) -> None:
 
     Args:
         tuned: Files of settings, in the folder of their fold.
-        folder: Output folder.
     """
     table = pd.DataFrame([row for path in tuned for row in _rows(path)], columns=list(COLUMNS))
     table = table.sort_values(["fold", "method"], kind="stable")

@@ -24,7 +24,7 @@ class Decoding:
     """Predictions and observed labels of one decoder on one session.
 
     Attributes:
-        session, subject, lab, source: Who the session is.
+        session, subject, lab, source: Identity of the session.
         fold: Fold of the decoder.
         method: Name of the decoder, without its seed.
         seed: Its seed.
@@ -33,13 +33,13 @@ class Decoding:
         target: Behaviour series.
         unit: Unit of its values.
         labelled_s: Seconds of labels of this session that the decoder was fitted on.
-        saw: What else of this session, and of others, the decoder saw, in words.
-        chosen: What was chosen on the labelled seconds, in words; "" if nothing.
+        saw: Other data of this session, and of others, that the decoder used, in words.
+        chosen: Setting that was chosen on the labelled seconds, in words; "" if none.
         code: Fingerprint of the code that made it, "" if unknown.
         origin_us: Ends of the contexts, int64 microseconds [window].
         observed: Labels there, float32 [window, channel].
         predicted: Predicted labels, float32 [window, channel].
-        left_out: Why there is nothing to score; the arrays are then empty. "" otherwise.
+        left_out: Reason why it cannot be scored; the arrays are then empty. "" otherwise.
     """
 
     session: str
@@ -78,7 +78,7 @@ class Decoding:
 def blank(
     session: LabelledSession, *, poyo: Poyo, fold: str, method: str, seed: int, part: str, code: str, saw: str
 ) -> Decoding:
-    """Begin a decoding of a session: all but what was decoded."""
+    """Begin a decoding of a session, without its predictions."""
     return Decoding(
         session=session.session_id,
         subject=session.subject,
@@ -109,13 +109,9 @@ def filled(
     """Complete a decoding.
 
     Args:
-        begun: What :func:`blank` returned.
-        session: The session.
-        learned: Ends of the windows whose labels were learned from, int64 [window].
-        scored: Ends of the windows that are decoded, int64 [window].
-        predicted: What is decoded there, float32 [window, channel].
-        span_us: Time that a label covers.
-        chosen: What was chosen on the labelled seconds, in words.
+        learned: Ends of the windows whose labels were used in the fit, int64 [window].
+        scored: Ends of the decoded windows, int64 [window].
+        predicted: Decoded values there, float32 [window, channel].
     """
     return replace(
         begun,
@@ -128,7 +124,7 @@ def filled(
 
 
 def unscored(session: LabelledSession, learned: np.ndarray, scored: np.ndarray) -> str:
-    """Say why a session cannot be decoded and scored, from the windows that it has for both; "" where it can."""
+    """Reason why a session cannot be decoded and scored, from its windows for both; "" where it can."""
     if session.left_out:
         return session.left_out
     if len(learned) < MINIMUM_LABELS:
@@ -166,16 +162,11 @@ def read_decodings(paths: Sequence[Path]) -> list[Decoding]:
 
 
 def r2(observed: np.ndarray, predicted: np.ndarray) -> float:
-    """Coefficient of determination: one less the squared error over that of the mean of what is scored.
+    """Coefficient of determination: one minus the squared error over that of the mean of the scored labels.
 
     Channels are pooled by their sums, so that each weighs by its variance (``variance_weighted`` of scikit-learn).
 
-    Args:
-        observed: Labels, [window, channel].
-        predicted: What was decoded, [window, channel].
-
-    Returns:
-        At most 1; NaN where there is nothing to score or the labels never change.
+    NaN where there is nothing to score or the labels never change.
     """
     observed, predicted = np.asarray(observed, np.float64), np.asarray(predicted, np.float64)
     if not observed.size:

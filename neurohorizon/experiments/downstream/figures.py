@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from neurohorizon.analysis.panels import error_bar, page_figure
 from neurohorizon.analysis.style import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, PURPLE, VERMILLION, house_style
 from neurohorizon.analysis.wording import counted
-from neurohorizon.experiments.downstream.names import (
+from neurohorizon.experiments.downstream.tables import (
     HELDOUT,
     LATENTS,
     METHOD_ORDER,
@@ -20,8 +20,8 @@ from neurohorizon.experiments.downstream.names import (
     RAW,
     TARGET_WORDS,
     TRAIN,
+    scored,
 )
-from neurohorizon.experiments.downstream.tables import scored
 
 LOOKS = {  # colour and marker: distinct in grey print too
     LATENTS: (VERMILLION, "o"),
@@ -35,11 +35,7 @@ _GROUPS = ((HELDOUT, "unseen animals"), (TRAIN, "training animals"))
 
 @house_style()
 def draw_scores(*, summary: pd.DataFrame) -> Figure:
-    """Mean score of every representation for every target, in unseen animals and in training animals.
-
-    Args:
-        summary: Table ``summary``.
-    """
+    """Mean score of every representation for every target, in unseen animals and in training animals."""
     targets = [name for name in TARGET_WORDS if name in set(summary["target"])]
     methods = [name for name in METHOD_ORDER if name in set(summary["method"])]
     columns = min(max(len(targets), 1), 3)
@@ -89,11 +85,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, target: str, methods: list[str]) -> N
 
 @house_style()
 def draw_sessions(*, sessions: pd.DataFrame) -> Figure:
-    """Score of each session: latents against each other representation, for trials and for the wheel.
-
-    Args:
-        sessions: Table ``sessions``.
-    """
+    """Score of each session: latents against each other representation, for trials and for the wheel."""
     found = scored(sessions)
     wide = found.pivot_table(index=["role", "fold", "session", "target", "metric"], columns="method", values="score")
     wide = wide.reset_index()

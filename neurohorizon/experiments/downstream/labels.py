@@ -1,4 +1,4 @@
-"""Labels of windows for decoding: what a behaviour series was at the end of a context.
+"""Labels of windows for decoding: the mean of a behaviour series at the end of a context.
 
 A label is the series' mean over the last ``span_bins`` bins before an origin, so it is of the same time as the last
 spikes that are read: decoding, not forecasting. Labels are on a grid, one span apart, and a budget of labels is
@@ -26,7 +26,7 @@ class LabelSeries:
     Attributes:
         times_us: Sample times, int64 [sample], sorted.
         total: Sum of the known samples before each one, float64 [sample + 1, channel].
-        unknown: How many samples before each one are not known, int64 [sample + 1].
+        unknown: Number of unknown samples before each one, int64 [sample + 1].
         name: Name of the series.
         unit: Unit of its values.
     """
@@ -39,13 +39,10 @@ class LabelSeries:
 
     @classmethod
     def of(cls, series: Series, *, name: str, still_s: float | None) -> "LabelSeries":
-        """Take a series; what is not finite is not known.
+        """Take a series; samples that are not finite are unknown.
 
-        Args:
-            series: The series, as stored.
-            name: Its name.
-            still_s: Samples in a longer run of exactly one value are not known either: a tracker that lost the animal
-                repeats itself; None: runs of any length are believed.
+        Samples in a run of one value longer than ``still_s`` are unknown too, since a tracker that lost the animal
+        repeats its value; None allows runs of any length.
         """
         times_us = to_us(series.times_s)
         known = np.isfinite(series.values).all(axis=1)
@@ -70,15 +67,11 @@ class LabelSeries:
         return self.total.shape[1]
 
     def at(self, origin_us: np.ndarray, span_us: int) -> tuple[np.ndarray, np.ndarray]:
-        """Average over the span that ends at each origin.
-
-        Args:
-            origin_us: Ends of the spans, int64, any shape.
-            span_us: Length of a span.
+        """Average over the span that ends at each origin, int64, any shape.
 
         Returns:
-            Mean of the samples in the span, 0 where not known, float32 [..., channel]; and whether it is known: there
-            is a sample, and none of them is unknown, [...].
+            Mean of the samples in the span, 0 where unknown, float32 [..., channel]; and whether it is known, [...]:
+            there is a sample, and no unknown one.
         """
         first, last = (np.searchsorted(self.times_us, origin_us - back) for back in (span_us, 0))
         known = (last > first) & (self.unknown[last] == self.unknown[first])
@@ -91,12 +84,12 @@ class LabelledSession:
     """A session whose behaviour is decoded.
 
     Attributes:
-        session_id, subject, lab, source: Who it is.
+        session_id, subject, lab, source: Its identity.
         unit_ids: Names of its units, unique across sessions, [unit].
         spikes: Its spikes.
         splits: Parts of its valid time.
         labels: Its behaviour; None where the session does not have the series.
-        left_out: Why it cannot be decoded at all; "" where it can.
+        left_out: Reason why it cannot be decoded; "" where it can.
     """
 
     session_id: str
@@ -143,7 +136,7 @@ def learned_origins(session: LabelledSession, part: str, poyo: Poyo, timeline: T
 
 
 def scored_origins(session: LabelledSession, part: str, poyo: Poyo, timeline: Timeline) -> np.ndarray:
-    """Ends of the windows of a part that are scored, as far apart as forecasts that are scored, int64 [window]."""
+    """Ends of the windows of a part that are scored, at the distance of scored forecasts, int64 [window]."""
     return _origins(session, part, poyo, timeline, timeline.evaluation_stride_bins)
 
 

@@ -16,7 +16,8 @@ from neurohorizon.analysis.wording import (
     paragraphs,
     prose,
 )
-from neurohorizon.experiments.downstream.names import (
+from neurohorizon.experiments.downstream.tables import (
+    CHANCE,
     HELDOUT,
     LATENTS,
     METHOD_WORDS,
@@ -27,7 +28,6 @@ from neurohorizon.experiments.downstream.names import (
     TARGET_WORDS,
     TRAIN,
 )
-from neurohorizon.experiments.downstream.tables import CHANCE
 
 
 def describe_results(folder: Path) -> str:
@@ -63,7 +63,8 @@ def describe_latents(summary: pd.DataFrame) -> str:
         return "No target could be decoded from the latents."
     above, not_above = [], []
     for row in rows.to_dict("records"):
-        words = f"{TARGET_WORDS[row['target']]} ({_score(row)} against {_chance(row)})"
+        chance = "0" if row["metric"] == "R2" else f"{row['chance']:.3f}"
+        words = f"{TARGET_WORDS[row['target']]} ({_score(row)} against {chance})"
         (above if row["above_chance_lower"] > 0 else not_above).append(words)
     return prose(
         f"NeuroHorizon's frozen latents decode, with an interval **above chance**, {listed(above)}." if above else "",
@@ -160,7 +161,3 @@ def _differences(rows: pd.DataFrame) -> str:
 
 def _score(row: dict) -> str:
     return f"R2 {row['score']:+.3f}" if row["metric"] == "R2" else f"{row['score']:.3f}"
-
-
-def _chance(row: dict) -> str:
-    return "0" if row["metric"] == "R2" else f"{row['chance']:.3f}"

@@ -45,17 +45,17 @@ WINDOWS_PER_PASS = 16
 
 @dataclass(frozen=True)
 class PoyoCard:
-    """What a POYO is and what it was trained on.
+    """A POYO network: its settings and its training data.
 
     Attributes:
         poyo: Its section of the configuration.
         timeline: Bins and context.
-        channels: Channels of what it decodes.
+        channels: Channels of the decoded series.
         units: Names of the units of its vocabulary, in the order of its rows.
         sessions: Names of its sessions, likewise: all sessions that it was trained on.
         centre: Mean of the labels in the training part of each session, [session][channel].
         spread: Their standard deviation.
-        fold: Fold whose held-out sessions it never saw.
+        fold: Fold whose held-out sessions are not in its training data.
         code: Fingerprint of the code that trained it.
         scores: Steps and seed, filled in by training.
     """
@@ -128,13 +128,13 @@ def to_learn(session: LabelledSession, part: Intervals, origin_us: np.ndarray, *
 
 
 class Samples:
-    """Windows of several sessions as POYO's own tokenizer gives them.
+    """Windows of several sessions, tokenized by POYO's own tokenizer.
 
     Args:
         network: The network whose vocabularies name units and sessions.
-        sessions: What windows there are.
+        sessions: Their windows.
         timeline: Bins and context.
-        span_bins: Bins that a label is the mean of.
+        span_bins: Bins over which a label is averaged.
     """
 
     def __init__(self, network: POYO, sessions: Sequence[Decoded], timeline: Timeline, span_bins: int) -> None:
@@ -219,14 +219,8 @@ def train_poyo(
     Args:
         sessions: Files of the training sessions; those without enough known labels in their training part are passed
             over.
-        poyo: Settings.
-        timeline: Bins and context.
-        fold: Fold whose held-out sessions are not among them.
-        seed: Seed of weights and batches.
-        code: Fingerprint of the code, for the card and for resuming only what the same code began.
+        code: Fingerprint of the code, for the card and for resuming only a training by the same code.
         accelerator: ``auto``, ``cpu`` or ``gpu``.
-        threads: Threads on a CPU.
-        checkpoints: Folder for resuming; removed at the end.
         output: File of the weights (safetensors); the card is written next to it as JSON.
 
     Raises:
@@ -282,18 +276,12 @@ def train_poyo(
 def decode_trained(network: POYO, card: PoyoCard, session: LabelledSession, origin_us: np.ndarray) -> np.ndarray:
     """Decode windows in the validation part of a session that the network was trained on.
 
-    Args:
-        network: The network.
-        card: Its card.
-        session: The session.
-        origin_us: Ends of the windows, int64 [window].
-
-    Returns:
-        What is decoded, in the unit of the labels, float32 [window, channel].
+    ``origin_us`` are the ends of the windows, int64 [window]; decoded values are in the unit of the labels, float32
+    [window, channel].
     """
     place = card.sessions.index(session.session_id)
     centre, spread = np.array(card.centre[place]), np.array(card.spread[place])
-    return predict(network, _asked(session, session.splits.validation, origin_us, centre, spread), card)
+    return predict(network, _to_decode(session, session.splits.validation, origin_us, centre, spread), card)
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,7 +310,7 @@ class Extended:
 
     def _of_test(self, origin_us: np.ndarray) -> Decoded:
         session = self.known.session
-        return _asked(session, session.splits.test, origin_us, self.known.centre, self.known.spread)
+        return _to_decode(session, session.splits.test, origin_us, self.known.centre, self.known.spread)
 
 
 def fit_extended(
@@ -330,41 +318,38 @@ def fit_extended(
 ) -> Extended:
     """Extend a POYO to a new session, and fit it on labelled windows of its reference window.
 
-    How many steps it is fitted for is chosen on the last fifth of the labelled windows, after a fit on the others; then
-    it is fitted again on all of them.
+    The number of steps is chosen on the last fifth of the labelled windows, after a fit on the others; then the network
+    is fitted again on all of them.
 
     Args:
-        network: A trained network; stays as it is.
-        card: Its card.
-        session: A session that it never saw.
+        network: A trained network, which is not changed.
         labelled_us: Ends of the windows whose labels may be read, on the grid of labels, int64 [window].
-        seed: Seed of new rows and of batches.
     """
     poyo, timeline = card.poyo, card.timeline
     span_us = label_span_us(poyo, timeline)
     reference = session.splits.reference
     earlier, later = time_blocks(labelled_us, share=0.8, gap_us=timeline.context_bins * timeline.bin_ms * 1000)
-    later = later[:: max(timeline.evaluation_stride_bins // poyo.target_bins, 1)]  # as far apart as what is scored
+    later = later[:: max(timeline.evaluation_stride_bins // poyo.target_bins, 1)]  # at the distance of scored windows
     known = to_learn(session, reference, earlier, span_us=span_us)
-    asked = _asked(session, reference, later, known.centre, known.spread)
+    later_windows = _to_decode(session, reference, later, known.centre, known.spread)
     truth = session.labels.at(later, span_us)[0]
     losses: dict[int, float] = {}
 
     trial = extended(network, card, session, seed=seed)
 
-    def judge(step: int) -> None:
-        losses[step] = float((((predict(trial, asked, card) - truth) / known.spread) ** 2).mean())
+    def evaluate(step: int) -> None:
+        losses[step] = float((((predict(trial, later_windows, card) - truth) / known.spread) ** 2).mean())
 
-    _adapt(trial, known, card, steps=poyo.adapt_steps, seed=seed, judge=judge, words="choosing steps")
+    _adapt(trial, known, card, steps=poyo.adapt_steps, seed=seed, evaluate=evaluate, words="choosing steps")
     steps = min(losses, key=losses.get)
     final = extended(network, card, session, seed=seed)
     known = to_learn(session, reference, labelled_us, span_us=span_us)
-    _adapt(final, known, card, steps=steps, seed=seed, judge=None, words=f"extending POYO to {session.session_id}")
+    _adapt(final, known, card, steps=steps, seed=seed, evaluate=None, words=f"extending POYO to {session.session_id}")
     return Extended(final, card, known, steps)
 
 
 def extended(network: POYO, card: PoyoCard, session: LabelledSession, *, seed: int) -> POYO:
-    """Copy a network, with new rows for a session and its units; all that it has learned stays as it is."""
+    """Copy a network, with new rows for a session and its units; all trained weights stay the same."""
     copy = card.build()
     _take_over(copy, {name: value.detach().cpu() for name, value in network.named_parameters()})
     with torch.random.fork_rng(devices=[]):
@@ -383,19 +368,9 @@ def time_blocks(origin_us: np.ndarray, *, share: float, gap_us: int) -> tuple[np
 
 def predict(network: POYO, windows: Decoded, card: PoyoCard) -> np.ndarray:
     """Decode the end of each window, in the units of the labels, float32 [window, channel]."""
-    samples = Samples(network, [windows], card.timeline, card.poyo.target_bins)
-    device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
-    found = [np.zeros((0, card.channels))]
-    with torch.inference_mode():
-        for numbers in np.array_split(np.arange(len(samples)), max(-(-len(samples) // 128), 1)):
-            if len(numbers):
-                batch = _to(collated(samples.tokens(numbers)), device)
-                del batch["label"], batch["weight"]
-                found.append(network(**batch)[:, -1].cpu().numpy())
-    network.train(was_training)
-    return (np.concatenate(found) * windows.spread + windows.centre).astype(np.float32)
+    found = _decoded(network, Samples(network, [windows], card.timeline, card.poyo.target_bins))
+    found = np.concatenate([np.zeros((0, card.channels)), *found])
+    return (found * windows.spread + windows.centre).astype(np.float32)
 
 
 def latents_of(network: POYO, windows: Decoded, card: PoyoCard) -> tuple[np.ndarray, np.ndarray]:
@@ -406,32 +381,36 @@ def latents_of(network: POYO, windows: Decoded, card: PoyoCard) -> tuple[np.ndar
         of the context, in bins, [time].
     """
     samples = Samples(network, [windows], card.timeline, card.poyo.target_bins)
-    device = next(network.parameters()).device
     found: list[np.ndarray] = []
-    times: np.ndarray | None = None
 
     def keep(module: nn.Module, inputs: tuple) -> None:
         found.append(inputs[1].cpu().numpy())
 
     handle = network.dec_atn.register_forward_pre_hook(keep)
-    was_training = network.training
-    network.eval()
     try:
-        with torch.inference_mode():
-            for numbers in np.array_split(np.arange(len(samples)), max(-(-len(samples) // 128), 1)):
-                tokens = samples.tokens(numbers)
-                times = np.asarray(tokens[0]["latent_timestamps"], np.float64)
-                batch = _to(collated(tokens), device)
-                del batch["label"], batch["weight"]
-                network(**batch)
+        _decoded(network, samples)
     finally:
         handle.remove()
-        network.train(was_training)
+    times = np.asarray(samples.tokens(np.arange(1))[0]["latent_timestamps"], np.float64)
     moments, moment = np.unique(times, return_inverse=True)
     by_time = np.argsort(moment, kind="stable")
     latents = np.concatenate(found)[:, by_time].reshape(len(samples), len(moments), -1)
     bin_s = card.timeline.bin_ms / 1000
     return latents, card.timeline.context_bins - moments / bin_s
+
+
+def _decoded(network: POYO, samples: Samples) -> list[np.ndarray]:
+    """Standardised output at the end of each window, by batches of windows in order, [window, channel] each."""
+    device, was_training, found = next(network.parameters()).device, network.training, []
+    network.eval()
+    with torch.inference_mode():
+        for numbers in np.array_split(np.arange(len(samples)), max(-(-len(samples) // 128), 1)):
+            if len(numbers):
+                batch = _to(collated(samples.tokens(numbers)), device)
+                del batch["label"], batch["weight"]
+                found.append(network(**batch)[:, -1].cpu().numpy())
+    network.train(was_training)
+    return found
 
 
 def fit(
@@ -446,26 +425,19 @@ def fit(
     seed: int,
     decay: bool = True,
     checkpoint: Path | None = None,
-    judge: Callable[[int], None] | None = None,
-    judged_every: int = 1,
+    evaluate: Callable[[int], None] | None = None,
+    evaluate_every: int = 1,
     words: str,
 ) -> None:
     """Minimise the squared error of standardised labels by AdamW; a batch depends only on the seed and its number.
 
     Args:
-        network: The network, changed in place.
-        samples: Labelled windows.
-        parameters: What is fitted; the rest stays as it is.
-        steps: Steps.
-        batch_windows: Windows in a batch.
+        parameters: Fitted parameters; the others stay fixed.
         learning_rate: Largest learning rate, after a warm-up of a twentieth of the steps.
         weight_decay: Decay of matrices other than embeddings.
-        seed: Seed of batches and dropout.
         decay: Whether the learning rate falls to a tenth on a cosine.
-        checkpoint: File that is written twenty times on the way, and gone on from where there is one; None: neither.
-        judge: Called with the number of steps done.
-        judged_every: Steps between its calls.
-        words: Text of the progress bar.
+        checkpoint: File that is written twenty times, and from which training resumes; None: neither.
+        evaluate: Called with the number of steps done.
     """
     device = next(network.parameters()).device
     embeddings = {id(part.weight) for part in network.modules() if hasattr(part, "extend_vocab")}
@@ -484,7 +456,7 @@ def fit(
         optimiser.load_state_dict(state["optimiser"])
         first = state["step"]
     network.train()
-    # what is not fitted needs no gradient
+    # fixed parameters need no gradient
     fitted = {id(one) for one in parameters}
     for one in network.parameters():
         one.requires_grad_(id(one) in fitted)
@@ -515,8 +487,8 @@ def fit(
                 with replacing(checkpoint) as temporary:
                     named = {name: value.detach() for name, value in network.named_parameters()}
                     torch.save({"step": done, "network": named, "optimiser": optimiser.state_dict()}, temporary)
-            if judge is not None and done % judged_every == 0:
-                judge(done)
+            if evaluate is not None and done % evaluate_every == 0:
+                evaluate(done)
     network.eval()
 
 
@@ -551,7 +523,7 @@ def _adapt(
     *,
     steps: int,
     seed: int,
-    judge: Callable[[int], None] | None,
+    evaluate: Callable[[int], None] | None,
     words: str,
 ) -> None:
     poyo = card.poyo
@@ -566,16 +538,16 @@ def _adapt(
         weight_decay=poyo.weight_decay,
         seed=seed,
         decay=False,
-        judge=judge,
-        judged_every=max(poyo.adapt_steps // 10, 1),
+        evaluate=evaluate,
+        evaluate_every=max(poyo.adapt_steps // 10, 1),
         words=words,
     )
 
 
-def _asked(
+def _to_decode(
     session: LabelledSession, part: Intervals, origin_us: np.ndarray, centre: np.ndarray, spread: np.ndarray
 ) -> Decoded:
-    """Windows that are decoded, and of which no label is learned from."""
+    """Windows that are decoded; no label of them is used for fitting."""
     return Decoded(session, part, origin_us, origin_us[:0], centre, spread)
 
 

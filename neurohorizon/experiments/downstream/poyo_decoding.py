@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from neurohorizon.config import Downstream
+from neurohorizon.experiments.downstream.contexts import span_means, write_contexts
 from neurohorizon.experiments.downstream.decoding_file import blank, filled, unscored, write_decodings
 from neurohorizon.experiments.downstream.labels import (
     decoding_shape,
@@ -18,9 +19,9 @@ from neurohorizon.experiments.downstream.labels import (
     scored_origins,
 )
 from neurohorizon.experiments.downstream.poyo import Extended, decode_trained, fit_extended, load_poyo
-from neurohorizon.experiments.downstream.poyo_latents import write_contexts
-from neurohorizon.experiments.downstream.spans import span_means
 from neurohorizon.experiments.downstream.targets import read_labels
+
+_NAMED = {"method": "poyo", "saw": "spikes and labels of other sessions"}
 
 
 def decode_training_sessions(
@@ -37,14 +38,7 @@ def decode_training_sessions(
     """Decode the validation part of the sessions that a POYO was trained on, which decided nothing in its training.
 
     Args:
-        weights: Its weights.
-        sessions: Files of the training sessions.
-        fold: Its fold.
-        seed: Its seed.
-        code: Fingerprint of the code, for the file.
         accelerator: ``auto``, ``cpu`` or ``gpu``.
-        threads: Threads on a CPU.
-        output: File of the decodings, one for each session.
     """
     torch.set_num_threads(threads)
     network, card = load_poyo(weights, accelerator=accelerator)
@@ -52,31 +46,15 @@ def decode_training_sessions(
     found = []
     for path in sessions:
         session = read_labelled(path, target=poyo.target, still_s=poyo.still_s)
-        decoding = blank(
-            session,
-            poyo=poyo,
-            fold=fold,
-            method="poyo",
-            seed=seed,
-            part="validation",
-            code=code,
-            saw="spikes and labels of other sessions",
-        )
+        decoding = blank(session, poyo=poyo, fold=fold, seed=seed, part="validation", code=code, **_NAMED)
         learned = learned_origins(session, "train", poyo, timeline)
         scored = scored_origins(session, "validation", poyo, timeline)
         if reason := unscored(session, learned, scored):
             found.append(replace(decoding, left_out=reason))
             continue
-        found.append(
-            filled(
-                decoding,
-                session,
-                learned=learned,
-                scored=scored,
-                predicted=decode_trained(network, card, session, scored),
-                span_us=label_span_us(poyo, timeline),
-            )
-        )
+        predicted = decode_trained(network, card, session, scored)
+        labels = {"learned": learned, "scored": scored, "span_us": label_span_us(poyo, timeline)}
+        found.append(filled(decoding, session, predicted=predicted, **labels))
     write_decodings(output, found)
 
 
@@ -99,15 +77,8 @@ def decode_new_session(
 
     Args:
         weights: Weights of a POYO that was not trained on the session.
-        session: File of the session.
-        fold: Fold in which it is held out.
-        seed: Seed of the network, and of its new rows.
-        code: Fingerprint of the code, for the file.
         accelerator: ``auto``, ``cpu`` or ``gpu``.
-        threads: Threads on a CPU.
-        output: File of the decoding.
-        downstream: What else is decoded; None: nothing.
-        contexts: File of the latents at the ends of these contexts.
+        downstream: Further targets; None without any.
 
     Raises:
         ValueError: The network was trained on the session.
@@ -118,16 +89,7 @@ def decode_new_session(
     labelled = read_labelled(session, target=poyo.target, still_s=poyo.still_s)
     if labelled.session_id in card.sessions:
         raise ValueError(f"{weights} was trained on {labelled.session_id}: it would not be new to it")
-    decoding = blank(
-        labelled,
-        poyo=poyo,
-        fold=fold,
-        method="poyo",
-        seed=seed,
-        part="test",
-        code=code,
-        saw="spikes and labels of other sessions",
-    )
+    decoding = blank(labelled, poyo=poyo, fold=fold, seed=seed, part="test", code=code, **_NAMED)
     learned, scored = labelled_origins(labelled, poyo, timeline), scored_origins(labelled, "test", poyo, timeline)
     reason = unscored(labelled, learned, scored)
     if not reason and labelled.labels.n_channels != card.channels:

@@ -21,12 +21,7 @@ _LOOKS = {  # colour and marker: distinct in grey print too
 
 @house_style()
 def draw_decoding(*, sessions: pd.DataFrame, summary: pd.DataFrame) -> Figure:
-    """R2 of each session: POYO on held-out time of its training sessions, and all decoders on new sessions.
-
-    Args:
-        sessions: Table ``sessions``.
-        summary: Table ``summary``.
-    """
+    """R2 of each session: POYO on held-out time of its training sessions, and all decoders on new sessions."""
     scored = sessions[sessions["left_out"] == ""]
     keys = ["part", "method", "target", "fold", "session", "subject"]
     scored = scored.groupby(keys, as_index=False)["r2"].mean()

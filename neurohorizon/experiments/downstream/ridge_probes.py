@@ -22,6 +22,10 @@ from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths, load_inputs
 from neurohorizon.inputs.windows import WindowShape, cut_windows
 from neurohorizon.models.forecaster import Forecaster
+<<<<<<< HEAD
+=======
+from neurohorizon.models.latents import FrozenFeatures, frozen_features
+>>>>>>> tightB
 from neurohorizon.models.weights import Card, load_forecaster
 from neurohorizon.session import read_splits
 from neurohorizon.timeline import Intervals
@@ -29,7 +33,7 @@ from neurohorizon.timeline import Intervals
 BLOCKS = 5
 """Blocks of time among which a penalty is chosen."""
 LARGEST = 5.0
-"""Standardised inputs are cut here: what never came in the labelled seconds is not extrapolated from."""
+"""Standardised inputs are clipped here, so that the fit does not extrapolate far beyond the labelled seconds."""
 
 
 def probe_session(
@@ -49,14 +53,8 @@ def probe_session(
     trained on the session.
 
     Args:
-        weights: Weights of the zero-shot forecaster.
-        paths: Files of the session.
-        poyo: What is decoded, and the candidate penalties.
+        poyo: Decoded series, and the candidate penalties.
         timeline: Bins, and the context that is decoded from; forecasts may have a longer one for a unit's own history.
-        fold: Fold in which the session is held out.
-        seed: Seed of the forecaster.
-        code: Fingerprint of the code, for the file.
-        output: File of the three decodings.
 
     Raises:
         ValueError: The forecaster was trained on the session.
@@ -84,17 +82,8 @@ def probe_session(
         predicted, penalty = ridge_probe(
             known, label, unseen, learned, penalties=poyo.ridge, gap_us=timeline.context_bins * timeline.bin_ms * 1000
         )
-        found.append(
-            filled(
-                decoding,
-                session,
-                learned=learned,
-                scored=scored,
-                predicted=predicted,
-                span_us=span_us,
-                chosen=f"penalty {penalty:g}",
-            )
-        )
+        labels = {"learned": learned, "scored": scored, "span_us": span_us}
+        found.append(filled(decoding, session, predicted=predicted, chosen=f"penalty {penalty:g}", **labels))
     write_decodings(output, found)
 
 
@@ -184,17 +173,18 @@ class Frozen:
     shape: WindowShape
     encoded_units: np.ndarray
 
+    def features(self, part: Intervals, origin_us: np.ndarray, bins: Sequence[int] = ()) -> FrozenFeatures:
+        """Latents of contexts, and forecasts of some bins of the horizon."""
+        options = {"bins": bins, "encoded_units": self.encoded_units}
+        return frozen_features(self.forecaster, self.inputs, part, origin_us, self.shape, **options)
+
 
 def read_frozen(weights: Path, paths: SessionPaths) -> Frozen:
     """Read a forecaster, and a session that was not left out."""
     forecaster, card = load_forecaster(weights)
     inputs = load_inputs(paths, "test", groups=card.feature_groups, readout=card.model.readout)
-    timeline = Timeline(
-        bin_ms=card.bin_ms,
-        context_bins=card.context_bins,
-        horizon_bins=card.horizon_bins,
-        evaluation_stride_bins=1,
-    )
+    lengths = {name: getattr(card, name) for name in ("bin_ms", "context_bins", "horizon_bins")}
+    timeline = Timeline(**lengths, evaluation_stride_bins=1)
     encoded_units = np.zeros(inputs.spikes.n_units, bool)
     for start_us, stop_us in read_splits(paths.session).reference:
         encoded_units[inputs.spikes.between(start_us, stop_us)[1]] = True
@@ -213,18 +203,7 @@ def _frozen(
     if session.session_id in card.sessions:
         raise ValueError(f"{weights} was trained on {session.session_id}: its latents would not be zero-shot")
     bins = (0, *card.model.readout.horizon_edges_bins[:-1])
-    features = [
-        frozen_features(
-            frozen.forecaster,
-            frozen.inputs,
-            part,
-            origins,
-            frozen.shape,
-            bins=bins,
-            encoded_units=frozen.encoded_units,
-        )
-        for part, origins in parts
-    ]
+    features = [frozen.features(part, origins, bins) for part, origins in parts]
     last = -(-card.model.latents_per_window // 4)
     return (
         [one.latents[:, -last:].reshape(len(one.latents), -1) for one in features],

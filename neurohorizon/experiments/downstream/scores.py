@@ -1,33 +1,34 @@
-"""What probes read from a session at the end of a context: scores of every representation of the same spikes.
+"""Scores of probes of a session at the end of a context, for every representation of the same spikes.
 
 Only the test part is decoded, of held-out and of training sessions alike: it shares no time with the reference window
 from which the network encodes its units. Labels reach the probes only.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from neurohorizon.config import Downstream, Timeline
+from neurohorizon.experiments.downstream.contexts import normalised, read_contexts, span_counts, span_means
 from neurohorizon.experiments.downstream.decoding_file import Decoding, r2, read_decodings
 from neurohorizon.experiments.downstream.labels import decoding_shape
+<<<<<<< HEAD
 from neurohorizon.experiments.downstream.latents import frozen_features
 from neurohorizon.experiments.downstream.names import CLASS, HELDOUT, LATENTS, NORMALISED, POYO, POYO_LATENTS, RAW
+=======
+>>>>>>> tightB
 from neurohorizon.experiments.downstream.nested_probes import (
     OneClassError,
     Probed,
     auc_within,
     balanced_accuracy,
-    probe_classes,
-    probe_values,
+    probe,
     shifted_scores,
 )
-from neurohorizon.experiments.downstream.poyo_latents import read_contexts
 from neurohorizon.experiments.downstream.ridge_probes import Frozen, read_frozen
-from neurohorizon.experiments.downstream.spans import normalised, span_counts, span_means
+from neurohorizon.experiments.downstream.tables import CLASS, HELDOUT, LATENTS, NORMALISED, POYO, POYO_LATENTS, RAW
 from neurohorizon.experiments.downstream.targets import Labelled, read_labels
 from neurohorizon.files import replacing
 from neurohorizon.inputs.sessions import SessionPaths
@@ -48,19 +49,6 @@ _TEXTS = ("metric", "null", "penalties", "saw", "left_out", "code")
 _BLANK = dict.fromkeys(_NAMES, "") | dict.fromkeys(_NUMBERS, float("nan")) | dict.fromkeys(_TEXTS, "")
 
 
-@dataclass(frozen=True, eq=False)
-class PoyoFiles:
-    """What POYO made of a held-out session.
-
-    Attributes:
-        decodings: Its own decodings.
-        contexts: Its latents at the ends of the contexts that are decoded here.
-    """
-
-    decodings: Path
-    contexts: Path
-
-
 def score_downstream(
     *,
     weights: Path,
@@ -75,20 +63,13 @@ def score_downstream(
     poyo: Sequence[Path],
     output: Path,
 ) -> None:
-    """Score what can be read of one session, and write one row for each target and representation.
+    """Probe one session, and write one row of scores for each target and representation.
 
     Args:
-        weights: Weights of the forecaster.
-        paths: Files of the session.
-        downstream: Settings.
         timeline: Bins, and the context from which behaviour is decoded, which is also the encoder's.
         gap_s: Windows that end less than this from a block of time are not in the fit for it.
         role: ``heldout``, or ``train`` for a session of an animal that was trained on.
-        fold: Fold of the forecaster.
-        seed: Its seed.
-        code: Fingerprint of the code, for the file.
         poyo: POYO's decodings and its latents of the session; empty if there are none.
-        output: The scores (Parquet).
 
     Raises:
         ValueError: The forecaster was trained on a session that is listed as held out, or spans reach beyond the
@@ -99,7 +80,6 @@ def score_downstream(
             f"downstream.span_edges_bins reach to {downstream.span_edges_bins[-1]} bins; decoders read "
             f"timeline.context_bins, {timeline.context_bins}"
         )
-    files = PoyoFiles(*poyo) if poyo else None
     identity = read_identity(paths.session)
     reason = identity.pop("left_out")
     begun = {"fold": fold, "role": role, **identity, "class": CLASS, "seed": seed, "code": code}
@@ -112,7 +92,7 @@ def score_downstream(
         frozen = read_frozen(weights, paths)
         if role == HELDOUT and identity["session"] in frozen.card.sessions:
             raise ValueError(f"{weights} was trained on {identity['session']}: its latents would not be zero-shot")
-        rows = _rows(frozen, paths.session, downstream, timeline, gap_s, methods, files)
+        rows = _rows(frozen, paths.session, downstream, timeline, gap_s, methods, poyo)
     table = pd.DataFrame([_BLANK | begun | {"saw": _SAW[row["method"]]} | row for row in rows])
     with replacing(output) as path:
         table.to_parquet(path, index=False)
@@ -125,7 +105,7 @@ def _rows(
     timeline: Timeline,
     gap_s: float,
     methods: Sequence[str],
-    poyo: PoyoFiles | None,
+    poyo: Sequence[Path],
 ) -> list[dict[str, object]]:
     part = read_splits(session).test
     labels = read_labels(
@@ -136,7 +116,8 @@ def _rows(
         stride_bins=timeline.evaluation_stride_bins,
         label_bins=downstream.label_bins,
     )
-    from_poyo = read_contexts(poyo.contexts) if poyo else {}
+    decodings, contexts = poyo or (None, None)
+    from_poyo = read_contexts(contexts) if poyo else {}
     rows, made = [], {}
     for one in labels:
         if one.left_out:
@@ -147,14 +128,14 @@ def _rows(
         if key not in made:
             made[key] = representations(frozen, part, one.origin_us, downstream, timeline)
         for method in methods:
-            values = _of_poyo(from_poyo, one, poyo.contexts) if method == POYO_LATENTS else made[key][method]
+            values = _of_poyo(from_poyo, one, contexts) if method == POYO_LATENTS else made[key][method]
             row = {"target": one.target, "method": method, "units": int(frozen.encoded_units.sum())}
             if isinstance(values, str):
                 rows.append(row | {"left_out": values})
                 continue
             rows.append(row | probe_row(values, one, downstream, gap_s))
         if poyo and one.target == "wheel_velocity":
-            rows.append({"target": one.target, "method": POYO} | _decoded_row(poyo.decodings, one))
+            rows.append({"target": one.target, "method": POYO} | _decoded_row(decodings, one))
     return rows
 
 
@@ -165,9 +146,7 @@ def representations(
     edges = downstream.span_edges_bins
     windows = cut_windows(frozen.inputs.spikes, part, origin_us, decoding_shape(timeline))
     counts = span_counts(windows.context[:, :, frozen.encoded_units], edges)
-    features = frozen_features(
-        frozen.forecaster, frozen.inputs, part, origin_us, frozen.shape, bins=(), encoded_units=frozen.encoded_units
-    )
+    features = frozen.features(part, origin_us)
     found = {
         LATENTS: span_means(features.latents, features.age_bins, edges),
         RAW: counts,
@@ -180,16 +159,12 @@ def probe_row(values: np.ndarray, one: Labelled, downstream: Downstream, gap_s: 
     """Probe one representation for one target, and score it.
 
     ``chance`` is the mean score against labels that were shifted within the blocks of time, ``chance_upper`` the score
-    that one in twenty shifts exceeds; for the wheel, chance is the mean of what is scored, whose R2 is 0.
+    that one in twenty shifts exceeds; for the wheel, chance is the mean of the scored labels, whose R2 is 0.
     """
-    options = {
-        "blocks": downstream.blocks,
-        "penalties": downstream.penalties,
-        "gap_us": int(to_us(gap_s)),
-    }
+    options = {"blocks": downstream.blocks, "penalties": downstream.penalties, "gap_us": int(to_us(gap_s))}
     row = {"windows": len(one.label), "inputs": values.shape[1]}
     try:
-        found = (probe_classes if one.of_trials else probe_values)(values, one.label, one.origin_us, **options)
+        found = probe(values, one.label, one.origin_us, classes=one.of_trials, **options)
     except OneClassError as error:
         return row | {"left_out": str(error)}
     row["penalties"] = " ".join(f"{penalty:g}" for penalty in found.penalties)
@@ -233,7 +208,7 @@ def _of_poyo(
 
 
 def _decoded_row(path: Path, one: Labelled) -> dict[str, object]:
-    """Score what POYO itself decodes of the wheel, at the same windows."""
+    """Score of POYO's own decoding of the wheel, at the same windows."""
     found: list[Decoding] = [found for found in read_decodings([path]) if found.part == "test"]
     if not found or found[0].left_out:
         return {"left_out": found[0].left_out if found else "POYO decoded nothing of its test part"}

@@ -17,20 +17,34 @@ from neurohorizon.analysis.tables import (
     with_holm,
     write_tables,
 )
-from neurohorizon.experiments.downstream.names import (
-    CLASS,
-    HELDOUT,
-    LATENTS,
-    METHOD_ORDER,
-    METHOD_WORDS,
-    NORMALISED,
-    POYO_LATENTS,
-    RAW,
-    ROLE_WORDS,
-    ROLES,
-    TARGET_WORDS,
-)
+from neurohorizon.methods import FITTED
 
+LATENTS, RAW, NORMALISED = "latents", "raw_counts", "normalised_counts"
+POYO, POYO_LATENTS = "poyo", "poyo_latents"
+METHOD_ORDER = (LATENTS, NORMALISED, RAW, POYO_LATENTS, POYO)
+"""Order of representations in tables and figures."""
+METHOD_WORDS = {
+    LATENTS: "NeuroHorizon's latents",
+    NORMALISED: "counts over reference rates",
+    RAW: "raw counts",
+    POYO_LATENTS: "POYO's latents",
+    POYO: "POYO itself",
+}
+TARGET_WORDS = {
+    "choice": "choice",
+    "reward": "reward",
+    "stimulus_side": "stimulus side",
+    "block": "block",
+    "wheel_velocity": "wheel velocity",
+    "wheel_speed": "wheel speed",
+}
+"""Order and words of the decoded targets."""
+CLASS = FITTED
+"""Every decoder is fitted on labels of the session that it decodes."""
+HELDOUT, TRAIN = "heldout", "train"
+ROLES = (HELDOUT, TRAIN)
+"""Roles of a session in the fold, as in the cohort table."""
+ROLE_WORDS = {HELDOUT: "animals never seen in training", TRAIN: "training animals"}
 CHANCE = "chance"
 """Name of the comparison with chance."""
 DECLARED_AGAINST = (CHANCE, NORMALISED, RAW, POYO_LATENTS)

@@ -1,24 +1,23 @@
-"""What is decoded downstream, and at which moment: of a trial, or of the wheel.
+"""Targets of downstream decoding, of a trial or of the wheel, and the moments at which their contexts end.
 
-A decoder reads the spikes of a context, and a context ends at a declared moment, the same for every decoder, so that
-none reads more than another:
+A decoder reads the spikes of a context. The context ends at a declared moment, the same for every decoder, so that all
+read the same spikes:
 
 =================  ===================================  ============================================================
 target             the context ends                     so that
 =================  ===================================  ============================================================
-``stimulus_side``  100 ms after the stimulus comes on   it holds the first answer to the stimulus. Trials of zero
-                                                        contrast, where there is nothing to see, are left out.
-``choice``         when the wheel first moves           it holds what leads to the movement, and nothing of it
-                                                        or of its outcome.
-``reward``         200 ms after the feedback            it holds the first answer to reward or error.
-``block``          100 ms before the stimulus comes on  it holds nothing of the stimulus that is about to come.
-                                                        Trials of the unbiased block are left out.
+``stimulus_side``  100 ms after the stimulus onset      it contains the first response to the stimulus. Trials of zero
+                                                        contrast are left out.
+``choice``         when the wheel first moves           it precedes the movement and its outcome.
+``reward``         200 ms after the feedback            it contains the first response to reward or error.
+``block``          100 ms before the stimulus onset     it precedes the stimulus. Trials of the unbiased block are left
+                                                        out.
 ``wheel_*``        every few bins                       the label is of the context's last bins.
 =================  ===================================  ============================================================
 
 These are the ends of the windows in which the International Brain Laboratory decodes the same variables (Brain-Wide
-Map, 2025). A label may be of what comes after the context (a choice that is about to be made): that is decoding ahead,
-for all decoders alike. Decoders read spikes, and never a label.
+Map, 2025). A label may be of an event after the context, such as a choice: then all decoders decode ahead. Decoders
+read spikes, and never a label.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,8 +34,8 @@ from neurohorizon.timeline import Intervals, to_us
 MINIMUM_OF_A_CLASS = 10
 """Fewest trials of each of two classes."""
 MINIMUM_RUNS = 4
-"""Fewest runs of equal labels, one after the other. With fewer, as in the blocks of a short recording, what is decoded
-may be no more than the passing of time."""
+"""Fewest runs of equal labels, one after the other. With fewer, as in the blocks of a short recording, labels may
+be decoded from slow changes over time only."""
 WHEEL = "wheel"
 """Behaviour series that the labels of the wheel are taken from."""
 
@@ -48,7 +47,7 @@ class TrialTarget:
     Attributes:
         event: Column of the event's time.
         delay_s: From the event to the end of the context.
-        needs: Columns that the label is made of.
+        needs: Columns from which the label is computed.
     """
 
     event: str
@@ -69,7 +68,7 @@ class Labelled:
     """Contexts of a session with labels of one target.
 
     Attributes:
-        target: What is decoded.
+        target: Name of the target.
         origin_us: Ends of the contexts, int64, rising, [window].
         label: The labels, float64 [window]: 1 or 0 for a target of trials, else in ``unit``.
         unit: Unit of the labels; "" for the classes of a trial.
@@ -96,15 +95,13 @@ class Labelled:
 def read_labels(
     path: Path, *, targets: Sequence[str], part: Intervals, shape: WindowShape, stride_bins: int, label_bins: int
 ) -> list[Labelled]:
-    """Read what is decoded of a part of a session, one for each target.
+    """Read the labels of each target in a part of a session.
 
     Args:
-        path: The session file.
-        targets: Names of what is decoded.
-        part: Valid time in which contexts lie wholly, each in one interval.
+        part: Valid time that contains the contexts, each within one interval.
         shape: Lengths of a window; only its context counts.
-        stride_bins: Distance of the contexts whose end has a label of the wheel.
-        label_bins: Bins at the end of a context that a label of the wheel is the mean of.
+        stride_bins: Distance of the contexts with a label of the wheel at their end.
+        label_bins: Bins at the end of a context over which a label of the wheel is averaged.
     """
     trials, series = read_trials(path), read_behaviour(path).get(WHEEL)
     return [

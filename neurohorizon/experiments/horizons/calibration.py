@@ -11,16 +11,16 @@ PIT
 CRPS
     Continuous ranked probability score ``E|X - y| - E|X - X'| / 2 = sum_k (F(k) - 1{y <= k})^2`` (Gneiting & Raftery
     2007), in spikes; lower is better. Of S paths the fair estimator (Ferro 2014, Q. J. R. Meteorol. Soc. 140), whose
-    expectation does not depend on S, so that few paths are not held against a forecast. For a law the sum itself.
+    expectation does not depend on S, so that few paths are no disadvantage. For a law the sum itself.
 Coverage
-    How often the observation lies in a central interval. By the PIT a calibrated forecast covers exactly the nominal
-    share. A plain interval of whole counts, from quantile to quantile, bounds included, covers more than the
-    nominal share if counts are low; it is kept with its width (bounds' difference plus one: the counts it holds).
+    Share of observations in a central interval. By the PIT a calibrated forecast covers exactly the nominal share. A
+    plain interval of whole counts, from quantile to quantile, bounds included, covers more than the nominal share if
+    counts are low; it is stored with its width (bounds' difference plus one: the number of counts in it).
 
-What is wrong shows less in few paths than in a law: ranks among S paths blur a PIT that is not uniform. Methods are
+Few paths show a miscalibration less clearly than a law: ranks among S paths blur a PIT that is not uniform. Methods are
 therefore compared by PIT and coverage of the same number of paths, drawn from the law where there is one.
 
-Everything that is kept is a sum, so that pooling is exact; ratios come last.
+Only sums are stored, so that pooling is exact; ratios are taken last.
 """
 
 from collections.abc import Iterator
@@ -37,23 +37,32 @@ INTERVALS = (0.5, 0.9)
 PIT_BINS = 20
 """Bins of the PIT histogram; central intervals of every tenth, the ones above included, are whole bins of it."""
 
-_TAIL = 1e-8  # what a sum over counts may leave out
+_TAIL = 1e-8  # probability that a sum over counts may omit
+
+
+class _Law:
+    """A law of each case, with its parameters as arrays."""
+
+    def of(self, cases: np.ndarray) -> "Law":
+        """Take some cases of a flat law."""
+        return type(self)(*(values[cases] for values in vars(self).values()))
+
+    def flat(self, shape: tuple[int, ...]) -> "Law":
+        """Spread over cases of a shape, in one axis."""
+        spread = (np.broadcast_to(np.asarray(values, np.float64), shape) for values in vars(self).values())
+        return type(self)(*(values.ravel() for values in spread))
 
 
 @dataclass(frozen=True)
-class Poisson:
-    """Poisson law of each case.
-
-    Attributes:
-        mean: Expected counts, any shape.
-    """
+class Poisson(_Law):
+    """Poisson law of each case; ``mean`` are the expected counts, any shape."""
 
     mean: np.ndarray
 
     def log_masses(self) -> Iterator[np.ndarray]:
         """Yield the log probability of 0, 1, 2 ... spikes."""
         mass, count = -self.mean, 0
-        # a mean of 0 allows no spike at all; xlogy keeps 0 * log(0) out
+        # a mean of 0 allows no spike; xlogy keeps 0 * log(0) out
         log_mean = np.log(self.mean, out=np.full(self.mean.shape, -np.inf), where=self.mean > 0)
         while True:
             yield mass
@@ -64,17 +73,9 @@ class Poisson:
         """Draw counts, [..., path]."""
         return rng.poisson(self.mean[..., None], (*self.mean.shape, paths))
 
-    def of(self, cases: np.ndarray) -> "Poisson":
-        """Take some cases of a flat law."""
-        return Poisson(self.mean[cases])
-
-    def flat(self, shape: tuple[int, ...]) -> "Poisson":
-        """Spread over cases of a shape, in one axis."""
-        return Poisson(_flat(self.mean, shape))
-
 
 @dataclass(frozen=True)
-class NegativeBinomial:
+class NegativeBinomial(_Law):
     """Negative binomial law of each case: Poisson counts whose rate is gamma distributed.
 
     Attributes:
@@ -101,20 +102,12 @@ class NegativeBinomial:
         mean, shape = (value[..., None] for value in np.broadcast_arrays(self.mean, self.shape))
         return rng.poisson(rng.standard_gamma(shape, (*mean.shape[:-1], paths)) * mean / shape)
 
-    def of(self, cases: np.ndarray) -> "NegativeBinomial":
-        """Take some cases of a flat law."""
-        return NegativeBinomial(self.mean[cases], self.shape[cases])
-
-    def flat(self, shape: tuple[int, ...]) -> "NegativeBinomial":
-        """Spread over cases of a shape, in one axis."""
-        return NegativeBinomial(_flat(self.mean, shape), _flat(self.shape, shape))
-
 
 Law = Poisson | NegativeBinomial
 
 
 @dataclass(frozen=True)
-class Judged:
+class Measures:
     """Calibration measures of each observed count; all arrays of the counts' shape.
 
     Attributes:
@@ -128,14 +121,8 @@ class Judged:
     bounds: np.ndarray
 
 
-def judge_law(law: Law, counts: np.ndarray, rng: np.random.Generator) -> Judged:
-    """Score laws on the observed counts.
-
-    Args:
-        law: One law for each count; broadcasts.
-        counts: Observed spikes, any shape.
-        rng: Source of the randomised PIT, one draw for each count in their order.
-    """
+def measure_law(law: Law, counts: np.ndarray, rng: np.random.Generator) -> Measures:
+    """Score laws, which broadcast, on observed counts of any shape; ``rng`` draws the randomised PIT in their order."""
     counts = np.asarray(counts)
     cases, drawn = counts.ravel(), rng.random(counts.shape).ravel()
     law = law.flat(counts.shape)
@@ -147,23 +134,18 @@ def judge_law(law: Law, counts: np.ndarray, rng: np.random.Generator) -> Judged:
         some = np.flatnonzero(octave == size)
         below, at, crps[some], bounds[:, some] = _summed_up(law.of(some), cases[some])
         pit[some] = np.clip(below + drawn[some] * at, 0, np.nextafter(1, 0))
-    return Judged(
+    return Measures(
         pit=pit.reshape(counts.shape),
         crps=crps.reshape(counts.shape),
         bounds=bounds.reshape(len(INTERVALS), 2, *counts.shape),
     )
 
 
-def judge_paths(paths: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> Judged:
-    """Score sample paths on the observed counts.
-
-    Args:
-        paths: Sampled spikes, at least two paths, [..., path].
-        counts: Observed spikes, [...].
-        rng: Source of the randomised PIT, one draw for each count in their order.
+def measure_paths(paths: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> Measures:
+    """Score sample paths, [..., path], on observed counts, [...]; ``rng`` draws the randomised PIT in their order.
 
     Raises:
-        ValueError: There are fewer than two paths, of which there is no spread.
+        ValueError: There are fewer than two paths, which have no spread.
     """
     n = paths.shape[-1]
     if n < 2:
@@ -181,7 +163,7 @@ def judge_paths(paths: np.ndarray, counts: np.ndarray, rng: np.random.Generator)
     lower_part = np.where(paths < observed, paths, 0).sum(-1, dtype=np.int64)
     far = total - n * observed[..., 0] - 2 * (lower_part - below * observed[..., 0])
     bounds = np.stack([ordered[..., int(np.ceil(level * n - 1e-9)) - 1] for level in _LEVELS])
-    return Judged(
+    return Measures(
         pit=np.minimum(pit, np.nextafter(1, 0)),
         crps=far / n - spread,
         bounds=bounds.astype(np.float64).reshape(len(INTERVALS), 2, *below.shape),
@@ -193,12 +175,12 @@ class CalibrationSums:
     """Sums over cases, by part of the horizon; adding two adds their cases.
 
     Attributes:
-        cases: Scored counts, int64 [part].
+        cases: Number of scored counts, int64 [part].
         spikes: Their sum, int64 [part].
         crps: Sum of their CRPS, float64 [part].
         pit: Histogram of their PIT, int64 [part, PIT bin].
-        covered: Those inside the plain interval, int64 [part, interval].
-        width: Sum of the numbers of counts that the plain interval holds, float64 [part, interval].
+        covered: Number inside the plain interval, int64 [part, interval].
+        width: Sum of the widths of the plain interval, float64 [part, interval].
     """
 
     cases: np.ndarray
@@ -213,13 +195,10 @@ class CalibrationSums:
         return CalibrationSums(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-def sum_judged(measures: Judged, counts: np.ndarray, mask: np.ndarray) -> CalibrationSums:
-    """Sum over windows and members, by part of the horizon.
+def sum_measures(measures: Measures, counts: np.ndarray, mask: np.ndarray) -> CalibrationSums:
+    """Sum measures of counts, [window, part, member], over windows and members.
 
-    Args:
-        measures: Measures of the cases, [window, part, member].
-        counts: Observed spikes, [window, part, member].
-        mask: True where the part is valid time, [window, part]; other cases enter no sum.
+    Only valid parts, where ``mask``, [window, part], is True, are in the sums.
     """
     members = counts.shape[-1]
     valid = np.broadcast_to(mask[..., None], counts.shape)
@@ -239,14 +218,10 @@ def sum_judged(measures: Judged, counts: np.ndarray, mask: np.ndarray) -> Calibr
 
 
 def central_coverage(pit: np.ndarray, nominal: float) -> np.ndarray:
-    """Share of cases whose PIT lies in the central interval, from histograms.
-
-    Args:
-        pit: Cases in each PIT bin, [..., PIT bin].
-        nominal: Coverage that the interval claims, a multiple of ``2 / PIT_BINS``.
+    """Share of cases whose PIT lies in the central interval, from histograms, [..., PIT bin].
 
     Raises:
-        ValueError: The interval does not end where bins do.
+        ValueError: The interval does not end at edges of bins: ``nominal`` must be a multiple of ``2 / PIT_BINS``.
     """
     pit = np.asarray(pit, np.float64)
     outside = (1 - nominal) / 2 * pit.shape[-1]
@@ -259,10 +234,6 @@ def central_coverage(pit: np.ndarray, nominal: float) -> np.ndarray:
 
 
 _LEVELS = tuple(level for interval in INTERVALS for level in ((1 - interval) / 2, (1 + interval) / 2))
-
-
-def _flat(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return np.broadcast_to(np.asarray(values, np.float64), shape).ravel()
 
 
 def _summed(ordered: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Sample paths of one held-out session: how well each decoding forecasts, and whether its spread is right.
+"""Sample paths of one held-out session: score and calibration of each decoding.
 
 The scored units are evaluated on four targets: the counts of a ``unit`` in a bin, of all units together in a bin
 (``population``), and both over the whole horizon (``unit_total``, ``population_total``). Every method is evaluated with
@@ -10,9 +10,9 @@ the same number of paths, and by its law if a target has one (such as sums of in
 * its other decodings (:mod:`neurohorizon.models.rollout`): by paths. Their forecast of a bin is the mean over paths of
   the counts expected on each.
 
-No draw depends on how many windows are drawn before it or after it: windows come in blocks of a size that the session
-and the configuration decide, and each block's generators are seeded by the network's seed, the session, the method and
-the block's first window. The randomised PIT of a target uses the same draws for every method. Paths are not stored.
+No draw depends on the number of windows before or after it: windows are in blocks, whose size depends on the session
+and the configuration, and each block's generators are seeded by the network's seed, the session, the method and the
+block's first window. The randomised PIT of a target uses the same draws for every method. Paths are not stored.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,16 +38,16 @@ from neurohorizon.experiments.horizons.calibration import (
     Law,
     NegativeBinomial,
     Poisson,
-    judge_law,
-    judge_paths,
-    sum_judged,
+    measure_law,
+    measure_paths,
+    sum_measures,
 )
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, write_paths_example
 from neurohorizon.forecasts.example import choose_window
 from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast, heldout_windows
 from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
 from neurohorizon.forecasts.sample_paths import PathDrawer, single_session
-from neurohorizon.forecasts.scoring import OF_METHOD, named, none_scored, write_sums
+from neurohorizon.forecasts.scoring import OF_METHOD, fields, named, none_scored, write_sums
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import Windows, WindowShape
 from neurohorizon.methods import ZERO_SHOT
@@ -55,29 +55,22 @@ from neurohorizon.models.weights import load_forecaster
 from neurohorizon.scores import Sums, scored_units, sum_scores
 
 EXAMPLE_PATHS = 256
-"""Paths of the one window of each session that is kept to be shown."""
+"""Paths of the one window of each session that is stored for a figure."""
 _PATHS_SHOWN = 4
 
 SCHEMA = pa.schema(
     [
         *OF_METHOD,
-        pa.field("code", pa.string()),
-        pa.field("target", pa.string()),
-        pa.field("first_bin", pa.int32()),
-        pa.field("last_bin", pa.int32()),  # not included
+        *fields(pa.string(), "code", "target"),
+        *fields(pa.int32(), "first_bin", "last_bin"),  # the last one is not included
         pa.field("bin_us", pa.int64()),
         pa.field("paths", pa.int64()),  # 0 where the law itself is scored
-        pa.field("units", pa.int64()),
-        pa.field("unscored_units", pa.int64()),
-        pa.field("windows", pa.int64()),
-        pa.field("cases", pa.int64()),
-        pa.field("spikes", pa.int64()),
+        *fields(pa.int64(), "units", "unscored_units", "windows", "cases", "spikes"),
         pa.field("crps", pa.float64()),
-        *(pa.field(f"covered_{interval * 100:.0f}", pa.int64()) for interval in INTERVALS),
-        *(pa.field(f"width_{interval * 100:.0f}", pa.float64()) for interval in INTERVALS),
-        *(pa.field(f"pit_{index:02d}", pa.int64()) for index in range(PIT_BINS)),
-        pa.field("model_nats", pa.float64()),  # of the expected counts; NaN but for the target unit
-        pa.field("reference_nats", pa.float64()),
+        *fields(pa.int64(), *(f"covered_{interval * 100:.0f}" for interval in INTERVALS)),
+        *fields(pa.float64(), *(f"width_{interval * 100:.0f}" for interval in INTERVALS)),
+        *fields(pa.int64(), *(f"pit_{index:02d}" for index in range(PIT_BINS))),
+        *fields(pa.float64(), "model_nats", "reference_nats"),  # of the expected counts; NaN except for the target unit
         pa.field("half_nats", pa.float64()),  # by half of the paths, mean of both halves; NaN where a law forecasts
     ]
 )
@@ -118,21 +111,14 @@ def sample_session(
     example: Path,
     forecasts: Sequence[Path] = (),
 ) -> None:
-    """Draw the sample paths of a held-out session, judge them, and write what is kept.
+    """Draw the sample paths of a held-out session, score them, and write the sums.
 
     Args:
         weights: The network; its card lies next to it.
-        baselines: Settings of the baselines in the same fold.
-        paths: Files of the session.
-        fold: Fold in which it is held out.
         method: Name of the network in tables; decodings are named after it.
-        seed: Seed of the network.
-        timeline: Lengths of windows.
-        rollout: Decodings, paths and which windows.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
-        code: Fingerprint of the code.
         sums: Parquet table of calibration sums to write, whole or not at all, like the other files.
-        example: HDF5 file of one window to write, to be shown.
+        example: HDF5 file of one window to write, for a figure.
         forecasts: Forecast file to write of each decoding of ``rollout``, in order; empty if not all windows are
             sampled, since methods are only compared on the same windows.
 
@@ -165,8 +151,8 @@ def sample_session(
         scored=scored_units(np.exp(inputs.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us),
     )
     unfit = _unfit(sampler.scored, windows, minimum_rate_hz)
-    judge = CalibrationAccumulator(sampler)
-    # a session without a unit to judge is forecast all the same, as by every other method
+    accumulator = CalibrationAccumulator(sampler)
+    # a session without a scored unit is forecast too, as by every other method
     none_yet = np.zeros((0, shape.horizon_bins, sampler.scored.size), np.float32)
     log_rates = {f"{method}_{decoding}": [none_yet] for decoding in written}
     origin_us = windows.origin_us[:: rollout.every_windows]
@@ -174,14 +160,14 @@ def sample_session(
         for block, outlooks in sampler.blocks(origin_us):
             for one in outlooks:
                 if unfit is None:
-                    judge.add(one, block)
+                    accumulator.add(one, block)
                 if one.method in log_rates:
                     log_rates[one.method].append(one.log_rate)
             bar.update(block.origin_us.size)
     for decoding, path in written.items():
         name = f"{method}_{decoding}"
         write_forecast(path, filled_forecast(begun(name), session, inputs, windows, np.concatenate(log_rates[name])))
-    write_sums(sums, judge.table(begun(method)), begun(method), left_out=unfit)
+    write_sums(sums, accumulator.table(begun(method)), begun(method), left_out=unfit)
     write_paths_example(example, sampler.example(windows, begun(method)) if unfit is None else None)
 
 
@@ -258,7 +244,7 @@ class Sampler(PathDrawer):
         block = self.cut(windows.origin_us[window : window + 1])
 
         def by_block(counts: np.ndarray) -> np.ndarray:
-            """Population spikes in blocks of bins, what is left over at the start dropped, [..., block]."""
+            """Population spikes in blocks of bins, without an incomplete block at the start, [..., block]."""
             population, length = counts[..., self.scored].sum(-1, dtype=np.float64), self.rollout.block_bins
             kept = population[..., population.shape[-1] % length :]
             return kept.reshape(*kept.shape[:-1], -1, length).sum(-1)
@@ -309,13 +295,13 @@ class CalibrationAccumulator:
             words = self._sampler.words(target, block)
             if target in one.laws:
                 law = one.laws[target]
-                judged = judge_law(law, counts, np.random.default_rng(words))
-                self._add((one.method, target, 0), sum_judged(judged, counts, mask))
+                measured = measure_law(law, counts, np.random.default_rng(words))
+                self._add((one.method, target, 0), sum_measures(measured, counts, mask))
                 drawn = law.draw(n_paths, np.random.default_rng(self._sampler.words(f"{one.method} {target}", block)))
             else:
                 drawn = np.moveaxis(summed(one.paths[..., scored], target), 1, -1)
-            judged = judge_paths(np.ascontiguousarray(drawn), counts, np.random.default_rng(words))
-            self._add((one.method, target, n_paths), sum_judged(judged, counts, mask))
+            measured = measure_paths(np.ascontiguousarray(drawn), counts, np.random.default_rng(words))
+            self._add((one.method, target, n_paths), sum_measures(measured, counts, mask))
         scores = self._score(one.log_rate, block)
         self._scores[one.method] = self._scores[one.method] + scores if one.method in self._scores else scores
         if one.halves:

@@ -2,12 +2,11 @@
 
 Sums of a session are pooled over units and bins, and averaged over seeds, before any ratio. Every number is then a mean
 over sessions, with an interval over animals. ``target`` is the scored count (``TARGETS`` of
-:mod:`neurohorizon.experiments.horizons.calibration`).
-``crps_skill`` is the share of the reference mean's CRPS that a method saves, so the reference mean has exactly 0. The
-CRPS is that of the predictive distribution if there is one, and otherwise estimated from paths without bias
-(``crps_from``: ``law`` or ``paths``). PIT and coverage are those of the same number of ``paths`` for every method;
-``law_coverage`` is that of the predictive distribution, if there is one. ``bits_per_spike`` is that of the same
-windows, relative to the reference mean too.
+:mod:`neurohorizon.experiments.horizons.calibration`). ``crps_skill`` is the share of the reference mean's CRPS that a
+method saves, so the reference mean has exactly 0. The CRPS is that of the predictive distribution if there is one, and
+otherwise estimated from paths without bias (``crps_from``: ``law`` or ``paths``). PIT and coverage are those of the
+same number of ``paths`` for every method; ``law_coverage`` is that of the predictive distribution, if there is one.
+``bits_per_spike`` is that of the same windows, relative to the reference mean too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -87,14 +86,12 @@ def session_calibration(sums: pd.DataFrame, parts_ms: Sequence[tuple[float, floa
     """Calibration of each session, method, target and part of the horizon.
 
     Args:
-        sums: Sums of all sessions.
         parts_ms: Parts of the horizon, from and to.
 
-    Returns:
-        fold, session, subject, lab, source, method, class, target, null, first_ms, last_ms, paths, units, windows,
-        cases, spikes, seeds; crps (mean over cases, spikes), crps_skill, crps_from (law or paths); coverage_50 and
-        coverage_90 (by the PIT), the same with law_; plain_coverage_ and plain_width_ of both (of intervals of whole
-        counts); bits_per_spike (target unit); and PIT histograms pit_00 to pit_19, as shares.
+    Columns: fold, session, subject, lab, source, method, class, target, null, first_ms, last_ms, paths, units, windows,
+    cases, spikes, seeds; crps (mean over cases, spikes), crps_skill, crps_from (law or paths); coverage_50 and
+    coverage_90 (by the PIT), the same with law_; plain_coverage_ and plain_width_ of both (of intervals of whole
+    counts); bits_per_spike (target unit); and PIT histograms pit_00 to pit_19, as shares.
     """
     ends_ms, begins_ms = (sums[name] * sums["bin_us"] / 1000 for name in ("last_bin", "first_bin"))
     parts = [
@@ -178,9 +175,6 @@ def make_tables(
     Args:
         sums: Files of calibration sums, one per fold, held-out session and seed.
         examples: Example of the same session and seed at each place; the first that has one is shown.
-        horizons_ms: Ends of the parts of the horizon.
-        folder: Output folder.
-        resampling: Settings of the bootstrap.
     """
     found = read_calibration(sorted(map(Path, sums)))
     horizon_ms = (found["last_bin"] * found["bin_us"]).max() / 1000

@@ -1,4 +1,4 @@
-"""Sample paths of one window, kept to be shown."""
+"""Sample paths of one window, stored for a figure."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from neurohorizon.files import replacing
 
 EXAMPLE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Quantiles over paths that are kept."""
+"""Stored quantiles over paths."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class PathsExample:
         block_ms: Length of a block.
         origin_s: Time of the forecast origin in the session.
         methods: Their names, str [method].
-        units: Units that the population is made of.
+        units: Number of units in the population.
         reference: Spikes of the population in a block, as expected from the reference window.
         context: Observed spikes before the origin, [context block].
         observed: Observed spikes, [block, series].
@@ -69,7 +69,7 @@ def write_paths_example(path: Path, example: PathsExample | None) -> None:
 
 
 def read_paths_example(path: str | Path) -> PathsExample | None:
-    """Read what :func:`write_paths_example` wrote; None for a session that has none."""
+    """Read a file of :func:`write_paths_example`; None for a session that has none."""
     with h5py.File(path, "r") as file:
         if not len(file):
             return None

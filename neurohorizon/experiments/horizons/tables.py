@@ -67,11 +67,7 @@ _SAME_NATS = 1e-6  # sums of the same numbers in another order
 
 
 def read_sums(calibration: pd.DataFrame, teacher_forced: Iterable[str | Path]) -> pd.DataFrame:
-    """Join the score sums of all methods, averaged over seeds.
-
-    Args:
-        calibration: Calibration sums, from ``calibration_tables.read_calibration``.
-        teacher_forced: Files of teacher-forced sums, which also hold those of the true rates.
+    """Join the score sums of all methods, averaged over seeds; files of teacher-forced sums also have true rates.
 
     Returns:
         One row per session, method and horizon bin: fold, session, subject, lab, source, method, class,
@@ -94,9 +90,8 @@ def read_sums(calibration: pd.DataFrame, teacher_forced: Iterable[str | Path]) -
 def session_table(sums: pd.DataFrame, horizons_ms: Sequence[float]) -> pd.DataFrame:
     """Score of each session and method up to the end of each horizon.
 
-    Returns:
-        fold, session, subject, lab, source, method, class, null, last_ms, bits_per_spike, many_paths, gain_nats,
-        spikes, windows, units, unscored_units, seeds.
+    Columns: fold, session, subject, lab, source, method, class, null, last_ms, bits_per_spike, many_paths, gain_nats,
+    spikes, windows, units, unscored_units, seeds.
     """
     ends = end_ms(sums)
     parts = [
@@ -106,23 +101,14 @@ def session_table(sums: pd.DataFrame, horizons_ms: Sequence[float]) -> pd.DataFr
     return _ordered(pd.concat(parts, ignore_index=True), "fold", "session", "last_ms", "method")
 
 
-def bin_session_table(sums: pd.DataFrame) -> pd.DataFrame:
-    """Score of each session and method in each horizon bin; columns as :func:`session_table`, with ``horizon_ms``."""
-    table = _scores(sums.assign(horizon_ms=end_ms(sums)), ["horizon_ms"])
-    return _ordered(table, "fold", "session", "method", "horizon_ms")
-
-
 def mean_table(by_session: pd.DataFrame, end: str, resampling: Resampling) -> pd.DataFrame:
     """Mean over sessions with its interval, by method and horizon or bin.
 
     Args:
-        by_session: Table of sessions.
         end: Column with the end of the horizon or bin.
-        resampling: Settings of the bootstrap.
 
-    Returns:
-        method, class, null, the end, bits_per_spike, lower, upper, interval, sessions, animals, many_paths,
-        share_of_oracle with its bounds (NaN if there is no ceiling), windows, spikes, seeds.
+    Columns: method, class, null, the end, bits_per_spike, lower, upper, interval, sessions, animals, many_paths,
+    share_of_oracle with its bounds (NaN if there is no ceiling), windows, spikes, seeds.
     """
     ceiling = by_session[by_session["class"] == CEILING].set_index([*SESSION, end])["bits_per_spike"]
 
@@ -140,12 +126,7 @@ def mean_table(by_session: pd.DataFrame, end: str, resampling: Resampling) -> pd
 
 
 def over_filter(by_session: pd.DataFrame, end: str) -> pd.DataFrame:
-    """Scores of each session minus those of the gamma-Poisson filter, which uses each unit's own past only.
-
-    Args:
-        by_session: Table of sessions.
-        end: Column with the end of the horizon or bin.
-    """
+    """Scores of each session minus those of the gamma-Poisson filter, which uses each unit's own past only."""
     key = [*SESSION, end]
     filtered = by_session[by_session["method"] == GAMMA_POISSON].set_index(key)["bits_per_spike"]
     others = by_session[~by_session["method"].isin([GAMMA_POISSON, REFERENCE_MEAN])]
@@ -154,17 +135,14 @@ def over_filter(by_session: pd.DataFrame, end: str) -> pd.DataFrame:
 
 
 def reach_table(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Horizon at which the interval of each method first includes zero.
+    """Horizon at which the interval of each method first includes zero; ``curves`` are means by bin.
 
-    Intervals are of single bins, without adjustment: among many bins some include zero by chance.
+    Intervals are of single bins, without adjustment: among many bins some include zero by chance. The scores of each
+    curve are relative to the method that is its key.
 
-    Args:
-        curves: Method that the scores are relative to -> means by bin.
-
-    Returns:
-        over, method, class, null, touches_ms (end of the first bin whose interval is not wholly above zero; NaN if
-        there is none), above_ms (end of the bin before it: up to there all are above), bins_above (of ``bins``),
-        bins, horizon_ms, interval, sessions, animals. The first three numbers are NaN without intervals.
+    Columns: over, method, class, null, touches_ms (end of the first bin whose interval is not wholly above zero; NaN if
+    there is none), above_ms (end of the bin before it: up to there all are above), bins_above (of ``bins``), bins,
+    horizon_ms, interval, sessions, animals. The first three numbers are NaN without intervals.
     """
 
     def row(line: pd.DataFrame) -> dict[str, object]:
@@ -185,11 +163,6 @@ def reach_table(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def comparison_table(by_session: pd.DataFrame, step_ms: Mapping[str, float], resampling: Resampling) -> pd.DataFrame:
     """Paired differences of the declared comparisons at each horizon beyond the first step of the rollout mode.
-
-    Args:
-        by_session: Table of sessions.
-        step_ms: Length of a step of each rollout mode.
-        resampling: Settings of the bootstrap.
 
     Columns: method, against, last_ms, null, difference, lower, upper, interval, p, p_holm, effect_size, sessions,
     animals, sessions_better, animals_better, and the difference with many paths, many_paths, with its bounds.
@@ -251,15 +224,13 @@ def make_tables(
 
     Args:
         calibration: Files of calibration sums, one per fold, held-out session and seed.
-        teacher_forced: Files of teacher-forced sums, one per fold and seed.
-        horizons_ms: Ends of the horizons.
         block_bins: Bins of a step of the blockwise rollout modes.
-        folder: Output folder.
-        resampling: Settings of the bootstrap.
     """
     calibrated = read_calibration(sorted(map(Path, calibration)))
     sums = read_sums(calibrated, sorted(map(Path, teacher_forced)))
-    by_session, by_bin = session_table(sums, horizons_ms), bin_session_table(sums)
+    by_session = session_table(sums, horizons_ms)
+    by_bin = _scores(sums.assign(horizon_ms=end_ms(sums)), ["horizon_ms"])
+    by_bin = _ordered(by_bin, "fold", "session", "method", "horizon_ms")
     means, bins = mean_table(by_session, "last_ms", resampling), mean_table(by_bin, "horizon_ms", resampling)
     forecasts = _forecasts(bins)
     over = mean_table(_forecasts(over_filter(by_bin, "horizon_ms")), "horizon_ms", resampling)

@@ -18,7 +18,7 @@ from neurohorizon.config import Timeline
 from neurohorizon.files import replacing
 from neurohorizon.forecasts.forecast import forecast_windows, heldout_windows
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
-from neurohorizon.forecasts.scoring import OF_METHOD, none_scored, table_of
+from neurohorizon.forecasts.scoring import OF_METHOD, fields, none_scored, table_of
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.count_feedback import FedBackCounts
@@ -35,12 +35,8 @@ SCHEMA = pa.schema(
         pa.field("code", pa.string()),
         pa.field("horizon_bin", pa.int32()),
         pa.field("bin_us", pa.int64()),
-        pa.field("units", pa.int64()),  # scored ones, over which the sums go
-        pa.field("unscored_units", pa.int64()),
-        pa.field("windows", pa.int64()),
-        pa.field("spikes", pa.int64()),
-        pa.field("model_nats", pa.float64()),
-        pa.field("reference_nats", pa.float64()),
+        *fields(pa.int64(), "units", "unscored_units", "windows", "spikes"),  # sums are over the scored units
+        *fields(pa.float64(), "model_nats", "reference_nats"),
     ]
 )
 
@@ -66,16 +62,10 @@ def score_teacher_forcing(
 
     Args:
         weights: A network that was trained with feedback; its card lies next to it.
-        paths: Files of each held-out session.
         oracles: Forecast files of the true rates, of those sessions that have them.
-        fold: Fold in which they are held out.
         method: Name of the network; the rows are named after it.
-        seed: Its seed.
-        timeline: Lengths of windows.
         every_windows: Every n-th test window is scored, like the windows of sample paths.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
-        code: Fingerprint of the code.
-        output: Parquet file to write, whole or not at all.
 
     Raises:
         ValueError: A session is one that the network was trained on, its features are not the network's, or its true

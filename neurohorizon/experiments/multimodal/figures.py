@@ -69,10 +69,8 @@ def draw_main(
     """The figure of experiment 4: one unit above, then gains by region and horizon, then conditions and encoders."""
     figure = page_figure(7.0)
     rows = figure.add_gridspec(3, 1, height_ratios=[0.85, 1.0, 1.0])
-    middle, below = (
-        rows[1].subgridspec(1, 2, width_ratios=[1.25, 1.0]),
-        rows[2].subgridspec(1, 3, width_ratios=[1.35, 0.95, 0.75]),
-    )
+    middle = rows[1].subgridspec(1, 2, width_ratios=[1.25, 1.0])
+    below = rows[2].subgridspec(1, 3, width_ratios=[1.35, 0.95, 0.75])
     panels = [figure.add_subplot(place) for place in (rows[0], *middle, *below)]
     _psth_panel(panels[0], example)
     _region_panel(panels[1], regions)
@@ -87,11 +85,7 @@ def draw_main(
 
 @house_style()
 def draw_regions(*, regions: pd.DataFrame) -> Figure:
-    """What images add, by brain region.
-
-    Args:
-        regions: Table ``regions``.
-    """
+    """Gain from images, by brain region."""
     figure = page_figure(2.8)
     _region_panel(figure.add_subplot(), regions)
     return figure
@@ -99,11 +93,7 @@ def draw_regions(*, regions: pd.DataFrame) -> Figure:
 
 @house_style()
 def draw_horizon(*, horizon: pd.DataFrame) -> Figure:
-    """Gains against the distance of the forecast bin, in visual regions and elsewhere.
-
-    Args:
-        horizon: Table ``horizon``.
-    """
+    """Gains against the distance of the forecast bin, in visual regions and elsewhere."""
     figure = page_figure(2.9)
     left = figure.add_subplot(1, 2, 1)
     right = figure.add_subplot(1, 2, 2, sharey=left)
@@ -117,12 +107,7 @@ def draw_horizon(*, horizon: pd.DataFrame) -> Figure:
 
 @house_style()
 def draw_conditions(*, gain: pd.DataFrame, gain_sessions: pd.DataFrame) -> Figure:
-    """All conditions and controls, image encoders, and behaviour by source.
-
-    Args:
-        gain: Table ``gain``.
-        gain_sessions: Table ``gain_sessions``.
-    """
+    """All conditions and controls, image encoders, and behaviour by source."""
     figure = page_figure(2.6)
     grid = figure.add_gridspec(1, 3, width_ratios=[1.35, 0.95, 0.75])
     panels = [figure.add_subplot(place) for place in grid]
@@ -135,11 +120,7 @@ def draw_conditions(*, gain: pd.DataFrame, gain_sessions: pd.DataFrame) -> Figur
 
 @house_style()
 def draw_psth(*, example: pd.DataFrame) -> Figure:
-    """One unit's response to a movie: observed, and as forecast.
-
-    Args:
-        example: Table ``example``.
-    """
+    """One unit's response to a movie: observed, and as forecast."""
     figure = page_figure(2.3)
     _psth_panel(figure.add_subplot(), example)
     return figure
@@ -167,12 +148,8 @@ def _count(axes: Axes, rows: pd.DataFrame, what: str = "") -> None:
     note(axes, f"{what}{'; ' if what else ''}{count}")
 
 
-def _in_words(sessions: int, animals: int) -> str:
-    return f"{counted(int(sessions), 'session')}\n{counted(int(animals), 'animal')}"
-
-
 def _legend_above(axes: Axes, *, share: float, columns: int = 1) -> None:
-    """Put the legend above the data, in additional space: a share of the height."""
+    """Write the legend above the data, in additional space: a share of the height."""
     if not axes.get_legend_handles_labels()[0]:
         return
     low, high = axes.get_ylim()
@@ -250,7 +227,8 @@ def _condition_panel(axes: Axes, gain: pd.DataFrame, gain_sessions: pd.DataFrame
         error_bar(axes, [place], row, "gain", horizontal=True, **_BAR, **look, marker=marker, color=colour)
     null_line(axes, vertical=True)
     _count(axes, shown, "movies, visual regions")
-    labels = [f"{CONDITION_LABELS[name]} ({class_word(_class_of(shown, name))})" for name in present]
+    kinds = shown.groupby("condition")["class"].first()
+    labels = [f"{CONDITION_LABELS[name]} ({class_word(kinds[name])})" for name in present]
     axes.set_yticks(range(len(present)), labels)
     axes.set_ylim(len(present) - 0.5, -0.6)
     axes.set_xlabel(_GAIN.replace("\n", " "))
@@ -259,10 +237,6 @@ def _condition_panel(axes: Axes, gain: pd.DataFrame, gain_sessions: pd.DataFrame
         text = f"oracle (ceiling)\nat {ceiling['gain'].iloc[0]:+.2f} \u2192"  # an arrow to the right
         corner = {"xycoords": "axes fraction", "ha": "right", "va": "center", "fontsize": 6}
         axes.annotate(text, (0.99, 0.31), **corner)  # next to the controls, where nothing else should be
-
-
-def _class_of(table: pd.DataFrame, condition: str) -> str:
-    return str(table.loc[table["condition"] == condition, "class"].iloc[0])
 
 
 def _encoder_panel(axes: Axes, gain: pd.DataFrame) -> None:
@@ -308,7 +282,10 @@ def _behaviour_panel(axes: Axes, gain: pd.DataFrame, gain_sessions: pd.DataFrame
         _points(axes, np.arange(len(sources)) + offset, rows, condition, CONDITION_LABELS[condition])
     null_line(axes)
     counts = shown[shown["condition"] == "behaviour"].set_index("source")[["sessions", "animals"]]
-    labels = [f"{name}\n{_in_words(row.sessions, row.animals)}" for name, row in counts.iterrows()]
+    labels = [
+        f"{name}\n{counted(row.sessions, 'session')}\n{counted(row.animals, 'animal')}"
+        for name, row in counts.iterrows()
+    ]
     axes.set_xticks(range(len(counts)), labels, fontsize=6)
     note(axes, "all units")
     axes.set_xlim(-0.6, max(len(sources), 1) - 0.4)

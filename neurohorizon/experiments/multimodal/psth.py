@@ -1,12 +1,12 @@
-"""Repeats of movies: what other repeats say of one of them, and how well forecasts follow what repeats share.
+"""Repeats of movies: forecasts from other repeats, and how well forecasts follow the response that repeats share.
 
 A bin of the timeline is aligned neither to the frames of a movie nor to the bins of another repeat. Spikes are
-therefore counted by phase, the time in the movie at which they came, in steps of ``PHASE_STEP_US``; what lies between
-two phases is read from the running total, straight between steps. Time outside of valid time counts as not seen.
+therefore counted by phase, their time in the movie, in steps of ``PHASE_STEP_US``; sums between two phases are read
+from the running total, linear between steps. Time outside of valid time counts as not seen.
 
 **The forecast ``psth``** (class fitted: it uses the whole session, later parts included) of a bin that shows a movie
 is the unit's mean rate in all other repeats at the same phase, smoothed over phase by a Gaussian of ``SMOOTHING_US``
-and drawn to the unit's reference mean as by a gamma prior: ``(strength * mean + spikes) / (strength + repeats)``. Each
+and shrunk to the unit's reference mean as by a gamma prior: ``(strength * mean + spikes) / (strength + repeats)``. Each
 unit's strength is the one of ``STRENGTHS`` with which the repeats of the reference window forecast each other best.
 Elsewhere it is the reference mean.
 
@@ -19,13 +19,12 @@ all rates weigh alike. It is taken against two things:
 ``same``
     The counts of the same bins, averaged as the forecasts are.
 ``other``
-    The repeats outside of test time, not smoothed: what is shared with showings that the forecasts are not of, and of
-    whose noise they can know nothing.
+    The repeats outside of test time, not smoothed. Forecasts cannot depend on the noise of these repeats.
 
-Both hold the noise of few repeats and the state of the animal in them, so that not even true rates reach 1: compare
-with the ceiling's. The row ``psth`` of the R2 is made only from repeats outside of test time, smoothed and shrunk as
-above, since the forecast of that name has seen the repeats that ``same`` averages; it has none against ``other``, of
-which it is made.
+Both contain the noise of few repeats and the state of the animal in them, so that not even true rates reach 1: compare
+with the ceiling's. The row ``psth`` of the R2 is computed only from repeats outside of test time, smoothed and shrunk
+as above, since the forecast of that name uses the repeats that ``same`` averages; it has no R2 against ``other``, from
+which it is computed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +59,7 @@ class Repeat:
 
     Attributes:
         movie: Image set of its frames.
-        time_us: When each frame began and the last one ended, microseconds, rising, [frame + 1].
+        time_us: Start of each frame and end of the last one, microseconds, rising, [frame + 1].
         phase_us: Time in the movie at these times, microseconds, rising, [frame + 1].
     """
 
@@ -83,27 +82,18 @@ def find_repeats(stimuli: Mapping[str, np.ndarray]) -> list[Repeat]:
     A repeat is a run of presentations of one image set whose frames rise and follow each other without a pause. A frame
     lasts the median time from one frame to the next, over all repeats of its movie; there is none of a movie without
     two frames in a row.
-
-    Args:
-        stimuli: Presentations of a session; see :class:`neurohorizon.session.Session`.
     """
     start_us, stop_us = to_us(stimuli["start"]), to_us(stimuli["end"])
     image_set, frame = stimuli["image_set"], stimuli["frame"].astype(np.int64)
     is_movie = np.char.startswith(image_set, _MOVIE)
     follows = np.zeros(len(start_us), bool)
-    follows[1:] = (
-        is_movie[1:]
-        & (image_set[1:] == image_set[:-1])
-        & (np.diff(frame) > 0)
-        & (start_us[1:] - stop_us[:-1] < _LONGEST_PAUSE_US)
-    )
+    follows[1:] = is_movie[1:] & (image_set[1:] == image_set[:-1]) & (np.diff(frame) > 0)
+    follows[1:] &= start_us[1:] - stop_us[:-1] < _LONGEST_PAUSE_US
     in_a_row = np.append(False, np.diff(frame) == 1) & follows
     lasts_us = np.append(0, np.diff(start_us))
+    movies = np.unique(image_set[in_a_row]).tolist()
+    frame_us = {movie: float(np.median(lasts_us[in_a_row & (image_set == movie)])) for movie in movies}
     repeats = []
-    frame_us = {
-        movie: float(np.median(lasts_us[in_a_row & (image_set == movie)]))
-        for movie in np.unique(image_set[in_a_row]).tolist()
-    }
     for rows in np.split(np.arange(len(start_us)), np.flatnonzero(~follows)):
         if rows.size and image_set[rows[0]] in frame_us:
             movie = str(image_set[rows[0]])
@@ -144,13 +134,7 @@ class MovieCounts:
 
 
 def movie_counts(session: Session, repeats: Sequence[Repeat], intervals: Intervals) -> MovieCounts:
-    """Count spikes of repeats of one movie by phase, inside some valid time.
-
-    Args:
-        session: The session.
-        repeats: Repeats of one movie.
-        intervals: Valid time to count in.
-    """
+    """Count spikes of repeats of one movie by phase, inside some valid time."""
     steps = int(np.ceil(max(repeat.phase_us[-1] for repeat in repeats) / PHASE_STEP_US - 1e-6))
     edge_us = np.arange(steps + 1) * PHASE_STEP_US
     spikes = np.zeros((len(repeats), steps, session.n_units), np.uint16)
@@ -179,7 +163,7 @@ def _valid_before(intervals: Intervals, us: np.ndarray) -> np.ndarray:
 
 
 def _between(by_step: np.ndarray, first_us: np.ndarray, last_us: np.ndarray) -> np.ndarray:
-    """Sum of what lies between two phases, float64, [phase, column], from [step, column]."""
+    """Sum between two phases, float64, [phase, column], from [step, column]."""
     total = np.zeros((len(by_step) + 1, by_step.shape[1]))
     np.cumsum(by_step, axis=0, out=total[1:])
 
@@ -204,10 +188,9 @@ def choose_strength(movies: Sequence[MovieCounts], *, mean: np.ndarray, bin_us: 
     Args:
         movies: Repeats in the reference window, counted only in the reference window.
         mean: Mean spikes per bin in the reference window, [unit].
-        bin_us: Width of a bin.
 
     Returns:
-        One of ``STRENGTHS`` for each unit, [unit]; the largest for units about which two repeats say nothing.
+        One of ``STRENGTHS`` for each unit, [unit]; the largest where no two repeats can be compared.
     """
     nats = np.zeros((len(STRENGTHS), len(mean)))
     for movie in movies:
@@ -225,13 +208,11 @@ def choose_strength(movies: Sequence[MovieCounts], *, mean: np.ndarray, bin_us: 
 
 
 def psth_rates(session: Session, start_us: np.ndarray, *, mean: np.ndarray, bin_us: int) -> np.ndarray:
-    """Expected counts of bins from the other repeats of what they show.
+    """Expected counts of bins from the other repeats of the same movie.
 
     Args:
-        session: The session.
         start_us: First microsecond of each bin, int64, [bin].
         mean: Mean spikes per bin in the reference window, [unit].
-        bin_us: Width of a bin.
 
     Returns:
         float64 [bin, unit]; the mean where no movie is shown at the bin's centre, or no other repeat.
@@ -261,24 +242,21 @@ def forecast_psth(*, session: Path, task: Path, code: str, output: Path) -> None
     """Write the forecast ``psth`` of a session: each movie bin by all other repeats of the movie.
 
     Args:
-        session: Session file.
         task: Any forecast of the session: it defines the windows and the reference mean.
-        code: Fingerprint of the code.
-        output: Forecast file to write.
 
     Raises:
         ValueError: The files are of different units.
     """
-    asked = read_forecast(task)
-    forecast = replace(asked, method=PSTH, method_class="fitted", seed=None, encoder="", code=code)
-    if asked.left_out is None:
+    other = read_forecast(task)
+    forecast = replace(other, method=PSTH, method_class="fitted", seed=None, encoder="", code=code)
+    if other.left_out is None:
         recording = read_session(session)
-        _require_units(recording, asked)
-        bins = np.arange(asked.log_rate.shape[1])
-        start_us, place = np.unique(asked.start_us[:, None] + bins * asked.bin_us, return_inverse=True)
-        mean = np.exp(asked.reference_log_rate.astype(np.float64))
-        log_rate = np.log(psth_rates(recording, start_us, mean=mean, bin_us=asked.bin_us)).astype(np.float32)
-        forecast = replace(forecast, log_rate=log_rate[place].reshape(asked.log_rate.shape))
+        _require_units(recording, other)
+        bins = np.arange(other.log_rate.shape[1])
+        start_us, place = np.unique(other.start_us[:, None] + bins * other.bin_us, return_inverse=True)
+        mean = np.exp(other.reference_log_rate.astype(np.float64))
+        log_rate = np.log(psth_rates(recording, start_us, mean=mean, bin_us=other.bin_us)).astype(np.float32)
+        forecast = replace(forecast, log_rate=log_rate[place].reshape(other.log_rate.shape))
     write_forecast(output, forecast)
 
 
@@ -289,7 +267,7 @@ def _require_units(session: Session, forecast: Forecast) -> None:
 
 @dataclass(frozen=True, eq=False)
 class MovieTargets:
-    """The target bins of a session that show a movie, and what repeats outside of test time say of them.
+    """The target bins of a session that show a movie, and rates at these phases in repeats outside of test time.
 
     Attributes:
         window: Window of each bin, [target].
@@ -297,7 +275,7 @@ class MovieTargets:
         cell: Its cell: movie, step of phase, and whether the movie is held out there, [target].
         movie: Movie of each cell, by its place in ``movies``, [cell].
         movies: Names of the movies.
-        phase_us: Where the phases of each cell begin, microseconds, [cell].
+        phase_us: Start of the phases of each cell, microseconds, [cell].
         heldout: Whether the cell is held out, [cell].
         other: Mean spikes per bin at these phases in repeats outside of test time, [cell, unit]; NaN where none is.
         expected: The same, smoothed and shrunk as the forecast ``psth``, [cell, unit].
@@ -315,15 +293,9 @@ class MovieTargets:
 
 
 def movie_targets(session: Session, forecast: Forecast, heldout: Intervals) -> MovieTargets | None:
-    """Find the valid target bins that show a movie at their centre.
+    """Find the valid target bins that show a movie at their centre; None without such a bin.
 
-    Args:
-        session: The session.
-        forecast: Any forecast of it.
-        heldout: When the screen shows parts of movies that nothing was fitted on.
-
-    Returns:
-        The targets; None where there is none.
+    ``heldout`` is the time of the parts of movies that nothing was fitted on.
     """
     _require_units(session, forecast)
     bin_us, by_movie = forecast.bin_us, _by_movie(find_repeats(session.stimuli))
@@ -394,13 +366,7 @@ class RepeatSums:
 
 
 def repeat_sums(targets: MovieTargets, forecast: Forecast, parts_ms: Sequence[tuple[float, float]]) -> list[RepeatSums]:
-    """Compare a forecast with what repeats of a movie share; for the definition see the module.
-
-    Args:
-        targets: Bins of the session that show a movie.
-        forecast: A forecast of the session.
-        parts_ms: Parts of the horizon, from and to.
-    """
+    """Compare a forecast with the response that repeats of a movie share, in parts of the horizon; see the module."""
     bin_ms, mean = forecast.bin_us / 1000, np.exp(forecast.reference_log_rate.astype(np.float64))
     sums = []
     for part_ms in parts_ms:
@@ -416,28 +382,15 @@ def repeat_sums(targets: MovieTargets, forecast: Forecast, parts_ms: Sequence[tu
             residual = weight[:, None] * (psth - forecasts) ** 2 / mean
             total = weight[:, None] * (psth - _means_of(targets.movie, psth, weight)) ** 2 / mean
             for heldout in (False, True):
-                rows = targets.heldout == heldout
-                sums.append(
-                    RepeatSums(
-                        against=against,
-                        heldout=heldout,
-                        part_ms=part_ms,
-                        residual=residual[rows].sum(axis=0),
-                        total=total[rows].sum(axis=0),
-                    )
-                )
+                parts = (values[targets.heldout == heldout].sum(axis=0) for values in (residual, total))
+                sums.append(RepeatSums(against, heldout, part_ms, *parts))
     return sums
 
 
 def phase_means(
     targets: MovieTargets, forecast: Forecast, inside: np.ndarray | slice = slice(None)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Average a forecast, and what was observed, over all target bins of each cell.
-
-    Args:
-        targets: Bins of the session that show a movie.
-        forecast: A forecast of the session.
-        inside: Target bins to take, bool [target].
+    """Average a forecast, and the observed counts, over all target bins of each cell that are ``inside``, [target].
 
     Returns:
         Target bins in each cell, float64 [cell]; expected and observed spikes per bin, float64 [cell, unit], 0 where
@@ -461,17 +414,10 @@ def _means_of(movie: np.ndarray, psth: np.ndarray, weight: np.ndarray) -> np.nda
 
 
 def example_unit(session: Session, candidates: np.ndarray) -> int | None:
-    """Choose the unit that answers a movie most alike from repeat to repeat, in the reference window only.
+    """Choose the candidate whose response to a movie is the most repeatable, in the reference window only.
 
-    Alike is the correlation of its mean rates in the odd and in the even repeats, smoothed, of the movie with the most
-    repeats.
-
-    Args:
-        session: The session.
-        candidates: Units to choose from, bool [unit].
-
-    Returns:
-        Row of the unit; None where there is no movie, or no two repeats of one in the reference window.
+    This is the correlation of its smoothed mean rates in the odd and in the even repeats of the movie with the most
+    repeats. None where there is no movie, or no two repeats of one in the reference window.
     """
     by_movie = _by_movie(find_repeats(session.stimuli))
     if not by_movie or not candidates.any():

@@ -1,4 +1,4 @@
-"""Score sums of the conditions of a session, by brain region and by what the screen showed.
+"""Score sums of the conditions of a session, by brain region and by stimulus on the screen.
 
 One row per condition, encoder, seed, region, stimulus and horizon bin, only sums (see :mod:`neurohorizon.scores`), so
 that any pooling is exact. A target bin has the stimulus that is on the screen at its centre:
@@ -30,9 +30,19 @@ from neurohorizon.analysis.tables import horizon_parts
 from neurohorizon.config import Multimodal
 from neurohorizon.experiments.multimodal.psth import MovieTargets, example_unit, movie_targets, phase_means, repeat_sums
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
-from neurohorizon.forecasts.scoring import ScoringError, named, require_the_same_task, scored_or_why, write_sums
+from neurohorizon.forecasts.scoring import (
+    NATS,
+    OF_SESSION,
+    ScoringError,
+    fields,
+    named,
+    require_the_same_task,
+    scored_or_why,
+    table_of,
+    write_sums,
+)
 from neurohorizon.modalities.signals import GRAY, movie_intervals, presented_images
-from neurohorizon.scores import Sums, sum_scores
+from neurohorizon.scores import sum_scores
 from neurohorizon.session import Session, read_session
 from neurohorizon.timeline import Intervals
 
@@ -44,55 +54,38 @@ EXAMPLE_RULE = (
 STIMULI = ("movie", "movie_heldout", "scenes", "gray", "other", "none")
 
 _IDENTITY = [
-    pa.field("fold", pa.string()),
-    pa.field("session", pa.string()),
-    pa.field("subject", pa.string()),
-    pa.field("lab", pa.string()),
-    pa.field("source", pa.string()),
-    pa.field("encoder", pa.string()),  # "" for a forecast that reads none
-    pa.field("condition", pa.string()),
-    pa.field("class", pa.string()),
-    pa.field("seed", pa.int64()),  # null where nothing is drawn
-    pa.field("code", pa.string()),
-    pa.field("region", pa.string()),
-    pa.field("stimulus", pa.string()),
-    pa.field("units", pa.int64()),  # scored ones of the region
+    # encoder is "" for a forecast that reads none; seed is null where nothing is drawn
+    *fields(pa.string(), *OF_SESSION, "encoder", "condition", "class"),
+    pa.field("seed", pa.int64()),
+    *fields(pa.string(), "code", "region"),
 ]
+_OF_STIMULUS = [pa.field("stimulus", pa.string()), pa.field("units", pa.int64())]  # scored units of the region
 SCORES = pa.schema(
     [
         *_IDENTITY,
+        *_OF_STIMULUS,
         pa.field("unscored_units", pa.int64()),  # of the session, the same in every row
         pa.field("horizon_bin", pa.int32()),
-        pa.field("bin_us", pa.int64()),
-        pa.field("windows", pa.int64()),
-        pa.field("spikes", pa.int64()),
-        pa.field("model_nats", pa.float64()),
-        pa.field("reference_nats", pa.float64()),
-        pa.field("evaluation_nats", pa.float64()),
-        pa.field("saturated_nats", pa.float64()),
+        *fields(pa.int64(), "bin_us", "windows", "spikes"),
+        *fields(pa.float64(), *NATS),
     ]
 )
 REPEATS = pa.schema(
     [
         *_IDENTITY,
+        *_OF_STIMULUS,
         pa.field("against", pa.string()),
-        pa.field("first_ms", pa.float64()),
-        pa.field("last_ms", pa.float64()),
-        pa.field("residual", pa.float64()),
-        pa.field("total", pa.float64()),
+        *fields(pa.float64(), "first_ms", "last_ms", "residual", "total"),
     ]
 )
 EXAMPLES = pa.schema(
     [
-        *(field for field in _IDENTITY if field.name not in ("stimulus", "units")),
-        pa.field("unit_id", pa.string()),
-        pa.field("movie", pa.string()),
-        pa.field("phase_ms", pa.float64()),  # where this part of the movie begins
-        pa.field("width_ms", pa.float64()),
+        *_IDENTITY,
+        *fields(pa.string(), "unit_id", "movie"),
+        *fields(pa.float64(), "phase_ms", "width_ms"),  # start and length of this part of the movie
         pa.field("heldout", pa.bool_()),
         pa.field("target_bins", pa.int64()),  # forecast bins that the means are over
-        pa.field("expected_hz", pa.float64()),
-        pa.field("observed_hz", pa.float64()),
+        *fields(pa.float64(), "expected_hz", "observed_hz"),
     ]
 )
 _EXAMPLE_US = 100_000  # width of the parts of a movie over which the example is averaged
@@ -100,12 +93,7 @@ _VISUAL = ("VIS", "LGd", "LP")  # beginnings of acronyms; LP has subdivisions in
 
 
 def region_group(region: str) -> str:
-    """Group of a region by its Allen acronym.
-
-    Returns:
-        ``visual`` for areas of the visual cortex (VIS...) and thalamus (LGd, LP), ``non-visual`` for others, "" for a
-        region without a name.
-    """
+    """Group of a region by its Allen acronym: ``visual`` (cortex and thalamus) or ``non-visual``; "" without a name."""
     if not region:
         return ""
     return "visual" if region.startswith(_VISUAL) else "non-visual"
@@ -128,10 +116,10 @@ class Written:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """What the forecasts of a session are scored by.
+    """The task on which all forecasts of a session are scored.
 
     Attributes:
-        reason: Why the session cannot be scored; None if it can.
+        reason: Reason why the session cannot be scored; None if it can.
         scored: Whether a unit is scored, bool [unit].
         stimulus: Stimulus of each target bin, str [window, horizon_bin].
         targets: Target bins that show a movie; None where there is none.
@@ -160,13 +148,10 @@ def score_conditions(
     A session that was left out gives tables without rows, with the reason in their metadata.
 
     Args:
-        session: Session file.
         folders: Folders of forecast files of the session in one fold, one per encoder and seed; one file a condition.
         others: Further forecast files of it, such as the ceiling's.
         multimodal: Defines the known image sets and the held-out parts of movies.
         minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
-        horizons_ms: Ends of the parts of the horizon of the PSTH R2.
-        output: Files to write.
 
     Raises:
         ScoringError: The forecasts have different tasks, or one of them is repeated.
@@ -216,8 +201,6 @@ def stimulus_at(
     """Name the stimulus that is on the screen at each time; for the names see the module.
 
     Args:
-        stimuli: Presentations of a session.
-        us: Times, int64 microseconds, any shape.
         image_sets: Image sets whose images the models know.
         heldout: When parts of movies are shown that nothing was fitted on.
 
@@ -238,8 +221,8 @@ def stimulus_at(
 
 
 def _score(forecast: Forecast, task: _Task) -> pa.Table:
-    scored = task.scored
-    columns = {name: [] for name in SCORES.names}
+    scored, region = task.scored, forecast.region[task.scored]
+    tables = [SCORES.empty_table()]
     for name in STIMULI:
         mask = forecast.target_mask & (task.stimulus == name)
         rows = mask.any(axis=1)
@@ -251,71 +234,53 @@ def _score(forecast: Forecast, task: _Task) -> pa.Table:
             mask=mask[rows],
             reference_log_rate=forecast.reference_log_rate[scored],
         )
-        _append_regions(columns, forecast, scored, name, sums)
-    return pa.table([pa.array(columns[field.name], field.type) for field in SCORES], schema=SCORES)
-
-
-def _append_regions(columns: dict[str, list], forecast: Forecast, scored: np.ndarray, name: str, sums: Sums) -> None:
-    region = forecast.region[scored]
-    for one in np.unique(region).tolist():
-        inside = region == one
-        bins = len(sums.windows)
-        _append(columns, _identity(forecast, one, name, int(inside.sum())), bins)
-        _append(columns, {"unscored_units": int((~scored).sum()), "bin_us": forecast.bin_us}, bins)
-        columns["horizon_bin"].extend(range(bins))
-        columns["windows"].extend(sums.windows.tolist())
-        for kind in ("spikes", "model_nats", "reference_nats", "evaluation_nats", "saturated_nats"):
-            columns[kind].extend(getattr(sums, kind)[:, inside].sum(axis=1).tolist())
+        for one in np.unique(region).tolist():
+            inside = region == one
+            constants = _identity(forecast, one, name, int(inside.sum()))
+            constants |= {"unscored_units": int((~scored).sum()), "bin_us": forecast.bin_us}
+            columns = {"horizon_bin": np.arange(len(sums.windows)), "windows": sums.windows}
+            columns |= {kind: getattr(sums, kind)[:, inside].sum(axis=1) for kind in ("spikes", *NATS)}
+            tables.append(table_of(SCORES, constants, columns))
+    return pa.concat_tables(tables)
 
 
 def _compare(forecast: Forecast, task: _Task, horizons_ms: Sequence[float]) -> pa.Table:
-    scored = task.scored
-    columns = {name: [] for name in REPEATS.names}
+    scored, rows = task.scored, []
     parts_ms = horizon_parts(horizons_ms, forecast.log_rate.shape[1] * forecast.bin_us / 1000)
     for sums in repeat_sums(task.targets, forecast, parts_ms):
         for one in np.unique(forecast.region[scored]).tolist():
             inside = scored & (forecast.region == one)
-            stimulus = "movie_heldout" if sums.heldout else "movie"
-            values = {
-                "against": sums.against,
-                "first_ms": sums.part_ms[0],
-                "last_ms": sums.part_ms[1],
-                "residual": float(sums.residual[inside].sum()),
-                "total": float(sums.total[inside].sum()),
-            }
-            _append(columns, _identity(forecast, one, stimulus, int(inside.sum())) | values, 1)
-    return pa.table([pa.array(columns[field.name], field.type) for field in REPEATS], schema=REPEATS)
+            rows.append(
+                _identity(forecast, one, "movie_heldout" if sums.heldout else "movie", int(inside.sum()))
+                | {"against": sums.against, "first_ms": sums.part_ms[0], "last_ms": sums.part_ms[1]}
+                | {name: float(getattr(sums, name)[inside].sum()) for name in ("residual", "total")}
+            )
+    return pa.Table.from_pylist(rows, schema=REPEATS)
 
 
 def _respond(forecast: Forecast, task: _Task) -> pa.Table:
     targets, unit, per_hz = task.targets, task.example, forecast.bin_us / 1e6
     weight, expected, observed = phase_means(targets, forecast)
-    # the movie that fills most of what is forecast
+    # the movie with the most forecast bins
     shown = targets.movie == np.argmax(np.bincount(targets.movie, weight))
-    place = targets.phase_us[shown] // _EXAMPLE_US
-    parts, part = np.unique(place, return_inverse=True)
+    parts, part = np.unique(targets.phase_us[shown] // _EXAMPLE_US, return_inverse=True)
     bins = np.bincount(part, weight[shown])
-    columns = {name: [] for name in EXAMPLES.names}
-    names = {
-        name: value for name, value in _identity(forecast, forecast.region[unit], "", 0).items() if name in columns
+    constants = _identity(forecast, forecast.region[unit], "", 0) | {
+        "unit_id": forecast.unit_id[unit],
+        "movie": targets.movies[targets.movie[shown][0]],
+        "width_ms": _EXAMPLE_US / 1000,
     }
-    movie = targets.movies[targets.movie[shown][0]]
-    constants = {"unit_id": forecast.unit_id[unit], "movie": movie, "width_ms": _EXAMPLE_US / 1000}
-    _append(columns, names | constants, parts.size)
-    columns["phase_ms"] = parts * _EXAMPLE_US / 1000
-    columns["heldout"] = np.bincount(part, weight[shown] * targets.heldout[shown]) > bins / 2
-    columns["target_bins"] = bins.astype(np.int64)
+    columns = {
+        "phase_ms": parts * _EXAMPLE_US / 1000,
+        "heldout": np.bincount(part, weight[shown] * targets.heldout[shown]) > bins / 2,
+        "target_bins": bins.astype(np.int64),
+    }
     for name, values in (("expected_hz", expected), ("observed_hz", observed)):
         columns[name] = np.bincount(part, weight[shown] * values[shown, unit]) / np.maximum(bins, 1) / per_hz
-    return pa.table([pa.array(columns[field.name], field.type) for field in EXAMPLES], schema=EXAMPLES)
+    return table_of(EXAMPLES, constants, columns)
 
 
 def _identity(forecast: Forecast, region: str, stimulus: str, units: int) -> dict[str, object]:
     identity = named(forecast)
     kind = {"condition": identity.pop("method"), "encoder": forecast.encoder}
     return identity | kind | {"region": region, "stimulus": stimulus, "units": units}
-
-
-def _append(columns: dict[str, list], values: Mapping[str, object], rows: int) -> None:
-    for name, value in values.items():
-        columns[name].extend([value] * rows)

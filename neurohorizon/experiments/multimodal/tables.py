@@ -144,12 +144,7 @@ def shown_encoder(table: pd.DataFrame) -> str:
 
 
 def with_groups(sums: pd.DataFrame, *, regions: bool) -> pd.DataFrame:
-    """Add the rows of groups: of all stimuli and of both kinds of movie, and of groups of regions.
-
-    Args:
-        sums: Rows by region and stimulus.
-        regions: Whether to keep single regions next to their groups.
-    """
+    """Add rows of groups of stimuli and of regions; ``regions`` keeps single regions next to their groups."""
     group = sums["region"].map({name: region_group(name) for name in sums["region"].unique()})
     parts = [sums.assign(region="all"), sums.assign(region=group)[group != ""]]
     # a region without a name is only part of all
@@ -160,26 +155,17 @@ def with_groups(sums: pd.DataFrame, *, regions: bool) -> pd.DataFrame:
 
 
 def session_gains(sums: pd.DataFrame, by: Sequence[str], primary: Mapping[str, str]) -> pd.DataFrame:
-    """Gain and score of each session and condition, from sums.
+    """Gain and score of each session and condition, from sums; ``primary`` is the first encoder of each source.
 
-    Args:
-        sums: Score sums, averaged over seeds.
-        by: Columns to group by, such as ``region``.
-        primary: Encoder of each source with which rows without an encoder are compared.
-
-    Returns:
-        fold, session, subject, lab, source, encoder, condition, class, those of ``by``, ``gain`` (bits per spike
-        relative to ``spikes``), ``bits_per_spike`` (relative to the reference mean), ``spikes``, ``seeds``,
-        ``ceiling_gain`` and ``ceiling_bits_per_spike`` (of the ceiling, or NaN). Parts without a spike are excluded.
+    Columns: fold, session, subject, lab, source, encoder, condition, class, those of ``by``, ``gain`` (bits per spike
+    relative to ``spikes``), ``bits_per_spike`` (relative to the reference mean), ``spikes``, ``seeds``,
+    ``ceiling_gain`` and ``ceiling_bits_per_spike`` (of the ceiling, or NaN). Parts without a spike are excluded.
 
     Raises:
         TableError: A session lacks the condition ``spikes`` of one of its encoders.
     """
-    by, values = list(by), ["model_nats", "reference_nats", "spikes"]
-    table = sums.groupby([*_KEY, *by], sort=False).agg(
-        **{name: (name, "sum") for name in values}, seeds=("seeds", "max")
-    )
-    table = table.reset_index()
+    added = dict.fromkeys(["model_nats", "reference_nats", "spikes"], "sum") | {"seeds": "max"}
+    table = sums.groupby([*_KEY, *by], sort=False).agg(added).reset_index()
     table["pair"] = table["encoder"].where(table["encoder"] != "", table["source"].map(primary))
     base = table[table["condition"] == SPIKES].rename(columns={"model_nats": "spikes_nats"})
     table = table.merge(base[[*SESSION, "pair", *by, "spikes_nats"]], on=[*SESSION, "pair", *by], how="left")
@@ -205,17 +191,10 @@ def with_units(table: pd.DataFrame, sums: pd.DataFrame) -> pd.DataFrame:
 def mean_gains(by_session: pd.DataFrame, by: Sequence[str], resampling: Resampling) -> pd.DataFrame:
     """Mean over sessions of each condition, with intervals over animals.
 
-    Args:
-        by_session: Rows of :func:`session_gains`.
-        by: Columns to group by.
-        resampling: Settings of the bootstrap.
-
-    Returns:
-        source, encoder, condition, class, those of ``by``; ``against`` (spikes), ``gain`` with ``lower``, ``upper``,
-        ``interval``, ``sessions``, ``animals``; ``null`` (reference), ``bits_per_spike``, ``spikes``, ``seeds``. If
-        the rows have the ceiling's, bounds of ``bits_per_spike`` too, and ``gain_share_of_oracle`` and
-        ``share_of_oracle`` with theirs: the gain, or the score, as a share of that of the true rates, in means over
-        sessions; NaN if they gain nothing.
+    Columns: source, encoder, condition, class, those of ``by``; ``against`` (spikes), ``gain`` with ``lower``,
+    ``upper``, ``interval``, ``sessions``, ``animals``; ``null`` (reference), ``bits_per_spike``, ``spikes``, ``seeds``.
+    If the rows have the ceiling's, also bounds of ``bits_per_spike``, and with bounds ``gain_share_of_oracle`` and
+    ``share_of_oracle``: the gain, or the score, as a share of that of the true rates (NaN if these gain nothing).
     """
 
     def row(group: pd.DataFrame) -> dict[str, object]:
@@ -239,11 +218,6 @@ def comparison_table(by_session: pd.DataFrame, primary: Mapping[str, str], resam
     Columns: source; condition, encoder, region, stimulus of either side, those of the second begin with ``against_``;
     ``difference`` of gains with ``lower`` and ``upper``, ``interval``, ``p``, ``p_holm`` (over all rows),
     ``effect_size``, ``sessions``, ``animals``, ``sessions_better``, ``animals_better``.
-
-    Args:
-        by_session: Rows of :func:`session_gains` by stimulus and region.
-        primary: First encoder of each source.
-        resampling: Settings of the bootstrap.
     """
     rows = []
     for source, first in primary.items():
@@ -265,15 +239,14 @@ def _of_cell(by_session: pd.DataFrame, cell: Cell) -> pd.DataFrame:
 
 
 def session_r2(repeats: pd.DataFrame) -> pd.DataFrame:
-    """PSTH R2 of each session and condition; for its definition see :mod:`neurohorizon.experiments.multimodal.psth`.
+    """PSTH R2 (:mod:`neurohorizon.experiments.multimodal.psth`) of each session and condition, by groups of regions.
 
-    Returns:
-        fold, session, subject, lab, source, encoder, condition, class, region (groups only), stimulus (``movies``,
-        ``movie``, ``movie_heldout``), against, first_ms, last_ms, r2.
+    Columns: fold, session, subject, lab, source, encoder, condition, class, region, stimulus, against, first_ms,
+    last_ms, r2.
     """
-    if repeats.empty:
-        return pd.DataFrame(columns=[*_KEY, "region", "stimulus", *_PART, "r2"])
     key = [*_KEY, "region", "stimulus", *_PART]
+    if repeats.empty:
+        return pd.DataFrame(columns=[*key, "r2"])
     sums = with_groups(repeats, regions=False).query("stimulus != 'all'").groupby(key, sort=False)
     sums = sums[["residual", "total"]].sum().reset_index()
     # held-out parts are too short to be divided by horizon as well
@@ -289,11 +262,10 @@ def r2_table(by_session: pd.DataFrame, primary: Mapping[str, str], resampling: R
     interval, sessions, animals; over_spikes (rows without an encoder: relative to the first encoder) with its bounds.
     """
     by = ["region", "stimulus", *_PART]
+    key = [*SESSION, "pair", *by]
     pair = by_session["encoder"].where(by_session["encoder"] != "", by_session["source"].map(primary))
     base = by_session[by_session["condition"] == SPIKES].rename(columns={"encoder": "pair", "r2": "spikes_r2"})
-    table = by_session.assign(pair=pair).merge(
-        base[[*SESSION, "pair", *by, "spikes_r2"]], on=[*SESSION, "pair", *by], how="left"
-    )
+    table = by_session.assign(pair=pair).merge(base[[*key, "spikes_r2"]], on=key, how="left")
 
     def row(group: pd.DataFrame) -> dict[str, object]:
         over = resampling.mean_bounds("over_spikes", group, group["r2"] - group["spikes_r2"])
@@ -312,13 +284,8 @@ def autocorrelation_table(sessions: Iterable[str | Path], multimodal: Multimodal
     Each series is averaged over bins of 100 ms; a lag's correlation is over the pairs of valid bins that both lie in
     the reference window.
 
-    Args:
-        sessions: Session files.
-        multimodal: Names the series and the shift.
-
-    Returns:
-        source, session, subject, lab, series; ``shift_s`` and the autocorrelation there, ``at_shift``; ``forgotten_s``,
-        the first whole second of lag, up to the shift, at which it is below 0.1; NaN if there is none.
+    Columns: source, session, subject, lab, series; ``shift_s`` and the autocorrelation there, ``at_shift``;
+    ``forgotten_s``, the first whole second of lag, up to the shift, at which it is below 0.1; NaN if there is none.
     """
     rows = []
     for path in sorted(map(Path, sessions)):
@@ -364,13 +331,7 @@ def _autocorrelation(start_us: np.ndarray, values: np.ndarray, lag_s: float) -> 
 
 
 def describe_encoders(multimodal: Multimodal, used: Sequence[str], weights: Mapping[str, object] | None) -> str:
-    """Name the image encoders that were used, and the reason if DINOv2 was requested and not used.
-
-    Args:
-        multimodal: Requested encoders.
-        used: Encoders that were used, the first first.
-        weights: Result of the search for DINOv2's weights, if there was one: ``available`` and ``why``.
-    """
+    """Name the image encoders that were used, the first first, and the reason if DINOv2 was requested and not used."""
     if multimodal.images is None:
         return "No images: the configuration requests none."
     used = [name for name in used if name != NO_ENCODER]
@@ -409,12 +370,7 @@ def make_tables(
         repeats: Files of the sums of PSTH R2, likewise.
         examples: Files of the response of one unit, likewise, the first first.
         autocorrelation: Behaviour's autocorrelation in the same sessions; see :func:`write_autocorrelation`.
-        multimodal: The experiment's configuration.
-        primary: First image encoder of the run.
         weights: JSON file on the search for DINOv2's weights; None without a search.
-        horizons_ms: Ends of the parts of the horizon.
-        resampling: Settings of the bootstrap.
-        folder: Output folder.
     """
     scores = sorted(map(Path, scores))
     sums = read_sums(scores)
@@ -426,26 +382,22 @@ def make_tables(
     by_session = by_region[by_region["region"].isin(REGION_GROUPS)]
     over_stimuli = grouped[(grouped["stimulus"] == "all") & grouped["region"].isin(REGION_GROUPS)]
     over_stimuli = over_stimuli[over_stimuli["condition"] != PSTH]
-    over_stimuli = over_stimuli.assign(
-        first_ms=over_stimuli["horizon_bin"] * over_stimuli["bin_us"] / 1000,
-        last_ms=end_ms(over_stimuli),
-    )
-    horizon = session_gains(over_stimuli, ["region", "first_ms", "last_ms"], first)
-    parts = session_gains(_by_part(over_stimuli, horizons_ms), ["region", "first_ms", "last_ms"], first)
+    starts_ms = over_stimuli["horizon_bin"] * over_stimuli["bin_us"] / 1000
+    over_stimuli = over_stimuli.assign(first_ms=starts_ms, last_ms=end_ms(over_stimuli))
+    of_part = ["region", "first_ms", "last_ms"]
+    horizon = session_gains(over_stimuli, of_part, first)
+    parts = session_gains(_by_part(over_stimuli, horizons_ms), of_part, first)
     ceiling = ["ceiling_gain", "ceiling_bits_per_spike"]  # shares are given only in the tables that use them
+    known = by_region[by_region["stimulus"].isin(["all", "movies"])].drop(columns=ceiling)
     r2 = session_r2(read_repeats(sorted(map(Path, repeats))))
     tables = {
         "gain_sessions": by_session,
         "gain": mean_gains(by_session, ["stimulus", "region"], resampling),
         "regions_sessions": by_region,
-        "regions": mean_gains(
-            by_region[by_region["stimulus"].isin(["all", "movies"])].drop(columns=ceiling),
-            ["stimulus", "region"],
-            resampling,
-        ),
+        "regions": mean_gains(known, ["stimulus", "region"], resampling),
         "horizon_sessions": horizon,
-        "horizon": mean_gains(horizon.drop(columns=ceiling), ["region", "first_ms", "last_ms"], resampling),
-        "horizon_parts": mean_gains(parts, ["region", "first_ms", "last_ms"], resampling),
+        "horizon": mean_gains(horizon.drop(columns=ceiling), of_part, resampling),
+        "horizon_parts": mean_gains(parts, of_part, resampling),
         "comparisons": comparison_table(by_session, first, resampling),
         "psth_sessions": r2,
         "psth": r2_table(r2, first, resampling),
@@ -498,23 +450,12 @@ def _ordered(table: pd.DataFrame, first: Mapping[str, str]) -> pd.DataFrame:
     """Sort rows by the columns that they have; comparisons stay in the order in which they were declared."""
     if table.empty or "p_holm" in table:
         return table
-    by = [
-        "source",
-        "encoder",
-        "stimulus",
-        "region",
-        "condition",
-        "against",
-        "series",
-        "first_ms",
-        "last_ms",
-        "phase_ms",
-    ]
+    by = ["source", "encoder", "stimulus", "region", "condition", "against", "series", "first_ms", "last_ms"]
     regions = [] if "region" not in table else sorted(set(table["region"]) - set(REGION_GROUPS))
     regions.sort(key=lambda name: region_group(name) != "visual")
     return ordered(
         table,
-        [name for name in (*by, "fold", "session") if name in table],
+        [name for name in (*by, "phase_ms", "fold", "session") if name in table],
         condition=(*CONDITION_ORDER, "oracle"),
         stimulus=STIMULUS_ORDER,
         region=(*REGION_GROUPS, *regions),  # visual regions first
@@ -523,11 +464,7 @@ def _ordered(table: pd.DataFrame, first: Mapping[str, str]) -> pd.DataFrame:
 
 
 def format_multimodal(tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """The tables in short, as lines of text for a terminal.
-
-    Args:
-        tables: By name: ``gain``, ``comparisons``, ``psth``, ``autocorrelation``, ``encoders``, ``left_out``.
-    """
+    """The tables in short, as lines of text for a terminal."""
     gain, comparisons, psth = tables["gain"], tables["comparisons"], tables["psth"]
     interval = f"{gain['interval'].iloc[0]:.0%}"
     lines = [
@@ -556,11 +493,12 @@ def format_multimodal(tables: Mapping[str, pd.DataFrame]) -> list[str]:
             lines.append(f"autocorrelation {row['at_shift']:.2f} at {row['shift_s']:g} s.")
     if len(tables["left_out"]):
         lines += ["", f"Left out: {len(tables['left_out'])}, listed with the reason in left_out.tsv."]
-    lines += [
+    return [
+        *lines,
         "",
         "zero-shot: uses the reference window, the context and the named modalities. fitted: uses the rest of",
+        "the session. control: the named modality is disrupted. ceiling: uses the true rates.",
     ]
-    return [*lines, "the session. control: the named modality is disrupted. ceiling: uses the true rates."]
 
 
 def _gain_lines(gain: pd.DataFrame, interval: str) -> list[str]:
@@ -579,13 +517,11 @@ def _gain_lines(gain: pd.DataFrame, interval: str) -> list[str]:
     columns: dict[str, TextCell] = {name: f"{{{name}}}" for name in key} | {"class": class_cell}
     for cell in cells:
         found = _at(gain, *cell).set_index(key)
-        columns[f"{names[cell]}, {interval}"] = lambda row, found=found: _estimate(
-            found, tuple(row[one] for one in key)
-        )
+        columns[f"{names[cell]}, {interval}"] = lambda row, found=found: _estimate(found, *(row[one] for one in key))
     return text_table(rows, columns)[1:]
 
 
-def _estimate(gains: pd.DataFrame, key: tuple[str, str, str]) -> str:
+def _estimate(gains: pd.DataFrame, *key: str) -> str:
     """A gain with its interval in one cell; "" if there is none."""
     if key not in gains.index:
         return ""

@@ -39,23 +39,15 @@ def train_multimodal_on_files(
 ) -> None:
     """Train a trained forecaster to read behaviour and images next to the spikes.
 
-    Its weights stay as they are, and only what reads the modalities is trained: without them, the network goes on
-    forecasting exactly as it did. Movie seconds that are held out take no part.
+    Its weights stay fixed, and only the inputs for the modalities are trained: without modalities, the network
+    forecasts exactly as before. Movie seconds that are held out take no part.
 
     Args:
-        base: Weights of the forecaster that reads only spikes.
         paths: Files of the training sessions; those of sessions that were left out are passed over.
         modalities: Their closed-form readouts of behaviour and images, in the same order.
         embeddings: Embeddings of the image sets by one encoder; empty for behaviour only.
-        multimodal: The section ``multimodal`` of the configuration.
-        readout: The section ``model.readout``.
-        timeline: The section ``timeline``.
         training: The section ``training``, of which steps and learning rate are replaced by those of the experiment.
-        fold: Fold whose held-out sessions are not among the files.
-        seed: Seed of weights and batches.
-        code: Fingerprint of the code, for the card and for resuming only what the same code began.
-        checkpoints: Folder for resuming.
-        output: File of the weights.
+        code: Fingerprint of the code, for the card and for resuming only a training by the same code.
         log: CSV of the loss and the validation scores.
 
     Raises:

@@ -90,7 +90,8 @@ def draw_horizon(*, horizon: pd.DataFrame) -> Figure:
     figure = column_figure(2.5)
     axes = figure.add_subplot()
     sizes = sorted(horizon["sessions_trained"].unique())
-    for colour, size in zip(_rising_colours(len(sizes)), sizes, strict=True):
+    for shade, size in zip(np.linspace(0.85, 0.0, len(sizes)), sizes, strict=True):
+        colour = colormaps["viridis"](shade)
         rows = horizon[horizon["sessions_trained"] == size].sort_values("horizon_ms")
         line_with_band(axes, rows, "horizon_ms", color=colour, alpha=0.08, label=sessions_text(size))
     null_line(axes)
@@ -216,16 +217,12 @@ def _session_axis(axes: Axes, curve: pd.DataFrame) -> None:
 
 
 def _parameter_ticks(parameters: Sequence[int]) -> tuple[list[int], list[str]]:
-    """Ticks at the networks, less those that would write over another."""
+    """Ticks at the networks, without those that would overlap another."""
     places: list[int] = []
     for number in parameters:
         if not places or number > 1.5 * places[-1]:
             places.append(number)
     return places, [f"{number / 1e6:.2g}" for number in places]
-
-
-def _rising_colours(number: int) -> list[tuple[float, ...]]:
-    return [colormaps["viridis"](place) for place in np.linspace(0.85, 0.0, number)]
 
 
 def _empty(axes: Axes, text: str) -> None:

@@ -3,14 +3,14 @@
 Four laws of the score against the number of sessions, D:
 
 ======================  ===========================  =============================================
-``power``               ``B - A * D ** -alpha``      rises to B; what is missing falls by a power
-``saturating``          ``B - A * exp(-D / K)``      rises to B; what is missing falls by a half-life
-``log_linear``          ``C + S * ln(D)``            rises for ever
+``power``               ``B - A * D ** -alpha``      rises to B; the rest falls by a power
+``saturating``          ``B - A * exp(-D / K)``      rises to B; the rest falls by a half-life
+``log_linear``          ``C + S * ln(D)``            rises without a limit
 ``constant``            ``C``                        does not change
 ======================  ===========================  =============================================
 
-Each is linear but for at most one parameter, which is searched on a grid and then refined, so no start has to be
-guessed. They are fitted by least squares to the mean scores of the subsets, one for each size and draw, and compared by
+Each is linear except for at most one parameter, which is searched on a grid and then refined, so no initial value is
+needed. They are fitted by least squares to the mean scores of the subsets, one for each size and draw, and compared by
 Akaike's criterion for small samples (AICc; Hurvich & Tsai 1989).
 
 Parameters have intervals from the bootstrap over animals and draws of
@@ -20,7 +20,7 @@ parameter that the data do not determine is marked (:attr:`LawFit.not_identified
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,11 +38,11 @@ ALPHA_RANGE = (0.02, 4.0)
 """Range of exponents. At the lower end the law equals a logarithm, at the upper end the second size reaches the
 maximum."""
 NEGLIGIBLE_AICC = 2.0
-"""Differences of AICc up to this say nothing (Burnham & Anderson 2002, section 2.6)."""
+"""Differences of AICc up to this do not favour a law (Burnham & Anderson 2002, section 2.6)."""
 
 _GRID = 161
 _HALF_LIFE_RANGE = (0.1, 10.0)  # K over the smallest and over the largest size
-_NO_RESIDUAL = 1e-24  # sums of squares below this are zero but for rounding
+_NO_RESIDUAL = 1e-24  # sums of squares below this are rounding errors
 
 
 class FitError(ValueError):
@@ -67,11 +67,7 @@ class Curve:
     one_choice_at_the_top: bool
 
     def __post_init__(self) -> None:
-        """Check that all scores are there.
-
-        Raises:
-            FitError: Shapes differ, a score is missing, or sizes do not rise.
-        """
+        """Raise FitError if shapes differ, a score is missing, or sizes do not rise."""
         sizes, scores = np.asarray(self.sizes, dtype=float), np.asarray(self.scores, dtype=float)
         if scores.ndim != 3 or scores.shape[2] != len(sizes) or scores.shape[0] != len(self.animals):
             raise FitError(
@@ -87,9 +83,7 @@ class Curve:
 
     def below_the_top(self) -> "Curve":
         """The curve without its last size."""
-        return Curve(
-            sizes=self.sizes[:-1], scores=self.scores[:, :, :-1], animals=self.animals, one_choice_at_the_top=False
-        )
+        return Curve(self.sizes[:-1], self.scores[:, :, :-1], self.animals, one_choice_at_the_top=False)
 
 
 @dataclass(frozen=True)
@@ -105,7 +99,7 @@ class LawFit:
         rss: Sum of squared residuals.
         points: Mean scores that it was fitted to.
         aicc: Akaike's criterion for small samples; infinite where there are too few points for it.
-        not_identified: Why its parameters cannot be believed; "" where they can.
+        not_identified: Reason why the data do not determine its parameters; "" where they do.
     """
 
     law: str
@@ -134,14 +128,13 @@ class Prediction:
     Attributes:
         law: One of :data:`LAWS`.
         value: Predicted mean score.
-        lower: Lower bound of the interval of one more training, with the scatter of trainings around the law (Davison &
-            Hinkley 1997, section 6.3.3); NaN with fewer than two animals.
-        upper: Upper bound.
+        lower, upper: Interval of one more training, with the scatter of trainings around the law (Davison & Hinkley
+            1997, section 6.3.3); NaN with fewer than two animals.
         observed: The observed mean score.
-        difference: Observed less predicted.
-        difference_lower: Lower bound of its interval, animals being the same on both sides.
-        difference_upper: Upper bound.
-        chosen: Whether the law has the lowest AICc on the smaller sizes.
+        difference: Observed minus predicted.
+        difference_lower, difference_upper: Its interval; animals are the same on both sides.
+        aicc: Akaike's criterion on the smaller sizes.
+        chosen: Whether this is the lowest of all laws.
     """
 
     law: str
@@ -152,7 +145,8 @@ class Prediction:
     difference: float
     difference_lower: float
     difference_upper: float
-    chosen: bool
+    aicc: float
+    chosen: bool = False
 
     @property
     def holds(self) -> bool | None:
@@ -165,11 +159,7 @@ class Prediction:
 def fit_laws(curve: Curve, rng: np.random.Generator, *, draws: int, interval: float) -> tuple[LawFit, ...]:
     """Fit every law that has no more parameters than there are sizes, in the order of :data:`LAWS`.
 
-    Args:
-        curve: What they are fitted to.
-        rng: Source of the bootstrap draws; all laws see the same.
-        draws: Bootstrap draws.
-        interval: Nominal coverage of the intervals, such as 0.95.
+    All laws use the same bootstrap draws.
     """
     sizes, columns = _points(curve)
     means = curve.scores.mean(axis=0).ravel()[columns]
@@ -195,16 +185,13 @@ def fit_laws(curve: Curve, rng: np.random.Generator, *, draws: int, interval: fl
                 not_identified="",
             )
         )
-    return tuple(_judged(fit, fits, curve, interval) for fit in fits)
+    return tuple(replace(fit, not_identified=_doubt(fit, fits, curve, interval)) for fit in fits)
 
 
 def predict_top(curve: Curve, rng: np.random.Generator, *, draws: int, interval: float) -> tuple[Prediction, ...]:
-    """Fit every law to all sizes but the last, and compare its prediction there with the observed score.
+    """Fit every law to all sizes except the last, and compare its prediction there with the observed score.
 
-    Arguments as in :func:`fit_laws`.
-
-    Returns:
-        One prediction a law, in the order of :data:`LAWS`; none where there are too few sizes.
+    Arguments as in :func:`fit_laws`; no prediction where there are too few sizes.
     """
     if len(curve.sizes) < 3:
         return ()
@@ -226,37 +213,32 @@ def predict_top(curve: Curve, rng: np.random.Generator, *, draws: int, interval:
         scatter = np.zeros(len(drawn))
         if len(sizes) > parameters and len(drawn):
             residuals = means - evaluate(law, values, sizes)[0]
-            # residuals of a fit are smaller than errors, by what its parameters took up
+            # residuals of a fit are smaller than errors, by its number of parameters
             scatter = rng.choice(residuals, len(drawn)) * np.sqrt(len(sizes) / (len(sizes) - parameters))
-        told = evaluate(law, of_draws, top)[:, 0] + scatter
-        (lower,), (upper,) = _bounds(told[:, None], interval, 1)
-        (lower_difference,), (upper_difference,) = _bounds((of_top - told)[:, None], interval, 1)
-        criterion = aicc(float(rss[0]), len(sizes), parameters)
+        forecasts = evaluate(law, of_draws, top)[:, 0] + scatter
+        (lower,), (upper,) = _bounds(forecasts[:, None], interval, 1)
+        (lower_difference,), (upper_difference,) = _bounds((of_top - forecasts)[:, None], interval, 1)
         found.append(
-            (
-                criterion,
-                Prediction(
-                    law=law,
-                    value=predicted,
-                    lower=float(lower),
-                    upper=float(upper),
-                    observed=observed,
-                    difference=observed - predicted,
-                    difference_lower=float(lower_difference),
-                    difference_upper=float(upper_difference),
-                    chosen=False,
-                ),
+            Prediction(
+                law=law,
+                value=predicted,
+                lower=float(lower),
+                upper=float(upper),
+                observed=observed,
+                difference=observed - predicted,
+                difference_lower=float(lower_difference),
+                difference_upper=float(upper_difference),
+                aicc=aicc(float(rss[0]), len(sizes), parameters),
             )
         )
-    best = min(range(len(found)), key=lambda place: found[place][0])
-    return tuple(_marked(one, place == best) for place, (_, one) in enumerate(found))
+    best = min(found, key=lambda one: one.aicc)
+    return tuple(replace(one, chosen=one is best) for one in found)
 
 
 def fit_law(law: str, sizes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least squares of one law, for many sets of scores at once.
 
     Args:
-        law: One of :data:`LAWS`.
         sizes: Number of training sessions, [point].
         scores: Mean scores, [set, point].
 
@@ -278,7 +260,7 @@ def fit_law(law: str, sizes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray
     shape = _refined(np.log(grid), rss)
     level, slope, rss = _line(_missing(law, sizes, shape), scores)
     smallest = sizes.min()
-    # what is missing was counted from the smallest size on, so that no power overflows
+    # the rest is relative to that at the smallest size, so that no power overflows
     unscaled = smallest**shape if law == "power" else np.exp(smallest / shape)
     return np.stack([level, -slope * unscaled, shape], axis=1), rss
 
@@ -308,7 +290,7 @@ def aicc(rss: float, points: int, parameters: int) -> float:
 
 
 def akaike_weights(criteria: Sequence[float]) -> np.ndarray:
-    """How likely each law is to be the nearest to the truth of those compared, [law]; 0 where there is no AICc."""
+    """Probability of each law to be the best of those compared, [law]; 0 where there is no AICc."""
     criteria = np.asarray(criteria, dtype=float)
     if not np.isfinite(criteria).any():
         return np.zeros(len(criteria))
@@ -347,10 +329,6 @@ def _flat(drawn: np.ndarray) -> np.ndarray:
     return drawn.reshape(len(drawn), drawn.shape[1] * drawn.shape[2])
 
 
-def _judged(fit: LawFit, fits: Sequence[LawFit], curve: Curve, interval: float) -> LawFit:
-    return LawFit(**{**vars(fit), "not_identified": _doubt(fit, fits, curve, interval)})
-
-
 def _doubt(fit: LawFit, fits: Sequence[LawFit], curve: Curve, interval: float) -> str:
     parameters = len(fit.values)
     if np.isinf(fit.aicc):
@@ -382,10 +360,6 @@ def _best(fits: Sequence[LawFit]) -> str:
     return min(fits, key=lambda fit: fit.aicc).law.replace("_", "-")
 
 
-def _marked(prediction: Prediction, chosen: bool) -> Prediction:
-    return Prediction(**{**vars(prediction), "chosen": chosen})
-
-
 def _grid(law: str, sizes: np.ndarray) -> np.ndarray:
     if law == "power":
         return np.geomspace(*ALPHA_RANGE, _GRID)
@@ -393,7 +367,7 @@ def _grid(law: str, sizes: np.ndarray) -> np.ndarray:
 
 
 def _missing(law: str, sizes: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """What is missing at each size, as a share of what is missing at the smallest, [set, point]."""
+    """Distance to the limit at each size, as a share of that at the smallest size, [set, point]."""
     if law == "power":
         return (sizes / sizes.min()) ** -shape[:, None]
     return np.exp(-(sizes - sizes.min()) / shape[:, None])

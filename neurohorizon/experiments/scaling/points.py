@@ -21,7 +21,7 @@ _SIZED = re.compile(r"size-([\w-]+)_seed-(\d+)")
 
 
 class SubsetError(ValueError):
-    """A subset that cannot be chosen, or a point that cannot be read; with what was found and what fits."""
+    """A subset that cannot be chosen, or a point that cannot be read; the message gives what was found and expected."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Point:
         kind: How its sessions are chosen: ``sessions`` at random, ``same_lab`` from as few labs as it takes,
             ``same_region`` with the regions of the held-out sessions; or ``size``, another network on all sessions.
         size: Number of training sessions; None for all of them.
-        draw: Which of the random choices.
+        draw: Number of the random choice.
         seed: Seed of the network.
         name: Name of the size of the network; "" for that of the run.
     """
@@ -49,7 +49,7 @@ class Point:
 
     @property
     def method(self) -> str:
-        """The point without the seed of its network: what a score file calls its method."""
+        """The point without the seed of its network: its method in a score file."""
         if self.kind == "size":
             return f"size-{self.name}"
         return f"{self.kind}-{'max' if self.size is None else self.size}_draw-{self.draw}"
@@ -90,14 +90,7 @@ def nested_subset(rows: Iterable[Row], *, size: int, draw: int, seed: int) -> tu
 
     The share of each lab in every subset is its share of all sessions, to within a session or two.
 
-    Args:
-        rows: All sessions that could be trained on.
-        size: How many to choose; those of a smaller size with the same draw and seed are among them.
-        draw: Which random order.
-        seed: Seed of the run.
-
-    Returns:
-        The chosen rows, in the order of ``rows``.
+    Subsets of a smaller size with the same draw and seed are parts of it. Rows stay in their order.
 
     Raises:
         SubsetError: There are fewer rows, or ``size`` is below 1.
@@ -140,9 +133,6 @@ def matched_subset(
     Args:
         regions: Session -> region -> units in it; a session without units cannot be matched and counts as far off.
         heldout: Region -> units in it, of all sessions that are forecast.
-        size: How many to choose.
-        draw: Which random choice.
-        seed: Seed of the run.
 
     Returns:
         Names of the chosen sessions, sorted.
@@ -167,7 +157,7 @@ def matched_subset(
 def random_distance(
     regions: Mapping[str, Mapping[str, int]], heldout: Mapping[str, int], *, size: int, seed: int
 ) -> float:
-    """What :func:`region_distance` is on average where regions do not matter: the mean of 100 random choices."""
+    """Mean :func:`region_distance` of 100 choices that ignore regions."""
     found = []
     for draw in range(100):
         shuffled = sorted(regions, key=lambda session: _uniform(seed, "any region", draw, session))
@@ -176,14 +166,10 @@ def random_distance(
 
 
 def region_distance(chosen: Sequence[Mapping[str, int]], heldout: Mapping[str, int]) -> float:
-    """Share of the units that would have to change region for both to be alike: the total variation distance.
+    """Share of the units that would have to change region for equal distributions: the total variation distance.
 
-    Args:
-        chosen: Region -> units, of each chosen session; their units are pooled.
-        heldout: Region -> units, of the sessions that are forecast.
-
-    Returns:
-        From 0, the same shares, to 1, no region in common, which it also is where no unit was chosen.
+    ``chosen`` (pooled) and ``heldout`` are numbers of units by region. The distance is between 0, the same shares, and
+    1, no region in common or no chosen unit.
     """
     pooled: dict[str, int] = {}
     for units in chosen:
@@ -192,8 +178,9 @@ def region_distance(chosen: Sequence[Mapping[str, int]], heldout: Mapping[str, i
     total, wanted = sum(pooled.values()), sum(heldout.values())
     if not total:
         return 1.0
-    apart = (pooled.get(region, 0) / total - heldout.get(region, 0) / wanted for region in sorted({*pooled, *heldout}))
-    return sum(map(abs, apart)) / 2
+    regions = sorted({*pooled, *heldout})
+    gaps = (pooled.get(region, 0) / total - heldout.get(region, 0) / wanted for region in regions)
+    return sum(map(abs, gaps)) / 2
 
 
 def _checked(rows: Iterable[Row], size: int) -> tuple[Row, ...]:

@@ -24,9 +24,6 @@ def choose_matched(
     Args:
         training: Session files that could be trained on.
         heldout: Session files that are forecast.
-        size: Sessions to choose.
-        draw: Which random choice.
-        seed: Seed of the run.
         output: JSON file to write, under a temporary name first.
 
     Raises:

@@ -100,10 +100,6 @@ class Points:
 def read_points(scores: Iterable[str | Path], *, horizons_ms: Sequence[float]) -> Points:
     """Read the score files of all points; ``point.json`` is next to each, and ``sessions.json`` next to some.
 
-    Args:
-        scores: One ``scores.parquet`` per point.
-        horizons_ms: Ends of the parts of the horizon, from its origin; the whole horizon is always one.
-
     Raises:
         TableError: No session has a score at every point, or points were scored with other bins.
     """
@@ -114,11 +110,11 @@ def read_points(scores: Iterable[str | Path], *, horizons_ms: Sequence[float]) -
         described.append(_identity(card, point) | _description(card, path))
         labs += [_identity(card, point) | {"lab": lab, "sessions": number} for lab, number in card["labs"].items()]
         sums = _read_sums(path)
-        parts.append(_identified(_by_part(sums, horizons_ms), card, point))
-        bins.append(_identified(_by_bin(sums), card, point))
-        reasons += [
-            {"fold": card["fold"], "session": session, "reason": reason} for session, reason in _left_out(path).items()
-        ]
+        identity = {name: value for name, value in _identity(card, point).items() if name != "fold"}
+        parts.append(_by_part(sums, horizons_ms).assign(**identity))
+        bins.append(_pooled(sums.assign(horizon_ms=end_ms(sums)), [*SESSION, "horizon_ms"]).assign(**identity))
+        left_out = json.loads((pq.read_schema(path).metadata or {}).get(b"left_out", b"{}"))
+        reasons += [{"fold": card["fold"], "session": name, "reason": reason} for name, reason in left_out.items()]
     if not described:
         raise TableError("no score file was given, so there is no point of the scaling experiment")
     scored, incomplete = _complete(pd.concat(parts, ignore_index=True), pd.DataFrame(described))
@@ -192,13 +188,8 @@ def fit_tables(points: Points, resampling: Resampling) -> tuple[pd.DataFrame, pd
             place = {"last_ms": last_ms, "fitted_to": fitted_to}
             lines += [place | row for row in _line_rows(laws, curve, resampling)]
         for one in predicted:
-            predictions.append(
-                {"last_ms": last_ms, "law": one.law, "fitted_up_to": curve.sizes[-2], "top": curve.sizes[-1]}
-                | {"predicted": one.value, "lower": one.lower, "upper": one.upper, "observed": one.observed}
-                | {"difference": one.difference, "difference_lower": one.difference_lower}
-                | {"difference_upper": one.difference_upper, "holds": one.holds, "chosen": one.chosen}
-                | counts
-            )
+            place = {"last_ms": last_ms, "fitted_up_to": curve.sizes[-2], "top": curve.sizes[-1]}
+            predictions.append(place | vars(one) | {"predicted": one.value, "holds": one.holds} | counts)
     columns = ["last_ms", "law", "fitted_up_to", "top", "predicted", "lower", "upper", "observed", "difference"]
     columns += ["difference_lower", "difference_upper", "holds", "chosen", "null", "sessions", "animals", "draws"]
     table = pd.DataFrame(predictions, columns=[*columns, "interval"]).astype({"holds": "boolean"})
@@ -257,18 +248,12 @@ def comparison_table(points: Points, resampling: Resampling) -> pd.DataFrame:
     """
     whole, size = whole_horizon(points.scores), _arm_size(points)
     sizes = _rising(points)
-    pairs = {
-        MORE_SESSIONS: (
-            *(_of_size(whole, sizes[-1]), _of_size(whole, sizes[0])),
-            *("all sessions", f"{sizes[0]} sessions"),
-        )
-    }
+    most, fewest = _of_size(whole, sizes[-1]), _of_size(whole, sizes[0])
+    pairs = {MORE_SESSIONS: (most, fewest, "all sessions", f"{sizes[0]} sessions")}
     for arm in (SAME_LAB, SAME_REGION):
         pairs[arm] = (_of_arm(whole, arm, size), _of_arm(whole, RANDOM, size), arm, RANDOM)
-    networks, of_networks = _networks(_trained(points)), _networks(whole)
-    smallest, largest = (
-        networks.loc[place(), "name"] for place in (networks["parameters"].idxmin, networks["parameters"].idxmax)
-    )
+    parameters, of_networks = _networks(_trained(points)).set_index("name")["parameters"], _networks(whole)
+    smallest, largest = parameters.idxmin(), parameters.idxmax()
     if smallest != largest:
         pair = (of_networks[of_networks["name"] == name] for name in (largest, smallest))
         pairs[MORE_PARAMETERS] = (*pair, largest, smallest)
@@ -299,11 +284,10 @@ def parameter_table(points: Points, resampling: Resampling) -> pd.DataFrame:
     for last_ms, of_part in scores.groupby("last_ms"):
         wide = by_method(of_part, column="name").dropna()
         for name in names:
-            mean = resampling.mean_row(wide.rename(columns={name: "bits_per_spike"}))
             rows.append(
                 {"name": name, "parameters": int(trained.loc[name, "parameters"]), "last_ms": last_ms}
                 | _SCORED
-                | mean
+                | resampling.mean_row(wide.rename(columns={name: "bits_per_spike"}))
                 | resampling.mean_bounds("over_fewest", wide, wide[name] - wide[names[0]])
                 | {"sessions_trained": trained.loc[name, "sessions_trained"]}
                 | {"seeds": int(of_part.loc[of_part["name"] == name, "seeds"].min())}
@@ -318,9 +302,6 @@ def make_tables(
 
     Args:
         scores: Score files, one per point, with ``point.json`` next to each.
-        horizons_ms: Ends of the parts of the horizon.
-        folder: Output folder.
-        resampling: Settings of the bootstrap.
     """
     points = read_points(scores, horizons_ms=horizons_ms)
     fits, lines, predictions = fit_tables(points, resampling)
@@ -390,9 +371,8 @@ def sessions_text(number: float) -> str:
 
 def _identity(card: Mapping, point: Point) -> dict[str, object]:
     size = "max" if point.size is None and point.kind == "sessions" else str(point.size or "")
-    return {"fold": card["fold"], "kind": point.kind, "size": size, "draw": point.draw, "name": point.name} | {
-        "seed": card["seed"]
-    }
+    chosen = {"kind": point.kind, "size": size, "draw": point.draw, "name": point.name}
+    return {"fold": card["fold"]} | chosen | {"seed": card["seed"]}
 
 
 def _description(card: Mapping, path: Path) -> dict[str, object]:
@@ -408,23 +388,12 @@ def _description(card: Mapping, path: Path) -> dict[str, object]:
     }
 
 
-def _identified(table: pd.DataFrame, card: Mapping, point: Point) -> pd.DataFrame:
-    identity = _identity(card, point)
-    identity.pop("fold")
-    return table.assign(**identity)
-
-
 def _read_sums(path: Path) -> pd.DataFrame:
     """Sums over units, by session and horizon bin; the file holds one network."""
     scores = pd.read_parquet(path, columns=_COLUMNS)
     sums = scores.groupby([*SESSION, "horizon_bin", "bin_us"], sort=False)
     table = sums[["spikes", "model_nats", "reference_nats"]].sum()
     return table.assign(units=sums["unit_id"].nunique()).reset_index()
-
-
-def _left_out(path: Path) -> dict[str, str]:
-    metadata = pq.read_schema(path).metadata or {}
-    return json.loads(metadata.get(b"left_out", b"{}"))
 
 
 def _by_part(sums: pd.DataFrame, horizons_ms: Sequence[float]) -> pd.DataFrame:
@@ -437,10 +406,6 @@ def _by_part(sums: pd.DataFrame, horizons_ms: Sequence[float]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else _pooled(sums, SESSION).assign(last_ms=0.0)
 
 
-def _by_bin(sums: pd.DataFrame) -> pd.DataFrame:
-    return _pooled(sums.assign(horizon_ms=end_ms(sums)), [*SESSION, "horizon_ms"])
-
-
 def _pooled(sums: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     grouped = sums.groupby(by, sort=False)
     table = grouped[["spikes", "model_nats", "reference_nats"]].sum().assign(units=grouped["units"].max()).reset_index()
@@ -450,18 +415,14 @@ def _pooled(sums: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 def _complete(scores: pd.DataFrame, trained: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     """Sessions with a score at every point of their fold and in every part of the horizon, and the others."""
     points = trained.groupby("fold").size()
-    found = scores[np.isfinite(scores["bits_per_spike"])].groupby(SESSION).size().rename("found")
-    table = found.reset_index()
+    table = scores[np.isfinite(scores["bits_per_spike"])].groupby(SESSION).size().rename("found").reset_index()
     expected = points.reindex(table["fold"]).to_numpy() * scores["last_ms"].nunique()
-    incomplete = table[table["found"] < expected]
     kept = table[table["found"] == expected]
     if kept.empty:
         raise TableError("no held-out session has a score at every point of the scaling experiment")
-    rows = [
-        {"fold": row.fold, "session": row.session, "reason": "has no score at some point or part of the horizon"}
-        for row in incomplete.itertuples()
-    ]
-    return scores.merge(kept[SESSION], on=SESSION), rows
+    incomplete = table.loc[table["found"] < expected, ["fold", "session"]]
+    incomplete = incomplete.assign(reason="has no score at some point or part of the horizon")
+    return scores.merge(kept[SESSION], on=SESSION), incomplete.to_dict("records")
 
 
 def _over_seeds(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -4,23 +4,23 @@ The folder is one that AllenSDK itself makes and opens without a network, so tha
 is the real one: ``manifest.json``, the tables of sessions, probes, channels and units, one NWB file a session, and
 the templates of the movie and the scenes. One session an animal; session types alternate.
 
-What is shown
+Stimuli
     Blocks of: a gray screen, a movie several times over, natural scenes with gray between, drifting gratings of which
     the last is a blank one. Sessions of ``functional_connectivity`` show the movie with its frames shuffled instead of
     scenes. The pictures are those of :mod:`neurohorizon.ingest.simulated.screen`.
 
-What drives a unit
+Drive of a unit
     The logarithm of a unit's rate is a weighted sum of
     - the session's shared latents and the unit's slow drift, as in :mod:`neurohorizon.ingest.simulated.ibl`;
     - arousal: a state that wanders over 20 s, which running speed and pupil follow;
     - running speed;
-    - what is on the screen: features of the image at the unit's place and of its orientation, its wavelength, contrast
-      and brightness, squashed, about 60 ms after the image. Their strength depends only on the region: full in
-      the primary visual cortex, less in higher visual areas and the visual thalamus, none elsewhere.
+    - the image: its features at the unit's place, of the unit's orientation and wavelength, contrast and brightness,
+      squashed, about 60 ms after the image. Their strength depends only on the region: full in the primary visual
+      cortex, less in higher visual areas and the visual thalamus, none elsewhere.
     Spikes are drawn from the rates, and the truth is written, by :mod:`neurohorizon.ingest.simulated.spiking`.
 
-About a quarter of the units fail AllenSDK's default filters, in the five ways there are. The first session has a span
-in which all probes failed, the second one in which the screen did. Some animals have no pupil.
+About a quarter of the units fail AllenSDK's default filters, in the five ways there are. In the first session all
+probes fail for a span, in the second one the screen does. Some animals have no pupil.
 """
 
 import csv
@@ -46,25 +46,25 @@ from neurohorizon.ingest.simulated.screen import (
     natural_scenes,
 )
 from neurohorizon.ingest.simulated.spiking import (
-    CELL_TYPES,
     MAXIMUM_RATE_HZ,
+    POOR_UNITS,
     STEP_S,
     IntervalLaw,
     check_bins,
+    draw_cells,
     draw_spikes,
     drift_basis,
     integrate,
-    interval_law,
+    interval_laws,
     latent_weights,
     shared_latents,
+    smooth,
     write_truth,
 )
 
 FIRST_SESSION_ID = 700000001
 LATENCY_S = (0.05, 0.07)
-"""Shortest and longest time from an image to a unit's answer."""
-POOR_UNITS = 0.35
-"""Units that fail the default filters, as a share of the good ones."""
+"""Shortest and longest time from an image to a unit's response."""
 SCENE_S = 0.25
 """Time that a scene is shown, and of the gray after it."""
 SPONTANEOUS_S = 10.0
@@ -87,7 +87,7 @@ _MOVIE_OF_TYPE = {
 }
 _IMAGE_STREAM = 1
 _SESSION_STREAM = 2
-_ANSWER_S = 0.02  # time constant of the answer to an image
+_RESPONSE_S = 0.02  # time constant of the response to an image
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,6 @@ class SimulatedAllenSession:
     def type(self) -> str:
         """Session type, as the release names it."""
         return _TYPES[self.index % len(_TYPES)]
-
-    @property
-    def has_pupil(self) -> bool:
-        """Whether the eye was tracked."""
-        return self.index % 3 != 2
 
 
 @dataclass(frozen=True)
@@ -170,7 +165,7 @@ class Templates:
     Attributes:
         movie: uint8 [frame, y, x].
         scenes: uint8 [scene, y, x].
-        features: What all pictures are to units, float64 [picture, feature]: gray, movie frames, scenes, gratings.
+        features: Features of all pictures, float64 [picture, feature]: gray, movie frames, scenes, gratings.
     """
 
     movie: np.ndarray
@@ -193,7 +188,7 @@ class Shown:
     """Presentations of a session, arrays [presentation].
 
     Attributes:
-        start_s, stop_s: When.
+        start_s, stop_s: Start and end.
         name: Stimulus of the release.
         block: Number of the run of a stimulus; NaN for the gray screen.
         frame: Frame or scene, in the numbering of the stimulus; NaN where it has none.
@@ -224,7 +219,7 @@ def simulated_allen_sessions(simulated: SimulatedAllen) -> tuple[SimulatedAllenS
 def simulate_allen_release(
     folder: Path, truth_folder: Path, *, simulated_allen: SimulatedAllen, timeline: Timeline, seed: int
 ) -> None:
-    """Write the whole release, and aside the true expected counts.
+    """Write the whole release, and the true expected counts in another folder.
 
     The same arguments give the same contents; the bytes of NWB files differ in random identifiers. A session depends
     only on the seed, on its own place and on the pictures. A release in the folder is replaced.
@@ -261,16 +256,12 @@ def simulate_allen_release(
 
 
 def make_templates(simulated: SimulatedAllen, *, seed: int) -> Templates:
-    """The movie, the scenes, and what they are to units."""
+    """Draw the movie and the scenes, and compute the features of all pictures."""
     rng = np.random.default_rng((seed, _IMAGE_STREAM))
     movie = natural_movie(round(simulated.movie_s * 30), rng=rng)
     scenes = natural_scenes(rng=rng)
-    gratings = [grating(orientation) for orientation in ORIENTATIONS_DEG]
-    return Templates(
-        movie=movie,
-        scenes=scenes,
-        features=features(np.concatenate([gray_screen()[None], movie, scenes, np.stack(gratings)])),
-    )
+    gratings = np.stack([grating(orientation) for orientation in ORIENTATIONS_DEG])
+    return Templates(movie, scenes, features(np.concatenate([gray_screen()[None], movie, scenes, gratings])))
 
 
 def _write_templates(folder: Path, templates: Templates) -> None:
@@ -295,11 +286,7 @@ def simulate_allen_session(
     templates: Templates,
     seed: int,
 ) -> dict[str, list[dict]]:
-    """Write one session's NWB file and its truth; see :func:`simulate_allen_release`.
-
-    Returns:
-        Its rows of the release's tables, by table.
-    """
+    """Write one session's NWB file and its truth, and return its rows of the release's tables, by table."""
     rng = np.random.default_rng((seed, _SESSION_STREAM, session.index))
     shown = show(session, simulated, templates, rng)
     steps = round(np.ceil(shown.stop_s[-1] + MARGIN_S) / STEP_S)
@@ -314,7 +301,7 @@ def simulate_allen_session(
         if "all_probes" in tags:
             lost = [(spikes >= start_s) & (spikes < stop_s) & (rng.random(len(spikes)) < 0.5) for spikes in times]
             times = [spikes[~gone] for spikes, gone in zip(times, lost, strict=True)]
-    pupil = _pupil(state, rng) if session.has_pupil else None
+    pupil = _pupil(state, rng) if session.index % 3 != 2 else None  # the eye was not tracked in every third session
     path = Path(folder) / f"session_{session.id}" / f"session_{session.id}.nwb"
     path.parent.mkdir(parents=True)
     _write_nwb(path, session, units, times, shown, speed=speed, pupil=pupil, invalid=invalid)
@@ -363,12 +350,7 @@ def show(
 
 
 class _Programme:
-    """Presentations one after the other.
-
-    Attributes:
-        now_s: When the next one starts.
-        block: Its block.
-    """
+    """Presentations one after the other, from ``now_s`` on."""
 
     def __init__(self, now_s: float) -> None:
         self.now_s = now_s
@@ -448,11 +430,7 @@ def _units(session: SimulatedAllenSession, simulated: SimulatedAllen, rng: np.ra
     probe = np.sort(rng.integers(len(along), size=total))
     channel = rng.integers(CHANNELS - 1, size=total)
     region = np.array([along[p][c] for p, c in zip(probe, channel, strict=True)])
-    names = list(CELL_TYPES)
-    kind = rng.choice(names, size=total, p=[CELL_TYPES[name].share for name in names])
-    slowness = rng.beta(*np.array([CELL_TYPES[name].slowness for name in kind]).T)
-    typical = np.array([CELL_TYPES[name].rate_hz for name in kind]) * [REGIONS[name].rate for name in region]
-    rate_hz = np.clip(typical * np.exp(0.7 * rng.standard_normal(total)), 0.4, 25.0)
+    kind, slowness, rate_hz = draw_cells(np.array([REGIONS[name].rate for name in region]), rng)
 
     fault = np.concatenate([np.zeros(good, int), 1 + np.arange(total - good) % 5])[rng.permutation(total)]
     quality = {
@@ -471,10 +449,7 @@ def _units(session: SimulatedAllenSession, simulated: SimulatedAllen, rng: np.ra
         rate_hz=rate_hz,
         quality=quality,
         in_brain=fault != 5,
-        laws=tuple(
-            interval_law(name, rate_hz=hz, slowness=slow, rng=rng)
-            for name, hz, slow in zip(kind, rate_hz, slowness, strict=True)
-        ),
+        laws=interval_laws(kind, rate_hz, slowness, rng),
         regions_by_probe=along,
     )
 
@@ -525,20 +500,20 @@ def _rates(
 def image_drive(
     probe: np.ndarray, shown: Shown, templates: Templates, *, steps: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """What the screen gives to each unit, of about unit variance over the movie, [step, unit].
+    """Drive of each unit by the screen, of about unit variance over the movie, [step, unit].
 
-    Units of a probe look at one part of the screen, and prefer an orientation and a wavelength each.
+    The units of a probe respond to one part of the screen, and each prefers an orientation and a wavelength.
     """
     weights = _image_weights(probe, templates.features.shape[1], rng)
-    answer = templates.features / templates.features[1 : templates.first_grating].std(axis=0) @ weights
-    movie = answer[1 : templates.first_scene]
-    answer = np.tanh((answer - movie.mean(axis=0)) / (1.5 * movie.std(axis=0)))
-    answer /= answer[1 : templates.first_scene].std(axis=0)
+    response = templates.features / templates.features[1 : templates.first_grating].std(axis=0) @ weights
+    movie = response[1 : templates.first_scene]
+    response = np.tanh((response - movie.mean(axis=0)) / (1.5 * movie.std(axis=0)))
+    response /= response[1 : templates.first_scene].std(axis=0)
     lag = rng.integers(round(LATENCY_S[0] / STEP_S), round(LATENCY_S[1] / STEP_S) + 1, size=len(probe))
     picture = shown.at((np.arange(steps) + 0.5) * STEP_S)
     late = np.maximum(np.arange(steps)[:, None] - lag, 0)
-    keep = np.exp(-STEP_S / _ANSWER_S)
-    return lfilter([1 - keep], [1, -keep], answer[picture[late], np.arange(len(probe))], axis=0)
+    keep = np.exp(-STEP_S / _RESPONSE_S)
+    return lfilter([1 - keep], [1, -keep], response[picture[late], np.arange(len(probe))], axis=0)
 
 
 def _image_weights(probe: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -567,32 +542,28 @@ def _image_weights(probe: np.ndarray, count: int, rng: np.random.Generator) -> n
 
 def _running_speed(follower: np.ndarray, state: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Running speed in cm/s, [step]: bouts while the animal is aroused, jitter while it is not."""
-    bouts = np.maximum(18.0 * np.maximum(state, 0) + 6.0 * (state > 0) * _smooth(follower, 30), 0)
-    return _smooth(bouts, 20) + 0.3 * _smooth(rng.standard_normal(len(state)), 5)
+    bouts = np.maximum(18.0 * np.maximum(state, 0) + 6.0 * (state > 0) * smooth(follower, 30), 0)
+    return smooth(bouts, 20) + 0.3 * smooth(rng.standard_normal(len(state)), 5)
 
 
 def _pupil(state: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Times in s and area of the pupil in cm2, [sample]; NaN in blinks."""
     times_s = np.arange(0, len(state) * STEP_S, 1 / PUPIL_HZ)
-    area = 0.012 * np.exp(0.25 * _smooth(state, 100) + 0.03 * _smooth(rng.standard_normal(len(state)), 10))
+    area = 0.012 * np.exp(0.25 * smooth(state, 100) + 0.03 * smooth(rng.standard_normal(len(state)), 10))
     sampled = np.interp(times_s, np.arange(len(state)) * STEP_S, area)
     blinks = rng.integers(len(times_s), size=len(times_s) // 600)
     sampled[(blinks[:, None] + np.arange(6)).clip(max=len(times_s) - 1).ravel()] = np.nan
     return times_s, sampled
 
 
-def _smooth(values: np.ndarray, steps: int) -> np.ndarray:
-    return np.convolve(values, np.ones(steps) / steps, mode="same")
-
-
 def _invalid_times(session: SimulatedAllenSession, shown: Shown) -> list[tuple]:
-    """Start, stop and tags of what the release declares invalid."""
+    """Start, stop and tags of the times that the release marks as invalid."""
+    found = {0: (INVALID_S, "all_probes"), 1: (BAD_SCREEN_S, "stimulus")}
+    if session.index not in found:
+        return []
+    (start_s, stop_s), tag = found[session.index]
     first_s = shown.start_s[0]
-    if session.index == 0:
-        return [(first_s + INVALID_S[0], first_s + INVALID_S[1], "EcephysSession", str(session.id), "all_probes")]
-    if session.index == 1:
-        return [(first_s + BAD_SCREEN_S[0], first_s + BAD_SCREEN_S[1], "EcephysSession", str(session.id), "stimulus")]
-    return []
+    return [(first_s + start_s, first_s + stop_s, "EcephysSession", str(session.id), tag)]
 
 
 def _probe_id(session: SimulatedAllenSession, probe: int) -> int:
@@ -702,7 +673,7 @@ def _add_electrodes(nwb: object, session: SimulatedAllenSession, units: _Units) 
 
 
 def _add_stimuli(nwb: object, shown: Shown) -> None:
-    """One table a stimulus, as AllenSDK wants them."""
+    """Add one table for each stimulus, as AllenSDK expects."""
     from hdmf.common import VectorData
     from pynwb.epoch import TimeIntervals
 

@@ -3,7 +3,7 @@
 The files are those of an International Brain Laboratory release (Neuropixels recordings of mice in a visual
 decision task), so that every rule after the download is the real one.
 
-What drives a unit
+Drive of a unit
     The logarithm of a unit's rate is a weighted sum of
     - shared latents of the session: stationary Ornstein-Uhlenbeck processes of unit variance with timescales
       from 0.1 to 2 s, the slower the stronger, the last of them a damped oscillator of 4 to 8 Hz;
@@ -17,12 +17,12 @@ What drives a unit
     is the unit's own (lognormal over units, about 0.5 to 25 Hz).
 
 How units differ
-    A unit has a region, a cell type and a *slowness* in [0, 1]. Slowness sets the timescales that it loads on,
-    and depends on the type; the type sets the interval law and the typical rate; the region sets how strongly
-    the unit follows the latents and the task, and with which signs. So the statistics of a single unit
-    (rate, interval variability, autocorrelation) carry a part, and only a part, of its coupling to others.
+    A unit has a region, a cell type and a *slowness* in [0, 1]. Slowness depends on the type and sets the timescales of
+    the unit's latents; the type sets the interval law and the typical rate; the region sets how strongly the unit
+    follows the latents and the task, and with which signs. So the statistics of a single unit (rate, interval
+    variability, autocorrelation) contain some information on its coupling to others, but not all.
 
-How spikes are drawn from the rates, and what the truth is: :mod:`neurohorizon.ingest.simulated.spiking`.
+:mod:`neurohorizon.ingest.simulated.spiking` draws spikes from the rates and defines the truth.
 """
 
 import shutil
@@ -37,24 +37,24 @@ import pandas as pd
 from neurohorizon.config import SimulatedSource, Timeline
 from neurohorizon.ingest.ibl import index_release
 from neurohorizon.ingest.simulated.spiking import (
-    CELL_TYPES,
     MAXIMUM_RATE_HZ,
+    POOR_UNITS,
     STEP_S,
     IntervalLaw,
     check_bins,
+    draw_cells,
     draw_spikes,
     drift_basis,
     integrate,
-    interval_law,
+    interval_laws,
     latent_weights,
     shared_latents,
+    smooth,
     write_truth,
 )
 
 SILENT_SHARE = 0.6
 """Share of the session, from its start, in which a silent unit has rate zero."""
-POOR_UNITS = 0.35
-"""Units that fail the quality label, as a share of the good ones."""
 DUPLICATED_SPIKES = 5
 """Spikes written twice in the first session, a fault that real sorting has too."""
 
@@ -161,16 +161,14 @@ def simulated_sessions(simulated: SimulatedSource) -> tuple[SimulatedSession, ..
 def simulate_release(
     folder: Path, truth_folder: Path, *, simulated: SimulatedSource, timeline: Timeline, seed: int
 ) -> None:
-    """Write the whole release, its ONE tables, and aside the true expected counts.
+    """Write the whole release, its ONE tables, and the true expected counts in another folder.
 
-    The same arguments give the same bytes. A session depends only on the seed and its own place, so the
-    release may grow without changing the sessions that it has. Simulated labs already in the folder are
-    replaced.
+    The same arguments give the same bytes. A session depends only on the seed and its own place, so the release may
+    grow without changing the sessions that it has. Simulated labs already in the folder are replaced.
 
     Args:
         folder: ONE folder to fill.
-        truth_folder: Folder of ``{session}.h5``: ``expected_counts`` [bin, unit] from t = 0 of the session clock,
-            and ``unit_id`` [unit], the good units in the order that ingestion gives them.
+        truth_folder: Folder of ``{session}.h5``; see :func:`neurohorizon.ingest.simulated.spiking.write_truth`.
     """
     for lab in sorted(Path(folder).glob("sim_lab_*")):
         shutil.rmtree(lab)
@@ -198,7 +196,7 @@ def simulate_session(
     rng = np.random.default_rng((seed, *place))
     steps = round(simulated.duration_s / STEP_S)
     latents, state = shared_latents(simulated.latents, steps, rng)
-    trials = _trials(simulated.duration_s, bias=_smooth(latents[:, 0], 50), rng=rng)
+    trials = _trials(simulated.duration_s, bias=smooth(latents[:, 0], 50), rng=rng)
     velocity = _wheel_velocity(trials, follower=latents[:, 0] * (state > 0), rng=rng)
     drive = np.column_stack([latents, state, _task(trials, velocity), drift_basis(steps)])
 
@@ -245,15 +243,11 @@ class _Units:
     """Allen structure id of each channel, by probe."""
 
 
-def _smooth(values: np.ndarray, steps: int) -> np.ndarray:
-    return np.convolve(values, np.ones(steps) / steps, mode="same")
-
-
 def _trials(duration_s: float, *, bias: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
     """The trials table of the task, in the columns of ``_ibl_trials.table``; times in seconds.
 
     After 90 unbiased trials the stimulus is on one side with probability 0.8 in blocks of 20 to 100 trials.
-    ``choice`` is 1 for a turn that answers a stimulus on the left, -1 on the right, as in the releases.
+    ``choice`` is 1 for a turn in response to a stimulus on the left, -1 on the right, as in the releases.
     """
     rows = []
     start_s, block, left_in_block = 5.0, 0.5, 90
@@ -295,7 +289,7 @@ def _trials(duration_s: float, *, bias: np.ndarray, rng: np.random.Generator) ->
 
 def _wheel_velocity(trials: pd.DataFrame, *, follower: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Wheel velocity in rad/s, [step]: a turn to the chosen side in each trial, and the latent it follows."""
-    velocity = 0.3 * _smooth(follower, 5) + 0.02 * rng.standard_normal(len(follower))
+    velocity = 0.3 * smooth(follower, 5) + 0.02 * rng.standard_normal(len(follower))
     first = np.floor(trials["firstMovement_times"].to_numpy() / STEP_S).astype(int)
     last = np.floor(trials["response_times"].to_numpy() / STEP_S).astype(int) + 5
     for begin, end, choice in zip(first, last, trials["choice"], strict=True):
@@ -352,16 +346,11 @@ def _units(simulated: SimulatedSource, drive: np.ndarray, latents: int, rng: np.
     trajectories = rng.permutation(len(TRAJECTORIES))[: rng.integers(1, 3)]
     probe = np.sort(rng.integers(len(trajectories), size=total))
     channel = rng.integers(_CHANNELS, size=total)
-    names = list(CELL_TYPES)
-    kind = rng.choice(names, size=total, p=[CELL_TYPES[name].share for name in names])
-    slowness = rng.beta(*np.array([CELL_TYPES[name].slowness for name in kind]).T)
-
     regions_by_probe = {
         index: _regions_along(TRAJECTORIES[trajectory]) for index, trajectory in enumerate(trajectories)
     }
     regions = [REGIONS[regions_by_probe[p][c]] for p, c in zip(probe, channel, strict=True)]
-    typical = np.array([CELL_TYPES[name].rate_hz for name in kind]) * [region.rate for region in regions]
-    rate_hz = np.clip(typical * np.exp(0.7 * rng.standard_normal(total)), 0.4, 25.0)
+    kind, slowness, rate_hz = draw_cells(np.array([region.rate for region in regions]), rng)
 
     weights = np.concatenate(
         [
@@ -392,10 +381,7 @@ def _units(simulated: SimulatedSource, drive: np.ndarray, latents: int, rng: np.
         channel=channel,
         label=labels,
         uuid=np.array([str(uuid.UUID(bytes=rng.bytes(16), version=4)) for _ in range(total)]),
-        laws=tuple(
-            interval_law(name, rate_hz=hz, slowness=slow, rng=rng)
-            for name, hz, slow in zip(kind, rate_hz, slowness, strict=True)
-        ),
+        laws=interval_laws(kind, rate_hz, slowness, rng),
         operational=integrate(rate),
         structures={
             index: np.array([REGIONS[name].structure for name in along]) for index, along in regions_by_probe.items()
@@ -467,14 +453,11 @@ def _write_probe(
     np.save(folder / "channels.rawInd.npy", site)
     coordinates = np.column_stack([np.array([43.0, 11.0, 59.0, 27.0])[site % 4], 20.0 * (site // 2)])
     np.save(folder / "channels.localCoordinates.npy", coordinates)
-    np.save(
-        folder / "channels.mlapdv.npy",
-        np.column_stack([-2000 + 0 * site, -2000 + 0 * site, 20 * (site // 2)]),
-    )
+    np.save(folder / "channels.mlapdv.npy", np.column_stack([-2000 + 0 * site, -2000 + 0 * site, 20 * (site // 2)]))
 
 
 def _write_behaviour(alf: Path, trials: pd.DataFrame, velocity: np.ndarray, rng: np.random.Generator) -> None:
-    """Write the trials table and the wheel as an encoder gives it: a sample at each change of its count."""
+    """Write the trials table, and the wheel as an encoder records it: a sample at each change of its count."""
     trials.to_parquet(alf / "_ibl_trials.table.pqt", index=False)
     position = np.round(np.cumsum(velocity) * STEP_S / _ENCODER_TICK_RAD) * _ENCODER_TICK_RAD
     changed = np.flatnonzero(np.diff(position, prepend=np.nan) != 0)

@@ -1,7 +1,7 @@
 """Images shown to the simulated animals, and the response of a simple visual system.
 
-The pictures are photographs that scikit-image ships inside its package, so that image encoders trained on
-photographs have something to say about them. The movie is a sequence of shots: each pans and zooms over one
+The pictures are photographs that scikit-image ships inside its package, so that the features of image encoders trained
+on photographs distinguish them. The movie is a sequence of shots: each pans and zooms over one
 photograph; scenes are single views of the same photographs at other places.
 """
 
@@ -24,14 +24,14 @@ SHOT_S = (1.0, 2.5)
 """Shortest and longest time between two cuts of the movie."""
 
 PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee", "rocket", "coins", "gravel", "brick", "hubble_deep_field")
-"""Those of ``skimage.data`` that the package holds itself, so that nothing is downloaded."""
+"""Photographs that ``skimage.data`` contains, so that nothing is downloaded."""
 
 _WAVELENGTHS_PX = (12.0, 30.0)
 
 
 @dataclass(frozen=True)
 class View:
-    """A part of a photograph: its centre and width as shares of what there is, all in [0, 1]."""
+    """A part of a photograph: its centre and width as shares of the possible ones, all in [0, 1]."""
 
     row: float
     column: float
@@ -40,7 +40,7 @@ class View:
 
 def photographs() -> list[np.ndarray]:
     """Gray photographs, brightness 0 to 1, [y, x] each."""
-    # scikit-image comes with AllenSDK; what only names sessions or draws rates need not have it
+    # scikit-image comes with AllenSDK; code that only names sessions or draws rates does not need it
     from skimage import data
     from skimage.color import rgb2gray
     from skimage.util import img_as_float
@@ -107,7 +107,7 @@ def _random_view(rng: np.random.Generator) -> View:
 
 
 def features(images: np.ndarray) -> np.ndarray:
-    """What complex cells and cells of local contrast and brightness answer, float64 [image, feature].
+    """Responses of complex cells and of cells for local contrast and brightness, float64 [image, feature].
 
     For each place of :data:`PLACES`, in its row-major order: the root of the mean energy of quadrature pairs of Gabor
     filters by wavelength and orientation (Adelson & Bergen, J. Opt. Soc. Am. A 1985), then the standard deviation

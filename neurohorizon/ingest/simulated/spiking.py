@@ -1,4 +1,4 @@
-"""Neurons whose true rates are known: what the simulated releases share, whatever their format.
+"""Neurons whose true rates are known: the parts that the simulated releases share, whatever their format.
 
 Spikes
     Time-rescaled equilibrium renewal processes (Barbieri et al., J. Neurosci. Methods 2001, for the rescaling).
@@ -10,7 +10,7 @@ Spikes
 
 The truth
     ``expected_counts`` is that integral per bin: the expectation given the whole drive, *its future included*.
-    It is a ceiling for forecasts that they cannot reach, since they read only the past.
+    It is a ceiling that forecasts cannot reach, since they read only the past.
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,8 @@ STEP_S = 0.01
 """The rate is constant within a step."""
 STEP_MS = 10
 MAXIMUM_RATE_HZ = 150.0
+POOR_UNITS = 0.35
+"""Units that fail the quality criteria of the release, as a share of the good ones."""
 
 _STATE_TIMESCALE_S = 20.0
 _POISSON_DEAD = 0.001  # of the mean interval: enough that no two spikes share a microsecond
@@ -81,9 +83,8 @@ class IntervalLaw:
     def draw_first(self, rng: np.random.Generator) -> float:
         """Time to the first event of a stationary process: a uniform share of a length-biased interval.
 
-        Length-biasing weighs a component by its mean; within it, the density x f(x) of dead time plus gamma
-        is a mixture of the gamma itself (weight: dead time) and the gamma of one shape more (weight: gamma
-        mean).
+        Length-biasing weighs a component by its mean; within it, the density x f(x) of dead time plus gamma is a
+        mixture of the gamma itself (weight: dead time) and the gamma of one shape more (weight: gamma mean).
         """
         biased = self.weights * self.means
         part = rng.choice(len(self.weights), p=biased / biased.sum())
@@ -99,6 +100,27 @@ class IntervalLaw:
             more = self.draw(int(missing + 4 * np.sqrt(missing) + 16), rng)
             times = np.concatenate([times, times[-1] + np.cumsum(more)])
         return times[times < end]
+
+
+def draw_cells(region_rate: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw cell type, slowness and mean rate in Hz of each unit, [unit] each.
+
+    Args:
+        region_rate: Factor of the unit's region on the typical rate of the cell type, [unit].
+    """
+    total, names = len(region_rate), list(CELL_TYPES)
+    kind = rng.choice(names, size=total, p=[CELL_TYPES[name].share for name in names])
+    slowness = rng.beta(*np.array([CELL_TYPES[name].slowness for name in kind]).T)
+    typical = np.array([CELL_TYPES[name].rate_hz for name in kind]) * region_rate
+    return kind, slowness, np.clip(typical * np.exp(0.7 * rng.standard_normal(total)), 0.4, 25.0)
+
+
+def interval_laws(
+    kind: np.ndarray, rate_hz: np.ndarray, slowness: np.ndarray, rng: np.random.Generator
+) -> tuple[IntervalLaw, ...]:
+    """Draw the interval law of each unit."""
+    units = zip(kind, rate_hz, slowness, strict=True)
+    return tuple(interval_law(name, rate_hz=hz, slowness=slow, rng=rng) for name, hz, slow in units)
 
 
 def interval_law(kind: str, *, rate_hz: float, slowness: float, rng: np.random.Generator) -> IntervalLaw:
@@ -139,6 +161,11 @@ def relaxing(factor: complex, steps: int, rng: np.random.Generator) -> np.ndarra
     return lfilter([1.0], [1.0, -factor], noise)
 
 
+def smooth(values: np.ndarray, steps: int) -> np.ndarray:
+    """Running mean over some steps, [step]."""
+    return np.convolve(values, np.ones(steps) / steps, mode="same")
+
+
 def drift_basis(steps: int) -> np.ndarray:
     """Slow waves over the session, [step, wave], each of unit variance over random phases."""
     phase = 2 * np.pi * np.arange(steps) / steps
@@ -151,7 +178,7 @@ def latent_weights(
     """Weights on the latents, [latent, unit]: around the unit's slowness, with its region's coupling as norm.
 
     Args:
-        slowness: Which timescales each unit loads on, 0 fast to 1 slow, [unit].
+        slowness: Timescales that each unit follows, 0 fast to 1 slow, [unit].
         coupling: Standard deviation that the latents give to the log rate of the unit's region, [unit].
         structure: Number of the unit's region, which chooses the usual signs, [unit].
     """
@@ -183,11 +210,7 @@ def draw_spikes(laws: Sequence[IntervalLaw], operational: np.ndarray, *, rng: np
 
 
 def check_bins(timeline: Timeline) -> None:
-    """Refuse bins of the truth that do not hold whole steps of the rate.
-
-    Raises:
-        ValueError: They do not.
-    """
+    """Raise ValueError for bins of the truth that do not hold whole steps of the rate."""
     if timeline.bin_ms % STEP_MS:
         raise ValueError(
             f"timeline.bin_ms is {timeline.bin_ms}; simulated rates are constant within {STEP_MS} ms, "
@@ -206,14 +229,9 @@ def write_truth(
 ) -> None:
     """Write the true expected counts of a session.
 
-    Args:
-        path: File to write: ``expected_counts`` [bin, unit] from t = 0 of the session clock, ``unit_id`` and
-            ``cell_type`` [unit].
-        session: Name in the cohort table.
-        operational: Integral of the rate at the step edges, [step + 1, unit], units as ingestion gives them.
-        unit_id: As ingestion gives them, [unit].
-        kind: Cell types, [unit].
-        timeline: For the bin.
+    The file holds ``expected_counts`` [bin, unit] from t = 0 of the session clock, and ``unit_id`` and ``cell_type``
+    [unit]. ``operational`` is the integral of the rate at the step edges, [step + 1, unit]; units are in the order of
+    ingestion.
     """
     steps_per_bin = timeline.bin_ms // STEP_MS
     expected = np.diff(operational[::steps_per_bin], axis=0).astype(np.float32)

@@ -1,6 +1,7 @@
 """Downstream decoding: what is decoded and when, spans, nested probes, scores of a session."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,13 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from neurohorizon.config import Config
+from neurohorizon.experiments.downstream.contexts import (
+    normalised,
+    read_contexts,
+    span_counts,
+    span_means,
+    write_contexts,
+)
 from neurohorizon.experiments.downstream.decoding_file import write_decodings
 from neurohorizon.experiments.downstream.labels import decoding_shape
 from neurohorizon.experiments.downstream.nested_probes import (
@@ -22,14 +30,11 @@ from neurohorizon.experiments.downstream.nested_probes import (
     fit_values,
     in_coordinates,
     numbered_blocks,
-    probe_classes,
-    probe_values,
+    probe,
     shifted_scores,
 )
-from neurohorizon.experiments.downstream.poyo_latents import read_contexts, write_contexts
 from neurohorizon.experiments.downstream.ridge_probes import read_frozen
 from neurohorizon.experiments.downstream.scores import representations, score_downstream
-from neurohorizon.experiments.downstream.spans import normalised, span_counts, span_means
 from neurohorizon.experiments.downstream.targets import TRIAL_TARGETS, read_labels, trial_labels, wheel_labels
 from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.weights import Card, save_forecaster
@@ -40,6 +45,7 @@ PENALTIES = (0.01, 1.0, 100.0)
 GAP_US = 1_000_000
 SHAPE = WindowShape(bin_us=20_000, context_bins=10, horizon_bins=0, history_edges_bins=(10,))
 WHOLE = Intervals(np.array([0]), np.array([10**9]))
+probe_classes, probe_values = partial(probe, classes=True), partial(probe, classes=False)
 
 
 def made_trials(number: int = 60, seed: int = 0) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from sklearn.metrics import r2_score
 from neurohorizon.analysis.style import render_png
 from neurohorizon.analysis.tables import Resampling
 from neurohorizon.config import Config, Poyo
+from neurohorizon.experiments.downstream.contexts import read_contexts
 from neurohorizon.experiments.downstream.decoding_file import Decoding, r2, read_decodings, write_decodings
 from neurohorizon.experiments.downstream.labels import (
     LabelledSession,
@@ -40,7 +41,6 @@ from neurohorizon.experiments.downstream.poyo import (
 )
 from neurohorizon.experiments.downstream.poyo_decoding import decode_new_session, decode_training_sessions
 from neurohorizon.experiments.downstream.poyo_figures import draw_decoding
-from neurohorizon.experiments.downstream.poyo_latents import read_contexts
 from neurohorizon.experiments.downstream.poyo_tables import format_summary, session_table, summary_table
 from neurohorizon.experiments.downstream.ridge_probes import block_errors, probe_session, ridge_probe
 from neurohorizon.inputs.sessions import load_inputs
@@ -339,7 +339,7 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(files, config, we
             parameters=list(network.parameters()),
             **options,
             checkpoint=checkpoint,
-            judge=kill,
+            evaluate=kill,
             words="",
         )
         return [parameter.detach() for parameter in network.parameters()]
@@ -653,11 +653,11 @@ def test_the_configuration_decides_what_is_fitted_and_all_labels_are_used_in_the
     learned = labelled_origins(session, card.poyo, config.timeline)
     fits = []
 
-    def pretend(network, samples, *, parameters, steps, judge, **others: object) -> None:
+    def pretend(network, samples, *, parameters, steps, evaluate, **others: object) -> None:
         fitted = {name for name, value in network.named_parameters() if any(value is one for one in parameters)}
         fits.append((fitted, len(samples), steps))
-        if judge:
-            judge(steps)
+        if evaluate:
+            evaluate(steps)
 
     monkeypatch.setattr("neurohorizon.experiments.downstream.poyo.fit", pretend)
     found = fit_extended(network, card, session, learned, seed=0)

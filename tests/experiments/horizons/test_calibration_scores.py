@@ -1,4 +1,4 @@
-"""The job of sample paths: what is judged, what is written, and that draws belong to their windows."""
+"""The job of sample paths: scores, files, and draws that belong to their windows."""
 
 import json
 from dataclasses import replace
@@ -75,7 +75,7 @@ def rows_of(output, method, target):
     return table.sort_values("first_bin")
 
 
-def test_every_method_and_target_is_judged_in_every_window(files, done):
+def test_every_method_and_target_is_scored_in_every_window(files, done):
     table = pd.read_parquet(done.sums)
     methods = {"reference_mean", "gamma_poisson", "neurohorizon"}
     methods |= {f"neurohorizon_{decoding}" for decoding in CONFIG.rollout.decodings}
@@ -99,11 +99,11 @@ def test_every_method_and_target_is_judged_in_every_window(files, done):
 
 def test_sums_are_those_of_the_windows_one_by_one(sampler):
     block = cut_windows(sampler.inputs.spikes, sampler.inputs.part, origins_of(sampler)[:5], SHAPE)
-    judge = CalibrationAccumulator(sampler)
+    accumulator = CalibrationAccumulator(sampler)
     found = list(sampler.outlooks(block))
     for one in found:
-        judge.add(one, block)
-    table = judge.table(_named())
+        accumulator.add(one, block)
+    table = accumulator.table(_named())
     rows = table.to_pandas().set_index(["method", "target", "first_bin"])
     counts = block.counts[..., sampler.scored]
     by_name = {one.method: one for one in found}
@@ -144,7 +144,7 @@ def test_sums_of_poisson_counts_that_are_drawn_apart_are_poisson_and_the_filters
     np.testing.assert_allclose(law.shape, alpha[..., sampler.scored])
 
 
-def test_a_negative_binomial_network_is_judged_by_its_law_in_a_bin_and_by_paths_in_sums(files, sampler):
+def test_a_negative_binomial_network_is_scored_by_its_law_in_a_bin_and_by_paths_in_sums(files, sampler):
     _, made, _ = files
     forecaster, _ = network(made.paths, likelihood="negative_binomial")
     broad = replace(sampler, forecaster=forecaster)
@@ -238,7 +238,7 @@ def test_windows_can_be_thinned_and_decodings_then_have_no_forecast_files(files,
     np.testing.assert_array_equal(rows["spikes"], expected)
 
 
-def test_slow_units_are_not_judged(files):
+def test_slow_units_are_not_scored(files):
     log_rate = load_inputs(files[1].paths, "test", groups=("rate",), readout=None).reference_log_rate
     middle_hz = float(np.median(np.exp(log_rate)) / BIN_US * 1e6)
     rows = rows_of(run(*files, name="fast", minimum_rate_hz=middle_hz), "neurohorizon", "unit_total")
@@ -257,7 +257,7 @@ def test_a_session_that_was_left_out_says_why_in_all_its_files(files, tmp_path):
     assert read_paths_example(output.example) is None
 
 
-def test_a_session_without_a_unit_to_judge_is_forecast_all_the_same(files, done):
+def test_a_session_without_a_scored_unit_is_forecast_too(files, done):
     output = run(*files, name="slow", minimum_rate_hz=1e6)
     assert "none of 6 units" in left_out_reason(output.sums)["left_out"]
     assert pd.read_parquet(output.sums).empty and read_paths_example(output.example) is None

@@ -13,9 +13,9 @@ from neurohorizon.experiments.horizons.calibration import (
     TARGETS,
     NegativeBinomial,
     Poisson,
-    judge_law,
-    judge_paths,
-    sum_judged,
+    measure_law,
+    measure_paths,
+    sum_measures,
 )
 from neurohorizon.experiments.horizons.calibration_figures import draw_calibration, draw_paths
 from neurohorizon.experiments.horizons.calibration_scores import SCHEMA
@@ -57,10 +57,10 @@ def write_sums(path, session, *, seed=0, left_out=None):
         for method, (law_of, has_law) in METHODS.items():
             draws = np.random.default_rng([session, seed])
             law = law_of(mean)
-            found = {PATHS: judge_paths(law.draw(PATHS, draws), counts, draws)}
-            found |= {0: judge_law(law, counts, draws)} if has_law else {}
+            found = {PATHS: measure_paths(law.draw(PATHS, draws), counts, draws)}
+            found |= {0: measure_law(law, counts, draws)} if has_law else {}
             for paths, judged in found.items():
-                sums = sum_judged(judged, counts, mask)
+                sums = sum_measures(judged, counts, mask)
                 for part in range(parts):
                     row = dict.fromkeys(SCHEMA.names) | {
                         "fold": "f",

@@ -208,10 +208,10 @@ def write_calibration(path, session, seed=0, noise=0.0):
                     row |= {"target": target, "first_bin": bin_, "last_bin": bin_ + 1, "paths": paths}
                     row |= {"windows": WINDOWS, "cases": WINDOWS * PIT_BINS, "spikes": SPIKES, "crps": 1.0 + bin_}
                     row |= {f"pit_{index:02d}": WINDOWS for index in range(PIT_BINS)}
-                    judged = target == UNIT
-                    row["model_nats"] = nats(method, bin_, session) + noise if judged else np.nan
-                    row["reference_nats"] = NULL_NATS if judged else np.nan
-                    drawn = judged and method in DECODINGS
+                    has_nats = target == UNIT
+                    row["model_nats"] = nats(method, bin_, session) + noise if has_nats else np.nan
+                    row["reference_nats"] = NULL_NATS if has_nats else np.nan
+                    drawn = has_nats and method in DECODINGS
                     row["half_nats"] = row["model_nats"] - NOISE_BITS * SPIKES * np.log(2) if drawn else np.nan
                     rows.append(row)
     table = pa.Table.from_pylist(rows, schema=CALIBRATION_SCHEMA)

@@ -1,9 +1,13 @@
-"""A context in a few spans of time, finer towards its end: the resolution at which all decoders read it."""
+"""Contexts as decoders read them: in a few spans of time, finer towards the end; and a file of latents of contexts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
+import h5py
 import numpy as np
+
+from neurohorizon.files import replacing
 
 
 def span_counts(context: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
@@ -19,7 +23,7 @@ def span_counts(context: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
 
 
 def normalised(counts: np.ndarray, log_rate: np.ndarray, edges_bins: Sequence[int]) -> np.ndarray:
-    """Compare counts of spans with what reference rates expect: their difference, in standard deviations.
+    """Difference of counts of spans from those expected from reference rates, in standard deviations.
 
     The standard deviation is that of a Poisson count with one spike added to its variance, so that a unit that is
     almost silent does not outweigh the others by its first spike.
@@ -27,7 +31,6 @@ def normalised(counts: np.ndarray, log_rate: np.ndarray, edges_bins: Sequence[in
     Args:
         counts: From :func:`span_counts`, [window, span, unit].
         log_rate: Natural log of the expected spikes per bin in the reference window, [unit].
-        edges_bins: Ends of the spans.
     """
     expected = np.diff((0, *edges_bins))[:, None] * np.exp(np.asarray(log_rate, np.float64))
     return (counts - expected) / np.sqrt(expected + 1)
@@ -48,3 +51,30 @@ def span_means(values: np.ndarray, age_bins: np.ndarray, edges_bins: Sequence[in
             inside = np.arange(len(age_bins)) == np.argmin(np.abs(age_bins - (first + last) / 2))
         means.append(values[:, inside].mean(axis=1, dtype=np.float64))
     return np.stack(means, axis=1)
+
+
+def write_contexts(path: Path, contexts: Mapping[str, tuple[np.ndarray, np.ndarray]] | str) -> None:
+    """Write the latents of a network for contexts, or the reason why a session has none.
+
+    Args:
+        contexts: For each target the ends of its contexts, int64 [window], and the values, float32 [window, input].
+    """
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["left_out"] = contexts if isinstance(contexts, str) else ""
+        for target, (origin_us, values) in ({} if isinstance(contexts, str) else contexts).items():
+            group = file.create_group(target)
+            for name, data, axes, unit in (
+                ("origin_us", origin_us, "window", "us"),
+                ("values", values.astype(np.float32), "window, input", ""),
+            ):
+                dataset = group.create_dataset(name, data=data)
+                dataset.attrs["axes"] = axes
+                dataset.attrs["unit"] = unit
+
+
+def read_contexts(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]] | str:
+    """Read a file of :func:`write_contexts`."""
+    with h5py.File(path, "r") as file:
+        if file.attrs["left_out"]:
+            return str(file.attrs["left_out"])
+        return {name: (group["origin_us"][:], group["values"][:]) for name, group in file.items()}
