@@ -46,26 +46,7 @@ if not REVIEW:
     include: "rules/forecast.smk"
     include: "rules/score.smk"
 
-    if CONFIG.cross_session:
+    # Rules of the experiments of this run
+    for _name in REPORT.rules:
 
-        include: "rules/experiments/cross_session.smk"
-
-    if CONFIG.scaling or CONFIG.ablations:
-
-        include: "rules/experiments/points.smk"
-
-    if CONFIG.scaling:
-
-        include: "rules/experiments/scaling.smk"
-
-    if CONFIG.rollout:
-
-        include: "rules/experiments/horizons.smk"
-
-    if CONFIG.multimodal:
-
-        include: "rules/experiments/multimodal.smk"
-
-    if CONFIG.downstream or CONFIG.poyo:
-
-        include: "rules/experiments/downstream.smk"
+        include: f"rules/experiments/{_name}.smk"

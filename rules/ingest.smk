@@ -89,7 +89,7 @@ if CONFIG.sources.simulated:
         conda:
             "../envs/one.yaml"
         params:
-            truth=f"{RESULTS}/truth",
+            truth=LAYOUT.truth_folder,
             simulated=section(CONFIG.sources.simulated),
             timeline=section(CONFIG.timeline),
             seed=CONFIG.run.seed,
@@ -165,7 +165,7 @@ if CONFIG.sources.simulated_allen:
         conda:
             "../envs/allen.yaml"
         params:
-            truth=f"{RESULTS}/truth",
+            truth=LAYOUT.truth_folder,
             simulated_allen=section(CONFIG.sources.simulated_allen),
             timeline=section(CONFIG.timeline),
             seed=CONFIG.run.seed,

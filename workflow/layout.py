@@ -8,6 +8,7 @@ sessions. This module does not import Snakemake, so paths are tested without it.
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path, PurePath
 
 from neurohorizon.cohort import Row, folds, heldout_sessions, shared_subjects, training_sessions
@@ -104,14 +105,19 @@ class Layout:
         return lambda wildcards: self._files(kind, self.held_out(wildcards.fold, source))
 
     def every(self, pattern: str) -> Inputs:
-        """Return a file for each held-out session of each fold.
+        """Return a file for each held-out session of each fold, and for each seed if the path has one.
 
         Args:
-            pattern: Path below the results with ``{fold}``, ``{source}`` and ``{session}``.
+            pattern: Path below the results with ``{fold}``, ``{source}``, ``{session}`` or ``{seed}``.
         """
-        return lambda wildcards: [
-            path for fold in self.folds() for path in self._fill(pattern, self.held_out(fold), fold=fold)
-        ]
+        seeds = self.config.run.seeds if "{seed}" in pattern else ("",)
+
+        def files(wildcards) -> list[str]:
+            of_seeds = [(fold, seed) for seed in seeds for fold in self.folds()]
+            paths = [self._fill(pattern, self.held_out(fold), fold=fold, seed=seed) for fold, seed in of_seeds]
+            return list(dict.fromkeys(chain.from_iterable(paths)))
+
+        return files
 
     def of_cohort(self, pattern: str) -> Inputs:
         """Return a file for each session of the run; the file of an excluded session holds only the reason."""
@@ -196,7 +202,11 @@ class Layout:
     def truths(self, source: str) -> list[str]:
         """Return files of the true rates of the held-out sessions of a source."""
         names = {one.session for fold in self.folds() for one in self.held_out(fold, source)}
-        return [f"{self.results}/truth/{name}.h5" for name in sorted(names)]
+        return [f"{self.truth_folder()}/{name}.h5" for name in sorted(names)]
+
+    def truth_folder(self, wildcards=None) -> str:
+        """Return the folder of the true rates of simulated sessions; a run may hold out none of a source."""
+        return f"{self.results}/truth"
 
     # points of scaling and ablations
 
@@ -434,7 +444,7 @@ class Layout:
 
     # parts
 
-    def _fill(self, pattern: str, rows: Iterable[Row], **values: str) -> list[str]:
+    def _fill(self, pattern: str, rows: Iterable[Row], **values: object) -> list[str]:
         return [f"{self.results}/{pattern}".format(source=one.source, session=one.session, **values) for one in rows]
 
     def _files(self, kind: str, rows: Iterable[Row]) -> list[str]:

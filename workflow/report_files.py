@@ -32,6 +32,7 @@ class ReportFiles:
         drawn: Each figure, with its entry.
         paged: Entries with a notebook.
         published: Entries with a figure in the paper.
+        rules: Files in ``rules/experiments/`` that the run includes.
         printed: Published entries whose tables are also written as text.
         folder: Folder of the paper and of the report's first page.
         session_list: List of the sessions of the run.
@@ -48,6 +49,7 @@ class ReportFiles:
         self.tabled = [one for one in self.entries if one.code]
         self.drawn = [(one, figure) for one in self.entries for figure in one.figures]
         self.paged = [one for one in self.entries if one.notebook]
+        self.rules = list(dict.fromkeys(name for one in self.entries for name in one.rules))
         self.published = [one for one in self.entries if one.paper_figure]
         self.printed = [one for one in self.published if one.text]
         self.folder = f"{self._results}/{CATALOGUE['paper'].folder}"
@@ -102,38 +104,20 @@ class ReportFiles:
 
     def sums(self, entry: Entry) -> dict[str, Inputs | str]:
         """Return the inputs of an entry's tables: argument of ``make_tables`` -> files of sums."""
-        every, seeds = self._layout.every, self._config.run.seeds
-        curves = "cross_session/scores/{fold}/{session}"
-        sampled = "calibration/sums/{fold}/{session}"
-        return {
-            "cross_session": {"scores": every("scores/{fold}/{session}.parquet"), "sessions": self.session_list},
+        listed = {
             "tuning": {"tuned": self._layout.tuned_settings},
-            "curves": {
-                "curves": _joined(every(f"{curves}/curves_seed-{seed}.parquet") for seed in seeds),
-                "elapsed": every(f"{curves}/elapsed.parquet"),
-                "by_unit": every(f"{curves}/units.parquet"),
-            },
             "scaling": {"scores": self._layout.scaling_scores},
-            "horizons": {
-                "calibration": _joined(every(f"{sampled}/seed-{seed}.parquet") for seed in seeds),
-                "teacher_forced": self._teacher_forced,
-            },
-            "calibration": {
-                "sums": _joined(every(f"{sampled}/seed-{seed}.parquet") for seed in seeds),
-                "examples": _joined(every(f"{sampled}/seed-{seed}.h5") for seed in seeds),
-            },
-            "multimodal": {
-                "scores": every("multimodal/scores/{fold}/{session}.parquet"),
-                "repeats": every("multimodal/repeats/{fold}/{session}.parquet"),
-                "examples": every("multimodal/examples/{fold}/{session}.parquet"),
-                "autocorrelation": f"{self._results}/multimodal/scores/autocorrelation.parquet",
-                "weights": self._layout.dinov2_cards,
-            },
+            "multimodal": {"weights": self._layout.dinov2_cards},
             "downstream": {"scores": self._layout.downstream_scores},
             "poyo": {"decodings": self._layout.decodings},
             "ablations": {"scores": self._layout.ablations_scores},
-            "definitions": {"scores": every("definitions/scores/{fold}/{session}.parquet")},
-        }.get(entry.name, {})
+        }
+        named = {
+            # a plan without a cohort already has the path of one file
+            name: self._layout.every(path) if "{" in path else f"{self._results}/{path}"
+            for name, path in entry.sums.items()
+        }
+        return named | listed.get(entry.name, {})
 
     def beside(self, entry: Entry) -> Inputs | list[str]:
         """Return further inputs of an entry's tables that are not an argument."""
@@ -152,10 +136,6 @@ class ReportFiles:
             for files in self.sums(one).values():
                 kept += files(wildcards) if callable(files) else [files]
         return sorted(set(kept))
-
-    def _teacher_forced(self, wildcards) -> list[str]:
-        folder, seeds = f"{self._results}/horizons/scores", self._config.run.seeds
-        return [f"{folder}/{fold}/seed-{seed}.parquet" for fold in self._layout.folds() for seed in seeds]
 
     # options of the command line
 
@@ -192,11 +172,6 @@ def input_options(wildcards, input) -> str:  # noqa: A002 - the name that Snakem
 def run_folder(wildcards, input) -> str:  # noqa: A002
     """Return the folder of the run, which contains its configuration."""
     return str(PurePath(input.config).parent)
-
-
-def _joined(parts: Iterable[Inputs]) -> Inputs:
-    parts = list(parts)
-    return lambda wildcards: [path for part in parts for path in part(wildcards)]
 
 
 def _options(values: Mapping[str, object]) -> str:

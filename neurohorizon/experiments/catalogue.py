@@ -21,6 +21,9 @@ class Entry:
         part_of: Entry that it is a part of; it shares the report's category and is made with it.
         folder: Folder of results and of captions, if it is not the name.
         sections: Sections of the configuration, any of which switches the entry on; none if every run has it.
+        rules: Files in ``rules/experiments/`` with the rules that write its sums.
+        sums: Argument of ``make_tables`` -> its files of sums, as a path below the results with ``{fold}``,
+            ``{session}`` and ``{seed}``. ``workflow/report_files.py`` adds the lists that no path describes.
         code: Its modules, less the last part of their names: ``CODEtables`` has ``make_tables``, ``CODEfigures`` has
             ``draw_FIGURE``, ``CODEnarrative`` has ``describe_results``.
         settings: Values of the configuration that its tables depend on, each an argument of ``make_tables`` named as
@@ -42,6 +45,8 @@ class Entry:
     part_of: str = ""
     folder: str = ""
     sections: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    sums: Mapping[str, str] = field(default_factory=dict)
     code: str = ""
     settings: tuple[str, ...] = ()
     resampled: bool = True
@@ -123,6 +128,7 @@ CATALOGUE = {
             title="Unseen animals",
             question="How well are the next moments of a recording forecast if its animal was never seen in training?",
             number=1,
+            sums={"scores": "scores/{fold}/{session}.parquet", "sessions": "scores/sessions.parquet"},
             code="neurohorizon.experiments.cross_session.",
             shown=("summary", "comparisons", "sessions", "left_out"),
             tables=("horizon_sessions", "horizon", "regions_sessions", "regions"),
@@ -154,6 +160,12 @@ CATALOGUE = {
             part_of="cross_session",
             folder="cross_session",
             sections=("cross_session",),
+            rules=("cross_session",),
+            sums={
+                "curves": "cross_session/scores/{fold}/{session}/curves_seed-{seed}.parquet",
+                "elapsed": "cross_session/scores/{fold}/{session}/elapsed.parquet",
+                "by_unit": "cross_session/scores/{fold}/{session}/units.parquet",
+            },
             code="neurohorizon.experiments.cross_session.curve_",
             settings=("evaluation.horizons_ms", "cross_session.matched_units"),
             shown=("reference_length", "population", "gap", "elapsed", "elapsed_leads", "matched_regions"),
@@ -173,6 +185,7 @@ CATALOGUE = {
             question="Do scores improve with more recordings, other recordings or larger networks?",
             number=2,
             sections=("scaling",),
+            rules=("points", "scaling"),
             code="neurohorizon.experiments.scaling.",
             settings=("evaluation.horizons_ms",),
             shown=("curve", "fits", "predictions", "comparisons"),
@@ -195,6 +208,11 @@ CATALOGUE = {
             question="How far ahead is a forecast better than a mean rate, and does feeding forecasts back help?",
             number=3,
             sections=("rollout",),
+            rules=("horizons",),
+            sums={
+                "calibration": "calibration/sums/{fold}/{session}/seed-{seed}.parquet",
+                "teacher_forced": "horizons/scores/{fold}/seed-{seed}.parquet",
+            },
             code="neurohorizon.experiments.horizons.",
             settings=("evaluation.horizons_ms", "rollout.block_bins"),
             shown=("horizons", "reach", "comparisons", "teacher_forced", "calibration"),
@@ -217,6 +235,11 @@ CATALOGUE = {
             title="Calibration",
             part_of="horizons",
             sections=("rollout",),
+            rules=("horizons",),
+            sums={
+                "sums": "calibration/sums/{fold}/{session}/seed-{seed}.parquet",
+                "examples": "calibration/sums/{fold}/{session}/seed-{seed}.h5",
+            },
             code="neurohorizon.experiments.horizons.calibration_",
             settings=("evaluation.horizons_ms",),
             shown=("calibration", "comparisons"),
@@ -229,6 +252,13 @@ CATALOGUE = {
             question="What do behaviour and images add to the spikes?",
             number=4,
             sections=("multimodal",),
+            rules=("multimodal",),
+            sums={
+                "scores": "multimodal/scores/{fold}/{session}.parquet",
+                "repeats": "multimodal/repeats/{fold}/{session}.parquet",
+                "examples": "multimodal/examples/{fold}/{session}.parquet",
+                "autocorrelation": "multimodal/scores/autocorrelation.parquet",
+            },
             code="neurohorizon.experiments.multimodal.",
             settings=("multimodal", "evaluation.horizons_ms"),
             shown=("gain", "comparisons", "regions", "psth", "autocorrelation"),
@@ -252,6 +282,7 @@ CATALOGUE = {
             question="What can be decoded from the frozen latents: stimulus, choice, movement?",
             number=5,
             sections=("downstream",),
+            rules=("downstream",),
             code="neurohorizon.experiments.downstream.",
             shown=("summary", "comparisons"),
             tables=("sessions", "left_out"),
@@ -265,6 +296,7 @@ CATALOGUE = {
             title="POYO",
             part_of="downstream",
             sections=("poyo",),
+            rules=("downstream",),
             code="neurohorizon.experiments.downstream.poyo_",
             shown=("sessions", "summary"),
             figures={"decoding": ("sessions", "summary")},
@@ -275,6 +307,7 @@ CATALOGUE = {
             question="What does each part of the network contribute?",
             number=6,
             sections=("ablations",),
+            rules=("points",),
             code="neurohorizon.experiments.ablations.",
             settings=("evaluation.horizons_ms",),
             shown=("ablations", "summary"),
@@ -289,6 +322,7 @@ CATALOGUE = {
             title="Definitions of bits per spike",
             part_of="agreement",
             folder="agreement",
+            sums={"scores": "definitions/scores/{fold}/{session}.parquet"},
             code="neurohorizon.agreement.definition_",
             shown=("definitions",),
             text="",

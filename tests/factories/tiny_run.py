@@ -177,7 +177,7 @@ def _rows(config: Config) -> list[Row]:
             why="",
             extras={},
         )
-        for index in range(config.sources.simulated_allen.animals)
+        for index in range(config.sources.simulated_allen.animals if config.sources.simulated_allen else 0)
     ]
     ghost = {"session": GHOST, "subject": "ghost", "date": "1999-01-01", "role": "train", "fold": ""}
     return [*rows, *allen, replace(rows[0], **ghost)]

@@ -11,11 +11,14 @@ import yaml
 from factories import ROOT
 from factories.tiny_run import write_miniature
 from factories.workflow import Workflow, copy_workflow, counts
+from rule_graph import PAGES
 
 pytestmark = pytest.mark.slow
 MINIATURE = ("--configfile", "config/miniature.yaml")
 RESULTS = Path("results/miniature")
 TABLES = RESULTS / "cross_session" / "tables"
+ACTIVITY = RESULTS / "activity"
+OVERVIEW = RESULTS / "report" / "overview.html"
 PYTHON = ROOT / ".venv-test" / "bin" / "python"
 OFF = dict.fromkeys(("rollout", "multimodal", "poyo", "regressions", "cross_session", "scaling", "downstream"))
 
@@ -26,15 +29,16 @@ def recipe(heading: str) -> list[tuple[str, str]]:
     section = re.split(r"^## ", text.split(f"## {heading}\n")[1], flags=re.M)[0]
     found = []
     for step in re.split(r"^\d+\. ", section, flags=re.M)[1:]:
-        code = re.search(r"^   ```\w+\n(.*?)^   ```$", step, flags=re.M | re.S)
-        sentence = " ".join(step.split("```")[0].split())
-        found.append((sentence.replace("\\`", "`"), re.sub(r"^ {3}", "", code[1], flags=re.M) if code else ""))
+        code = re.search(r"^( {3,4})```\w+\n(.*?)^\1```$", step, flags=re.M | re.S)
+        sentence = " ".join(step.split("\n\n")[0].split())
+        lines = re.sub(f"^{code[1]}", "", code[2], flags=re.M) if code else ""
+        found.append((sentence.replace("\\`", "`"), lines))
     return found
 
 
-def follow(root: Path, heading: str) -> set[str]:
+def follow(project: Workflow, heading: str) -> set[str]:
     """Make all edits of a recipe; returns the files that it touches."""
-    touched = set()
+    root, touched = project.root, set()
     for sentence, code in recipe(heading):
         edits = [sentence]
         if "; the same in" in sentence:
@@ -49,12 +53,16 @@ def follow(root: Path, heading: str) -> set[str]:
             touched.add(name)
             if "run `make schema`" in edit:
                 write_schema(root)
+            elif "run `make graph`" in edit:
+                subprocess.run([PYTHON, "workflow/rule_graph.py"], cwd=root, env=project.environment, check=True)
+                touched.update(PAGES)
             elif place:
                 insert(path, place[1], place[2] or place[3], code)
             elif ", at the end" in edit:
                 path.write_text(path.read_text() + code)
             else:
                 assert not path.exists(), f"{name} is there already, and the recipe does not say where to edit"
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(code)
     return touched
 
@@ -94,26 +102,29 @@ def passes(root: Path, *arguments: str) -> None:
 
 
 def well_formed(root: Path) -> None:
-    for arguments in (["check", "neurohorizon", "workflow", "tests"], ["format", "--check", "."]):
-        done = subprocess.run([PYTHON.with_name("ruff"), *arguments], cwd=root, capture_output=True, text=True)
+    ruff = ["ruff", "check", "neurohorizon", "workflow", "tests"], ["ruff", "format", "--check", "."]
+    for program, *arguments in (*ruff, ["lint-imports"]):
+        done = subprocess.run([PYTHON.with_name(program), *arguments], cwd=root, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Workflow:
-    """Run the tables of a small run with a new baseline and a new ablation."""
+    """Run the tables of a small run of one source, with a new baseline, a new ablation and a new experiment."""
     project = copy_workflow(tmp_path_factory.mktemp("extended") / "project")
-    touched = {heading: follow(project.root, heading) for heading in ("A baseline", "An ablation")}
-    assert {len(touched["A baseline"]), len(touched["An ablation"])} == {4}
+    touched = {heading: follow(project, heading) for heading in ("A baseline", "An ablation", "An experiment")}
+    assert [len(files) for files in touched.values()] == [4, 4, 14]
     assert changed_files(project.root) == set.union(*touched.values())
     well_formed(project.root)
     baselines = {"networks": [], "controls": [], "learned_embedding": None}
-    path = write_miniature(project.root, baselines=baselines, ablations={"variants": ["rate_only"]}, **OFF)
+    sources = {"allen": None, "simulated_allen": None}
+    ablations = {"variants": ["rate_only"]}
+    path = write_miniature(project.root, sources=sources, baselines=baselines, ablations=ablations, **OFF)
     values = yaml.safe_load(path.read_text())
     values["ablations"]["variants"] = ["no_fano"]  # the project itself does not have it
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     tables = [TABLES / "summary.tsv", RESULTS / "ablations" / "tables" / "ablations.tsv"]
-    done = project.snakemake(*tables, *MINIATURE)
+    done = project.snakemake(*tables, "activity", OVERVIEW, *MINIATURE)
     assert done.returncode == 0, done.stdout
     return project
 
@@ -140,16 +151,35 @@ def test_a_new_ablation_is_compared_with_the_full_network(finished):
         assert "fano" not in json.loads(card.read_text())["feature_groups"]
 
 
+def test_a_new_experiment_has_its_table_figure_and_paragraph_in_the_report(finished):
+    (row,) = rows(finished.root / ACTIVITY / "tables" / "activity.tsv")
+    assert (row["sessions"], row["animals"]) == ("2", "2")
+    assert float(row["difference"]) == pytest.approx(float(row["many"]) - float(row["few"]))
+    results = json.loads((finished.root / OVERVIEW).with_name("results.json").read_text())
+    section = {one["name"]: one for one in results["sections"]}["activity"]
+    assert f"{float(row['difference']):+.3f}" in section["headline"]
+    report = finished.root / "report.html"
+    done = finished.snakemake("--report", report, "activity", OVERVIEW, *MINIATURE)
+    assert done.returncode == 0, done.stdout
+    html = report.read_text()
+    for part in ("7 Activity", "activity.tsv", "activity.svg", "overview.html", "split at the median"):
+        assert part in html
+    assert "Is a forecast better after many spikes than after few?" in (finished.root / OVERVIEW).read_text()
+
+
 def test_the_tests_of_the_copy_include_the_new_rows(finished):
-    passes(finished.root, "tests/test_methods.py", "tests/baselines/test_closed_form.py")
-    passes(finished.root, "tests/experiments/ablations/test_ablations.py", "-k", "declared or forest")
+    tests = ["tests/test_methods.py", "tests/baselines/test_closed_form.py", "tests/experiments/activity"]
+    tests += ["tests/experiments/ablations/test_ablations.py", "tests/experiments/test_catalogue.py"]
+    tests += ["tests/workflow/test_report_files.py", "tests/workflow/test_rules.py"]
+    modules = "test_methods or test_closed_form or test_activity or test_catalogue or test_report_files"
+    passes(finished.root, *tests, "-k", f"{modules} or declared or forest or every_rule or gives_a_script")
 
 
 def test_a_new_source_is_read_and_planned(tmp_path):
     project = copy_workflow(tmp_path / "project")
     path = write_miniature_with_npz(project.root)
     before = changed_files(project.root)
-    touched = follow(project.root, "A data source")
+    touched = follow(project, "A data source")
     assert changed_files(project.root) - before == touched
     assert len(touched) <= 12
     well_formed(project.root)

@@ -69,6 +69,17 @@ def test_every_held_out_session_has_one_file_in_its_fold(layout):
     assert found == [f"results/demo/scores/{FOLD}/{row.session}.parquet" for row in HELD_OUT]
 
 
+def test_a_path_with_a_seed_has_one_file_for_each_seed_and_one_without_a_session_one_for_each_fold(tmp_path):
+    run = CONFIG.run.model_copy(update={"seeds": (3, 4)})
+    layout = layout_of(tmp_path, config=CONFIG.model_copy(update={"run": run}))
+    names = [row.session for row in HELD_OUT]
+    found = layout.every("a/{fold}/{session}/seed-{seed}.h5")(wildcards())
+    assert found == [f"results/demo/a/{FOLD}/{name}/seed-{seed}.h5" for seed in (3, 4) for name in names]
+    assert layout.every("a/{fold}/seed-{seed}.h5")(wildcards()) == [
+        f"results/demo/a/{FOLD}/seed-{seed}.h5" for seed in (3, 4)
+    ]
+
+
 def test_the_network_of_own_history_reads_no_population_readout(layout):
     readouts = layout.with_population(layout.training("readouts"))
     assert readouts(wildcards(model="own_history")) == []

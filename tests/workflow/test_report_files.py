@@ -96,6 +96,13 @@ def test_an_experiment_that_the_configuration_lacks_has_no_results(tmp_path):
     assert [one.name for one in report.published if one.name in ("scaling", "downstream")] == []
 
 
+def test_a_run_includes_the_rules_of_its_experiments_once(report, tmp_path):
+    files = {path.stem for path in (ROOT / "rules" / "experiments").glob("*.smk")}
+    assert len(report.rules) == len(files) and set(report.rules) == files
+    assert set(of(tmp_path, scaling=None).rules) == files - {"scaling"}, "ablations have the rules of points too"
+    assert set(of(tmp_path, downstream=None).rules) == files, "POYO has the rules of decoding too"
+
+
 def test_inputs_become_options_under_their_names():
     given = SimpleNamespace(items=lambda: [("by_unit", ["a b", "c"]), ("weights", []), ("sessions", "d")])
     assert shlex.split(input_options(WILDCARDS, given)) == ["--by-unit", "a b", "c", "--sessions", "d"]

@@ -215,6 +215,7 @@ def test_a_rule_gives_exactly_the_arguments_of_its_function(path):
         assert needed <= given, f"{function}: {needed - given} are not given"
 
 
-def test_snakemakes_own_linter_finds_nothing(project, steinmetz):
-    lint = project.snakemake("--lint", "--configfile", "config/steinmetz.yaml", **steinmetz)
+@pytest.mark.parametrize("name", ["demo", "steinmetz"])
+def test_snakemakes_own_linter_finds_nothing(project, steinmetz, name):
+    lint = project.snakemake("--lint", "--configfile", f"config/{name}.yaml", **steinmetz)
     assert "your workflow is in a good condition" in lint.stdout, lint.stdout
