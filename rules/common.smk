@@ -19,7 +19,7 @@ from neurohorizon.sources import SOURCES
 
 # Each job uses its own environment and this package, and no package of the user.
 shell.prefix(
-    f"set -euo pipefail; export COMMAND='{ROOT}/workflow/command.py' PYTHONPATH='{ROOT}'"
+    f"set -euo pipefail; export CALL='{ROOT}/workflow/scripts/call.py' PYTHONPATH='{ROOT}'"
     " PYTHONNOUSERSITE=1 MPLBACKEND=agg; "
 )
 

@@ -21,7 +21,7 @@ rule forecast:
         code=code("neurohorizon.forecasts.forecast:forecast_with_network"),
     shell:
         """
-        python "$COMMAND" neurohorizon.forecasts.forecast:forecast_with_network --weights {input.weights:q} \
+        python "$CALL" neurohorizon.forecasts.forecast:forecast_with_network --weights {input.weights:q} \
             --paths.session {input.session:q} --paths.features {input.features:q} --paths.readout {input.readout:q} \
             --fold {wildcards.fold:q} --method {wildcards.model} --seed {wildcards.seed} \
             --timeline {params.timeline:q} --code {params.code} --output {output:q} >{log:q} 2>&1
@@ -56,7 +56,7 @@ if CONFIG.baselines.controls:
             code=code("neurohorizon.forecasts.forecast:forecast_with_controls"),
         shell:
             """
-            python "$COMMAND" neurohorizon.forecasts.forecast:forecast_with_controls --weights {input.weights:q} \
+            python "$CALL" neurohorizon.forecasts.forecast:forecast_with_controls --weights {input.weights:q} \
                 --controls {params.controls:q} --paths.session {input.session:q} --paths.features {input.features:q} \
                 --paths.readout {input.readout:q} --fold {wildcards.fold:q} --seed {wildcards.seed} \
                 --timeline {params.timeline:q} --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
@@ -91,7 +91,7 @@ if CONFIG.baselines.learned_embedding:
             code=code("neurohorizon.forecasts.forecast:forecast_with_learned_embedding"),
         shell:
             """
-            python "$COMMAND" neurohorizon.forecasts.forecast:forecast_with_learned_embedding \
+            python "$CALL" neurohorizon.forecasts.forecast:forecast_with_learned_embedding \
                 --weights {input.weights:q} --paths.session {input.session:q} --paths.features {input.features:q} \
                 --paths.readout {input.readout:q} --fold {wildcards.fold:q} --seed {wildcards.seed} \
                 --timeline {params.timeline:q} --splits {params.splits:q} --features {params.features:q} \
@@ -119,7 +119,7 @@ rule forecast_baselines:
         code=code("neurohorizon.forecasts.forecast:forecast_with_baselines"),
     shell:
         """
-        python "$COMMAND" neurohorizon.forecasts.forecast:forecast_with_baselines --baselines {input.baselines:q} \
+        python "$CALL" neurohorizon.forecasts.forecast:forecast_with_baselines --baselines {input.baselines:q} \
             --paths.session {input.session:q} --paths.features {input.features:q} --fold {wildcards.fold:q} \
             --timeline {params.timeline:q} --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
         """
@@ -145,7 +145,7 @@ if CONFIG.sources.simulated or CONFIG.sources.simulated_allen:
             code=code("neurohorizon.forecasts.forecast:forecast_with_oracle"),
         shell:
             """
-            python "$COMMAND" neurohorizon.forecasts.forecast:forecast_with_oracle --truth {input.truth:q} \
+            python "$CALL" neurohorizon.forecasts.forecast:forecast_with_oracle --truth {input.truth:q} \
                 --paths.session {input.session:q} --paths.features {input.features:q} --fold {wildcards.fold:q} \
                 --timeline {params.timeline:q} --code {params.code} --output {output:q} >{log:q} 2>&1
             """
@@ -174,7 +174,7 @@ if CONFIG.regressions:
             code=code("neurohorizon.forecasts.regressions:forecast_with_regressions"),
         shell:
             """
-            python "$COMMAND" neurohorizon.forecasts.regressions:forecast_with_regressions --tuned {input.tuned:q} \
+            python "$CALL" neurohorizon.forecasts.regressions:forecast_with_regressions --tuned {input.tuned:q} \
                 --pooled {input.pooled:q} --paths.session {input.session:q} --paths.features {input.features:q} \
                 --fold {wildcards.fold:q} --timeline {params.timeline:q} --regressions {params.regressions:q} \
                 --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1

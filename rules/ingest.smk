@@ -29,7 +29,7 @@ if COHORT_IS_MADE:
             code=code("neurohorizon.ingest.ibl_release:fetch_ibl_release"),
         shell:
             """
-            python "$COMMAND" neurohorizon.ingest.ibl_release:fetch_ibl_release --ibl {params.ibl:q} \
+            python "$CALL" neurohorizon.ingest.ibl_release:fetch_ibl_release --ibl {params.ibl:q} \
                 --output {output:q} >{log:q} 2>&1
             """
 
@@ -47,7 +47,7 @@ if COHORT_IS_MADE:
             code=code("neurohorizon.ingest.allen_release:fetch_allen_release"),
         shell:
             """
-            python "$COMMAND" neurohorizon.ingest.allen_release:fetch_allen_release --manifest {params.manifest:q} \
+            python "$CALL" neurohorizon.ingest.allen_release:fetch_allen_release --manifest {params.manifest:q} \
                 --output {output:q} >{log:q} 2>&1
             """
 
@@ -70,7 +70,7 @@ if COHORT_IS_MADE:
             code=code("neurohorizon.ingest.paper_cohort:make_cohort"),
         shell:
             """
-            python "$COMMAND" neurohorizon.ingest.paper_cohort:make_cohort --ibl-table {input.ibl:q} \
+            python "$CALL" neurohorizon.ingest.paper_cohort:make_cohort --ibl-table {input.ibl:q} \
                 --allen-table {input.allen:q} --reserved {input.reserved:q} \
                 --heldout-fraction {params.heldout_fraction} --seed {params.seed} --output {output:q} >{log:q} 2>&1
             """
@@ -96,7 +96,7 @@ if CONFIG.sources.simulated:
             code=code("neurohorizon.ingest.simulated.ibl:simulate_release"),
         shell:
             """
-            python "$COMMAND" neurohorizon.ingest.simulated.ibl:simulate_release --simulated {params.simulated:q} \
+            python "$CALL" neurohorizon.ingest.simulated.ibl:simulate_release --simulated {params.simulated:q} \
                 --timeline {params.timeline:q} --seed {params.seed} --folder {output.release:q} \
                 --truth-folder {params.truth:q} >{log:q} 2>&1
             """
@@ -122,7 +122,7 @@ if CONFIG.sources.ibl:
             code=code("neurohorizon.ingest.ibl:download_ibl"),
         shell:
             """
-            python "$COMMAND" neurohorizon.ingest.ibl:download_ibl --row {params.row:q} --ibl {params.ibl:q} \
+            python "$CALL" neurohorizon.ingest.ibl:download_ibl --row {params.row:q} --ibl {params.ibl:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
@@ -146,7 +146,7 @@ if CONFIG.sources.ibl:
             code=code("neurohorizon.ingest.ibl:preprocess_ibl"),
         shell:
             """
-            python "$COMMAND" neurohorizon.ingest.ibl:preprocess_ibl --manifest {input:q} --row {params.row:q} \
+            python "$CALL" neurohorizon.ingest.ibl:preprocess_ibl --manifest {input:q} --row {params.row:q} \
                 --ibl {params.ibl:q} --timeline {params.timeline:q} --splits {params.splits:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
@@ -172,7 +172,7 @@ if CONFIG.sources.simulated_allen:
             code=code("neurohorizon.ingest.simulated.allen:simulate_allen_release"),
         shell:
             """
-            python "$COMMAND" neurohorizon.ingest.simulated.allen:simulate_allen_release \
+            python "$CALL" neurohorizon.ingest.simulated.allen:simulate_allen_release \
                 --simulated-allen {params.simulated_allen:q} --timeline {params.timeline:q} --seed {params.seed} \
                 --folder {output.release:q} --truth-folder {params.truth:q} >{log:q} 2>&1
             """
@@ -198,7 +198,7 @@ if CONFIG.sources.allen:
             code=code("neurohorizon.ingest.allen:download_allen"),
         shell:
             """
-            python "$COMMAND" neurohorizon.ingest.allen:download_allen --row {params.row:q} --allen {params.allen:q} \
+            python "$CALL" neurohorizon.ingest.allen:download_allen --row {params.row:q} --allen {params.allen:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
@@ -222,7 +222,7 @@ if CONFIG.sources.allen:
             code=code("neurohorizon.ingest.allen:preprocess_allen"),
         shell:
             """
-            python "$COMMAND" neurohorizon.ingest.allen:preprocess_allen --manifest {input:q} --row {params.row:q} \
+            python "$CALL" neurohorizon.ingest.allen:preprocess_allen --manifest {input:q} --row {params.row:q} \
                 --allen {params.allen:q} --timeline {params.timeline:q} --splits {params.splits:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
@@ -243,7 +243,7 @@ if CONFIG.sources.allen:
             code=code("neurohorizon.ingest.allen:export_images"),
         shell:
             """
-            python "$COMMAND" neurohorizon.ingest.allen:export_images --image-set {wildcards.image_set:q} \
+            python "$CALL" neurohorizon.ingest.allen:export_images --image-set {wildcards.image_set:q} \
                 --allen {params.allen:q} --output {output:q} >{log:q} 2>&1
             """
 
@@ -271,7 +271,7 @@ if CONFIG.sources.nwb:
             code=code("neurohorizon.ingest.nwb:preprocess_nwb"),
         shell:
             """
-            python "$COMMAND" neurohorizon.ingest.nwb:preprocess_nwb --recordings {input:q} --row {params.row:q} \
+            python "$CALL" neurohorizon.ingest.nwb:preprocess_nwb --recordings {input:q} --row {params.row:q} \
                 --nwb {params.nwb:q} --timeline {params.timeline:q} --splits {params.splits:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
@@ -300,7 +300,7 @@ rule validate:
         code=code("neurohorizon.ingest.validation_figure:validate_file"),
     shell:
         """
-        python "$COMMAND" neurohorizon.ingest.validation_figure:validate_file --session {input:q} \
+        python "$CALL" neurohorizon.ingest.validation_figure:validate_file --session {input:q} \
             --timeline {params.timeline:q} --splits {params.splits:q} --findings {output.findings:q} \
             --picture {output.picture:q} >{log:q} 2>&1
         """

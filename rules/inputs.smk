@@ -19,7 +19,7 @@ rule reference_features:
         code=code("neurohorizon.units.reference:compute_reference_file"),
     shell:
         """
-        python "$COMMAND" neurohorizon.units.reference:compute_reference_file --session {input:q} \
+        python "$CALL" neurohorizon.units.reference:compute_reference_file --session {input:q} \
             --features {params.features:q} --timeline {params.timeline:q} --splits {params.splits:q} \
             --output {output:q} >{log:q} 2>&1
         """
@@ -43,7 +43,7 @@ rule population_readout:
         code=code("neurohorizon.units.population_readout:compute_readout_file"),
     shell:
         """
-        python "$COMMAND" neurohorizon.units.population_readout:compute_readout_file --session {input.session:q} \
+        python "$CALL" neurohorizon.units.population_readout:compute_readout_file --session {input.session:q} \
             --features {input.features:q} --timeline {params.timeline:q} --readout {params.readout:q} \
             --output {output:q} >{log:q} 2>&1
         """
@@ -68,7 +68,7 @@ if CONFIG.multimodal and CONFIG.multimodal.images:
             code=code("neurohorizon.models.images.dinov2_weights:fetch_dinov2"),
         shell:
             """
-            python "$COMMAND" neurohorizon.models.images.dinov2_weights:fetch_dinov2 --pins {input:q} \
+            python "$CALL" neurohorizon.models.images.dinov2_weights:fetch_dinov2 --pins {input:q} \
                 --folder {output.folder:q} --card {output.card:q} >{log:q} 2>&1
             """
 
@@ -95,7 +95,7 @@ if CONFIG.multimodal and CONFIG.multimodal.images:
             code=code("neurohorizon.models.images.encoders:embed_images"),
         shell:
             """
-            python "$COMMAND" neurohorizon.models.images.encoders:embed_images --encoder {wildcards.encoder} \
+            python "$CALL" neurohorizon.models.images.encoders:embed_images --encoder {wildcards.encoder} \
                 --image-sets {input.images:q} --images {params.images:q} --weights {params.weights:q} \
                 --threads {threads} --output-folder {params.folder:q} >{log:q} 2>&1
             """

@@ -44,7 +44,7 @@ for _one in REPORT.tabled:
             code=code(_one.table_function),
         shell:
             """
-            python "$COMMAND" {params.function} {params.sums} {params.settings} {params.further} \
+            python "$CALL" {params.function} {params.sums} {params.settings} {params.further} \
                 --folder {params.folder:q} >{log:q} 2>&1
             """
 
@@ -76,7 +76,7 @@ for _one, _figure in REPORT.drawn:
             code=code("neurohorizon.analysis.drawing:draw_files", _one.figure_function(_figure)),
         shell:
             """
-            python "$COMMAND" neurohorizon.analysis.drawing:draw_files --draw {params.function} --tables {input:q} \
+            python "$CALL" neurohorizon.analysis.drawing:draw_files --draw {params.function} --tables {input:q} \
                 --output {output:q} >{log:q} 2>&1
             """
 
@@ -147,7 +147,7 @@ rule write_results:
         code=code("neurohorizon.report.results:write_results", *(one.narrative_function for one in REPORT.published)),
     shell:
         """
-        python "$COMMAND" neurohorizon.report.results:write_results --folder {params.folder:q} --names {params.names} \
+        python "$CALL" neurohorizon.report.results:write_results --folder {params.folder:q} --names {params.names} \
             --figures {input.figures:q} --captions {input.captions:q} --cards {input.cards:q} \
             --output {output.results:q} --page {output.overview:q} >{log:q} 2>&1
         """
@@ -170,7 +170,7 @@ rule write_run_page:
         code=code("neurohorizon.report.run_page:write_run_page"),
     shell:
         """
-        python "$COMMAND" neurohorizon.report.run_page:write_run_page --results {input.results:q} \
+        python "$CALL" neurohorizon.report.run_page:write_run_page --results {input.results:q} \
             --names {params.names} --summaries {input.summaries:q} --output {output:q} >{log:q} 2>&1
         """
 
@@ -198,7 +198,7 @@ rule typeset_paper:
         code=code("neurohorizon.report.typesetting:typeset"),
     shell:
         """
-        python "$COMMAND" neurohorizon.report.typesetting:typeset --source {input.paper:q} --results {input.results:q} \
+        python "$CALL" neurohorizon.report.typesetting:typeset --source {input.paper:q} --results {input.results:q} \
             --output {output:q} >{log:q} 2>&1
         """
 
@@ -222,7 +222,7 @@ rule record_config:
         code=code("neurohorizon.report.archive:record_config"),
     shell:
         """
-        python "$COMMAND" neurohorizon.report.archive:record_config --config {params.config:q} --output {output:q} \
+        python "$CALL" neurohorizon.report.archive:record_config --config {params.config:q} --output {output:q} \
             >{log:q} 2>&1
         """
 
@@ -247,7 +247,7 @@ if REVIEW:
             code=code("neurohorizon.report.archive:restore_scores"),
         shell:
             """
-            python "$COMMAND" neurohorizon.report.archive:restore_scores --archive {input:q} \
+            python "$CALL" neurohorizon.report.archive:restore_scores --archive {input:q} \
                 --folder {params.folder:q} --cohort {params.cohort:q} --config {params.config:q} --output {output:q} \
                 >{log:q} 2>&1
             """
@@ -273,7 +273,7 @@ else:
             code=code("neurohorizon.report.archive:write_archive"),
         shell:
             """
-            python "$COMMAND" neurohorizon.report.archive:write_archive --scores {input.scores:q} \
+            python "$CALL" neurohorizon.report.archive:write_archive --scores {input.scores:q} \
                 --folder {params.folder:q} --cohort {input.cohort:q} --output {output.archive:q} >{log:q} 2>&1
             """
 
@@ -295,7 +295,7 @@ else:
             code=code("neurohorizon.forecasts.example:make_example"),
         shell:
             """
-            python "$COMMAND" neurohorizon.forecasts.example:make_example --sessions {input.sessions:q} \
+            python "$CALL" neurohorizon.forecasts.example:make_example --sessions {input.sessions:q} \
                 --forecasts {input.forecasts:q} --context-bins {params.context_bins} --units {params.units} \
                 --output {output:q} >{log:q} 2>&1
             """
@@ -321,6 +321,6 @@ else:
             code=code("neurohorizon.agreement.brain_wide_bench:audit"),
         shell:
             """
-            python "$COMMAND" neurohorizon.agreement.brain_wide_bench:audit --forecasts {input:q} \
+            python "$CALL" neurohorizon.agreement.brain_wide_bench:audit --forecasts {input:q} \
                 --recordings {params.recordings:q} --folder {params.folder:q} >{log:q} 2>&1
             """

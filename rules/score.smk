@@ -17,7 +17,7 @@ rule score:
         code=code("neurohorizon.forecasts.scoring:score_session"),
     shell:
         """
-        python "$COMMAND" neurohorizon.forecasts.scoring:score_session --forecasts {input:q} \
+        python "$CALL" neurohorizon.forecasts.scoring:score_session --forecasts {input:q} \
             --minimum-rate-hz {params.minimum_rate_hz} --output {output:q} >{log:q} 2>&1
         """
 
@@ -45,7 +45,7 @@ rule list_sessions:
         code=code("neurohorizon.analysis.session_list:write_session_list"),
     shell:
         """
-        python "$COMMAND" neurohorizon.analysis.session_list:write_session_list --sessions {input.sessions:q} \
+        python "$CALL" neurohorizon.analysis.session_list:write_session_list --sessions {input.sessions:q} \
             --cohort {input.cohort:q} --outputs {output:q} >{log:q} 2>&1
         """
 
@@ -66,6 +66,6 @@ rule score_definitions:
         code=code("neurohorizon.agreement.definition_tables:score_definitions"),
     shell:
         """
-        python "$COMMAND" neurohorizon.agreement.definition_tables:score_definitions --forecasts {input:q} \
+        python "$CALL" neurohorizon.agreement.definition_tables:score_definitions --forecasts {input:q} \
             --minimum-rate-hz {params.minimum_rate_hz} --output {output:q} >{log:q} 2>&1
         """

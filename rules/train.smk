@@ -21,7 +21,7 @@ rule tune_baselines:
         code=code("neurohorizon.baselines.closed_form:tune_on_files"),
     shell:
         """
-        python "$COMMAND" neurohorizon.baselines.closed_form:tune_on_files --paths.session {input.sessions:q} \
+        python "$CALL" neurohorizon.baselines.closed_form:tune_on_files --paths.session {input.sessions:q} \
             --paths.features {input.features:q} --timeline {params.timeline:q} --baselines {params.baselines:q} \
             --minimum-rate-hz {params.minimum_rate_hz} --output {output:q} >{log:q} 2>&1
         """
@@ -53,7 +53,7 @@ rule train:
         code=code("neurohorizon.models.training:train_on_files"),
     shell:
         """
-        python "$COMMAND" neurohorizon.models.training:train_on_files --method {wildcards.model} \
+        python "$CALL" neurohorizon.models.training:train_on_files --method {wildcards.model} \
             --fold {wildcards.fold:q} --seed {wildcards.seed} --paths.session {input.sessions:q} \
             --paths.features {input.features:q} --paths.readout {input.readouts:q} --timeline {params.timeline:q} \
             --features {params.features:q} --model {params.model:q} --training {params.training:q} \
@@ -84,7 +84,7 @@ if CONFIG.regressions:
             code=code("neurohorizon.baselines.tuning:tune_regressions_on_files"),
         shell:
             """
-            python "$COMMAND" neurohorizon.baselines.tuning:tune_regressions_on_files \
+            python "$CALL" neurohorizon.baselines.tuning:tune_regressions_on_files \
                 --paths.session {input.sessions:q} --paths.features {input.features:q} --timeline {params.timeline:q} \
                 --regressions {params.regressions:q} --minimum-rate-hz {params.minimum_rate_hz} \
                 --output {output.tuned:q} --pooled {output.pooled:q} >{log:q} 2>&1

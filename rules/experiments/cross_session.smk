@@ -28,7 +28,7 @@ rule score_curves:
         code=code("neurohorizon.experiments.cross_session.curve_scores:score_curves"),
     shell:
         """
-        python "$COMMAND" neurohorizon.experiments.cross_session.curve_scores:score_curves --weights {input.weights:q} \
+        python "$CALL" neurohorizon.experiments.cross_session.curve_scores:score_curves --weights {input.weights:q} \
             --paths.session {input.session:q} --paths.features {input.features:q} --paths.readout {input.readout:q} \
             --forecasts {input.forecasts:q} --cross-session {params.cross_session:q} --timeline {params.timeline:q} \
             --features {params.features:q} --minimum-rate-hz {params.minimum_rate_hz} \
@@ -55,7 +55,7 @@ rule score_elapsed:
         code=code("neurohorizon.experiments.cross_session.elapsed_scores:score_elapsed"),
     shell:
         """
-        python "$COMMAND" neurohorizon.experiments.cross_session.elapsed_scores:score_elapsed \
+        python "$CALL" neurohorizon.experiments.cross_session.elapsed_scores:score_elapsed \
             --session {input.session:q} --forecasts {input.forecasts:q} --cross-session {params.cross_session:q} \
             --minimum-rate-hz {params.minimum_rate_hz} --elapsed {output.elapsed:q} --by-unit {output.by_unit:q} \
             >{log:q} 2>&1

@@ -29,7 +29,7 @@ if CONFIG.downstream:
             code=code("neurohorizon.experiments.downstream.scores:score_downstream"),
         shell:
             """
-            python "$COMMAND" neurohorizon.experiments.downstream.scores:score_downstream --weights {input.weights:q} \
+            python "$CALL" neurohorizon.experiments.downstream.scores:score_downstream --weights {input.weights:q} \
                 --paths.session {input.session:q} --paths.features {input.features:q} \
                 --paths.readout {input.readout:q} --poyo {input.poyo:q} --downstream {params.downstream:q} \
                 --timeline {params.timeline:q} --gap-s {params.gap_s} --role {wildcards.role} \
@@ -61,7 +61,7 @@ if CONFIG.poyo:
             code=code("neurohorizon.experiments.downstream.poyo:train_poyo"),
         shell:
             """
-            python "$COMMAND" neurohorizon.experiments.downstream.poyo:train_poyo --sessions {input:q} \
+            python "$CALL" neurohorizon.experiments.downstream.poyo:train_poyo --sessions {input:q} \
                 --poyo {params.poyo:q} --timeline {params.timeline:q} --fold {wildcards.fold:q} \
                 --seed {wildcards.seed} --accelerator {params.accelerator} --threads {threads} --code {params.code} \
                 --checkpoints {params.checkpoints:q} --output {output.weights:q} >{log:q} 2>&1
@@ -86,7 +86,7 @@ if CONFIG.poyo:
             code=code("neurohorizon.experiments.downstream.poyo_decoding:decode_training_sessions"),
         shell:
             """
-            python "$COMMAND" neurohorizon.experiments.downstream.poyo_decoding:decode_training_sessions \
+            python "$CALL" neurohorizon.experiments.downstream.poyo_decoding:decode_training_sessions \
                 --weights {input.weights:q} --sessions {input.sessions:q} --fold {wildcards.fold:q} \
                 --seed {wildcards.seed} --accelerator {params.accelerator} --threads {threads} --code {params.code} \
                 --output {output:q} >{log:q} 2>&1
@@ -115,7 +115,7 @@ if CONFIG.poyo:
             code=code("neurohorizon.experiments.downstream.poyo_decoding:decode_new_session"),
         shell:
             """
-            python "$COMMAND" neurohorizon.experiments.downstream.poyo_decoding:decode_new_session \
+            python "$CALL" neurohorizon.experiments.downstream.poyo_decoding:decode_new_session \
                 --weights {input.weights:q} --session {input.session:q} --fold {wildcards.fold:q} \
                 --seed {wildcards.seed} --accelerator {params.accelerator} --threads {threads} --code {params.code} \
                 --output {output.decoding:q} --downstream {params.downstream:q} --contexts {output.contexts:q} \
@@ -143,7 +143,7 @@ if CONFIG.poyo:
             code=code("neurohorizon.experiments.downstream.ridge_probes:probe_session"),
         shell:
             """
-            python "$COMMAND" neurohorizon.experiments.downstream.ridge_probes:probe_session \
+            python "$CALL" neurohorizon.experiments.downstream.ridge_probes:probe_session \
                 --weights {input.weights:q} --paths.session {input.session:q} --paths.features {input.features:q} \
                 --paths.readout {input.readout:q} --poyo {params.poyo:q} --timeline {params.timeline:q} \
                 --fold {wildcards.fold:q} --seed {wildcards.seed} --code {params.code} --output {output:q} >{log:q} 2>&1

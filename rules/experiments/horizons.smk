@@ -27,7 +27,7 @@ rule sample_paths:
         code=code("neurohorizon.experiments.horizons.calibration_scores:sample_session"),
     shell:
         """
-        python "$COMMAND" neurohorizon.experiments.horizons.calibration_scores:sample_session \
+        python "$CALL" neurohorizon.experiments.horizons.calibration_scores:sample_session \
             --weights {input.weights:q} --baselines {input.baselines:q} --paths.session {input.session:q} \
             --paths.features {input.features:q} --paths.readout {input.readout:q} --fold {wildcards.fold:q} \
             --method neurohorizon --seed {wildcards.seed} --timeline {params.timeline:q} --rollout {params.rollout:q} \
@@ -59,7 +59,7 @@ rule score_teacher_forcing:
         code=code("neurohorizon.experiments.horizons.teacher_forcing:score_teacher_forcing"),
     shell:
         """
-        python "$COMMAND" neurohorizon.experiments.horizons.teacher_forcing:score_teacher_forcing \
+        python "$CALL" neurohorizon.experiments.horizons.teacher_forcing:score_teacher_forcing \
             --weights {input.weights:q} --method neurohorizon --fold {wildcards.fold:q} --seed {wildcards.seed} \
             --paths.session {input.sessions:q} --paths.features {input.features:q} --paths.readout {input.readouts:q} \
             --oracles {input.oracles:q} --timeline {params.timeline:q} --every-windows {params.every_windows} \

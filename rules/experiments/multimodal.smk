@@ -23,7 +23,7 @@ rule modality_readouts:
         code=code("neurohorizon.inputs.session_modalities:compute_modality_file"),
     shell:
         """
-        python "$COMMAND" neurohorizon.inputs.session_modalities:compute_modality_file \
+        python "$CALL" neurohorizon.inputs.session_modalities:compute_modality_file \
             --paths.session {input.session:q} --paths.features {input.features:q} --uses {params.uses} \
             --embeddings {input.embeddings:q} --multimodal {params.multimodal:q} --readout {params.readout:q} \
             --timeline {params.timeline:q} --output {output:q} >{log:q} 2>&1
@@ -59,7 +59,7 @@ rule train_multimodal:
         code=code("neurohorizon.experiments.multimodal.training:train_multimodal_on_files"),
     shell:
         """
-        python "$COMMAND" neurohorizon.experiments.multimodal.training:train_multimodal_on_files --base {input.base:q} \
+        python "$CALL" neurohorizon.experiments.multimodal.training:train_multimodal_on_files --base {input.base:q} \
             --fold {wildcards.fold:q} --seed {wildcards.seed} --paths.session {input.sessions:q} \
             --paths.features {input.features:q} --paths.readout {input.readouts:q} --modalities {input.modalities:q} \
             --embeddings {input.embeddings:q} --multimodal {params.multimodal:q} --readout {params.readout:q} \
@@ -94,7 +94,7 @@ rule forecast_conditions:
         code=code("neurohorizon.forecasts.forecast:forecast_conditions"),
     shell:
         """
-        python "$COMMAND" neurohorizon.forecasts.forecast:forecast_conditions --weights {input.weights:q} \
+        python "$CALL" neurohorizon.forecasts.forecast:forecast_conditions --weights {input.weights:q} \
             --paths.session {input.session:q} --paths.features {input.features:q} --paths.readout {input.readout:q} \
             --modalities {input.modalities:q} --embeddings {input.embeddings:q} --conditions {params.conditions} \
             --fold {wildcards.fold:q} --seed {wildcards.seed} --multimodal {params.multimodal:q} \
@@ -119,7 +119,7 @@ rule forecast_psth:
         code=code("neurohorizon.experiments.multimodal.psth:forecast_psth"),
     shell:
         """
-        python "$COMMAND" neurohorizon.experiments.multimodal.psth:forecast_psth --session {input.session:q} \
+        python "$CALL" neurohorizon.experiments.multimodal.psth:forecast_psth --session {input.session:q} \
             --task {input.task:q}/spikes.h5 --code {params.code} --output {output:q} >{log:q} 2>&1
         """
 
@@ -147,7 +147,7 @@ rule score_conditions:
         code=code("neurohorizon.experiments.multimodal.scores:score_conditions"),
     shell:
         """
-        python "$COMMAND" neurohorizon.experiments.multimodal.scores:score_conditions --session {input.session:q} \
+        python "$CALL" neurohorizon.experiments.multimodal.scores:score_conditions --session {input.session:q} \
             --folders {input.folders:q} --others {input.psth:q} {input.oracle:q} --multimodal {params.multimodal:q} \
             --minimum-rate-hz {params.minimum_rate_hz} --horizons-ms {params.horizons_ms} \
             --output.scores {output.scores:q} --output.repeats {output.repeats:q} --output.example {output.example:q} \
@@ -171,6 +171,6 @@ rule measure_behaviour:
         code=code("neurohorizon.experiments.multimodal.tables:write_autocorrelation"),
     shell:
         """
-        python "$COMMAND" neurohorizon.experiments.multimodal.tables:write_autocorrelation --sessions {input:q} \
+        python "$CALL" neurohorizon.experiments.multimodal.tables:write_autocorrelation --sessions {input:q} \
             --multimodal {params.multimodal:q} --output {output:q} >{log:q} 2>&1
         """

@@ -36,7 +36,7 @@ rule train_point:
         code=code("neurohorizon.models.training:train_on_files"),
     shell:
         """
-        python "$COMMAND" neurohorizon.models.training:train_on_files --method {params.method} \
+        python "$CALL" neurohorizon.models.training:train_on_files --method {params.method} \
             --fold {wildcards.fold:q} --seed {params.seed} --paths.session {input.sessions:q} \
             --paths.features {input.features:q} --paths.readout {input.readouts:q} --only {input.choice:q} \
             --timeline {params.timeline:q} --features {params.features:q} --model {params.model:q} \
@@ -76,7 +76,7 @@ rule score_point:
         code=code("neurohorizon.forecasts.points:score_point"),
     shell:
         """
-        python "$COMMAND" neurohorizon.forecasts.points:score_point --weights {input.weights:q} \
+        python "$CALL" neurohorizon.forecasts.points:score_point --weights {input.weights:q} \
             --method {params.method} --fold {wildcards.fold:q} --seed {params.seed} --uses {params.uses} \
             --paths.session {input.sessions:q} --paths.features {input.features:q} --paths.readout {input.readouts:q} \
             --timeline {params.timeline:q} --splits {params.splits:q} --features {params.features:q} \

@@ -21,7 +21,7 @@ rule choose_sessions:
         code=code("neurohorizon.experiments.scaling.region_match:choose_matched"),
     shell:
         """
-        python "$COMMAND" neurohorizon.experiments.scaling.region_match:choose_matched --training {input.training:q} \
+        python "$CALL" neurohorizon.experiments.scaling.region_match:choose_matched --training {input.training:q} \
             --heldout {input.heldout:q} --size {wildcards.size} --draw {wildcards.draw} --seed {params.seed} \
             --output {output:q} >{log:q} 2>&1
         """

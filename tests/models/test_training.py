@@ -154,7 +154,7 @@ def _only_unit(session, unit):
 
 def run_script(folder: Path, files, config) -> Path:
     """Train through the command, since spawned workers and the processes of further devices import it anew."""
-    command = [sys.executable, ROOT / "workflow" / "command.py", "neurohorizon.models.training:train_on_files"]
+    command = [sys.executable, ROOT / "workflow" / "scripts" / "call.py", "neurohorizon.models.training:train_on_files"]
     command += ["--method", "neurohorizon", "--fold", "main", "--seed", "0", "--code", "c0de"]
     for field in ("session", "features", "readout"):
         command += [f"--paths.{field}", *(getattr(one.paths, field) for one in files)]

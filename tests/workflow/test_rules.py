@@ -188,11 +188,11 @@ def test_every_rule_that_computes_has_its_environment_log_benchmark_and_code(pat
             for part in ("conda:", "log:", "benchmark:", "{log:q}"):
                 assert part in body, f"{name} has no {part}"
             assert re.search(r"\bcode=code\(", body), f"{name} does not depend on its code"
-            if function := re.search(r'"\$COMMAND" ([\w.]+:\w+)', body):
+            if function := re.search(r'"\$CALL" ([\w.]+:\w+)', body):
                 assert f'code("{function[1]}"' in body, f"{name} depends on the code of another function"
 
 
-COMMAND = re.compile(r'"\$COMMAND" ([\w.]+:\w+)(.*?)>\{log:q\}', flags=re.S)
+COMMAND = re.compile(r'"\$CALL" ([\w.]+:\w+)(.*?)>\{log:q\}', flags=re.S)
 
 
 def signature(function: str) -> tuple[list[str], list[str]]:

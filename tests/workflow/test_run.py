@@ -39,7 +39,7 @@ def finished(tmp_path_factory) -> Workflow:
     write_miniature(project.root)
     witnesses = project.root / "witnesses"
     witnesses.mkdir()
-    command = project.root / "workflow" / "command.py"
+    command = project.root / "workflow" / "scripts" / "call.py"
     command.write_text(WITNESS.format(folder=str(witnesses)) + command.read_text())
     done = project.snakemake(*MINIATURE)
     assert done.returncode == 0, done.stdout
@@ -51,7 +51,7 @@ def functions_of_environments() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in ROOT.glob("rules/**/*.smk"):
         for body in re.split(r"^ *(?:rule|checkpoint)(?: \w+)?:$", path.read_text(), flags=re.M)[1:]:
-            function = re.search(r'"\$COMMAND" ([\w.]+:\w+|\{params.function\})', body)
+            function = re.search(r'"\$CALL" ([\w.]+:\w+|\{params.function\})', body)
             if function:
                 named = {function[1]} if ":" in function[1] else TABLE_FUNCTIONS
                 found.setdefault(re.search(r"envs/(\w+)\.yaml", body)[1], set()).update(named)

@@ -17,15 +17,11 @@ from neurohorizon.experiments.downstream.labels import (
     read_labelled,
     scored_origins,
 )
-from neurohorizon.experiments.downstream.latents import frozen_features
+from neurohorizon.experiments.downstream.latents import FrozenFeatures, frozen_features
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths, load_inputs
 from neurohorizon.inputs.windows import WindowShape, cut_windows
 from neurohorizon.models.forecaster import Forecaster
-<<<<<<< HEAD
-=======
-from neurohorizon.models.latents import FrozenFeatures, frozen_features
->>>>>>> tightB
 from neurohorizon.models.weights import Card, load_forecaster
 from neurohorizon.session import read_splits
 from neurohorizon.timeline import Intervals

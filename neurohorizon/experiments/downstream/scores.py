@@ -14,11 +14,6 @@ from neurohorizon.config import Downstream, Timeline
 from neurohorizon.experiments.downstream.contexts import normalised, read_contexts, span_counts, span_means
 from neurohorizon.experiments.downstream.decoding_file import Decoding, r2, read_decodings
 from neurohorizon.experiments.downstream.labels import decoding_shape
-<<<<<<< HEAD
-from neurohorizon.experiments.downstream.latents import frozen_features
-from neurohorizon.experiments.downstream.names import CLASS, HELDOUT, LATENTS, NORMALISED, POYO, POYO_LATENTS, RAW
-=======
->>>>>>> tightB
 from neurohorizon.experiments.downstream.nested_probes import (
     OneClassError,
     Probed,

@@ -616,7 +616,7 @@ def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
     files = [run / "tables" / ("example.h5" if name == "example" else f"{name}.parquet") for name in names]
     command = [
         sys.executable,
-        ROOT / "workflow" / "command.py",
+        ROOT / "workflow" / "scripts" / "call.py",
         "neurohorizon.analysis.drawing:draw_files",
         "--draw",
         CATALOGUE["cross_session"].figure_function("main"),

@@ -496,7 +496,7 @@ def test_a_session_scored_twice_is_an_error(run):
 
 
 def test_the_command_line_makes_the_same_tables(run, tmp_path):
-    command = [sys.executable, ROOT / "workflow" / "command.py"]
+    command = [sys.executable, ROOT / "workflow" / "scripts" / "call.py"]
     command.append("neurohorizon.experiments.multimodal.tables:make_tables")
     for option, kind in (("scores", "scores"), ("repeats", "repeats"), ("examples", "example")):
         command += [f"--{option}", *sorted((run / kind).glob("*.parquet"))]
@@ -664,7 +664,12 @@ def test_the_main_figure_is_the_same_bytes_each_time(run, tmp_path):
 def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
     figures = pytest.importorskip("neurohorizon.experiments.multimodal.figures")
     style = pytest.importorskip("neurohorizon.analysis.style")
-    command = [sys.executable, ROOT / "workflow" / "command.py", "neurohorizon.analysis.drawing:draw_files", "--draw"]
+    command = [
+        sys.executable,
+        ROOT / "workflow" / "scripts" / "call.py",
+        "neurohorizon.analysis.drawing:draw_files",
+        "--draw",
+    ]
     command += ["neurohorizon.experiments.multimodal.figures:draw_conditions", "--tables"]
     command += [run / "tables" / f"{name}.parquet" for name in FIGURES["conditions"]]
     command += ["--output", tmp_path / "there.svg"]

@@ -15,7 +15,7 @@ from factories import ROOT
 from pydantic import Field
 
 from neurohorizon.config import Timeline
-from workflow.command import named_function, run
+from workflow.scripts.call import named_function, run
 
 TIMELINE = {"bin_ms": 20, "context_bins": 50, "horizon_bins": 25, "evaluation_stride_bins": 25}
 Rate = Annotated[float, Field(ge=0)]
@@ -249,7 +249,7 @@ def test_errors_of_the_package_end_with_their_message(monkeypatch):
 
 
 FUNCTIONS = {
-    name for path in ROOT.glob("rules/**/*.smk") for name in re.findall(r'"\$COMMAND" ([\w.]+:\w+)', path.read_text())
+    name for path in ROOT.glob("rules/**/*.smk") for name in re.findall(r'"\$CALL" ([\w.]+:\w+)', path.read_text())
 }
 
 
@@ -268,18 +268,18 @@ def test_a_first_argument_that_names_no_function_is_refused(name):
 
 def test_the_command_calls_the_function_of_its_first_argument_and_prints_its_text(tmp_path):
     def command(*arguments):
-        line = [sys.executable, str(ROOT / "workflow" / "command.py"), *arguments]
+        line = [sys.executable, str(ROOT / "workflow" / "scripts" / "call.py"), *arguments]
         return subprocess.run(line, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
 
     (tmp_path / "greeting.py").write_text("def greet(name: str) -> str:\n    return 'hello ' + name\n")
     assert command("greeting:greet", "--name", "you").stdout == "hello you\n"
-    assert command().stderr.startswith("usage: command.py MODULE:FUNCTION")
+    assert command().stderr.startswith("usage: call.py MODULE:FUNCTION")
 
 
 def test_no_heavy_package_is_imported():
     names = "'numpy' in sys.modules, 'torch' in sys.modules, 'neurohorizon' in sys.modules"
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys; from workflow.command import run; print({names})"],
+        [sys.executable, "-c", f"import sys; from workflow.scripts.call import run; print({names})"],
         cwd=ROOT,
         check=True,
         capture_output=True,

@@ -1,7 +1,7 @@
 """The command of every rule: it calls a function of the package, with an option for each of its parameters.
 
-``python workflow/command.py neurohorizon.models.training:train_on_files --fold a --timeline '{"bin_ms": 20, ...}'``
-calls ``train_on_files(fold="a", timeline=Timeline(...))``. The annotation defines the form of an option:
+``call.py neurohorizon.models.training:train_on_files --fold a --timeline '{"bin_ms": 20, ...}'`` calls
+``train_on_files(fold="a", timeline=Timeline(...))``. The annotation defines the form of an option:
 
 * text, a number, a path, a literal: one value; an option without a value is None, if the annotation allows None;
 * a sequence: any number of values;
@@ -156,7 +156,7 @@ def _described(documentation: str) -> dict[str, str]:
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        raise SystemExit("usage: command.py MODULE:FUNCTION [options]; --help after the function lists its options")
+        raise SystemExit("usage: call.py MODULE:FUNCTION [options]; --help after the function lists its options")
     found = run(named_function(sys.argv[1]), sys.argv[2:])
     if isinstance(found, str):
         print(found)
