@@ -15,6 +15,7 @@ def _data(name: str) -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file on one worker, since they share fixtures, and all that run Snakemake on one.
 
