@@ -70,7 +70,7 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
             assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), function
             assert numpy == pinned, function
             ran += 1
-    assert ran == len(witnesses) == 59
+    assert ran == len(witnesses) == 58
     assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all except nwb, which has no session here"
 
 
