@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3.11
 # two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
-WORKERS = -n 2 --dist loadgroup --no-loadscope-reorder
+WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
 CORES ?= all
 CONFIG ?= config/demo.yaml
 RESULTS = $$(.venv/bin/python -c "import sys; from neurohorizon.config import read_config; \

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from factories import ROOT
@@ -15,18 +16,30 @@ def _data(name: str) -> Path:
     return folder
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file on one worker, since they share fixtures, and all that run Snakemake on one.
+def _group(nodeid: str) -> str:
+    """Return the tests that must run in one process: those of a file, and all that run Snakemake.
 
-    Two runs of Snakemake would make the same environments at once. They take longest, so they come first.
+    Two runs of Snakemake would make the same environments at once.
     """
-    groups = {}
-    for item in items:
-        runs_snakemake = "workflow" in item.path.parts or item.path.name == "test_allen.py"
-        groups[item] = "workflow" if runs_snakemake else str(item.path.relative_to(ROOT))
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
-    items.sort(key=lambda item: groups[item] != "workflow")
+    file = nodeid.split("::")[0]
+    return "workflow" if "tests/workflow/" in file or file.endswith("test_allen.py") else file
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the group that takes longest first."""
+    items.sort(key=lambda item: _group(item.nodeid) != "workflow")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the groups among the processes of pytest-xdist."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Groups(config, log)
 
 
 @pytest.fixture(scope="session")
