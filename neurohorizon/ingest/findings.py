@@ -37,7 +37,7 @@ class Notes:
     findings: list[Finding] = field(default_factory=list)
     repairs: dict[str, int] = field(default_factory=dict)
 
-    def add(self, code: str, message: str, count: int) -> None:
+    def add(self, code: str, message: str, count: int = 1) -> None:
         """Add a warning."""
         self.findings.append(Finding(code, "warning", message, count))
 

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,23 +19,14 @@ import numpy as np
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import NwbSource, Splits, Timeline, ValueRange
-from neurohorizon.ingest.findings import Finding, encode_findings, list_names
+from neurohorizon.ingest.findings import Notes, encode_findings, list_names
 from neurohorizon.ingest.leave_out import OnFatal, write_ingested
 from neurohorizon.ingest.nwb_file import LinkedFileGone, NwbFile, Table, open_nwb, text
 from neurohorizon.ingest.spike_checks import RawSpikes, check_spikes
+from neurohorizon.ingest.thresholds import limit
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain, to_us
 
-JOINED_PAUSE_S = 0.001
-"""Pauses of valid time up to this are closed: they are the rounding of two clocks, and shorter than a spike's bin."""
-LONGEST_INTERVAL_S = 7 * 86400.0
-"""An interval or a trial that is longer has a wrong end."""
-LONGEST_SPAN_S = 366 * 86400.0
-"""Valid time that spans more has wrong times; tables of seconds would also fill the memory."""
-FAR_SPANS = 100.0
-"""Times this many spans of the valid time away from it are on another clock or in another unit."""
-COSTLY_SHARE = 0.1
-"""Share of the observed time that some units may cost all others before they are named."""
 _UNKNOWN_REGIONS = {"", "nan", "none", "unknown", "n/a"}
 _ELECTRODES = "general/extracellular_ephys/electrodes"
 
@@ -87,12 +78,12 @@ def ingest_nwb(paths: str | Path | Sequence[str | Path], row: Row, *, source: Nw
     with ExitStack() as opened:
         listed = [paths] if isinstance(paths, str | Path) else paths
         files = [opened.enter_context(open_nwb(Path(one))) for one in listed]
-        notes = _Notes()
+        notes = Notes()
         readers = [_Reader(file, row, source, notes) for file in files]
         return _session(readers, row, source, splits, notes)
 
 
-def _session(readers: "list[_Reader]", row: Row, source: NwbSource, splits: Splits, notes: "_Notes") -> Session:
+def _session(readers: "list[_Reader]", row: Row, source: NwbSource, splits: Splits, notes: Notes) -> Session:
     first = readers[0]
     _check_clocks([reader.file for reader in readers])
     began = first.file.text("session_start_time")[:10]
@@ -178,15 +169,15 @@ def _domain(readers: "list[_Reader]", units: "dict[_Reader, _Units]", source: Nw
         )
     span_s = (int(domain.stop_us[-1]) - int(domain.start_us[0])) / MICROSECONDS
     valid_s = domain.duration_us / MICROSECONDS
-    if span_s > LONGEST_SPAN_S or valid_s > LONGEST_INTERVAL_S:
+    if span_s > limit("longest_span_s") or valid_s > limit("longest_interval_s"):
         raise SessionError(
             f"{name}: valid time ({chosen}) is {valid_s:g} s within {span_s:g} s; expected seconds of one recording, "
-            f"at most {LONGEST_INTERVAL_S:g} s: are its times in another unit?"
+            f"at most {limit('longest_interval_s'):g} s: are its times in another unit?"
         )
     return domain
 
 
-def _units_of_all(units: "dict[_Reader, _Units]", notes: "_Notes") -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _units_of_all(units: "dict[_Reader, _Units]", notes: Notes) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return ids and columns of the units of all files, [unit]; a column must be in every file."""
     parts = [(reader, one.ids(notes.add), reader.unit_columns(one)) for reader, one in units.items()]
     ids = np.concatenate([own for _, own, _ in parts])
@@ -197,17 +188,6 @@ def _units_of_all(units: "dict[_Reader, _Units]", notes: "_Notes") -> tuple[np.n
     return ids, {name: np.concatenate([columns[name] for _, _, columns in parts]) for name in shared}
 
 
-@dataclass
-class _Notes:
-    """Findings and repairs of all files of a session."""
-
-    findings: list[Finding] = field(default_factory=list)
-    repairs: dict[str, int] = field(default_factory=dict)
-
-    def add(self, code: str, message: str, count: int = 1) -> None:
-        self.findings.append(Finding(code, "warning", message, count))
-
-
 @dataclass(eq=False)
 class _Reader:
     """Reads one file."""
@@ -215,7 +195,7 @@ class _Reader:
     file: NwbFile
     row: Row
     source: NwbSource
-    notes: _Notes
+    notes: Notes
 
     def has(self, inside: str) -> bool:
         """Return whether the file has an object at a path; a link that leads nowhere counts as one."""
@@ -285,11 +265,11 @@ class _Reader:
             *(np.concatenate([getattr(one, edge) for one in cache.values()]) for edge in ("start_us", "stop_us"))
         )
         cost_s = (hull.duration_us - domain.duration_us) / MICROSECONDS
-        if cost_s > COSTLY_SHARE * hull.duration_us / MICROSECONDS:
+        if cost_s > limit("partial_share") * hull.duration_us / MICROSECONDS:
             observed_s = np.array([own.duration_us for own in of_unit]) / MICROSECONDS
             shortest = np.argsort(observed_s, kind="stable")
             short = [
-                index for index in shortest if observed_s[index] < observed_s.max() * (1 - COSTLY_SHARE)
+                index for index in shortest if observed_s[index] < observed_s.max() * (1 - limit("partial_share"))
             ] or shortest
             named = [f"{ids[units.rows[index]]} ({observed_s[index]:g} s)" for index in short]
             self.notes.add(
@@ -338,26 +318,25 @@ class _Reader:
             message = f"{np.count_nonzero(~timed)} of {len(timed)} {name} have no {lacks}"
             if not timed.any():
                 raise SessionError(f"{self.file.path.name}: {message}; choose another sources.nwb.valid_time")
-            self.notes.add("intervals_without_times", f"{message}; they are not valid time", int((~timed).sum()))
-            self.notes.repairs["intervals_without_times"] = int((~timed).sum())
+            self.notes.drop("intervals_without_times", f"{message}; they are not valid time", int((~timed).sum()))
         return self._merged(start_s[timed], stop_s[timed], table.inside, join=join)
 
     def _merged(self, start_s: np.ndarray, stop_s: np.ndarray, inside: str, *, join: bool = False) -> Intervals:
         start_s, stop_s = np.asarray(start_s, dtype=np.float64), np.asarray(stop_s, dtype=np.float64)
         lengths_s = stop_s - start_s
-        long, backward = lengths_s > LONGEST_INTERVAL_S, lengths_s < 0
+        long, backward = lengths_s > limit("longest_interval_s"), lengths_s < 0
         if (long | backward).all() and len(long):
             raise self.file.fault(
                 inside,
                 f"has intervals of {lengths_s.min():g} to {lengths_s.max():g} s",
-                f"expected positive seconds, at most {LONGEST_INTERVAL_S:g}: are its times in another unit?",
+                f"expected positive seconds, at most {limit('longest_interval_s'):g}: are its times in another unit?",
             )
         for code, which, what in (
-            ("intervals_too_long", long, f"are longer than {LONGEST_INTERVAL_S:g} s"),
+            ("intervals_too_long", long, f"are longer than {limit('longest_interval_s'):g} s"),
             ("intervals_backward", backward, "stop before they start"),
         ):
             if which.any():
-                self.notes.add(
+                self.notes.drop(
                     code, f"{which.sum()} of {len(which)} intervals of {inside} {what}; not used", int(which.sum())
                 )
         start_s, stop_s = start_s[~(long | backward)], stop_s[~(long | backward)]
@@ -366,7 +345,7 @@ class _Reader:
         except ValueError as error:
             raise SessionError(f"{self.file.path.name}: {inside}: {error}") from error
         pauses_us = merged.start_us[1:] - merged.stop_us[:-1]
-        short = pauses_us <= JOINED_PAUSE_S * MICROSECONDS
+        short = pauses_us <= limit("joined_pause_s") * MICROSECONDS
         if join and short.any():
             self.notes.add(
                 "joined_pauses",
@@ -483,7 +462,7 @@ class _Reader:
         near[timed] = self._near(times_s[timed], domain, inside)
         order = np.argsort(times_s[near], kind="stable")
         if not near.all():
-            self.notes.add(
+            self.notes.drop(
                 "samples_dropped",
                 f"{(~near).sum()} of {len(near)} samples of {inside} have no time near the recording; dropped",
                 int((~near).sum()),
@@ -526,7 +505,7 @@ class _Reader:
             SessionError: Most do not.
         """
         first_s, last_s = int(domain.start_us[0]) / MICROSECONDS, int(domain.stop_us[-1]) / MICROSECONDS
-        reach_s = FAR_SPANS * (last_s - first_s)
+        reach_s = limit("far_spans") * (last_s - first_s)
         near = (times_s > first_s - reach_s) & (times_s < last_s + reach_s)
         if np.count_nonzero(near) * 2 < len(times_s):
             raise self.file.fault(
@@ -546,17 +525,15 @@ class _Reader:
         timed = np.isfinite(start_s) & np.isfinite(stop_s)
         if not timed.all():
             message = f"{np.count_nonzero(~timed)} of {len(timed)} trials have no start or stop; not kept"
-            self.notes.add("trials_without_times", message, int((~timed).sum()))
-            self.notes.repairs["trials_without_times"] = int((~timed).sum())
+            self.notes.drop("trials_without_times", message, int((~timed).sum()))
         kept = np.flatnonzero(timed)
         if len(kept):
             near = self._near(start_s[kept], domain, table.inside) & (
-                stop_s[kept] - start_s[kept] <= LONGEST_INTERVAL_S
+                stop_s[kept] - start_s[kept] <= limit("longest_interval_s")
             )
             if not near.all():
                 message = f"{(~near).sum()} trials start or stop far from the valid time; not kept"
-                self.notes.add("trials_far", message, int((~near).sum()))
-                self.notes.repairs["trials_far"] = int((~near).sum())
+                self.notes.drop("trials_far", message, int((~near).sum()))
             kept = kept[near]
         kept = kept[np.argsort(start_s[kept], kind="stable")]
         columns, skipped, replaced = {}, [], []

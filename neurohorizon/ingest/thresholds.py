@@ -79,6 +79,18 @@ THRESHOLDS = {
         "s",
         "samples and trials this far from all spikes are on another clock, and a grid of them takes memory",
     ),
+    "joined_pause_s": Threshold(
+        0.001, "s", "shorter pauses between intervals are the rounding of two clocks, and shorter than a spike"
+    ),
+    "longest_interval_s": Threshold(
+        7 * 86400, "s", "an interval, a trial or valid time that is longer has a wrong end"
+    ),
+    "longest_span_s": Threshold(
+        366 * 86400, "s", "from the first to the last valid second; a longer span has wrong times and fills the memory"
+    ),
+    "far_spans": Threshold(
+        100, "spans of valid time", "trials and samples this far away are on another clock or in another unit"
+    ),
     "one_sided_spikes": Threshold(50, "spikes", "with fewer, one half may be empty by chance"),
     "series_pause_s": Threshold(1, "s", "cameras and encoders sample many times a second"),
     "series_pause_steps": Threshold(10, "usual steps", "a slow series has longer steps"),
