@@ -192,12 +192,8 @@ REWRITTEN = {"make_planted_effects_tables", "write_results", "typeset_paper", "w
 """The results of all experiments together depend on the tables of each."""
 TOLD = {f"draw_cross_session_{name}" for name in ("main", "paired", "horizon")}
 TOLD |= {"make_cross_session_tables", "notebook_cross_session", *REWRITTEN}
-MODELLED = {"tune_baselines", "train", "forecast", "forecast_baselines", "forecast_oracle", "score", "make_example"}
-MODELLED |= {"forecast_controls", "fit_within_session", "tune_regressions", "forecast_regressions"}
-MODELLED |= {"make_tuning_tables"}
 SHOWN = {f"draw_multimodal_{name}" for name in ("main", "regions", "horizon", "conditions", "psth")}
 SHOWN |= {"make_multimodal_tables", "notebook_multimodal", *REWRITTEN}
-LISTED = {"list_sessions", "measure_behaviour"}
 DEFINED = {"score_definitions", "make_definitions_tables"}
 CALIBRATED = {"sample_paths", "make_calibration_tables", "draw_calibration_calibration", "draw_calibration_paths"}
 CONDITIONS = {"forecast_conditions", "forecast_psth", "score_conditions"}
