@@ -52,11 +52,12 @@ check: lint .venv/ready ## Lint, then run the fast tests on two cores.
 test: .venv/ready $(if $(TESTS),.venv-test/ready,lint) ## Lint, then run all tests (TESTS="-k name" for a selection).
 	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest $(if $(TESTS),$(TESTS),$(WORKERS))
 
-lint: .venv-test/ready ## Check style, format, imports, spelling and wording.
+lint: .venv-test/ready ## Check style, format, imports, types, spelling and wording.
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 	PATH=.venv-test/bin:$$PATH snakefmt --check Snakefile workflow/Snakefile rules
 	.venv-test/bin/lint-imports
+	.venv-test/bin/mypy
 	.venv-test/bin/codespell
 	.venv-test/bin/python tools/wording.py
 

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import NwbSource, Splits, Timeline, ValueRange
+from neurohorizon.config import NwbSource, Splits, Timeline, ValidTime, ValueRange
 from neurohorizon.ingest.findings import Notes, encode_findings, list_names
 from neurohorizon.ingest.leave_out import OnFatal, write_ingested
 from neurohorizon.ingest.nwb_file import LinkedFileGone, NwbFile, Table, open_nwb, text
@@ -102,7 +102,7 @@ def _session(readers: "list[_Reader]", row: Row, source: NwbSource, splits: Spli
         parts = split_domain(domain, splits)
     except ValueError as error:
         fatal = [finding.message for finding in notes.findings if finding.severity == "fatal"]
-        raise SessionError(f"{first.file.path.name}: {(fatal or [error])[0]}") from error
+        raise SessionError(f"{first.file.path.name}: {(fatal or [str(error)])[0]}") from error
     spike_times_us, spike_unit, found = order_spikes(times_s, unit, domain=domain)
     behaviour = {}
     for name, inside in source.behaviour.items():
@@ -291,12 +291,13 @@ class _Reader:
             )
         kept = np.ones(table.rows, bool)
         if tags:
-            if "tags" not in table.names:
+            plain = table.plain("tags")
+            if plain is None and not table.is_ragged("tags"):
                 raise file.fault(table.inside, f"has no tags, only {table.names}", "drop sources.nwb.valid_time.tags")
             of_row = (
                 [set(map(text, row.tolist())) for row in table.ragged("tags")]
-                if table.is_ragged("tags")
-                else [set(one.split(",")) for one in table.plain("tags")]
+                if plain is None
+                else [set(str(one).split(",")) for one in plain]
             )
             kept = np.array([bool(set(tags) & {tag.strip() for tag in row}) for row in of_row])
             if not kept.any():
@@ -387,14 +388,15 @@ class _Reader:
         if named is not None:
             return np.array([_region(named[row]) for row in units.rows], dtype=str)
         electrodes = file.table(_ELECTRODES)
-        of_electrodes = list(electrodes.names) if electrodes is not None else []
-        by_electrode = electrodes.plain(column) if electrodes is not None else None
+        of_electrodes, by_electrode, names = [], None, None
+        if electrodes is not None:
+            of_electrodes, by_electrode = electrodes.names, electrodes.plain(column)
+            names = electrodes.plain("group_name")
         groups = units.groups()
         of_group = [text(one.attrs.get(column, "")) if one is not None else "" for one in groups]
-        if by_electrode is not None and "electrodes" in units.table.names:
+        if electrodes is not None and by_electrode is not None and "electrodes" in units.table.names:
             regions = [_most_common(by_electrode[rows]) for rows in units.electrodes(electrodes)]
-        elif by_electrode is not None and "group_name" in electrodes.names and any(groups):
-            names = electrodes.plain("group_name")
+        elif by_electrode is not None and names is not None and any(groups):
             regions = [_most_common(by_electrode[names == _group_name(one)]) for one in groups]
         elif any(of_group) or not of_electrodes:
             regions = [""] * len(units)
@@ -692,7 +694,7 @@ def what_there_is(file: NwbFile) -> str:
     return f"it has {shown}, " + ", ".join(f"{count} {name}" for name, count in rows.items())
 
 
-def _named(valid_time: object) -> str:
+def _named(valid_time: str | ValidTime) -> str:
     return valid_time if isinstance(valid_time, str) else f"{valid_time.table} tagged {', '.join(valid_time.tags)}"
 
 

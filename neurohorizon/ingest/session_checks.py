@@ -139,13 +139,12 @@ def one_sided_units(session: Session, settings: Settings) -> Iterator[Finding]:
 def partial_probes(session: Session, settings: Settings) -> Iterator[Finding]:
     """Find probes that are silent at the start or the end of the valid time."""
     probe = session.units.get("probe")
-    names = [] if probe is None else np.unique(probe).tolist()
-    if len(names) < 2:
+    if probe is None or len(set(probe.tolist())) < 2:
         return
     total_us = session.domain.duration_us
     place_us, unit = _valid_clock(session)
     fired_us = int(np.ptp(place_us)) if len(place_us) else 0
-    for name in names:
+    for name in np.unique(probe).tolist():
         own = place_us[probe[unit] == name]
         if len(own) < 2:
             continue

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from neurohorizon.ingest.findings import Finding, list_names
+from neurohorizon.ingest.findings import Finding, Severity, list_names
 from neurohorizon.ingest.thresholds import limit
 from neurohorizon.timeline import MICROSECONDS, Intervals
 
@@ -133,7 +133,7 @@ def restarts(raw: RawSpikes) -> Iterator[Finding]:
         f"{back_s[jumps].max():g} s back: {names}; "
     )
     before = [one for one in np.flatnonzero(again) if one and not spiking[one - 1] and per_unit[one] == 1]
-    severity = "warning"
+    severity: Severity = "warning"
     if np.count_nonzero(again) >= max(2, limit("restart_units") * np.count_nonzero(spiking)):
         severity = "fatal"
         message += "two recordings joined without an offset? Add it, or export them as two files"
