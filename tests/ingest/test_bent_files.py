@@ -296,7 +296,7 @@ def sound(sound_file):
 
 @pytest.mark.slow
 @settings(
-    max_examples=120,
+    max_examples=200,
     derandomize=True,
     deadline=None,
     database=None,
