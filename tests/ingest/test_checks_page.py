@@ -5,7 +5,11 @@ import importlib.util
 import re
 from pathlib import Path
 
-from neurohorizon.ingest.checks import READER_FINDINGS
+import pytest
+from factories import bent_sessions
+
+from neurohorizon.ingest.checks import CHECKS, RAW, READER_FINDINGS
+from neurohorizon.ingest.spike_checks import check_spikes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,3 +32,12 @@ def test_every_code_of_the_reader_is_listed():
         and re.search(r"(notes\.add|^note)$", ast.unparse(call.func))
     }
     assert codes | {"intervals_too_long", "intervals_backward"} == set(READER_FINDINGS)
+
+
+@pytest.mark.parametrize("code", [code for check in CHECKS if check.of == RAW for code in check.codes])
+def test_every_check_of_spikes_finds_its_example(code):
+    assert code in {finding.code for finding in check_spikes(bent_sessions.SPIKE_EXAMPLES[code]())}
+
+
+def test_sound_spikes_yield_no_finding():
+    assert check_spikes(bent_sessions.raw(bent_sessions.sound())) == []
