@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo results review check test lint bench audit cohorts report schema graph lock clean
+.PHONY: help demo results review check test lint bench audit cohorts report schema graph checks lock clean
 
 PYTHON ?= python3.11
 # two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
@@ -77,6 +77,9 @@ schema: .venv/ready ## Export the schema of the configuration, for editors.
 
 graph: .venv/ready ## Draw the rule graph in docs from the current workflow.
 	.venv/bin/python workflow/rule_graph.py
+
+checks: .venv-test/ready ## Write the page of all checks of a session, docs/checks.md.
+	.venv-test/bin/python tools/checks_page.py
 
 lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 	.venv/bin/python envs/lock.py

@@ -82,3 +82,28 @@ CHECKS = (
     Check(session_checks.missing_tables, ("missing",)),
 )
 """All checks, in the order in which they run."""
+
+READER_FINDINGS = {
+    "behaviour_absent": "A behaviour series of the configuration is not in the file, or is empty.",
+    "intervals_backward": "Intervals stop before they start; they are not used.",
+    "intervals_too_long": "Intervals are longer than any recording; they are not used.",
+    "intervals_without_times": "Intervals lack a start or a stop; they are not valid time.",
+    "joined_pauses": "Pauses of rounding between intervals are closed.",
+    "no_region_column": "Neither units nor electrodes have the region's column.",
+    "no_subject": "The file names no subject; the cohort table's is used.",
+    "no_trials": "The file has no trials table.",
+    "other_date": "The file's date differs from the cohort table's.",
+    "other_lab": "The file's lab differs from the cohort table's.",
+    "regions_of_groups": "Units have the region of their electrode group, since no electrode has one.",
+    "repeated_ids": "Unit ids occur more than once; each is made unique.",
+    "samples_dropped": "Samples of behaviour without a time near the recording are dropped.",
+    "samples_unsorted": "The times of a behaviour series go back; it is sorted.",
+    "short_units": "Some units were observed for less time and cost all others valid time.",
+    "trial_columns_replaced": "Columns of trials have the names of the record's own columns and are replaced.",
+    "trial_columns_skipped": "Columns of trials without single values are not kept.",
+    "trials_far": "Trials far from the valid time, or longer than any recording, are not kept.",
+    "trials_without_times": "Trials lack a start or a stop; they are not kept.",
+    "unit_columns_replaced": "Columns of units have the names of the record's own columns and are replaced.",
+    "unit_columns_skipped": "Columns of units without single values are not kept.",
+}
+"""Warnings that the reader of NWB files adds itself, by code."""

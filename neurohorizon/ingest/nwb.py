@@ -103,7 +103,10 @@ def _session(readers: "list[_Reader]", row: Row, source: NwbSource, splits: Spli
     except ValueError as error:
         fatal = [finding.message for finding in notes.findings if finding.severity == "fatal"]
         raise SessionError(f"{first.file.path.name}: {(fatal or [str(error)])[0]}") from error
-    spike_times_us, spike_unit, found = order_spikes(times_s, unit, domain=domain)
+    # one wrong spike stops nothing: far outside valid time, it is counted as outside
+    far_s = limit("far_recording_s")
+    countable_s = np.where(np.isfinite(times_s), np.clip(times_s, -far_s, far_s), times_s)
+    spike_times_us, spike_unit, found = order_spikes(countable_s, unit, domain=domain)
     behaviour = {}
     for name, inside in source.behaviour.items():
         holder = next((reader for reader in readers if reader.has(inside)), first)
@@ -620,9 +623,8 @@ class _Units:
 
     def spikes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the time in seconds and the unit of every spike of the kept units, [spike]."""
-        dataset = self.file.find("units/spike_times")
-        self.file.seconds("units/spike_times", dataset)
         times = self.ragged("spike_times")
+        self.file.seconds("units/spike_times", self.file.find("units/spike_times"))
         return np.concatenate(times), np.repeat(np.arange(len(times)), [len(unit) for unit in times])
 
     def ids(self, note: Callable[[str, str, int], None]) -> np.ndarray:
@@ -655,7 +657,12 @@ class _Units:
         Raises:
             SessionError: A row is not in the table of electrodes.
         """
-        rows = [values.astype(np.int64) for values in self.ragged("electrodes")]
+        listed = self.ragged("electrodes")
+        if any(one.dtype.kind not in "iuf" or (one != np.rint(one)).any() for one in listed):
+            raise self.file.fault(
+                "units/electrodes", f"holds {listed[0].dtype}, expected rows of the electrodes table", "export it again"
+            )
+        rows = [values.astype(np.int64) for values in listed]
         largest = max((int(values.max(initial=-1)) for values in rows), default=-1)
         if largest >= table.rows:
             ids = set(table.ids())
@@ -703,7 +710,8 @@ def _plain(wanted: object) -> object:
 
 
 def _group_name(group: h5py.Group | None) -> str:
-    return "" if group is None else group.name.rsplit("/", 1)[1]
+    """Return the name of a group, "" for none and for one that was deleted and is only referred to."""
+    return "" if group is None else (group.name or "").rsplit("/", 1)[-1]
 
 
 def _region(value: object) -> str:

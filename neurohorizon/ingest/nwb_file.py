@@ -237,12 +237,21 @@ class Table:
         return self._of_rows(name, self.file.seconds(inside, self._dataset(name)))
 
     def references(self, name: str) -> list[h5py.Group | None]:
-        """Return the objects that a column refers to, one per row; None where a reference is empty."""
+        """Return the objects that a column refers to, one per row; None where a reference is empty.
+
+        Raises:
+            SessionError: A reference leads to an object that is gone.
+        """
         dataset = self._dataset(name)
         if h5py.check_ref_dtype(dataset.dtype) is not h5py.Reference:
             return [None] * self.rows
         values = self._of_rows(name, self.file.read(dataset, f"{self.inside}/{name}").reshape(-1))
-        return [dataset.file[one] if one else None for one in values.tolist()]
+        try:
+            return [dataset.file[one] if one else None for one in values.tolist()]
+        except (KeyError, ValueError) as error:
+            raise self.file.fault(
+                f"{self.inside}/{name}", "refers to an object that is not in the file", "export the file again"
+            ) from error
 
     def ragged(self, name: str) -> list[np.ndarray]:
         """Return the values of a ragged column, one array per row.

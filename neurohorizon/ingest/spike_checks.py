@@ -104,8 +104,9 @@ def coarse_times(raw: RawSpikes) -> Iterator[Finding]:
     """Find spike times that were stored as float32."""
     if not len(raw.finite):
         return
-    single = raw.finite.astype(np.float32)
-    grid_us = float(np.spacing(np.abs(single).max())) * MICROSECONDS
+    with np.errstate(over="ignore", invalid="ignore"):  # a time beyond float32 is no float32
+        single = raw.finite.astype(np.float32)
+        grid_us = float(np.spacing(np.abs(single).max())) * MICROSECONDS
     whole = raw.finite == np.rint(raw.finite)
     if (single == raw.finite).all() and grid_us > limit("coarse_us") and not whole.all():
         message = f"spike times are float32, on a grid of up to {grid_us:.0f} us; export them as float64"
