@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from factories import bent_sessions
 
-from neurohorizon.ingest.checks import CHECKS, RAW, READER_FINDINGS
+from neurohorizon.ingest.checks import CHECKS, READER_FINDINGS
 from neurohorizon.ingest.spike_checks import check_spikes
+from neurohorizon.ingest.thresholds import THRESHOLDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,15 +30,24 @@ def test_every_code_of_the_reader_is_listed():
         if isinstance(call, ast.Call)
         and call.args
         and isinstance(call.args[0], ast.Constant)
-        and re.search(r"(notes\.add|^note)$", ast.unparse(call.func))
+        and re.search(r"(notes\.(add|drop)|^note)$", ast.unparse(call.func))
     }
     assert codes | {"intervals_too_long", "intervals_backward"} == set(READER_FINDINGS)
 
 
-@pytest.mark.parametrize("code", [code for check in CHECKS if check.of == RAW for code in check.codes])
-def test_every_check_of_spikes_finds_its_example(code):
-    assert code in {finding.code for finding in check_spikes(bent_sessions.SPIKE_EXAMPLES[code]())}
+@pytest.mark.parametrize("code", sorted({code for check in CHECKS for code in check.codes}))
+def test_every_finding_has_an_example(code):
+    assert code in {finding.code for finding in bent_sessions.EXAMPLES[code]()}
 
 
-def test_sound_spikes_yield_no_finding():
+def test_sound_spikes_and_a_sound_session_have_no_finding():
     assert check_spikes(bent_sessions.raw(bent_sessions.sound())) == []
+    assert bent_sessions.findings() == []
+
+
+def test_every_threshold_is_of_a_check_or_of_a_reader():
+    sources = "".join(path.read_text() for path in (ROOT / "neurohorizon" / "ingest").glob("*.py"))
+    for name in THRESHOLDS:
+        assert re.search(rf"limit\(['\"]{name}['\"]\)", sources), f"{name} is not used"
+    for check in CHECKS:
+        assert set(check.limits) <= THRESHOLDS.keys()

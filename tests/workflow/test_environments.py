@@ -19,7 +19,7 @@ ENVS = ROOT / "envs"
 STANDIN = ROOT / "tools" / "conda-standin"
 OWN = {
     "one": {"one"},
-    "nwb": {"pynwb"},
+    "nwb": {"hdf5plugin"},
     "allen": {"allensdk", "pynwb"},
     "model": {"lightning", "torch"},
     "vision": {"torch", "transformers"},
