@@ -63,6 +63,11 @@ CHECKS = (
         ("not_finite", "outside_domain", "unsorted", "filtered_units", "duplicate_spikes", "spikes_outside"),
     ),
     Check(session_checks.behaviour_cover, ("no_behaviour", "behaviour_unknown", "behaviour_short"), ("series_cover",)),
+    Check(
+        session_checks.behaviour_clock,
+        ("behaviour_clock",),
+        ("series_inside", "series_whole", "whole_seconds_share"),
+    ),
     Check(session_checks.behaviour_pauses, ("behaviour_pause",), ("series_pause_s", "series_pause_steps")),
     Check(
         session_checks.events,

@@ -441,10 +441,10 @@ class _Reader:
                 f"{file.path.name}: {inside} is a {kind}, not a time series; inside are {among}; name one in "
                 "sources.nwb.behaviour"
             )
+        if data.ndim > 2:
+            raise file.fault(inside, f"has shape {data.shape}, expected [sample, channel]", "name another series")
         values = file.numbers(f"{inside}/data", data)
         values = values.reshape(-1, 1) if values.ndim <= 1 or values.size == max(values.shape) else values
-        if values.ndim > 2:
-            raise file.fault(inside, f"has shape {values.shape}, expected [sample, channel]", "name another series")
         times_s = self._sample_times(inside, stamps, values)
         if len(times_s) != len(values):
             turned = ": stored [channel, sample]?" if len(times_s) in values.shape[1:] else ""

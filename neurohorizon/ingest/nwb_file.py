@@ -19,7 +19,7 @@ import numpy as np
 
 from neurohorizon.session import SessionError
 
-MOST_VALUES = 1 << 30
+MOST_VALUES = 1 << 28
 """Most values of one dataset that are read; a larger one is no spike train and no behaviour."""
 _MOST_LINKS = 16
 _SECONDS = ("", "s", "sec", "second", "seconds")

@@ -200,6 +200,24 @@ def silences(session: Session, settings: Settings) -> Iterator[Finding]:
         yield Finding("silence", "warning", message, len(found_us))
 
 
+def behaviour_clock(session: Session, settings: Settings) -> Iterator[Finding]:
+    """Find behaviour series on another clock or in another unit, such as numbers of frames."""
+    first_s, last_s = (edge / MICROSECONDS for edge in (session.domain.start_us[0], session.domain.stop_us[-1]))
+    for name, series in session.behaviour.items():
+        times_s = series.times_s
+        inside = int(np.count_nonzero((times_s >= first_s) & (times_s < last_s)))
+        whole = int(np.count_nonzero(times_s == np.rint(times_s)))
+        where = f"times from {times_s[0]:g} to {times_s[-1]:g} s; valid time is {first_s:g} to {last_s:g} s"
+        if inside < limit("series_inside") * len(times_s):
+            message = (
+                f"{inside} of {len(times_s)} samples of {name} lie in the valid time: {where}; another clock or unit?"
+            )
+            yield Finding("behaviour_clock", "warning", message, len(times_s) - inside)
+        elif whole > limit("whole_seconds_share") * len(times_s) and len(times_s) > limit("series_whole"):
+            message = f"all {whole} times of {name} are whole numbers, as numbers of frames are: {where}"
+            yield Finding("behaviour_clock", "warning", message, whole)
+
+
 def behaviour_pauses(session: Session, settings: Settings) -> Iterator[Finding]:
     """Find pauses and clock jumps of behaviour series."""
     for name, series in session.behaviour.items():
@@ -353,6 +371,6 @@ def missing_tables(session: Session, settings: Settings) -> Iterator[Finding]:
 
 SESSION_CHECKS = (
     too_short, long_valid_time, rates, silences, no_spikes, silent_units, one_sided_units, partial_probes, gaps,
-    repairs, behaviour_cover, behaviour_pauses, events, regions, missing_tables,
+    repairs, behaviour_cover, behaviour_clock, behaviour_pauses, events, regions, missing_tables,
 )  # fmt: skip
 """All checks of a session, in the order of their findings."""

@@ -94,6 +94,10 @@ THRESHOLDS = {
     "one_sided_spikes": Threshold(50, "spikes", "with fewer, one half may be empty by chance"),
     "series_pause_s": Threshold(1, "s", "cameras and encoders sample many times a second"),
     "series_pause_steps": Threshold(10, "usual steps", "a slow series has longer steps"),
+    "series_inside": Threshold(
+        0.2, "share of samples", "cameras run before and after the probe; a wrong unit leaves a tenth or less inside"
+    ),
+    "series_whole": Threshold(60, "samples", "a few slow samples may be whole seconds"),
     "series_cover": Threshold(0.95, "share of valid time", "outside of it the behaviour is not known"),
     "stimulus_overlap_s": Threshold(1e-4, "s", "stimuli that overlap by less follow one another by another clock"),
     "long_trial_s": Threshold(3600, "s", "no trial lasts an hour"),

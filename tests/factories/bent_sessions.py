@@ -148,6 +148,7 @@ EXAMPLES: dict[str, Callable[[], list[Finding]]] = {
     "no_behaviour": partial(findings, behaviour={}),
     "behaviour_unknown": lambda: _wheel(np.arange(0, 120, 0.1), np.where(np.arange(1200) < 120, np.nan, 1.0)),
     "behaviour_short": lambda: _wheel(np.arange(0, 60, 0.1), np.arange(600.0)),
+    "behaviour_clock": lambda: _wheel(np.arange(1200.0), np.arange(1200.0)),
     "behaviour_pause": lambda: _wheel(np.delete(np.arange(0, 120, 0.1), np.arange(400, 450)), np.arange(1150.0)),
     "no_trials": partial(findings, trials={}),
     "trials_end_first": lambda: _trials([1, 5], [3, 4]),

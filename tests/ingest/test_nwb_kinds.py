@@ -388,6 +388,24 @@ def test_a_small_part_of_a_long_recording_is_a_warning(write):
     assert not [one for one in found.values() if one.severity == "fatal"]
 
 
+def test_numbers_of_frames_for_times_of_behaviour_are_found(write):
+    def frames(file):
+        file[f"{POSITION}/timestamps"][:] = np.arange(7200.0)
+
+    found = findings(read(write(frames), behaviour={"position": POSITION}))["behaviour_clock"]
+    assert found.message.startswith("240 of 7200 samples of position lie in the valid time")
+
+
+def test_images_are_no_behaviour_and_are_not_read(write):
+    def film(file):
+        group = file["processing/behavior/speed"]
+        del group["data"]
+        group.create_dataset("data", (12000, 2000, 2000), "u1", chunks=(1, 2000, 2000))
+
+    with pytest.raises(SessionError, match=r"has shape \(12000, 2000, 2000\), expected \[sample, channel\]"):
+        read(write(film), behaviour={"speed": "processing/behavior/speed"})
+
+
 def test_times_that_start_again_are_fatal_in_most_units_and_named_in_one(write):
     joined = [np.concatenate([times, times + 0.003]) for times in trains()]
     assert findings(read(write(spikes=joined)))["restarts"].severity == "fatal"
