@@ -6,6 +6,8 @@ import json
 import matplotlib
 import numpy as np
 import pytest
+from factories import bent_sessions
+from factories.bent_sessions import SPLITS, TIMELINE
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import NwbSource, Splits, Timeline
@@ -18,11 +20,9 @@ from neurohorizon.ingest.validation import (
     write_report,
 )
 from neurohorizon.ingest.validation_figure import draw_report
-from neurohorizon.session import Series, Session, SessionError, left_out_session, write_session
-from neurohorizon.timeline import Intervals, split_domain, to_us
+from neurohorizon.session import Series, SessionError, left_out_session, write_session
+from neurohorizon.timeline import Intervals, to_s, to_us
 
-TIMELINE = Timeline(bin_ms=20, context_bins=50, horizon_bins=50, evaluation_stride_bins=25)
-SPLITS = Splits(reference_fraction=0.5, reference_maximum_s=None, validation_fraction=0.2, gap_s=2.0)
 LEFT_OUT = left_out_session(
     session_id="x", source="nwb", subject="m", lab="l", date="2020-01-02", reason="its file is cut short"
 )
@@ -33,33 +33,11 @@ def seconds(*edges):
     return Intervals(to_us(edges[:, 0]), to_us(edges[:, 1]))
 
 
-def clean(domain=None, drop=None, **changes):
-    """Six units at 5 to 10 Hz, without a fault; ``drop(times_s, unit)`` says which spikes to leave out."""
-    domain = seconds(0, 120) if domain is None else domain
-    trains = [np.arange(0.0137 * (unit + 1), 120, 1 / (5 + unit)) for unit in range(6)]
-    times_s, unit = np.concatenate(trains), np.repeat(np.arange(6), [len(train) for train in trains])
-    order = np.argsort(times_s, kind="stable")
-    times_s, unit = times_s[order], unit[order]
-    kept = domain.contains(to_us(times_s))
-    if drop is not None:
-        kept &= ~drop(times_s, unit)
-    starts = np.arange(1.0, 100, 4)
-    starts = starts[domain.contains(to_us(starts))]
-    record = {
-        "session_id": "clean",
-        "source": "nwb",
-        "subject": "m",
-        "lab": "l",
-        "date": "2020-01-02",
-        "spike_times_us": to_us(times_s[kept]),
-        "spike_unit": unit[kept],
-        "units": {"id": np.array(list("abcdef")), "region": np.full(6, "CA1")},
-        "domain": domain,
-        "splits": split_domain(domain, SPLITS),
-        "behaviour": {"wheel": Series(np.arange(0, 120, 0.1), np.arange(1200.0), "rad/s")},
-        "trials": {"start": starts, "end": starts + 1},
-    }
-    return Session(**{**record, **changes})
+def clean(domain=None, **changes):
+    """Six units at 5 to 10 Hz, without a fault; ``drop(times_s, unit)`` gives the spikes to leave out."""
+    if domain is not None:
+        changes["valid_s"] = to_s(np.stack([domain.start_us, domain.stop_us], axis=1))
+    return bent_sessions.session(**changes)
 
 
 def found(session, timeline=TIMELINE):
