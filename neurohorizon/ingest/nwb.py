@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from unicodedata import normalize
 
 import h5py
 import numpy as np
@@ -215,7 +216,8 @@ class _Reader:
         """Compare subject, date and lab of the file with the cohort table."""
         file, row = self.file, self.row
         named = file.text("general/subject/subject_id")
-        if named.strip() and named.strip() != row.subject:
+        # one letter may be one character or two
+        if named.strip() and normalize("NFC", named.strip()) != normalize("NFC", row.subject):
             raise SessionError(
                 f"{file.path.name} is of subject {named!r}, the cohort table has {row.subject!r} for {row.session}: "
                 "correct the table, or put the right file there"

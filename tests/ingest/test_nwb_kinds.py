@@ -3,6 +3,7 @@
 Every file is the same sound recording, bent in one way.
 """
 
+import dataclasses
 import datetime
 import fcntl
 import json
@@ -205,6 +206,16 @@ def test_regions_come_from_the_electrode_groups_only_where_no_electrode_has_one(
     assert session.units["region"].tolist() == ["hippocampus"] * 3 + ["V2"] * 3
     assert findings(session)["regions_of_groups"].count == 6
     assert read(write(regions=["unknown", *REGIONS[1:]])).units["region"].tolist() == ["", *REGIONS[1:]]
+
+
+def test_a_subject_is_the_same_in_both_forms_of_a_letter_and_with_blanks(write):
+    def bend(file):
+        replaced(file, "general/subject/subject_id", " Zoe\u0301 ")
+
+    row = dataclasses.replace(ROW, subject="Zo\u00e9")
+    assert ingest_nwb(write(bend), row, source=source(), splits=SPLITS).subject == "Zo\u00e9"
+    with pytest.raises(SessionError, match="is of subject"):
+        read(write(bend))
 
 
 def test_enumerated_labels_are_read_as_text(write):
