@@ -386,6 +386,7 @@ def test_spikes_in_another_unit_than_valid_time_are_fatal(write):
     assert shifted["none_inside"].severity == "fatal"
 
 
+@pytest.mark.slow
 def test_everything_in_milliseconds_is_fatal(write):
     session = read(write(spikes=trains(scale=1e3), observed=((0.0, LENGTH_S * 1e3),)))
     assert findings(session)["long_valid_time"].severity == "fatal"

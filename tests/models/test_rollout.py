@@ -212,6 +212,7 @@ def test_training_feeds_back_own_draws_without_their_gradient(inputs):
     assert forecaster.feedback.out.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 def test_learning_with_feedback_finds_a_unit_that_repeats_itself(inputs):
     """A count that always comes twice in a row can be known from the bin before, and only from there."""
     x = batch_of(inputs)
@@ -408,6 +409,7 @@ def test_draws_have_the_mean_and_variance_of_their_distribution():
     assert counts.var() == pytest.approx(2 + 4 / 0.5, rel=0.06)
 
 
+@pytest.mark.slow
 def test_the_shape_is_learned_from_the_spread_of_counts(inputs):
     x = batch_of(inputs, 40)
     torch.manual_seed(0)

@@ -81,6 +81,7 @@ def test_the_card_says_what_the_network_is(weights):
     assert not (weights.parent / "checkpoints" / "best.ckpt").exists()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_forecasts(weights, files, tmp_path):
     again = train(tmp_path, files[:2])
     first, second = load_file(weights), load_file(again)
@@ -93,6 +94,7 @@ def test_the_same_seed_gives_the_same_weights_and_forecasts(weights, files, tmp_
     assert any(not np.array_equal(first[name], other[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_training_learns_what_is_there_to_learn(files, tmp_path):
     longer = small_config(
         training={

@@ -202,6 +202,7 @@ def test_relational_features_are_their_plain_definitions(spikes, intervals):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_features_of_a_thousand_units_are_those_of_a_loop_over_units():
     rng = np.random.default_rng(0)
     n_units, intervals = 1000, seconds((0, 600))

@@ -75,6 +75,7 @@ def test_the_samplers_windows_lie_in_the_part_without_spikes_on_edges(sessions, 
         assert (found % 2 == 0).all() and (read_session(path.session).spike_times_us % 2 == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latents", [(1 / 16, 1), LATENTS_AS_PUBLISHED])
 def test_poyo_has_as_many_parameters_and_reads_the_same_spikes(sessions, dataset, latents):
     forecaster = forecaster_of(CONFIG, sessions, DEMO)

@@ -185,6 +185,7 @@ def test_no_job_that_learns_reads_a_held_out_session(workflow):
             assert read, (rule, output)
 
 
+@pytest.mark.slow
 def test_the_papers_plan_opens_no_reserved_recording(workflow, release_tables):
     rows = _paper(
         read_release(release_tables / "ibl_2023_12_bwm_release.csv", IBL_COLUMNS),

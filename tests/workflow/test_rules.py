@@ -40,6 +40,7 @@ def edited(project, name: str, path: tuple[str, ...], value: object) -> str:
     return str(target)
 
 
+@pytest.mark.slow
 def test_a_typo_stops_a_dry_run_and_names_the_nearest_key(project):
     config = project.root / "config" / "typo.yaml"
     demo = (project.root / "config" / "demo.yaml").read_text()
@@ -50,12 +51,14 @@ def test_a_typo_stops_a_dry_run_and_names_the_nearest_key(project):
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_typo_on_the_command_line_stops_a_dry_run_too(project):
     done = project.snakemake("-n", "--configfile", "config/demo.yaml", "--config", "evaluation={intervall: 0.9}")
     assert done.returncode != 0
     assert "evaluation.intervall: unknown key; did you mean 'interval'?" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_value_on_the_command_line_reaches_the_rules(project, steinmetz):
     more = project.snakemake(
         "-n", "--configfile", "config/steinmetz.yaml", "--config", "run={seeds: [3, 4, 5]}", **steinmetz
@@ -63,6 +66,7 @@ def test_a_value_on_the_command_line_reaches_the_rules(project, steinmetz):
     assert "own_history_seed-5/model.safetensors" in more.stdout
 
 
+@pytest.mark.slow
 def test_each_fold_trains_forecasts_and_scores_its_own_sessions(project, steinmetz):
     done = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", **steinmetz)
     assert done.returncode == 0, done.stdout
@@ -76,6 +80,7 @@ def test_each_fold_trains_forecasts_and_scores_its_own_sessions(project, steinme
     assert "forecast_oracle" not in found, "true rates are known only for simulated sessions"
 
 
+@pytest.mark.slow
 def test_a_training_job_has_no_heldout_session_among_its_inputs(project, steinmetz):
     done = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", **steinmetz)
     rows = read_cohort(ROOT / "config/cohorts/steinmetz.tsv")
@@ -98,6 +103,7 @@ def test_the_catalog_entry_and_another_folder_plan_the_same_jobs(project, steinm
     assert counts(there.stdout) == counts(here.stdout)
 
 
+@pytest.mark.slow
 def test_a_configfile_replaces_the_papers_and_is_not_added_to_it(project, steinmetz):
     config = project.root / "config" / "short.yaml"
     values = yaml.safe_load((project.root / "config" / "steinmetz.yaml").read_text())
@@ -108,6 +114,7 @@ def test_a_configfile_replaces_the_papers_and_is_not_added_to_it(project, steinm
     assert "splits.gap_s: missing" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_missing_recording_is_named(project, tmp_path):
     done = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", NEUROHORIZON_NWB=str(tmp_path))
     assert done.returncode != 0
@@ -126,6 +133,7 @@ def test_a_fault_in_the_cohort_stops_a_dry_run(project):
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
 def test_the_paper_plans_its_cohort_first_with_no_network_and_no_credentials(project):
     done = project.snakemake("-n", HOME=str(project.root / "nobody"))
     assert done.returncode == 0, done.stdout
@@ -157,6 +165,7 @@ def test_the_papers_cohort_is_made_from_given_tables_and_then_planned_in_full(wo
     assert sum(found.values()) < 7500, "the graph is built within a minute"
 
 
+@pytest.mark.slow
 def test_a_review_needs_only_the_archived_files(workflow):
     write_miniature(workflow.root)
     miniature = ["-n", "--configfile", "config/miniature.yaml"]
@@ -215,6 +224,7 @@ def test_a_rule_gives_exactly_the_arguments_of_its_function(path):
         assert needed <= given, f"{function}: {needed - given} are not given"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["demo", "steinmetz"])
 def test_snakemakes_own_linter_finds_nothing(project, steinmetz, name):
     lint = project.snakemake("--lint", "--configfile", f"config/{name}.yaml", **steinmetz)

@@ -190,6 +190,7 @@ def test_the_forest_marks_classes_and_shows_what_the_table_says(folder):
     assert render_png(figure) != render_png(other)
 
 
+@pytest.mark.slow
 def test_one_animal_has_no_interval_and_no_verdict(tmp_path):
     scores = write_all(tmp_path, sessions=2, seeds=(0,))
     make_tables(scores=scores, horizons_ms=(100,), folder=tmp_path / "tables", resampling=RESAMPLING)

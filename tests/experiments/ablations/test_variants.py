@@ -159,6 +159,7 @@ def test_a_point_says_what_it_was_trained_on(made, tmp_path):
     assert point["steps"] == card.scores["steps"] == CONFIG.training.steps
 
 
+@pytest.mark.slow
 def test_other_uses_of_the_weights_have_rows_and_classes_of_their_own(made, tmp_path):
     uses = ["autoregressive", "learned_embedding"]
     rollout = CONFIG.rollout.model_copy(update={"every_windows": 3})

@@ -333,6 +333,7 @@ def alone_nats(weights, session, units, scored, full):
     return sums.model_nats.sum(axis=1)
 
 
+@pytest.mark.slow
 def test_fewer_units_score_as_a_recording_of_those(curves, weights, session, whole):
     table = pd.read_parquet(curves)
     full = read_forecast(whole[0])

@@ -415,6 +415,7 @@ def test_tsv_and_text_say_what_the_parquet_says(run):
     assert "p cannot be below 0.12" in text
 
 
+@pytest.mark.slow
 def test_the_same_scores_in_any_order_give_the_same_bytes(run, tmp_path):
     scores = sorted((run / "scores").glob("*.parquet"), reverse=True)
     make_tables(scores=scores, folder=tmp_path, resampling=RESAMPLING, shared_subjects=["animal-1"])
@@ -569,6 +570,7 @@ def test_the_notebook_says_on_what_it_stands(run):
     assert "p cannot be below 0.12" in text
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_on_the_tables_and_computes_nothing_else(run):
     notebook = json.loads((ROOT / "notebooks" / "cross_session.ipynb").read_text())
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -590,6 +592,7 @@ TABLES_OF = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES_OF)
 def test_every_figure_is_drawn_in_three_formats_the_same_bytes_each_time(run, tmp_path, name):
     figures = pytest.importorskip("neurohorizon.experiments.cross_session.figures")
@@ -609,6 +612,7 @@ def test_every_figure_is_drawn_in_three_formats_the_same_bytes_each_time(run, tm
         assert b"dc:date" not in content
 
 
+@pytest.mark.slow
 def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
     figures = pytest.importorskip("neurohorizon.experiments.cross_session.figures")
     style = pytest.importorskip("neurohorizon.analysis.style")
@@ -629,6 +633,7 @@ def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
     assert (tmp_path / "there.svg").read_bytes() == (tmp_path / "here.svg").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sessions", "methods"),
     [

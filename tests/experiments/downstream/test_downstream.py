@@ -250,6 +250,7 @@ def test_what_is_fitted_on_ends_a_gap_from_what_is_predicted_in_both_rounds(monk
         assert all(np.abs(origin_us[np.append(*one)][:, None] - origin_us[held]).min() >= GAP_US for one in inners)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probe", [probe_classes, probe_values])
 def test_no_label_of_a_block_or_near_it_reaches_what_is_predicted_there(probe):
     values, value, origin_us = made_problem()
@@ -268,6 +269,7 @@ def test_no_label_of_a_block_or_near_it_reaches_what_is_predicted_there(probe):
         assert (probe(values, other, origin_us, **options).predicted[block] != found.predicted[block]).any()
 
 
+@pytest.mark.slow
 def test_planted_classes_are_found_and_shuffled_ones_are_not():
     values, value, origin_us = made_problem(200)
     label = (value > 0).astype(float)
@@ -397,6 +399,7 @@ def scored(forecaster: Path, made: MadeFiles, config: Config, output: Path, **ch
     return pd.read_parquet(output)
 
 
+@pytest.mark.slow
 def test_a_session_is_scored_for_every_target_and_representation(tmp_path, forecaster, made, config):
     table = scored(forecaster, made, config, tmp_path / "x.parquet")
     rows = table.set_index(["target", "method"])
@@ -416,6 +419,7 @@ def test_a_session_is_scored_for_every_target_and_representation(tmp_path, forec
     assert rows.loc[("choice", "latents"), "inputs"] == 2 * config.model.width
 
 
+@pytest.mark.slow
 def test_choices_that_follow_nothing_are_not_found(tmp_path, forecaster, made, config):
     trials = dict(made.session.trials)
     trials["choice"] = np.random.default_rng(1).permutation(trials["choice"])
@@ -476,6 +480,7 @@ def test_what_is_decoded_lies_in_the_test_part_alone(made, config):
         assert len(one.origin_us)
 
 
+@pytest.mark.slow
 def test_a_session_that_was_trained_on_is_no_held_out_one(tmp_path, forecaster, config):
     known = planted("known", config, tmp_path)
     with pytest.raises(ValueError, match="was trained on known"):
@@ -500,6 +505,7 @@ def test_a_session_that_was_left_out_has_rows_that_say_why(tmp_path, forecaster,
     assert set(table["target"]) == set(config.downstream.targets)
 
 
+@pytest.mark.slow
 def test_poyo_is_probed_at_the_same_contexts_or_not_at_all(tmp_path, forecaster, made, config):
     labels = read_labels(
         made.paths.session,

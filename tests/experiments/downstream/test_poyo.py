@@ -318,6 +318,7 @@ def test_labels_outside_of_the_training_part_reach_no_weight(tmp_path, files, co
     assert train(made, config, poyo, tmp_path / "c" / "model.safetensors").read_bytes() != first
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_ends_with_the_same_weights(files, config, weights):
     session = labelled(files, TRAINED[0])
     origins = learned_origins(session, "train", small_poyo(), config.timeline)
@@ -393,6 +394,7 @@ def test_a_fit_to_a_new_session_changes_no_row_of_others_and_weights_only_where_
     assert same == others if adapt == "vocabulary" else len(same) < len(others) / 2
 
 
+@pytest.mark.slow
 def test_no_label_but_the_labelled_seconds_reaches_a_decoding(tmp_path, files, config, weights, forecaster):
     session, made = labelled(files, NEW), files[NEW]
     learned = labelled_origins(session, small_poyo(), config.timeline)

@@ -236,6 +236,7 @@ def test_the_first_example_there_is_is_shown(folder):
         np.testing.assert_array_equal(getattr(shown, name), value)
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_from_tables_and_the_same_twice(folder, tmp_path):
     tables = {name: table(folder, name) for name in ("pit", "coverage", "horizon", "calibration")}
     for name in ("one", "two"):
@@ -249,6 +250,7 @@ def test_figures_are_drawn_from_tables_and_the_same_twice(folder, tmp_path):
     np.testing.assert_array_equal(drawn["NeuroHorizon, parallel"], row["coverage"])
 
 
+@pytest.mark.slow
 def test_one_session_has_no_interval_and_is_drawn_all_the_same(folder, tmp_path):
     make_tables(
         sums=[folder / "s1" / "seed-0.parquet"],

@@ -418,6 +418,7 @@ def test_calibration_is_told_up_to_each_horizon(folder):
     assert cases[UNIT, "neurohorizon", 100] == 4 * 5 * WINDOWS * PIT_BINS
 
 
+@pytest.mark.slow
 def test_one_animal_gives_no_interval_and_no_reach(tmp_path):
     calibration, told = made_sums(tmp_path, sessions=(0, 1))
     by_session = session_table(read_sums(read_calibration(calibration), told), (200,))
@@ -442,6 +443,7 @@ def drawn_from(folder):
     return {name: read(folder, name) for name in names}
 
 
+@pytest.mark.slow
 def test_every_figure_is_drawn_from_its_tables(folder):
     table = drawn_from(folder)
     figures = [

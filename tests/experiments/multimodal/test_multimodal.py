@@ -245,6 +245,7 @@ def test_forecasts_of_other_tasks_or_given_twice_are_refused(tmp_path):
     assert not output.scores.exists()
 
 
+@pytest.mark.slow
 def test_a_session_that_was_left_out_is_named_with_its_reason(run, tmp_path):
     who = {"subject": "animal-9", "lab": "allen", "source": "allen"}
     write_session(tmp_path / "bad.h5", left_out_session(session_id="bad", date="", reason="no images", **who))
@@ -478,6 +479,7 @@ def test_psth_r2_tells_who_knows_the_movie(run):
     assert found["r2"].item() == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_the_same_scores_in_any_order_give_the_same_bytes(run, tmp_path):
     names = [path.stem for path in sorted((run / "scores").glob("*.parquet"))]
     kinds = ("scores", "repeats", "example")
@@ -495,6 +497,7 @@ def test_a_session_scored_twice_is_an_error(run):
         _make_tables(run / "twice", [], [one, one])
 
 
+@pytest.mark.slow
 def test_the_command_line_makes_the_same_tables(run, tmp_path):
     command = [sys.executable, ROOT / "workflow" / "scripts" / "call.py"]
     command.append("neurohorizon.experiments.multimodal.tables:make_tables")
@@ -553,6 +556,7 @@ def test_the_autocorrelation_is_that_at_the_shift(tmp_path, period_s, at_shift, 
 # what a run can lack
 
 
+@pytest.mark.slow
 def test_a_run_of_behaviour_alone_has_all_tables_figures_and_sentences(run, tmp_path):
     names = [f"lab_{number}" for number in range(ANIMALS, ANIMALS + IBL)]
     kinds = ("scores", "repeats", "example")
@@ -627,6 +631,7 @@ def test_a_control_that_keeps_something_is_called_out(run):
     assert "below 0.1 in each" in describe_control(table.assign(at_shift=0.04))
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_on_the_tables_and_computes_nothing_else(run):
     pytest.importorskip("IPython")
     notebook = json.loads((ROOT / "notebooks" / "multimodal.ipynb").read_text())
@@ -648,6 +653,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.slow
 def test_the_main_figure_is_the_same_bytes_each_time(run, tmp_path):
     figures = pytest.importorskip("neurohorizon.experiments.multimodal.figures")
     style = pytest.importorskip("neurohorizon.analysis.style")
@@ -661,6 +667,7 @@ def test_the_main_figure_is_the_same_bytes_each_time(run, tmp_path):
         assert first.read_bytes() == again.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_command_line_draws_what_the_function_draws(run, tmp_path):
     figures = pytest.importorskip("neurohorizon.experiments.multimodal.figures")
     style = pytest.importorskip("neurohorizon.analysis.style")

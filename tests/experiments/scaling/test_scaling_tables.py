@@ -74,6 +74,7 @@ def test_a_part_of_the_horizon_holds_all_bins_up_to_its_end(tables):
     np.testing.assert_allclose(horizon / horizon.iloc[0], FADE)
 
 
+@pytest.mark.slow
 def test_sums_are_pooled_over_units_before_the_ratio(folder, tables):
     points = read_points(sorted(folder.glob("main/*/scores.parquet")), horizons_ms=HORIZONS_MS)
     raw = pd.read_parquet(folder / "main" / "sessions-max_draw-0_seed-1" / "scores.parquet")
@@ -206,6 +207,7 @@ def test_nothing_to_make_tables_of_is_an_error(tmp_path):
         read_points(paths, horizons_ms=HORIZONS_MS)
 
 
+@pytest.mark.slow
 def test_one_animal_gives_numbers_without_intervals(tmp_path):
     found = made_tables(tmp_path, MadeScaling(animals=1), horizons_ms=(1000,))
     assert found["curve"]["lower"].isna().all()
@@ -238,6 +240,7 @@ def figure_tables(draw, tables):
     return {name: tables[name] for name in inspect.signature(draw).parameters}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [draw_main, draw_curve, draw_horizon])
 def test_figures_are_drawn_and_the_same_twice(draw, tables, tmp_path):
     figure = draw(**figure_tables(draw, tables))
@@ -294,6 +297,7 @@ def test_the_paper_says_what_was_planted(folder, tables):
     assert "1 session could not be used" in text
 
 
+@pytest.mark.slow
 def test_what_is_not_decided_is_said(tmp_path):
     flat = made_tables(tmp_path, MadeScaling(law=lambda d: 0.1 + 0 * d, luck=0.01))
     text = describe_results(tmp_path / "tables")
