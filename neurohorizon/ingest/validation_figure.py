@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.config import Timeline
@@ -172,6 +173,11 @@ def _draw_unit_rates(axes: Axes, session: Session) -> None:
     axes.plot(edges, edges, color="#999999", linewidth=0.8, zorder=0)
     axes.scatter(reference_hz, test_hz, s=7, color=_INK, alpha=0.5, linewidths=0)
     axes.set(xscale="log", yscale="log", xlim=edges, ylim=edges, aspect="equal")
+    few_decades = np.log10(edges[1] / edges[0]) < 2
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 3.0) if few_decades else (1.0,)))
+        axis.set_major_formatter(FormatStrFormatter("%g"))
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("rate in reference (Hz)")
     axes.set_ylabel("rate in test (Hz)")
     axes.set_title(f"Rates of {session.n_units} units (silent: half a spike)", fontsize=9, loc="left")
