@@ -16,18 +16,23 @@ def _data(name: str) -> Path:
     return folder
 
 
-def _group(nodeid: str) -> str:
-    """Return the tests that must run in one process: those of a file, and all that run Snakemake.
+RUNS = ("test_allen.py", "test_environments.py", "test_extend.py", "test_run.py")
+"""Files whose tests make environments of rules and run many jobs."""
 
-    Two runs of Snakemake would make the same environments at once.
+
+def _group(nodeid: str) -> str:
+    """Return the tests that must run in one process: those of a file, and all that make environments.
+
+    Two runs of Snakemake would make the same environments at once. Other tests of the workflow come last, when the
+    environments are there.
     """
     file = nodeid.split("::")[0]
-    return "workflow" if "tests/workflow/" in file or file.endswith("test_allen.py") else file
+    return "runs" if file.endswith(RUNS) else file
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the group that takes longest first."""
-    items.sort(key=lambda item: _group(item.nodeid) != "workflow")
+    items.sort(key=lambda item: _group(item.nodeid) != "runs")
 
 
 @pytest.hookimpl(optionalhook=True)
