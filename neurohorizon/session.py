@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from neurohorizon.files import replacing
-from neurohorizon.timeline import MICROSECONDS, Intervals, Splits, to_s, to_us
+from neurohorizon.timeline import FARTHEST_S, MICROSECONDS, Intervals, Splits, to_s, to_us
 
 SCHEMA_VERSION = 1
 """Raised when a file written before can no longer be read."""
@@ -246,7 +246,8 @@ def order_spikes(
     """
     times_s, unit_index = np.asarray(times_s, dtype=np.float64), np.asarray(unit_index)
     finite = np.isfinite(times_s)
-    times_us, unit_index = to_us(times_s[finite]), unit_index[finite]
+    # a time too far for microseconds lies outside of any domain
+    times_us, unit_index = to_us(np.clip(times_s[finite], -FARTHEST_S, FARTHEST_S)), unit_index[finite]
     by_unit = np.argsort(unit_index, kind="stable")
     same_unit = np.diff(unit_index[by_unit]) == 0
     unsorted = int(np.count_nonzero((np.diff(times_us[by_unit]) < 0) & same_unit))

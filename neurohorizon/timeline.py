@@ -14,6 +14,8 @@ from neurohorizon.config import Splits as SplitSettings
 
 MICROSECONDS = 1_000_000
 """Microseconds in a second."""
+FARTHEST_S = 1e12
+"""Largest time, in seconds, that is converted to microseconds."""
 MINIMUM_REFERENCE_S = 10.0
 """Shortest reference window, in seconds of whole bins; below it unit statistics say little."""
 
@@ -27,7 +29,7 @@ def to_us(seconds: np.ndarray | float) -> np.ndarray:
     seconds = np.asarray(seconds, dtype=np.float64)
     if not np.isfinite(seconds).all():
         raise ValueError(f"{np.count_nonzero(~np.isfinite(seconds))} of {seconds.size} times are NaN or infinite")
-    if seconds.size and np.abs(seconds).max() > 1e12:
+    if seconds.size and np.abs(seconds).max() > FARTHEST_S:
         raise ValueError(f"a time of {np.abs(seconds).max():g} s: times must be seconds from the session's start")
     return np.rint(seconds * MICROSECONDS).astype(np.int64)
 
@@ -90,6 +92,11 @@ class Intervals:
     def duration_us(self) -> int:
         """Total length."""
         return int((self.stop_us - self.start_us).sum())
+
+    @property
+    def hull_s(self) -> tuple[float, float]:
+        """Seconds of the first start and of the last stop; there must be an interval."""
+        return float(self.start_us[0]) / MICROSECONDS, float(self.stop_us[-1]) / MICROSECONDS
 
     def intersect(self, other: "Intervals") -> "Intervals":
         """Time in both; an interval of either is cut, never joined."""

@@ -32,14 +32,15 @@ from neurohorizon.cohort import Row
 from neurohorizon.config import AllenSource, Timeline
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.files import replacing
+from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Notes, encode_findings
 from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_or_note, write_ingested
 from neurohorizon.ingest.listed_files import file_hash, listed_file, path_within
 from neurohorizon.ingest.probe_spans import clip, count_trimmed, note_short_probes, recorded_span, shared_time
-from neurohorizon.ingest.spike_checks import RawSpikes, check_spikes
+from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.modalities.images import ImageSet, write_images
 from neurohorizon.session import Series, Session, SessionError, order_spikes
-from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain, to_us
+from neurohorizon.timeline import Intervals, split_domain, to_us
 
 TABLES = ("sessions", "probes", "channels", "units")
 """Tables of the whole release, ``{table}.csv``."""
@@ -350,7 +351,7 @@ def _session(recording: Any, channels: Path, row: Row, listed: Mapping[str, Any]
     times_s = np.concatenate(spikes)
     unit = np.repeat(np.arange(len(spikes)), [len(one) for one in spikes])
     # spikes before the domain and after are counted by probe; those in its gaps are counted as outside of it
-    first_s, last_s = domain.start_us[0] / MICROSECONDS, domain.stop_us[-1] / MICROSECONDS
+    first_s, last_s = domain.hull_s
     trimmed = (times_s < first_s) | (times_s >= last_s)
     ids, probes = units["unit_id"].to_numpy().astype(str), units["probe_description"].to_numpy(str)
     notes.findings += check_spikes(RawSpikes(times_s[~trimmed], unit[~trimmed], ids, probes, domain))

@@ -1,14 +1,19 @@
 """All checks of sessions on one page.
 
-A reader calls :func:`~neurohorizon.ingest.spike_checks.check_spikes` on spikes as read;
-:func:`~neurohorizon.ingest.validation.validate_session` runs the others on the session. Limits are in
-:mod:`neurohorizon.ingest.thresholds`.
+A reader calls :func:`check_spikes` on spikes as read; :func:`~neurohorizon.ingest.validation.validate_session` calls
+:func:`check_session`. Checks run in the order of the table. Limits are in :mod:`neurohorizon.ingest.thresholds`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from neurohorizon.ingest import probe_spans, session_checks, spike_checks
+from neurohorizon.ingest.findings import Finding
+from neurohorizon.ingest.session_checks import Settings
+from neurohorizon.ingest.spike_checks import RawSpikes
+from neurohorizon.session import Session
+
+PROBES, RAW, SESSION = "probes as read", "spikes as read", "session"
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,9 @@ class Check:
     function: Callable
     codes: tuple[str, ...]
     limits: tuple[str, ...] = ()
-    of: str = "session"
+    of: str = SESSION
 
 
-PROBES = "probes as read"
-RAW = "spikes as read"
 CHECKS = (
     Check(
         probe_spans.recorded_span,
@@ -48,7 +51,9 @@ CHECKS = (
     Check(spike_checks.same_spikes, ("same_spikes",), ("same_spikes_share", "same_spikes"), RAW),
     Check(spike_checks.outside_by_unit, ("outside_domain",), (), RAW),
     Check(session_checks.too_short, ("too_short",)),
-    Check(session_checks.long_valid_time, ("long_valid_time",), ("long_valid_s", "half_day_s", "slow_long_rate_hz")),
+    Check(
+        session_checks.long_valid_time, ("long_valid_time",), ("long_recording_s", "half_day_s", "slow_long_rate_hz")
+    ),
     Check(
         session_checks.rates, ("impossible_rates", "implausible_rate"), ("impossible_rate_hz", "implausible_rate_hz")
     ),
@@ -96,7 +101,6 @@ READER_FINDINGS = {
     "joined_pauses": "Pauses of rounding between intervals are closed.",
     "no_region_column": "Neither units nor electrodes have the region's column.",
     "no_subject": "The file names no subject; the cohort table's is used.",
-    "no_trials": "The file has no trials table.",
     "other_date": "The file's date differs from the cohort table's.",
     "other_lab": "The file's lab differs from the cohort table's.",
     "regions_of_groups": "Units have the region of their electrode group, since no electrode has one.",
@@ -112,3 +116,13 @@ READER_FINDINGS = {
     "unit_columns_skipped": "Columns of units without single values are not kept.",
 }
 """Warnings that the reader of NWB files adds itself, by code."""
+
+
+def check_spikes(raw: RawSpikes) -> list[Finding]:
+    """Run all checks of spikes as read."""
+    return [finding for check in CHECKS if check.of == RAW for finding in check.function(raw)]
+
+
+def check_session(session: Session, settings: Settings) -> list[Finding]:
+    """Run all checks of a session."""
+    return [finding for check in CHECKS if check.of == SESSION for finding in check.function(session, settings)]

@@ -36,11 +36,12 @@ from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource, Timeline
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.files import replacing
+from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Notes, encode_findings, list_names
 from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_or_note, write_ingested
 from neurohorizon.ingest.listed_files import file_hash, listed_file, path_within
 from neurohorizon.ingest.probe_spans import ProbeSpan, count_trimmed, note_short_probes, recorded_span, shared_time
-from neurohorizon.ingest.spike_checks import RawSpikes, check_spikes
+from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.ingest.thresholds import limit
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain

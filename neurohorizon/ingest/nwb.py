@@ -5,10 +5,9 @@ configured; regions; named behaviour series; the trials table; the subject. What
 time is a finding and does not stop it.
 """
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +19,12 @@ import numpy as np
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import NwbSource, Splits, Timeline, ValidTime, ValueRange
+from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Notes, encode_findings, list_names
 from neurohorizon.ingest.leave_out import OnFatal, write_ingested
+from neurohorizon.ingest.listed_files import file_hash
 from neurohorizon.ingest.nwb_file import LinkedFileGone, NwbFile, Table, open_nwb, text
-from neurohorizon.ingest.spike_checks import RawSpikes, check_spikes
+from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.ingest.thresholds import limit
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain, to_us
@@ -90,8 +91,8 @@ def _session(readers: "list[_Reader]", row: Row, source: NwbSource, splits: Spli
     began = first.file.text("session_start_time")[:10]
     for reader in readers:
         reader.check_identity(began)
-    units = {reader: _Units(reader.file, source) for reader in readers if reader.has_units() or len(readers) == 1}
-    units = units or {first: _Units(first.file, source)}
+    with_units = [reader for reader in readers if reader.has("units/spike_times")] or [first]
+    units = {reader: _Units(reader.file, source) for reader in with_units}
     domain = _domain(readers, units, source)
     ids, columns = _units_of_all(units, notes)
     spikes = [one.spikes() for one in units.values()]
@@ -104,18 +105,13 @@ def _session(readers: "list[_Reader]", row: Row, source: NwbSource, splits: Spli
     except ValueError as error:
         fatal = [finding.message for finding in notes.findings if finding.severity == "fatal"]
         raise SessionError(f"{first.file.path.name}: {(fatal or [str(error)])[0]}") from error
-    # one wrong spike stops nothing: far outside valid time, it is counted as outside
-    far_s = limit("far_recording_s")
-    countable_s = np.where(np.isfinite(times_s), np.clip(times_s, -far_s, far_s), times_s)
-    spike_times_us, spike_unit, found = order_spikes(countable_s, unit, domain=domain)
+    spike_times_us, spike_unit, found = order_spikes(times_s, unit, domain=domain)
     behaviour = {}
     for name, inside in source.behaviour.items():
-        holder = next((reader for reader in readers if reader.has(inside)), first)
-        series = holder.behaviour(name, inside, domain)
+        series = _holder(readers, inside).behaviour(name, inside, domain)
         if series is not None:
             behaviour[name] = series
-    holder = next((reader for reader in readers if reader.has("intervals/trials")), first)
-    trials = holder.trials(domain) if source.trials else {}
+    trials = _holder(readers, "intervals/trials").trials(domain) if source.trials else {}
     return Session(
         session_id=row.session,
         source=row.source,
@@ -131,11 +127,18 @@ def _session(readers: "list[_Reader]", row: Row, source: NwbSource, splits: Spli
         trials=trials,
         provenance={
             **first.provenance(),
-            "files": json.dumps({reader.file.path.name: reader.sha256() for reader in readers}),
+            "files": json.dumps(
+                {reader.file.path.name: f"sha256:{file_hash(reader.file.path, 'sha256')}" for reader in readers}
+            ),
             "findings": encode_findings(notes.findings),
         },
         repairs={**found, "filtered_units": sum(one.filtered for one in units.values()), **notes.repairs},
     )
+
+
+def _holder(readers: "list[_Reader]", inside: str) -> "_Reader":
+    """Return the reader of the first file that has an object; of the first file where none has it."""
+    return next((reader for reader in readers if reader.has(inside)), readers[0])
 
 
 def _check_clocks(files: list[NwbFile]) -> None:
@@ -161,8 +164,7 @@ def _domain(readers: "list[_Reader]", units: "dict[_Reader, _Units]", source: Nw
     else:
         chosen = source.valid_time
         table, tags = (chosen, ()) if isinstance(chosen, str) else (chosen.table, chosen.tags)
-        holder = next((reader for reader in readers if reader.has(f"intervals/{table}")), readers[0])
-        domain = holder.intervals_of(table, tags)
+        domain = _holder(readers, f"intervals/{table}").intervals_of(table, tags)
     for reader in readers:
         domain = domain.without(reader.invalid())
     name, chosen = readers[0].file.path.name, _named(source.valid_time)
@@ -171,7 +173,8 @@ def _domain(readers: "list[_Reader]", units: "dict[_Reader, _Units]", source: Nw
             f"{name}: {chosen} leave no valid time for its {sum(map(len, units.values()))} units; "
             f"{what_there_is(readers[0].file)}; choose another sources.nwb.valid_time"
         )
-    span_s = (int(domain.stop_us[-1]) - int(domain.start_us[0])) / MICROSECONDS
+    first_s, last_s = domain.hull_s
+    span_s = last_s - first_s
     valid_s = domain.duration_us / MICROSECONDS
     if span_s > limit("longest_span_s") or valid_s > limit("longest_interval_s"):
         raise SessionError(
@@ -183,7 +186,7 @@ def _domain(readers: "list[_Reader]", units: "dict[_Reader, _Units]", source: Nw
 
 def _units_of_all(units: "dict[_Reader, _Units]", notes: Notes) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return ids and columns of the units of all files, [unit]; a column must be in every file."""
-    parts = [(reader, one.ids(notes.add), reader.unit_columns(one)) for reader, one in units.items()]
+    parts = [(reader, one.ids(notes), reader.unit_columns(one)) for reader, one in units.items()]
     ids = np.concatenate([own for _, own, _ in parts])
     if len(set(ids.tolist())) < len(ids):
         ids = np.concatenate([np.char.add(f"{reader.file.path.stem}:", own) for reader, own, _ in parts])
@@ -207,10 +210,6 @@ class _Reader:
             return self.file.find(inside) is not None
         except LinkedFileGone:
             return True
-
-    def has_units(self) -> bool:
-        """Return whether the file has units with spikes."""
-        return self.has("units/spike_times")
 
     def check_identity(self, began: str) -> None:
         """Compare subject, date and lab of the file with the cohort table."""
@@ -365,17 +364,9 @@ class _Reader:
         """Return the region and all plain columns of the kept units, [unit]."""
         columns = {"region": self._regions(units)}
         probe = units.probes()
-        replaced, skipped = [], []
-        for name in units.table.names:
-            if name in ("spike_times", "obs_intervals", "electrodes", "electrode_group", self.source.region):
-                continue
-            values = units.table.plain(name)
-            if values is None:
-                skipped.append(name)
-            elif name in ("id", "region"):
-                replaced.append(name)
-            else:
-                columns[name] = values[units.rows]
+        read = ("spike_times", "obs_intervals", "electrodes", "electrode_group", self.source.region)
+        others, replaced, skipped = _other_columns(units.table, read=read, reserved=("id", "region"))
+        columns |= {name: values[units.rows] for name, values in others.items()}
         if probe is not None and "probe" not in columns:
             columns["probe"] = probe
         if replaced:
@@ -511,7 +502,7 @@ class _Reader:
         Raises:
             SessionError: Most do not.
         """
-        first_s, last_s = int(domain.start_us[0]) / MICROSECONDS, int(domain.stop_us[-1]) / MICROSECONDS
+        first_s, last_s = domain.hull_s
         reach_s = limit("far_spans") * (last_s - first_s)
         near = (times_s > first_s - reach_s) & (times_s < last_s + reach_s)
         if np.count_nonzero(near) * 2 < len(times_s):
@@ -526,7 +517,6 @@ class _Reader:
         """Return the columns of the trials table, [trial], sorted by start."""
         table = self.file.table("intervals/trials")
         if table is None or not table.rows:
-            self.notes.add("no_trials", "no trials table")
             return {}
         start_s, stop_s = table.seconds("start_time"), table.seconds("stop_time")
         timed = np.isfinite(start_s) & np.isfinite(stop_s)
@@ -543,29 +533,15 @@ class _Reader:
                 self.notes.drop("trials_far", message, int((~near).sum()))
             kept = kept[near]
         kept = kept[np.argsort(start_s[kept], kind="stable")]
-        columns, skipped, replaced = {}, [], []
-        for name in table.names:
-            if name in ("start_time", "stop_time"):
-                continue
-            values = table.plain(name)
-            if values is None:
-                skipped.append(name)
-            elif name in ("start", "end"):
-                replaced.append(name)
-            else:
-                columns[name] = values[kept]
+        columns, replaced, skipped = _other_columns(table, read=("start_time", "stop_time"), reserved=("start", "end"))
         if skipped:
             message = f"columns of trials that are not single values were not kept: {', '.join(skipped)}"
             self.notes.add("trial_columns_skipped", message, len(skipped))
         if replaced:
             message = f"columns of trials replaced by start_time and stop_time: {', '.join(replaced)}"
             self.notes.add("trial_columns_replaced", message, len(replaced))
-        return {**columns, "start": start_s[kept], "end": stop_s[kept]}
-
-    def sha256(self) -> str:
-        """Return the hash of the file."""
-        with self.file.path.open("rb") as opened:
-            return f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}"
+        of_kept = {name: values[kept] for name, values in columns.items()}
+        return {**of_kept, "start": start_s[kept], "end": stop_s[kept]}
 
     def provenance(self) -> dict[str, str]:
         """Return texts that describe the recording."""
@@ -576,6 +552,20 @@ class _Reader:
             "species": self.file.text("general/subject/species"),
             "valid_time": _named(self.source.valid_time),
         }
+
+
+def _other_columns(
+    table: Table, *, read: Sequence[str | None], reserved: Sequence[str]
+) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
+    """Return the plain columns of a table that are not read elsewhere, [row], by name.
+
+    Also the names of those that the record replaces by its own, and of those that are not single values.
+    """
+    values = {name: table.plain(name) for name in table.names if name not in read}
+    plain = {name: column for name, column in values.items() if column is not None}
+    replaced = [name for name in plain if name in reserved]
+    skipped = [name for name in values if name not in plain]
+    return {name: column for name, column in plain.items() if name not in reserved}, replaced, skipped
 
 
 class _Units:
@@ -625,15 +615,17 @@ class _Units:
 
     def spikes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the time in seconds and the unit of every spike of the kept units, [spike]."""
-        times = self.ragged("spike_times")
-        self.file.seconds("units/spike_times", self.file.find("units/spike_times"))
-        return np.concatenate(times), np.repeat(np.arange(len(times)), [len(unit) for unit in times])
+        times, inside = self.ragged("spike_times"), "units/spike_times"
+        unit, times_s = np.repeat(np.arange(len(times)), [len(one) for one in times]), np.concatenate(times)
+        if times_s.ndim != 1:
+            raise self.file.fault(inside, f"has shape {times_s.shape}, expected one axis", "export a vector")
+        return self.file.as_seconds(inside, self.file.find(inside), times_s), unit
 
-    def ids(self, note: Callable[[str, str, int], None]) -> np.ndarray:
+    def ids(self, notes: Notes) -> np.ndarray:
         """Return the id of each kept unit, [unit]; ids that occur more than once get their row added."""
         ids = self.table.ids()
         if len(set(ids)) < len(ids):
-            note("repeated_ids", "unit ids occur more than once in the file; each got its row added", len(ids))
+            notes.add("repeated_ids", "unit ids occur more than once in the file; each got its row added", len(ids))
             ids = [f"{identity}_row-{row}" for row, identity in enumerate(ids)]
         return np.array(ids, dtype=str)[self.rows]
 

@@ -144,10 +144,12 @@ class NwbFile:
         Raises:
             SessionError: The values are no numbers.
         """
-        values = self.read(dataset, inside)
+        return self._as_numbers(inside, self.read(dataset, inside))
+
+    def _as_numbers(self, inside: str, values: np.ndarray) -> np.ndarray:
         if values.dtype.kind not in "biuf":
             raise self.fault(inside, f"holds {_kind(values)}, expected numbers", "name a series of numbers")
-        return values.astype(np.float64)
+        return values.astype(np.float64, copy=False)
 
     def seconds(self, inside: str, dataset: h5py.Dataset) -> np.ndarray:
         """Return times in seconds, float64 [time]; a column of one is a vector.
@@ -155,10 +157,18 @@ class NwbFile:
         Raises:
             SessionError: The values are no vector of numbers, or declare another unit.
         """
+        return self.as_seconds(inside, dataset, self.read(dataset, inside))
+
+    def as_seconds(self, inside: str, dataset: h5py.Dataset, values: np.ndarray) -> np.ndarray:
+        """Return values that were read from a dataset as :meth:`seconds` returns them.
+
+        Raises:
+            SessionError: The values are no vector of numbers, or the dataset declares another unit.
+        """
         unit = text(dataset.attrs.get("unit", "")).strip().lower()
         if unit not in _SECONDS:
             raise self.fault(inside, f"declares the unit {unit!r}, NWB has seconds", "convert the times to seconds")
-        return self.vector(inside, self.numbers(inside, dataset))
+        return self.vector(inside, self._as_numbers(inside, values))
 
     def vector(self, inside: str, values: np.ndarray) -> np.ndarray:
         """Return values whose shape has at most one axis longer than 1 as [value]."""

@@ -122,7 +122,7 @@ def long_valid_time(session: Session, settings: Settings) -> Iterator[Finding]:
     if valid_s > limit("half_day_s") and median_hz < limit("slow_long_rate_hz"):
         message += "; are all times in milliseconds? Convert them to seconds"
         yield Finding("long_valid_time", "fatal", message, 1)
-    elif valid_s > limit("long_valid_s"):
+    elif valid_s > limit("long_recording_s"):
         yield Finding("long_valid_time", "warning", message, 1)
 
 
@@ -202,7 +202,7 @@ def silences(session: Session, settings: Settings) -> Iterator[Finding]:
 
 def behaviour_clock(session: Session, settings: Settings) -> Iterator[Finding]:
     """Find behaviour series on another clock or in another unit, such as numbers of frames."""
-    first_s, last_s = (edge / MICROSECONDS for edge in (session.domain.start_us[0], session.domain.stop_us[-1]))
+    first_s, last_s = session.domain.hull_s
     for name, series in session.behaviour.items():
         times_s = series.times_s
         inside = int(np.count_nonzero((times_s >= first_s) & (times_s < last_s)))
@@ -367,10 +367,3 @@ def missing_tables(session: Session, settings: Settings) -> Iterator[Finding]:
     missing = json.loads(session.provenance.get("missing") or "[]")
     if missing:
         yield Finding("missing", "warning", f"the release lacks {', '.join(missing)}", len(missing))
-
-
-SESSION_CHECKS = (
-    too_short, long_valid_time, rates, silences, no_spikes, silent_units, one_sided_units, partial_probes, gaps,
-    repairs, behaviour_cover, behaviour_clock, behaviour_pauses, events, regions, missing_tables,
-)  # fmt: skip
-"""All checks of a session, in the order of their findings."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from neurohorizon.ingest.findings import Finding, Severity, list_names
 from neurohorizon.ingest.thresholds import limit
-from neurohorizon.timeline import MICROSECONDS, Intervals
+from neurohorizon.timeline import FARTHEST_S, MICROSECONDS, Intervals, to_us
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,18 @@ class RawSpikes:
         return times_s[np.isfinite(times_s)]
 
     @cached_property
+    def times_us(self) -> np.ndarray:
+        """Times in microseconds, int64 [spike]; one that is no number is before all others."""
+        return to_us(np.clip(np.nan_to_num(self.times_s, nan=-FARTHEST_S), -FARTHEST_S, FARTHEST_S))
+
+    @cached_property
     def inside(self) -> np.ndarray:
         """Whether each spike lies in valid time, [spike]."""
-        times_us = np.rint(np.clip(np.nan_to_num(self.times_s, nan=-1e12), -1e12, 1e12) * MICROSECONDS)
-        return self.domain.contains(times_us.astype(np.int64))
-
-    @property
-    def valid_s(self) -> tuple[float, float]:
-        """First and last second of the valid time."""
-        return float(self.domain.start_us[0]) / MICROSECONDS, float(self.domain.stop_us[-1]) / MICROSECONDS
+        return self.domain.contains(self.times_us)
 
     def spread(self) -> str:
         """Describe where the spikes and the valid time lie."""
-        first_s, last_s = self.valid_s
+        first_s, last_s = self.domain.hull_s
         return (
             f"{np.count_nonzero(self.inside)} of {len(self.times_s)} spikes lie in valid time, {first_s:g} to "
             f"{last_s:g} s; all lie at {self.finite.min():g} to {self.finite.max():g}"
@@ -79,7 +78,7 @@ def other_unit(raw: RawSpikes) -> Iterator[Finding]:
     """Find spike times in another unit of time than the valid time."""
     if len(raw.finite) < 2:
         return
-    first_s, last_s = raw.valid_s
+    first_s, last_s = raw.domain.hull_s
     span_s = float(np.ptp(raw.finite))
     ratio = span_s / (last_s - first_s)
     if ratio < limit("span_ratio"):
@@ -149,8 +148,7 @@ def restarts(raw: RawSpikes) -> Iterator[Finding]:
 def same_spikes(raw: RawSpikes) -> Iterator[Finding]:
     """Find pairs of units that share most of their spikes."""
     finite = np.isfinite(raw.times_s)
-    times_us = np.rint(np.clip(np.asarray(raw.times_s, np.float64)[finite], -1e12, 1e12) * MICROSECONDS)
-    unit = np.asarray(raw.unit)[finite].astype(np.int64)
+    times_us, unit = raw.times_us[finite], np.asarray(raw.unit)[finite].astype(np.int64)
     order = np.lexsort((unit, times_us))
     times_us, unit = times_us[order], unit[order]
     ties = np.flatnonzero((np.diff(times_us) == 0) & (np.diff(unit) != 0))
@@ -187,14 +185,3 @@ def outside_by_unit(raw: RawSpikes) -> Iterator[Finding]:
         parts.insert(0, "probes " + list_names([f"{name} ({count})" for name, count in of_probe.items()]))
     message = f"spikes outside valid time, dropped: {total} of {len(raw.times_s)}; of " + "; of ".join(parts)
     yield Finding("outside_domain", "warning", message, total)
-
-
-SPIKE_CHECKS = (
-    no_spikes_at_all, whole_numbers, other_unit, none_inside, coarse_times, restarts, same_spikes, outside_by_unit,
-)  # fmt: skip
-"""All checks of spikes as read."""
-
-
-def check_spikes(raw: RawSpikes) -> list[Finding]:
-    """Run all checks of spikes as read."""
-    return [finding for check in SPIKE_CHECKS for finding in check(raw)]

@@ -29,7 +29,6 @@ THRESHOLDS = {
     "slow_rate_hz": Threshold(
         0.1, "Hz, median unit", "a population this slow over a far longer span has times in a finer unit than seconds"
     ),
-    "long_valid_s": Threshold(86400, "s", "no acute recording lasts a day; milliseconds turn 90 s into a day"),
     "slow_long_rate_hz": Threshold(
         0.02,
         "Hz, median unit",
@@ -70,7 +69,7 @@ THRESHOLDS = {
     ),
     "stray_spikes": Threshold(3, "spikes", "the same for probes with few spikes"),
     "stray_of_spikes": Threshold(100, "spikes", "probes with fewer have pauses of any length"),
-    "long_recording_s": Threshold(86400, "s", "no acute recording lasts a day"),
+    "long_recording_s": Threshold(86400, "s", "no acute recording lasts a day; milliseconds turn 90 s into a day"),
     "far_recording_s": Threshold(
         1e11, "s", "microseconds beyond do not fit into 64 bits; the clock of seconds since 1970 does"
     ),

@@ -12,8 +12,9 @@ from pathlib import Path
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.config import Timeline
 from neurohorizon.files import replacing
+from neurohorizon.ingest.checks import check_session
 from neurohorizon.ingest.findings import Finding, decode_findings
-from neurohorizon.ingest.session_checks import SESSION_CHECKS, Settings, count_windows
+from neurohorizon.ingest.session_checks import Settings, count_windows
 from neurohorizon.session import Session, SessionError
 from neurohorizon.timeline import MICROSECONDS
 
@@ -61,10 +62,8 @@ def validate_session(session: Session, *, timeline: Timeline, splits: SplitSetti
         findings = [Finding("left_out", "fatal", f"left out: {session.left_out}", 1)]
     else:
         summary = _summary(session, timeline)
-        found = list(decode_findings(session.provenance.get("findings", "")))
-        settings = Settings(timeline=timeline, splits=splits)
-        for check in SESSION_CHECKS:
-            found += check(session, settings)
+        found = decode_findings(session.provenance.get("findings", ""))
+        found += tuple(check_session(session, Settings(timeline=timeline, splits=splits)))
         findings = sorted(_without_echoes(found), key=lambda finding: finding.severity != "fatal")
     return Report(
         session=session.session_id,
@@ -78,14 +77,14 @@ def validate_session(session: Session, *, timeline: Timeline, splits: SplitSetti
     )
 
 
-def _without_echoes(findings: list[Finding]) -> list[Finding]:
+def _without_echoes(findings: tuple[Finding, ...]) -> list[Finding]:
     """Drop findings that repeat one of the reader with less detail, and empty parts where the clock is wrong."""
     wrong_clock = any(finding.severity == "fatal" and finding.code != "no_spikes" for finding in findings)
     kept: dict[tuple, Finding] = {}
     for finding in findings:
         if finding.code == "no_spikes" and wrong_clock:
             continue
-        key = (finding.code,) if finding.code in ("outside_domain", "no_trials") else (finding.code, finding.message)
+        key = (finding.code,) if finding.code == "outside_domain" else (finding.code, finding.message)
         kept.setdefault(key, finding)
     return list(kept.values())
 

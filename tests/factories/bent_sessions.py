@@ -6,9 +6,10 @@ from functools import partial
 import numpy as np
 
 from neurohorizon.config import Splits, Timeline
+from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Finding, Notes
 from neurohorizon.ingest.probe_spans import ProbeSpan, count_trimmed, note_short_probes, recorded_span
-from neurohorizon.ingest.spike_checks import RawSpikes, check_spikes
+from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.ingest.validation import validate_session
 from neurohorizon.session import Series, Session
 from neurohorizon.timeline import Intervals, split_domain, to_us

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from factories import bent_sessions
 
-from neurohorizon.ingest.checks import CHECKS, READER_FINDINGS
-from neurohorizon.ingest.spike_checks import check_spikes
+from neurohorizon.ingest.checks import CHECKS, READER_FINDINGS, check_spikes
 from neurohorizon.ingest.thresholds import THRESHOLDS
 
 ROOT = Path(__file__).resolve().parents[2]
