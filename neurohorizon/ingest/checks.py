@@ -7,10 +7,38 @@ A reader calls :func:`check_spikes` on spikes as read; :func:`~neurohorizon.inge
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from neurohorizon.ingest import probe_spans, session_checks, spike_checks
 from neurohorizon.ingest.findings import Finding
-from neurohorizon.ingest.session_checks import Settings
-from neurohorizon.ingest.spike_checks import RawSpikes
+from neurohorizon.ingest.probe_spans import count_trimmed, note_short_probes, recorded_span
+from neurohorizon.ingest.session_checks import (
+    Settings,
+    behaviour_clock,
+    behaviour_cover,
+    behaviour_pauses,
+    events,
+    gaps,
+    long_valid_time,
+    missing_tables,
+    no_spikes,
+    one_sided_units,
+    partial_probes,
+    rates,
+    regions,
+    repairs,
+    silences,
+    silent_units,
+    too_short,
+)
+from neurohorizon.ingest.spike_checks import (
+    RawSpikes,
+    coarse_times,
+    no_spikes_at_all,
+    none_inside,
+    other_unit,
+    outside_by_unit,
+    restarts,
+    same_spikes,
+    whole_numbers,
+)
 from neurohorizon.session import Session
 
 PROBES, RAW, SESSION = "probes as read", "spikes as read", "session"
@@ -35,47 +63,43 @@ class Check:
 
 CHECKS = (
     Check(
-        probe_spans.recorded_span,
+        recorded_span,
         ("stray_spikes",),
         ("stray_pause_s", "stray_share", "stray_spikes", "stray_of_spikes"),
         PROBES,
     ),
-    Check(probe_spans.note_short_probes, ("short_probe",), ("partial_share",), PROBES),
-    Check(probe_spans.count_trimmed, ("trimmed_spikes",), (), PROBES),
-    Check(spike_checks.no_spikes_at_all, ("no_spikes_read",), (), RAW),
-    Check(spike_checks.whole_numbers, ("whole_numbers",), ("whole_seconds_share",), RAW),
-    Check(spike_checks.other_unit, ("other_unit", "small_valid_time"), ("span_ratio", "slow_rate_hz"), RAW),
-    Check(spike_checks.none_inside, ("none_inside",), (), RAW),
-    Check(spike_checks.coarse_times, ("coarse_times",), ("coarse_us",), RAW),
-    Check(spike_checks.restarts, ("restarts",), ("restart_share", "restarts", "restart_units"), RAW),
-    Check(spike_checks.same_spikes, ("same_spikes",), ("same_spikes_share", "same_spikes"), RAW),
-    Check(spike_checks.outside_by_unit, ("outside_domain",), (), RAW),
-    Check(session_checks.too_short, ("too_short",)),
+    Check(note_short_probes, ("short_probe",), ("partial_share",), PROBES),
+    Check(count_trimmed, ("trimmed_spikes",), (), PROBES),
+    Check(no_spikes_at_all, ("no_spikes_read",), (), RAW),
+    Check(whole_numbers, ("whole_numbers",), ("whole_seconds_share",), RAW),
+    Check(other_unit, ("other_unit", "small_valid_time"), ("span_ratio", "slow_rate_hz"), RAW),
+    Check(none_inside, ("none_inside",), (), RAW),
+    Check(coarse_times, ("coarse_times",), ("coarse_us",), RAW),
+    Check(restarts, ("restarts",), ("restart_share", "restarts", "restart_units"), RAW),
+    Check(same_spikes, ("same_spikes",), ("same_spikes_share", "same_spikes"), RAW),
+    Check(outside_by_unit, ("outside_domain",), (), RAW),
+    Check(too_short, ("too_short",)),
+    Check(long_valid_time, ("long_valid_time",), ("long_recording_s", "half_day_s", "slow_long_rate_hz")),
+    Check(rates, ("impossible_rates", "implausible_rate"), ("impossible_rate_hz", "implausible_rate_hz")),
+    Check(silences, ("silence",), ("silence_s", "silence_spikes", "silence_usual", "silent_share")),
+    Check(no_spikes, ("no_spikes",)),
+    Check(silent_units, ("empty_units", "silent_in_reference", "silent_in_test")),
+    Check(one_sided_units, ("one_sided_units",), ("one_sided_spikes",)),
+    Check(partial_probes, ("partial_probes",), ("partial_share", "silence_spikes")),
+    Check(gaps, ("gaps",)),
     Check(
-        session_checks.long_valid_time, ("long_valid_time",), ("long_recording_s", "half_day_s", "slow_long_rate_hz")
-    ),
-    Check(
-        session_checks.rates, ("impossible_rates", "implausible_rate"), ("impossible_rate_hz", "implausible_rate_hz")
-    ),
-    Check(session_checks.silences, ("silence",), ("silence_s", "silence_spikes", "silence_usual", "silent_share")),
-    Check(session_checks.no_spikes, ("no_spikes",)),
-    Check(session_checks.silent_units, ("empty_units", "silent_in_reference", "silent_in_test")),
-    Check(session_checks.one_sided_units, ("one_sided_units",), ("one_sided_spikes",)),
-    Check(session_checks.partial_probes, ("partial_probes",), ("partial_share", "silence_spikes")),
-    Check(session_checks.gaps, ("gaps",)),
-    Check(
-        session_checks.repairs,
+        repairs,
         ("not_finite", "outside_domain", "unsorted", "filtered_units", "duplicate_spikes", "spikes_outside"),
     ),
-    Check(session_checks.behaviour_cover, ("no_behaviour", "behaviour_unknown", "behaviour_short"), ("series_cover",)),
+    Check(behaviour_cover, ("no_behaviour", "behaviour_unknown", "behaviour_short"), ("series_cover",)),
     Check(
-        session_checks.behaviour_clock,
+        behaviour_clock,
         ("behaviour_clock",),
         ("series_inside", "series_whole", "whole_seconds_share"),
     ),
-    Check(session_checks.behaviour_pauses, ("behaviour_pause",), ("series_pause_s", "series_pause_steps")),
+    Check(behaviour_pauses, ("behaviour_pause",), ("series_pause_s", "series_pause_steps")),
     Check(
-        session_checks.events,
+        events,
         (
             "no_trials",
             "trials_end_first",
@@ -88,8 +112,8 @@ CHECKS = (
         ),
         ("long_trial_s", "stimulus_overlap_s"),
     ),
-    Check(session_checks.regions, ("no_region",)),
-    Check(session_checks.missing_tables, ("missing",)),
+    Check(regions, ("no_region",)),
+    Check(missing_tables, ("missing",)),
 )
 """All checks, in the order in which they run."""
 
