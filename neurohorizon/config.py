@@ -102,7 +102,8 @@ class IblSource(Section):
     """Latest dataset revision to accept (YYYY-MM-DD); null takes the default of each dataset."""
     minimum_label: Share
     """Units whose ``clusters.metrics`` label is below this are dropped; 1.0 keeps the good ones."""
-    download_attempts: Positive
+    outage_hours: PositiveFloat
+    """How long a download waits for an archive that does not answer, before the run stops."""
     wheel_rate_hz: PositiveFloat
     """Sampling rate of the stored wheel velocity."""
 
@@ -166,7 +167,8 @@ class AllenSource(Section):
     """Units with more missing spikes than this are dropped, as AllenSDK does at 0.1."""
     presence_ratio_minimum: Share
     """Units present in less of the session than this are dropped, as AllenSDK does at 0.95."""
-    download_attempts: Positive
+    outage_hours: PositiveFloat
+    """How long a download waits for an archive that does not answer, before the run stops."""
 
 
 class SimulatedAllen(Section):

@@ -119,11 +119,17 @@ if CONFIG.sources.ibl:
             row=LAYOUT.row_json,
             ibl=section(CONFIG.sources.ibl),
             on_fatal=CONFIG.cohort.on_fatal,
+            attempt=LAYOUT.download_attempt("ibl"),
             code=code("neurohorizon.ingest.ibl:download_ibl"),
+        # the archive's servers and the connection are shared by all downloads
+        resources:
+            downloads=1,
+        retries: 2
         shell:
             """
             python "$CALL" neurohorizon.ingest.ibl:download_ibl --row {params.row:q} --ibl {params.ibl:q} \
-                --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
+                --on-fatal {params.on_fatal} --attempt {params.attempt} --output {output:q} \
+                >{log:q} 2> >(tee -a {log:q} >&2)
             """
 
     rule preprocess_ibl:
@@ -195,11 +201,17 @@ if CONFIG.sources.allen:
             row=LAYOUT.row_json,
             allen=section(CONFIG.sources.allen),
             on_fatal=CONFIG.cohort.on_fatal,
+            attempt=LAYOUT.download_attempt("allen"),
             code=code("neurohorizon.ingest.allen:download_allen"),
+        # the archive's servers and the connection are shared by all downloads
+        resources:
+            downloads=1,
+        retries: 2
         shell:
             """
             python "$CALL" neurohorizon.ingest.allen:download_allen --row {params.row:q} --allen {params.allen:q} \
-                --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
+                --on-fatal {params.on_fatal} --attempt {params.attempt} --output {output:q} \
+                >{log:q} 2> >(tee -a {log:q} >&2)
             """
 
     rule preprocess_allen:

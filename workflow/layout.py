@@ -69,6 +69,21 @@ class Layout:
         values = asdict(replace(found, role="", fold="", why="", extras={}))
         return json.dumps(values | {"extras": dict(found.extras)})
 
+    def download_attempt(self, source: str) -> Callable[[object], int]:
+        """Return the number of a session's download, which changes only if the last one failed for a passing reason.
+
+        As a parameter of the rule, a changed number makes Snakemake run the job again.
+        """
+
+        def number(wildcards) -> int:
+            try:
+                listed = json.loads(Path(f"{self.results}/raw/{source}/{wildcards.session}.json").read_text())
+                return listed["attempt"] + listed.get("passing", False)
+            except (OSError, ValueError, LookupError, TypeError):
+                return 0
+
+        return number
+
     def folds(self) -> tuple[str, ...]:
         """Return the folds of the cohort."""
         return folds(self.cohort())

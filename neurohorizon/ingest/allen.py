@@ -57,27 +57,27 @@ _RETRY_WAIT_S = 5.0
 _BROKEN = (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, AttributeError)  # what readers raise
 
 
-def download_allen(*, row: Row, allen: AllenSource, on_fatal: OnFatal, output: Path) -> None:
+def download_allen(*, row: Row, allen: AllenSource, on_fatal: OnFatal, attempt: int, output: Path) -> None:
     """Fetch one Allen session through AllenSDK's cache and list its files, or note why it cannot be used.
 
     Args:
         row: Row of the cohort table.
         allen: The section ``sources.allen`` of the configuration.
         on_fatal: Effect of a fatal fault.
+        attempt: Number of the attempt, from 0.
         output: List of the session's files; see :func:`download_session`.
     """
-    download_or_note(partial(download_session, row, source=allen, manifest=output), manifest=output, on_fatal=on_fatal)
+    download_or_note(partial(download_session, row, source=allen), manifest=output, on_fatal=on_fatal, attempt=attempt)
 
 
-def download_session(row: Row, *, source: AllenSource, manifest: Path) -> None:
-    """Fetch one session and the tables of the release, and write the list of its files.
+def download_session(row: Row, *, source: AllenSource) -> dict[str, Any]:
+    """Fetch one session and the tables of the release, and return the list of its files.
 
-    What is there already is not fetched again. The manifest is JSON: the session's id and type, and each file's
-    path within ``source.folder``, size and sha256; no path of this machine. It is written whole or not at all.
+    What is there already is not fetched again. The list has the session's id and type, and each file's
+    path within ``source.folder``, size and sha256; no path of this machine.
 
     Args:
         row: The session; its name is its id in the release.
-        manifest: File to write.
 
     Raises:
         SessionError: The session is not in the release, is another animal's, or its file cannot be read.
@@ -99,19 +99,17 @@ def download_session(row: Row, *, source: AllenSource, manifest: Path) -> None:
             f"{row.subject}: correct the table"
         )
     recording = cache.session(session_id)
-    with replacing(manifest) as temporary:
-        listed = {
-            "session": row.session,
-            "id": session_id,
-            "session_type": found["session_type"],
-            "release": cache.release,
-            "allensdk_version": version("allensdk"),
-            "files": {
-                name: _entry(path, Path(source.folder), row)
-                for name, path in {"session": recording, "channels": tables["channels"]}.items()
-            },
-        }
-        temporary.write_text(json.dumps(listed, indent=1) + "\n")
+    return {
+        "session": row.session,
+        "id": session_id,
+        "session_type": found["session_type"],
+        "release": cache.release,
+        "allensdk_version": version("allensdk"),
+        "files": {
+            name: _entry(path, Path(source.folder), row)
+            for name, path in {"session": recording, "channels": tables["channels"]}.items()
+        },
+    }
 
 
 def _session_id(row: Row) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,6 @@ from scipy.signal import butter, sosfiltfilt
 from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource, Timeline
 from neurohorizon.config import Splits as SplitSettings
-from neurohorizon.files import replacing
 from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Notes, encode_findings, list_names
 from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_or_note, write_ingested
@@ -143,20 +143,21 @@ def _refused(source: IblSource, error: requests.HTTPError) -> SourceUnavailable:
     )
 
 
-def download_ibl(*, row: Row, ibl: IblSource, on_fatal: OnFatal, output: Path) -> None:
+def download_ibl(*, row: Row, ibl: IblSource, on_fatal: OnFatal, attempt: int, output: Path) -> None:
     """Fetch one IBL session's tables through ONE and list them, or note why it cannot be used.
 
     Args:
         row: Row of the cohort table.
         ibl: The section ``sources.ibl`` of the configuration.
         on_fatal: Effect of a fatal fault.
+        attempt: Number of the attempt, from 0.
         output: List of the session's files; see :func:`download_session`.
     """
-    download_or_note(partial(download_session, row, source=ibl, manifest=output), manifest=output, on_fatal=on_fatal)
+    download_or_note(partial(download_session, row, source=ibl), manifest=output, on_fatal=on_fatal, attempt=attempt)
 
 
-def download_session(row: Row, *, source: IblSource, manifest: Path) -> None:
-    """Fetch what is used of one session, and nothing else, and write the list of its files.
+def download_session(row: Row, *, source: IblSource) -> dict[str, Any]:
+    """Fetch what is used of one session, and nothing else, and return the list of its files.
 
     Files that are there already with the size and hash of ONE's tables are not fetched again. The manifest is
     JSON: where the session was found, and each file's table, probe, path within ``source.folder``, size, md5 and
@@ -165,7 +166,6 @@ def download_session(row: Row, *, source: IblSource, manifest: Path) -> None:
     Args:
         row: The session; found by its ``eid`` in remote mode where the cohort gives one, else by subject, date and
             ``number``. ``probes`` in the cohort, comma-separated, restricts the probes.
-        manifest: File to write.
 
     Raises:
         SessionError: The session or a needed table is not in the release, or a file differs from its hash.
@@ -182,19 +182,16 @@ def download_session(row: Row, *, source: IblSource, manifest: Path) -> None:
         fetch.first_of((ALIGNED_REGIONS, collection), (SITE_REGIONS, f"alf/{probe}"), probe=probe)
     for wanted in BEHAVIOUR_TABLES:
         fetch.first_of((wanted, _behaviour_collection(datasets["rel_path"], wanted)))
-    _write_json(
-        manifest,
-        {
-            "session": row.session,
-            "eid": str(eid),
-            "release": source.base_url if source.mode == "remote" else "local",
-            "revision": source.revision,
-            "one_version": one_version,
-            "probes": probes,
-            "missing": fetch.missing,
-            "files": fetch.files,
-        },
-    )
+    return {
+        "session": row.session,
+        "eid": str(eid),
+        "release": source.base_url if source.mode == "remote" else "local",
+        "revision": source.revision,
+        "one_version": one_version,
+        "probes": probes,
+        "missing": fetch.missing,
+        "files": fetch.files,
+    }
 
 
 def _find_session(one: One, row: Row, source: IblSource) -> str:
@@ -380,11 +377,6 @@ def _attempt(call: Callable[[], object], source: IblSource) -> object:
         f"{source.base_url if source.mode == 'remote' else source.folder} gave no answer in {source.download_attempts} "
         f"attempts ({failure}); check the network and run again: finished files are kept"
     )
-
-
-def _write_json(path: Path, values: dict) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n")
 
 
 def preprocess_ibl(

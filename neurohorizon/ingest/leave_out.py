@@ -5,12 +5,13 @@ the report can list it.
 """
 
 import json
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
-from typing import Literal
+from typing import Any, Literal
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import Splits, Timeline
@@ -23,6 +24,10 @@ OnFatal = Literal["stop", "leave_out"]
 
 class SourceUnavailable(RuntimeError):  # noqa: N818 - a state of the world, not an error of the caller
     """The release cannot be reached; one line names what is missing and how to provide it."""
+
+
+class PassingFault(SessionError):  # noqa: N818 - a state of the world, not an error of the caller
+    """A session cannot be downloaded for a reason that may pass: it is tried again by the next run."""
 
 
 @contextmanager
@@ -44,19 +49,32 @@ def faults_of_session(name: str) -> Iterator[None]:
         ) from error
 
 
-def download_or_note(download: Callable[[], None], *, manifest: Path, on_fatal: OnFatal) -> None:
-    """Download a session; where the release lacks it, note why in its manifest.
+def download_or_note(
+    download: Callable[[], dict[str, Any]], *, manifest: Path, on_fatal: OnFatal, attempt: int
+) -> None:
+    """Download a session and write the list of its files; where that is impossible, write the reason.
+
+    The list is JSON. It has the number of the attempt, and for a session that is left out, whether the reason may pass:
+    the next run then plans the download again, with the next number.
+
+    Args:
+        download: Downloads the session and returns its list of files.
+        manifest: File to write, whole or not at all.
+        on_fatal: Effect of a fatal fault.
+        attempt: Number of the attempt, from 0.
 
     Raises:
         SessionError: The session cannot be used, and ``on_fatal`` is ``stop``.
     """
     try:
-        download()
+        listed = download()
     except SessionError as fault:
         if on_fatal == "stop":
             raise
-        with replacing(manifest) as temporary:
-            temporary.write_text(json.dumps({"left_out": str(fault)}) + "\n")
+        print(f"left out: {fault}", file=sys.stderr)
+        listed = {"left_out": str(fault), "passing": isinstance(fault, PassingFault)}
+    with replacing(manifest) as temporary:
+        temporary.write_text(json.dumps(listed | {"attempt": attempt}, indent=1) + "\n")
 
 
 def write_ingested(
