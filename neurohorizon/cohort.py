@@ -104,7 +104,8 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
     path = Path(path)
     if not path.is_file():
         raise CohortError(
-            f"there is no cohort table {path}: `make cohorts` makes the paper's; others are written by hand"
+            f"there is no cohort table {path}: `make cohorts` makes the paper's; others are written by hand, those of a "
+            "dandiset from the draft of `snakemake dandi_cohort`"
         )
     recorded = recorded_hash(path)
     if recorded is not None and recorded != cohort_hash(path):

@@ -113,18 +113,18 @@ if CONFIG.sources.ibl:
             f"{RESULTS}/logs/download_ibl/{{session}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/download_ibl/{{session}}.tsv"
-        retries: 2
         conda:
             "../envs/one.yaml"
-        # the archive's servers and the connection are shared by all downloads
-        resources:
-            downloads=1,
         params:
             row=LAYOUT.row_json,
             ibl=section(CONFIG.sources.ibl),
             on_fatal=CONFIG.cohort.on_fatal,
             attempt=LAYOUT.download_attempt("ibl"),
             code=code("neurohorizon.ingest.ibl:download_ibl"),
+        # the archive's servers and the connection are shared by all downloads
+        resources:
+            downloads=1,
+        retries: 2
         shell:
             """
             python "$CALL" neurohorizon.ingest.ibl:download_ibl --row {params.row:q} --ibl {params.ibl:q} \
@@ -195,18 +195,18 @@ if CONFIG.sources.allen:
             f"{RESULTS}/logs/download_allen/{{session}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/download_allen/{{session}}.tsv"
-        retries: 2
         conda:
             "../envs/allen.yaml"
-        # the archive's servers and the connection are shared by all downloads
-        resources:
-            downloads=1,
         params:
             row=LAYOUT.row_json,
             allen=section(CONFIG.sources.allen),
             on_fatal=CONFIG.cohort.on_fatal,
             attempt=LAYOUT.download_attempt("allen"),
             code=code("neurohorizon.ingest.allen:download_allen"),
+        # the archive's servers and the connection are shared by all downloads
+        resources:
+            downloads=1,
+        retries: 2
         shell:
             """
             python "$CALL" neurohorizon.ingest.allen:download_allen --row {params.row:q} --allen {params.allen:q} \
