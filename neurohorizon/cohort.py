@@ -104,7 +104,7 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
     path = Path(path)
     if not path.is_file():
         raise CohortError(
-            f"there is no cohort table {path}: `make cohorts` makes the paper's; others are written by hand, those of a "
+            f"there is no cohort table {path}: `make cohorts` makes the paper's; others are written by hand, for a "
             "dandiset from the draft of `snakemake dandi_cohort`"
         )
     recorded = recorded_hash(path)
