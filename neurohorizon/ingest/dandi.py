@@ -1,9 +1,9 @@
 """Assets of the DANDI archive: found by its client, downloaded and listed; and a draft of a cohort table.
 
 The only module that imports ``dandi``; the import is inside functions. The client finds assets and reads their hashes.
-The bytes come from the asset's own address, which redirects to the store, but through
-:mod:`neurohorizon.ingest.downloads`, since the client's download gives up after ten attempts in a few minutes, appends
-a whole file to a part where a server ignores ``Range``, and gives a file its name before its hash is compared.
+Their content comes from the address that the client gives, but through :mod:`neurohorizon.ingest.downloads`: the
+client's own download gives up after ten attempts in about two minutes, leaves a damaged file under its final name, and
+fails where a server ignores ``Range``.
 
 Client: https://dandi.readthedocs.io. Archive: https://api.dandiarchive.org/swagger.
 """
@@ -17,6 +17,7 @@ from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
+from textwrap import shorten
 from typing import Any, TypeVar
 
 from neurohorizon.cohort import COLUMNS, Row
@@ -230,7 +231,7 @@ class _Dandiset:
 
         Raises:
             NotOffered: It has no such version or asset.
-            SourceUnavailable: It cannot be reached or refuses.
+            SourceUnavailable: It cannot be reached, refuses, or answers in another form.
         """
         from dandi.exceptions import NotFoundError
 
@@ -246,6 +247,11 @@ class _Dandiset:
                     f"{self.source.api_url} refused {_named(self.source)} (HTTP {status_of(error)}): it is embargoed, "
                     f"or the key is wrong; set {TOKEN} to the key of an account that may read it"
                 ) from None
+            except (ValueError, KeyError, TypeError, AssertionError) as error:
+                raise SourceUnavailable(
+                    f"{self.source.api_url} gave an answer that dandi {version('dandi')} cannot read "
+                    f"({type(error).__name__}: {shorten(str(error), 120)}); check api_url, or update envs/dandi.in"
+                ) from error
 
         return patiently(checked, what=self.source.api_url, outage_hours=self.source.outage_hours)
 

@@ -21,7 +21,7 @@ from neurohorizon.ingest import dandi as dandi_module
 from neurohorizon.ingest import downloads
 from neurohorizon.ingest.dandi import TOKEN, download_dandi, download_session, draft_cohort
 
-ADA = "sub-Ada/sub-Ada_ses-1_ecephys.nwb"
+ADA = "sub-Ada/sub-Ada_desc-train_behavior+ecephys.nwb"
 """An asset whose name is unique."""
 BOB = "sub-Bob/day (2)/ecephys.nwb"
 """An asset whose name another one has too, in a folder that no session can be named after."""
@@ -48,7 +48,7 @@ def source(folder: Path, api_url: str, **changes: Any) -> DandiSource:
     return DandiSource(**(READING | usual | changes))
 
 
-def row(session: str = "sub-Ada_ses-1_ecephys", file: str = "") -> Row:
+def row(session: str = "sub-Ada_desc-train_behavior+ecephys", file: str = "") -> Row:
     return Row(session, "dandi", "Ada", "", "", "train", "", "", {"file": file} if file else {})
 
 
@@ -143,7 +143,7 @@ def scenes(folder: Path) -> dict[str, dict[str, Any]]:
     return {
         "quiet": made.run(row()),
         "no asset": made.run(row("sub-Ada_ses-9")),
-        "other case": made.run(row("SUB-ADA_ses-1_ecephys")),
+        "other case": made.run(row("SUB-ADA_desc-train_behavior+ecephys")),
         "two of a name": made.run(row("ecephys")),
         "outside by name": made.run(row("sub-Ada_sorted")),
         "outside by path": made.run(row("x", OUTSIDE)),
@@ -163,6 +163,7 @@ def scenes(folder: Path) -> dict[str, dict[str, Any]]:
         "429 of addresses": made.run(row(), Fault(download, 429, {"Retry-After": "1"})),
         "429 of lists": made.run(row(), Fault(listing, 429, {"Retry-After": "1"})),
         "page of an error": made.run(row(), Fault(listing, 200)),
+        "other form of lists": made.run(row(), Fault(listing, 200, text='{"next": null, "results": [{}]}')),
         "down for long": made.run(row(), Fault("", 503, times=10**6)),
         "list stalls": made.run(row(), Fault(listing, stall=True, at=10)),
         "blob stalls": made.run(row(), Fault(blob, stall=True, at=50_000, times=2)),

@@ -73,6 +73,7 @@ class Fault:
         of: Pattern of the paths of requests that have it; paths of the store begin with ``/blobs/``.
         status: HTTP status to answer; 0 for none.
         headers: Headers of that answer.
+        text: Its content.
         stall: Whether nothing is sent any more, at ``at`` bytes of the content.
         cut: Whether the connection is closed at ``at`` bytes.
         flip: Whether one bit of the content differs.
@@ -82,6 +83,7 @@ class Fault:
     of: str
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
+    text: str = "out of order"
     stall: bool = False
     cut: bool = False
     flip: bool = False
@@ -196,7 +198,7 @@ class _Answers(BaseHTTPRequestHandler):
         fault = self.archive.fault(parts.path) or Fault("")
         status, content, headers = self.archive.answer(parts.path, query, key)
         if fault.status:
-            status, content, headers = fault.status, b"out of order", fault.headers
+            status, content, headers = fault.status, fault.text.encode(), fault.headers
         if not isinstance(content, bytes):
             content, headers = json.dumps(content).encode(), {**headers, "Content-Type": "application/json"}
         if fault.flip:

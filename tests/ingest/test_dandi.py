@@ -10,10 +10,10 @@ import pytest
 import yaml
 from factories import ROOT
 from factories.dandi_driver import ADA, BOB, READING, row, source
-from factories.dandi_server import Asset, DandiServer
+from factories.dandi_server import Asset, DandiServer, Fault
 from factories.nwb_files import make_file, make_long_file
 from factories.tiny_run import write_miniature
-from factories.workflow import Workflow, copy_workflow
+from factories.workflow import Workflow, copy_workflow, counts
 
 from neurohorizon.cohort import CohortError, read_cohort
 from neurohorizon.config import ConfigError, DandiSource, NwbSource, Splits, parse_config
@@ -164,6 +164,14 @@ def test_a_setting_that_no_archive_can_answer_is_refused(key, value, message):
     assert f"sources.dandi.{key}" in str(refused.value)
 
 
+def test_the_example_of_the_docs_is_a_configuration():
+    text = (ROOT / "docs" / "own-recording.md").read_text()
+    (example,) = re.findall(r"^```yaml\n(sources:\n  dandi:.*?)^```", text, flags=re.M | re.S)
+    values = yaml.safe_load((ROOT / "config" / "steinmetz.yaml").read_text())
+    values["sources"] |= yaml.safe_load(example)["sources"]
+    assert parse_config(values).sources.dandi.dandiset == "000129"
+
+
 def test_both_sources_of_files_have_the_same_settings_of_reading():
     assert NwbSource.model_fields.keys() - {"folder"} == READING.keys()
     assert DandiSource.model_fields.keys() >= READING.keys()
@@ -243,6 +251,7 @@ def test_a_fault_that_passes_costs_only_time(outcomes, scene):
         ("wrong key", "SourceUnavailable: .*set DANDI_API_KEY"),
         ("zarr", "SessionError: .*ZARR asset; expected one HDF5 file"),
         ("outside of its folder", "SessionError: .*leaves its folder; refused"),
+        ("other form of lists", r"SourceUnavailable: .*that dandi \S+ cannot read .*update envs/dandi\.in"),
         ("down for long", r"SourceUnavailable: .*gave no answer for .*\(HTTP 503\)"),
         ("damaged always", "PassingFault: .*damaged in each of 3 downloads: its sha256"),
         ("other hash", "PassingFault: .*its sha256 is .* expected 0000"),
@@ -319,7 +328,7 @@ def write_run(project: Workflow, api_url: str, sessions: dict[str, str]) -> Path
 
 
 @pytest.mark.slow
-def test_a_run_downloads_and_reads_its_sessions_and_leaves_out_one_that_is_not_there(workflow, tmp_path):
+def test_a_run_reads_what_is_there_and_the_next_run_tries_only_what_was_damaged_again(workflow, tmp_path):
     names = ("Ada", "Bob")
     files = {name: make_long_file(tmp_path / f"{name}.nwb", subject=name).read_bytes() for name in names}
     archive = DandiServer([Asset(f"sub-{name}/sub-{name}_ephys.nwb", files[name]) for name in names])
@@ -327,15 +336,25 @@ def test_a_run_downloads_and_reads_its_sessions_and_leaves_out_one_that_is_not_t
     path = write_run(workflow, archive.api_url, sessions)
     results = Path("results/miniature/sessions/dandi")
     wanted = [results / f"{name}.h5" for name in sessions]
-    done = workflow.snakemake(*wanted, "--configfile", path)
-    archive.close()
-    assert done.returncode == 0, done.stdout
-    read = [read_session(workflow.root / path) for path in wanted]
-    assert [one.left_out is None for one in read] == [True, True, False]
-    assert "has no asset sub-Cyd_ephys.nwb" in read[2].left_out
-    assert [one.subject for one in read] == ["Ada", "Bob", "Cyd"]
+
+    def run() -> tuple[dict[str, str | None], str]:
+        done = workflow.snakemake(*wanted, "--configfile", path)
+        assert done.returncode == 0, done.stdout
+        read = [read_session(workflow.root / path) for path in wanted]
+        return {one.subject: one.left_out for one in read}, done.stdout
+
+    archive.faults = [Fault(f"^/blobs/{archive.assets[1].identifier}", flip=True, times=10**6)]
+    left_out, shown = run()
+    assert left_out["Ada"] is None
     assert (workflow.root / "data/dandi/000129/sub-Ada/sub-Ada_ephys.nwb").read_bytes() == files["Ada"]
-    assert "(100 %)" in done.stdout, "progress is printed"
+    assert "sub-Bob_ephys.nwb is damaged in each of 3 downloads" in left_out["Bob"]
+    assert "has no asset sub-Cyd_ephys.nwb" in left_out["Cyd"]
+    assert "sub-Ada_ephys.nwb: " in shown and "(100 %)" in shown, "progress is printed"
+    archive.faults = []
+    left_out, shown = run()
+    archive.close()
+    assert (left_out["Bob"], left_out["Ada"]) == (None, None)
+    assert counts(shown)["download_dandi"] == counts(shown)["preprocess_dandi"] == 1
 
 
 @pytest.mark.slow
