@@ -198,7 +198,7 @@ class _Dandiset:
                 # an asset of a draft has only an etag until the archive has computed its sha256
                 if sha256 or (found := _etag(path)) == etag:
                     break
-                path.unlink()
+                path.replace(path.with_name(f"{path.name}.damaged"))
             else:
                 raise PassingFault(f"{where} is damaged: its dandi-etag is {found}, expected {etag}; run again")
         except NotOffered as error:
