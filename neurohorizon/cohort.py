@@ -81,7 +81,10 @@ class Row:
 
     @property
     def recording_names(self) -> tuple[str, ...]:
-        """The NWB files of the session within ``sources.nwb.folder``: those in the column ``file``, between ``;``."""
+        """The NWB files of the session, below ``sources.nwb.folder`` or in the dandiset.
+
+        Those in the column ``file``, between ``;``; else the one that is named as the session.
+        """
         names = tuple(name.strip() for name in self.extras.get("file", "").split(";") if name.strip())
         return names or (f"{self.session}.nwb",)
 
@@ -101,7 +104,8 @@ def read_cohort(path: str | Path) -> tuple[Row, ...]:
     path = Path(path)
     if not path.is_file():
         raise CohortError(
-            f"there is no cohort table {path}: `make cohorts` makes the paper's; others are written by hand"
+            f"there is no cohort table {path}: `make cohorts` makes the paper's; others are written by hand, for a "
+            "dandiset from the draft of `snakemake dandi_cohort`"
         )
     recorded = recorded_hash(path)
     if recorded is not None and recorded != cohort_hash(path):
@@ -212,7 +216,7 @@ def check_cohort(rows: Iterable[Row]) -> None:
     """
     rows = tuple(rows)
     seen: set[str] = set()
-    recordings: dict[str, str] = {}
+    recordings: dict[tuple[str, str], str] = {}
     for row in rows:
         where = f"session {row.session!r}"
         if row.session in seen:
@@ -227,11 +231,11 @@ def check_cohort(rows: Iterable[Row]) -> None:
         if row.source not in SOURCES:
             raise CohortError(f"{where}: unknown source {row.source!r}; sources are {', '.join(SOURCES)}")
         _check_names(row, where)
-        if row.source == "nwb" and row.role != "left_out":
+        if SOURCES[row.source].files and row.role != "left_out":
             for file in row.recording_names:
-                if file in recordings:
-                    raise CohortError(f"{where} has the file {file!r} of session {recordings[file]!r}: one is enough")
-                recordings[file] = row.session
+                if other := recordings.get((row.source, file)):
+                    raise CohortError(f"{where} has the file {file!r} of session {other!r}: one is enough")
+                recordings[row.source, file] = row.session
         if not row.session or not row.subject:
             raise CohortError(f"{where}: session and subject may not be empty")
         if row.date and not _is_date(row.date):
@@ -280,15 +284,18 @@ def _check_names(row: Row, where: str) -> None:
         raise CohortError(f"{where}: fold {row.fold!r} names files: use letters, digits, '.', '_' and '-'")
     if not row.extras.get("file"):
         return
-    if row.source != "nwb":
-        raise CohortError(f"{where}: only sessions of the source nwb have a file; leave the column file empty")
+    if not SOURCES[row.source].files:
+        with_files = " and ".join(name for name, one in SOURCES.items() if one.files)
+        raise CohortError(
+            f"{where}: only sessions of the sources {with_files} have a file; leave the column file empty"
+        )
     for file in row.recording_names:
         parts = file.split("/")
         odd = any(part in ("", ".", "..") or part[0] in "-~" for part in parts)
         if odd or _OF_THE_SHELL.search(file) or _hidden(file):
             raise CohortError(
-                f"{where}: file {file!r} is refused: give its path below sources.nwb.folder, without '..', quotes, "
-                "wildcards, $ & and the like, and without - or ~ at the start of a name"
+                f"{where}: file {file!r} is refused: give its path below sources.nwb.folder or in the dandiset, "
+                "without '..', quotes, wildcards, $ & and the like, and without - or ~ at the start of a name"
             )
         if not file.endswith(".nwb"):
             raise CohortError(

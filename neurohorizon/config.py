@@ -10,10 +10,10 @@ import os
 from functools import reduce
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from neurohorizon.ablations import ABLATIONS
 from neurohorizon.methods import CONTROLS, NETWORKS, WAYS_OF_DECODING
@@ -132,12 +132,10 @@ class ValidTime(Section):
     """A row counts if it has one of these tags, such as ``run``."""
 
 
-class NwbSource(Section):
-    """Any NWB files: one session a file, named as in the cohort table."""
+class NwbReading(Section):
+    """What is read from NWB files, and from where in them."""
 
-    folder: Folder
-    """Folder of the ``{session}.nwb`` files, or of those in the cohort's column ``file``; the environment variable
-    NEUROHORIZON_NWB replaces it."""
+    key: ClassVar[str]
     valid_time: str | ValidTime
     """Where the recording is valid: outside of it bins are masked, not zero. ``obs_intervals``: observed for every kept
     unit. Another name, such as ``trials`` or ``epochs``: a table of intervals. ``{table: epochs, tags: [run]}``: its
@@ -152,6 +150,39 @@ class NwbSource(Section):
     unit_filters: dict[str, float | int | str | bool | tuple[float | int | str | bool, ...] | ValueRange]
     """Column of ``units`` (or ``id``) -> value that a unit must have, a list of values of which it must have one, or
     ``{minimum: ..., maximum: ...}``, both included; empty keeps all units."""
+
+
+class NwbSource(NwbReading):
+    """Any NWB files: one session a file, named as in the cohort table."""
+
+    key: ClassVar[str] = "sources.nwb"
+    folder: Folder
+    """Folder of the ``{session}.nwb`` files, or of those in the cohort's column ``file``; the environment variable
+    NEUROHORIZON_NWB replaces it."""
+
+
+def _quoted(value: object) -> object:
+    if isinstance(value, int):
+        raise ValueError('write it in quotes, such as "000129", since YAML reads it as a number')
+    return value
+
+
+class DandiSource(NwbReading):
+    """NWB files of one version of one dandiset of the DANDI archive, downloaded through its client."""
+
+    key: ClassVar[str] = "sources.dandi"
+    dandiset: Annotated[str, BeforeValidator(_quoted), Field(pattern=r"^\d{6}$")]
+    """Number of the dandiset, such as ``"000129"``."""
+    version: Annotated[str, Field(pattern=r"^(\d+\.\d+\.\d+|draft)$")]
+    """A published version, such as ``0.241017.1444``, which never changes. ``draft`` can change between two runs."""
+    assets: Annotated[str, Field(pattern=r"^[^?\[\]]+$")]
+    """Only assets whose path in the dandiset matches are used, such as ``sub-*/*.nwb``; ``*`` also matches ``/``."""
+    folder: Folder
+    """Folder that downloads go to, as ``{dandiset}/{path of the asset}``."""
+    api_url: str
+    """Address of the archive, ``https://api.dandiarchive.org/api``."""
+    outage_hours: PositiveFloat
+    """How long a download waits for an archive that does not answer, before the run stops."""
 
 
 class AllenSource(Section):
@@ -216,6 +247,7 @@ class Sources(Section):
     ibl: IblSource | None
     allen: AllenSource | None
     nwb: NwbSource | None
+    dandi: DandiSource | None
     simulated: SimulatedSource | None
     """If set, the ``ibl`` folder is filled by the simulator."""
     simulated_allen: SimulatedAllen | None

@@ -14,11 +14,13 @@ class Source:
         name: Its name in cohort tables, in folders and in the section ``sources`` of the configuration.
         simulator: Key of ``sources`` that fills its folder with simulated recordings; "" if there is none.
         images: Whether the images that its sessions were shown can be read.
+        files: Whether a column ``file`` of a cohort table may name the NWB files of its sessions.
     """
 
     name: str
     simulator: str = ""
     images: bool = False
+    files: bool = False
 
 
 SOURCES = {
@@ -26,7 +28,8 @@ SOURCES = {
     for one in (
         Source("ibl", simulator="simulated"),
         Source("allen", simulator="simulated_allen", images=True),
-        Source("nwb"),
+        Source("nwb", files=True),
+        Source("dandi", files=True),
     )
 }
 """All sources, by name."""

@@ -76,7 +76,8 @@ def cohort() -> tuple[Row, ...]:
     return _read_cohort()
 
 
-if not COHORT_IS_MADE and not (REVIEW and not Path(COHORT).exists()):
+# a review needs no table, and the target `dandi_cohort` needs none since it writes the draft of one
+if not COHORT_IS_MADE and (Path(COHORT).exists() or not (REVIEW or CONFIG.sources.dandi)):
     cohort()  # an error in the table stops even a dry run
 
 

@@ -289,6 +289,78 @@ if CONFIG.sources.nwb:
             """
 
 
+if CONFIG.sources.dandi:
+
+    rule dandi_cohort:
+        output:
+            f"{RESULTS}/cohort/dandi.tsv",
+        log:
+            f"{RESULTS}/logs/dandi_cohort.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/dandi_cohort.tsv"
+        conda:
+            "../envs/dandi.yaml"
+        params:
+            dandi=section(CONFIG.sources.dandi),
+            code=code("neurohorizon.ingest.dandi:draft_cohort"),
+        shell:
+            """
+            python "$CALL" neurohorizon.ingest.dandi:draft_cohort --dandi {params.dandi:q} --output {output:q} \
+                >{log:q} 2> >(tee -a {log:q} >&2)
+            """
+
+    rule download_dandi:
+        output:
+            f"{RESULTS}/raw/dandi/{{session}}.json",
+        log:
+            f"{RESULTS}/logs/download_dandi/{{session}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/download_dandi/{{session}}.tsv"
+        retries: 2
+        conda:
+            "../envs/dandi.yaml"
+        # the archive's servers and the connection are shared by all downloads
+        resources:
+            downloads=1,
+        params:
+            row=LAYOUT.row_json,
+            dandi=section(CONFIG.sources.dandi),
+            on_fatal=CONFIG.cohort.on_fatal,
+            attempt=LAYOUT.download_attempt("dandi"),
+            code=code("neurohorizon.ingest.dandi:download_dandi"),
+        shell:
+            """
+            python "$CALL" neurohorizon.ingest.dandi:download_dandi --row {params.row:q} --dandi {params.dandi:q} \
+                --on-fatal {params.on_fatal} --attempt {params.attempt} --output {output:q} \
+                >{log:q} 2> >(tee -a {log:q} >&2)
+            """
+
+    rule preprocess_dandi:
+        input:
+            f"{RESULTS}/raw/dandi/{{session}}.json",
+        output:
+            f"{RESULTS}/sessions/dandi/{{session}}.h5",
+        log:
+            f"{RESULTS}/logs/preprocess_dandi/{{session}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/preprocess_dandi/{{session}}.tsv"
+        conda:
+            "../envs/nwb.yaml"
+        params:
+            row=LAYOUT.row_json,
+            dandi=section(CONFIG.sources.dandi),
+            timeline=section(CONFIG.timeline),
+            splits=section(CONFIG.splits),
+            on_fatal=CONFIG.cohort.on_fatal,
+            code=code("neurohorizon.ingest.nwb:preprocess_dandi"),
+        shell:
+            """
+            python "$CALL" neurohorizon.ingest.nwb:preprocess_dandi --manifest {input:q} --row {params.row:q} \
+                --dandi {params.dandi:q} --timeline {params.timeline:q} --splits {params.splits:q} \
+                --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
+            """
+
+
 rule validate:
     input:
         f"{RESULTS}/sessions/{{source}}/{{session}}.h5",

@@ -254,9 +254,14 @@ def test_a_file_outside_the_folder_or_of_the_shell_is_refused_by_name(file, mess
     assert repr(file.split("; ")[0]) in str(refused.value)
 
 
-def test_only_nwb_sessions_have_a_file():
-    with pytest.raises(CohortError, match="only sessions of the source nwb have a file"):
-        check_cohort([*rotation(), replace(row("d1", "dog", "train", file="d.nwb"), source="ibl")])
+def test_only_nwb_and_dandi_sessions_have_a_file():
+    named = row("d1", "dog", "train", file="d.nwb")
+    check_cohort([*rotation(), named, replace(named, session="d2", source="dandi")])
+    with pytest.raises(CohortError, match="only sessions of the sources nwb and dandi have a file"):
+        check_cohort([*rotation(), replace(named, source="ibl")])
+    twice = [replace(named, session=name, source="dandi") for name in ("d2", "d3")]
+    with pytest.raises(CohortError, match=r"has the file 'd\.nwb' of session 'd2'"):
+        check_cohort([*rotation(), *twice])
 
 
 # checks

@@ -119,6 +119,7 @@ CHECKS = (
 
 READER_FINDINGS = {
     "behaviour_absent": "A behaviour series of the configuration is not in the file, or is empty.",
+    "draft_version": "The file is of a dandiset's draft, which can change.",
     "intervals_backward": "Intervals stop before they start; they are not used.",
     "intervals_too_long": "Intervals are longer than any recording; they are not used.",
     "intervals_without_times": "Intervals lack a start or a stop; they are not valid time.",

@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -52,17 +52,25 @@ class Expected:
     hashes: dict[str, str] = field(default_factory=dict)
 
 
-def download(url: str, path: Path, *, outage_hours: float, expected: Expected | None = None) -> Path:
+def download(
+    url: str,
+    path: Path,
+    *,
+    outage_hours: float,
+    expected: Expected | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Path:
     """Fetch one public file, unless it is there, and return its path.
 
     Progress goes to the standard error: bytes, rate and time left, at most every 15 seconds. Two processes that
     download to the same path wait for each other.
 
     Args:
-        url: Address, read without credentials.
+        url: Address, read without credentials except those in ``headers``.
         path: File to write; its folder is made.
         outage_hours: How long a server that fails is tried again before the error is raised.
         expected: Its length and hash, where they are known. A file of that name that is there already must match them.
+        headers: Further headers of the requests; a redirection to another host does not receive ``Authorization``.
 
     Raises:
         NotOffered: The server has no such file.
@@ -80,7 +88,7 @@ def download(url: str, path: Path, *, outage_hours: float, expected: Expected | 
             path.replace(path.with_name(f"{path.name}.damaged"))
         part = path.with_name(f"{path.name}.part")
         for _ in range(DAMAGED_ATTEMPTS):
-            size = patiently(lambda: _continue_part(url, part), what=url, outage_hours=outage_hours)
+            size = patiently(lambda: _continue_part(url, part, headers or {}), what=url, outage_hours=outage_hours)
             known = expected if expected.size is not None else Expected(size, expected.hashes)
             if not (fault := _difference(part, known)):
                 part.replace(path)
@@ -179,7 +187,7 @@ def raise_for_answer(response: requests.Response, url: str) -> None:
         raise requests.HTTPError(f"{url}: HTTP {response.status_code}", response=response)
 
 
-def _continue_part(url: str, part: Path) -> int | None:
+def _continue_part(url: str, part: Path, headers: Mapping[str, str]) -> int | None:
     """Append the rest of a file to its part; return the whole length, or None where the server gives none.
 
     Raises:
@@ -190,7 +198,7 @@ def _continue_part(url: str, part: Path) -> int | None:
     tag = version.read_text() if version.is_file() else ""
     there = part.stat().st_size if part.is_file() else 0
     # without compression, positions and lengths are those of the file
-    headers = {"Accept-Encoding": "identity"}
+    headers = {**headers, "Accept-Encoding": "identity"}
     if there:
         # a file that has changed since is sent from its start
         headers |= {"Range": f"bytes={there}-"} | ({"If-Range": tag} if tag else {})

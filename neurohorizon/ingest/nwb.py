@@ -1,4 +1,4 @@
-"""Any NWB file to a :class:`~neurohorizon.session.Session`.
+"""Any NWB file, on disk or downloaded from DANDI, to a :class:`~neurohorizon.session.Session`.
 
 What is read: the ``units`` table with ``spike_times``; valid time from ``obs_intervals`` or a table of intervals, as
 configured; regions; named behaviour series; the trials table; the subject. What a file lacks beyond spikes and valid
@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from unicodedata import normalize
@@ -18,11 +18,11 @@ import h5py
 import numpy as np
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import NwbSource, Splits, Timeline, ValidTime, ValueRange
+from neurohorizon.config import DandiSource, NwbReading, NwbSource, Splits, Timeline, ValidTime, ValueRange
 from neurohorizon.ingest.checks import check_spikes
-from neurohorizon.ingest.findings import Notes, encode_findings, list_names
+from neurohorizon.ingest.findings import Notes, decode_findings, encode_findings, list_names
 from neurohorizon.ingest.leave_out import OnFatal, write_ingested
-from neurohorizon.ingest.listed_files import file_hash
+from neurohorizon.ingest.listed_files import file_hash, listed_file
 from neurohorizon.ingest.nwb_file import LinkedFileGone, NwbFile, Table, open_nwb, text
 from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.ingest.thresholds import limit
@@ -58,7 +58,63 @@ def preprocess_nwb(
     write_ingested(output, ingest, row=row, on_fatal=on_fatal, timeline=timeline, splits=splits)
 
 
-def ingest_nwb(paths: str | Path | Sequence[str | Path], row: Row, *, source: NwbSource, splits: Splits) -> Session:
+def preprocess_dandi(
+    *,
+    manifest: Path,
+    row: Row,
+    dandi: DandiSource,
+    timeline: Timeline,
+    splits: Splits,
+    on_fatal: OnFatal,
+    output: Path,
+) -> None:
+    """Turn the downloaded assets of a session into a session file, or into one that holds why it is left out.
+
+    Args:
+        manifest: List of the session's files; see :func:`neurohorizon.ingest.dandi.download_session`.
+        row: Row of the cohort table.
+        dandi: The section ``sources.dandi`` of the configuration.
+        timeline: The section ``timeline``.
+        splits: The section ``splits``.
+        on_fatal: Effect of a fatal fault.
+        output: Session file.
+    """
+    ingest = partial(ingest_assets, manifest, row, source=dandi, splits=splits)
+    write_ingested(output, ingest, row=row, on_fatal=on_fatal, timeline=timeline, splits=splits, manifest=manifest)
+
+
+def ingest_assets(manifest: Path, row: Row, *, source: DandiSource, splits: Splits) -> Session:
+    """Read the downloaded assets of a session, after their hashes were compared with the list of files.
+
+    Args:
+        manifest: List of the session's files.
+        row: The session's row of the cohort table.
+        source: What to read and from where in the files.
+        splits: How valid time is split.
+
+    Raises:
+        SessionError: A file is absent, was changed, or cannot be read or used.
+    """
+    listed = json.loads(manifest.read_text())
+    folder = Path(source.folder)
+    paths = [listed_file(one, folder, session=row.session, kind="sha256") for one in listed["files"].values()]
+    session = ingest_nwb(paths, row, source=source, splits=splits)
+    notes = Notes(list(decode_findings(session.provenance["findings"])))
+    if listed["version"] == "draft":
+        notes.add(
+            "draft_version",
+            f"{', '.join(listed['files'])} is of the draft of dandiset {listed['dandiset']}, which can change; name a "
+            "published version in sources.dandi.version",
+        )
+    origin = {
+        "dandiset": f"{listed['dandiset']}/{listed['version']}",
+        "assets": json.dumps({path: entry["asset"] for path, entry in listed["files"].items()}),
+        "findings": encode_findings(notes.findings),
+    }
+    return replace(session, provenance={**session.provenance, **origin})
+
+
+def ingest_nwb(paths: str | Path | Sequence[str | Path], row: Row, *, source: NwbReading, splits: Splits) -> Session:
     """Read the NWB file of a session, or its files.
 
     Subject, lab and date are those of the cohort table. A file that names another subject is refused, since
@@ -85,7 +141,7 @@ def ingest_nwb(paths: str | Path | Sequence[str | Path], row: Row, *, source: Nw
         return _session(readers, row, source, splits, notes)
 
 
-def _session(readers: "list[_Reader]", row: Row, source: NwbSource, splits: Splits, notes: Notes) -> Session:
+def _session(readers: "list[_Reader]", row: Row, source: NwbReading, splits: Splits, notes: Notes) -> Session:
     first = readers[0]
     _check_clocks([reader.file for reader in readers])
     began = first.file.text("session_start_time")[:10]
@@ -154,7 +210,7 @@ def _check_clocks(files: list[NwbFile]) -> None:
         )
 
 
-def _domain(readers: "list[_Reader]", units: "dict[_Reader, _Units]", source: NwbSource) -> Intervals:
+def _domain(readers: "list[_Reader]", units: "dict[_Reader, _Units]", source: NwbReading) -> Intervals:
     """Return the valid time of the units of all files."""
     if source.valid_time == "obs_intervals":
         parts = [reader.observed(one) for reader, one in units.items()]
@@ -171,7 +227,7 @@ def _domain(readers: "list[_Reader]", units: "dict[_Reader, _Units]", source: Nw
     if not len(domain):
         raise SessionError(
             f"{name}: {chosen} leave no valid time for its {sum(map(len, units.values()))} units; "
-            f"{what_there_is(readers[0].file)}; choose another sources.nwb.valid_time"
+            f"{what_there_is(readers[0].file)}; choose another {source.key}.valid_time"
         )
     first_s, last_s = domain.hull_s
     span_s = last_s - first_s
@@ -201,7 +257,7 @@ class _Reader:
 
     file: NwbFile
     row: Row
-    source: NwbSource
+    source: NwbReading
     notes: Notes
 
     def has(self, inside: str) -> bool:
@@ -239,7 +295,7 @@ class _Reader:
         file = self.file
         if "obs_intervals" not in units.table.names:
             raise SessionError(
-                f"{file.path.name}: sources.nwb.valid_time is obs_intervals, which its units lack; "
+                f"{file.path.name}: {self.source.key}.valid_time is obs_intervals, which its units lack; "
                 f"{what_there_is(file)}"
             )
         ids = units.table.ids()
@@ -258,7 +314,7 @@ class _Reader:
                     raise file.fault(
                         "units/obs_intervals",
                         f"{what} for unit {ids[row]} ({values.tolist()[:2]})",
-                        "drop the unit with sources.nwb.unit_filters (id), or choose another sources.nwb.valid_time",
+                        f"drop the unit with {self.source.key}.unit_filters (id), or choose another valid_time",
                     )
                 cache[values.tobytes()] = self._merged(values[:, 0], values[:, 1], "units/obs_intervals")
             of_unit.append(cache[values.tobytes()])
@@ -280,7 +336,7 @@ class _Reader:
                 "short_units",
                 f"{domain.duration_us / MICROSECONDS:g} s of the {hull.duration_us / MICROSECONDS:g} s observed are "
                 f"valid, since each time must be observed for every unit; observed least: {list_names(named)}; drop "
-                "them with sources.nwb.unit_filters (id) to keep the rest",
+                f"them with {self.source.key}.unit_filters (id) to keep the rest",
                 len(short),
             )
         return domain
@@ -291,13 +347,16 @@ class _Reader:
         table = file.table(f"intervals/{name}")
         if table is None or not table.rows:
             raise SessionError(
-                f"{file.path.name}: sources.nwb.valid_time is {name}, which it does not have; {what_there_is(file)}"
+                f"{file.path.name}: {self.source.key}.valid_time is {name}, which it does not have; "
+                f"{what_there_is(file)}"
             )
         kept = np.ones(table.rows, bool)
         if tags:
             plain = table.plain("tags")
             if plain is None and not table.is_ragged("tags"):
-                raise file.fault(table.inside, f"has no tags, only {table.names}", "drop sources.nwb.valid_time.tags")
+                raise file.fault(
+                    table.inside, f"has no tags, only {table.names}", f"drop {self.source.key}.valid_time.tags"
+                )
             of_row = (
                 [set(map(text, row.tolist())) for row in table.ragged("tags")]
                 if plain is None
@@ -322,7 +381,7 @@ class _Reader:
             lacks = "stop_time" if np.isfinite(start_s).all() else "start_time or stop_time"
             message = f"{np.count_nonzero(~timed)} of {len(timed)} {name} have no {lacks}"
             if not timed.any():
-                raise SessionError(f"{self.file.path.name}: {message}; choose another sources.nwb.valid_time")
+                raise SessionError(f"{self.file.path.name}: {message}; choose another {self.source.key}.valid_time")
             self.notes.drop("intervals_without_times", f"{message}; they are not valid time", int((~timed).sum()))
         return self._merged(start_s[timed], stop_s[timed], table.inside, join=join)
 
@@ -398,7 +457,7 @@ class _Reader:
             regions = [""] * len(units)
         else:
             raise SessionError(
-                f"{file.path.name}: sources.nwb.region is {column!r}, which is neither a column of the units "
+                f"{file.path.name}: {self.source.key}.region is {column!r}, which is neither a column of the units "
                 f"{units.table.names} nor one of electrodes that units point to {of_electrodes}; name one of these, or "
                 "null for none"
             )
@@ -432,7 +491,7 @@ class _Reader:
                 return None
             raise SessionError(
                 f"{file.path.name}: {inside} is a {kind}, not a time series; inside are {among}; name one in "
-                "sources.nwb.behaviour"
+                f"{self.source.key}.behaviour"
             )
         if data.ndim > 2:
             raise file.fault(inside, f"has shape {data.shape}, expected [sample, channel]", "name another series")
@@ -571,7 +630,7 @@ def _other_columns(
 class _Units:
     """The units table after its filters."""
 
-    def __init__(self, file: NwbFile, source: NwbSource) -> None:
+    def __init__(self, file: NwbFile, source: NwbReading) -> None:
         table = file.table("units")
         if table is None or "spike_times" not in table.names:
             elsewhere = [
@@ -593,13 +652,13 @@ class _Units:
             values = table.plain(name)
             if values is None:
                 raise SessionError(
-                    f"{file.path.name}: sources.nwb.unit_filters names {name!r}, no column of single values of "
+                    f"{file.path.name}: {source.key}.unit_filters names {name!r}, no column of single values of "
                     f"its units; they have {table.names}"
                 )
             kept &= passes(values, wanted)
         if not kept.any():
             raise SessionError(
-                f"{file.path.name}: none of its {len(kept)} units passes sources.nwb.unit_filters "
+                f"{file.path.name}: none of its {len(kept)} units passes {source.key}.unit_filters "
                 f"{ {name: _plain(wanted) for name, wanted in source.unit_filters.items()} }"
             )
         self.rows = np.flatnonzero(kept)
@@ -664,7 +723,7 @@ class _Units:
             raise self.file.fault(
                 "units/electrodes",
                 f"names row {largest} of {table.rows} electrodes{hint}",
-                "export rows, or set sources.nwb.region to a column of the units or to null",
+                "export rows, or set the region in the configuration to a column of the units or to null",
             )
         return [values[values >= 0] for values in rows]
 

@@ -20,6 +20,7 @@ STANDIN = ROOT / "tools" / "conda-standin"
 OWN = {
     "one": {"one"},
     "nwb": {"hdf5plugin"},
+    "dandi": {"dandi", "pynwb"},
     "allen": {"allensdk", "pynwb"},
     "model": {"lightning", "torch"},
     "vision": {"torch", "transformers"},

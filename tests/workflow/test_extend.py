@@ -194,7 +194,7 @@ def test_a_new_source_is_read_and_planned(tmp_path):
 
 def write_miniature_with_npz(root: Path) -> Path:
     """Write a configuration and a cohort of two made recordings of the new source."""
-    sources = {"ibl": None, "allen": None, "nwb": None, "simulated": None, "simulated_allen": None}
+    sources = {"ibl": None, "allen": None, "nwb": None, "dandi": None, "simulated": None, "simulated_allen": None}
     recordings = root / "recordings"
     recordings.mkdir()
     rng = np.random.default_rng(0)

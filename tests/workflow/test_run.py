@@ -27,6 +27,9 @@ NOT_IN_THE_MINIATURE = {
     "neurohorizon.agreement.brain_wide_bench:audit",
     "neurohorizon.ingest.allen_release:fetch_allen_release",
     "neurohorizon.ingest.ibl_release:fetch_ibl_release",
+    "neurohorizon.ingest.dandi:download_dandi",
+    "neurohorizon.ingest.dandi:draft_cohort",
+    "neurohorizon.ingest.nwb:preprocess_dandi",
     "neurohorizon.ingest.nwb:preprocess_nwb",
     "neurohorizon.ingest.paper_cohort:make_cohort",
     "neurohorizon.models.images.dinov2_weights:fetch_dinov2",
@@ -81,7 +84,9 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
             prefix, numpy = witnesses[function]
             assert Path(prefix) == (finished.root / prefixes[environment]).resolve(), function
             assert numpy == pinned, function
-    assert len({prefix for prefix, _ in witnesses.values()}) == 6, "all except nwb, which has no session here"
+    assert len({prefix for prefix, _ in witnesses.values()}) == 6, (
+        "all except nwb and dandi, which have no session here"
+    )
 
 
 def test_a_second_run_has_nothing_to_do(finished):
