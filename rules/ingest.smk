@@ -120,14 +120,14 @@ if CONFIG.sources.ibl:
             ibl=section(CONFIG.sources.ibl),
             on_fatal=CONFIG.cohort.on_fatal,
             attempt=LAYOUT.download_attempt("ibl"),
-            code=code("neurohorizon.ingest.ibl:download_ibl"),
+            code=code("neurohorizon.ingest.ibl_download:download_ibl"),
         # the archive's servers and the connection are shared by all downloads
         resources:
             downloads=1,
         retries: 2
         shell:
             """
-            python "$CALL" neurohorizon.ingest.ibl:download_ibl --row {params.row:q} --ibl {params.ibl:q} \
+            python "$CALL" neurohorizon.ingest.ibl_download:download_ibl --row {params.row:q} --ibl {params.ibl:q} \
                 --on-fatal {params.on_fatal} --attempt {params.attempt} --output {output:q} \
                 >{log:q} 2> >(tee -a {log:q} >&2)
             """

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from neurohorizon.config import IblSource
-from neurohorizon.ingest.ibl import open_one
+from neurohorizon.ingest.ibl_one import open_one
 from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.ingest.paper_cohort import IBL_COLUMNS, write_release
 
