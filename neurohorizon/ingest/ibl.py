@@ -19,7 +19,15 @@ from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Notes, encode_findings, list_names
 from neurohorizon.ingest.leave_out import OnFatal, write_ingested
 from neurohorizon.ingest.listed_files import listed_file
-from neurohorizon.ingest.probe_spans import ProbeSpan, count_trimmed, note_short_probes, recorded_span, shared_time
+from neurohorizon.ingest.probe_spans import (
+    ProbeSpan,
+    count_trimmed,
+    note_short_probes,
+    recorded_span,
+    shared_time,
+    silent_spans,
+    without_dropouts,
+)
 from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.ingest.thresholds import limit
 from neurohorizon.session import Series, Session, SessionError, order_spikes
@@ -28,6 +36,8 @@ from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain
 WHEEL_HZ = 1000
 WHEEL_CORNER_HZ = 20
 WHEEL_FILTER_ORDER = 8
+REGION_TABLES = ("channels.brainLocationIds", "electrodeSites.brainLocationIds")
+"""Allen structure of each channel of the spike sorting, and of each site of the probe."""
 
 
 def preprocess_ibl(
@@ -65,8 +75,9 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
     The domain is the time when every probe recorded: from the latest first spike to the earliest last
     spike, over all clusters of a probe, good or not, rounded inward to whole seconds, so that bins that
     divide a second have the edges they would have from the clock's zero. A few spikes far from all
-    others do not count. What is dropped is counted in ``repairs``, ``trimmed_{probe}`` for spikes outside the domain,
-    and described in the findings.
+    others do not count. Silences in which a probe cannot have recorded are taken out. What is dropped is
+    counted in ``repairs``, ``trimmed_{probe}`` for spikes before and after the domain, and described in the
+    findings.
 
     Args:
         manifest: Written by :func:`download_session`.
@@ -77,6 +88,8 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
     """
     listed = json.loads(Path(manifest).read_text())
     files, notes = _Files(row.session, Path(source.folder), listed["files"]), Notes()
+    for code, message, count in listed.get("notes", []):
+        notes.add(code, message, count)
     probes = [_read_probe(files, probe, source.minimum_label, notes) for probe in listed["probes"]]
     units = {name: np.concatenate([probe.units[name] for probe in probes]) for name in probes[0].units}
     if not len(units["id"]):
@@ -90,7 +103,8 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
     note_short_probes(spans, notes)
     of_probe = {probe.span.probe: probe.times_s for probe in probes}
     count_trimmed(spans, of_probe, notes, start_us=start_us, stop_us=stop_us)
-    domain = Intervals(np.array([start_us]), np.array([stop_us]))
+    whole = Intervals(np.array([start_us]), np.array([stop_us]))
+    domain = without_dropouts(whole, {probe.span.probe: probe.silent_s for probe in probes}, notes)
     offset = np.cumsum([0, *(len(probe.units["id"]) for probe in probes)])
     times_s = np.concatenate([probe.times_s for probe in probes])
     unit = np.concatenate([probe.unit + first for probe, first in zip(probes, offset, strict=False)])
@@ -105,9 +119,9 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
         raise SessionError(f"session {row.session} is too short: {error}") from error
     first_s, last_s = min(span.first_s for span in spans), max(span.last_s for span in spans)
     reach_s = first_s - limit("reach_s"), last_s + limit("reach_s")
-    wheel = _read_wheel(files, source.wheel_rate_hz, reach_s, notes)
+    missing = list(listed["missing"])
+    wheel = _read_wheel(files, source.wheel_rate_hz, reach_s, notes, missing)
     trials = _read_trials(files, reach_s, notes)
-    too_few = [] if wheel or files.lacks("wheel.position") else ["wheel: too few samples"]
     return Session(
         session_id=row.session,
         source="ibl",
@@ -127,7 +141,7 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
             "eid": listed["eid"],
             "one_version": listed["one_version"],
             "collections": json.dumps(listed["probes"]),
-            "missing": json.dumps(listed["missing"] + too_few),
+            "missing": json.dumps(missing),
             "files": json.dumps({entry["path"]: entry["md5"] for entry in listed["files"]}),
             "findings": encode_findings(notes.findings),
         },
@@ -199,7 +213,7 @@ class _Files:
 class _Probe:
     """One probe's good units and their spikes; ``labels`` [cluster], ``times_s`` and ``unit`` [spike].
 
-    Its span is that of all clusters.
+    Its span and its silences, ``silent_s`` [silence, 2], are those of all clusters.
     """
 
     units: dict[str, np.ndarray]
@@ -207,6 +221,7 @@ class _Probe:
     times_s: np.ndarray
     unit: np.ndarray
     span: ProbeSpan
+    silent_s: np.ndarray
 
 
 def _read_probe(files: _Files, probe: str, minimum_label: float, notes: Notes) -> _Probe:
@@ -244,7 +259,8 @@ def _read_probe(files: _Files, probe: str, minimum_label: float, notes: Notes) -
     unit = unit_of_cluster[clusters]
     if not np.isfinite(times_s).any():
         raise SessionError(f"{where}: none of {len(times_s)} spike times is a number: leave the probe out")
-    return _Probe(units, labels, times_s[unit >= 0], unit[unit >= 0], recorded_span(probe, times_s, notes))
+    span, silent_s = recorded_span(probe, times_s, notes), silent_spans(times_s)
+    return _Probe(units, labels, times_s[unit >= 0], unit[unit >= 0], span, silent_s)
 
 
 def _read_labels(files: _Files, probe: str, clusters: int, notes: Notes) -> np.ndarray:
@@ -315,20 +331,17 @@ def _names(files: _Files, probe: str, clusters: int) -> np.ndarray:
 
 def _regions(files: _Files, probe: str, channels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Allen and Beryl acronyms of the channels, [channel]; "" where the release has no region."""
-    table = next(
-        (
-            name
-            for name in ("channels.brainLocationIds", "electrodeSites.brainLocationIds")
-            if not files.lacks(name, probe)
-        ),
-        None,
+    aligned, sites = (
+        None if files.lacks(name, probe) else np.nan_to_num(files.vector(name, probe)) for name in REGION_TABLES
     )
-    if table is None:
+    # as ibllib, whose regions the Brain-Wide Map uses
+    structures = sites if sites is not None and (aligned is None or len(sites) == len(aligned)) else aligned
+    if structures is None:
         return (np.full(len(channels), ""),) * 2
-    structures = np.nan_to_num(files.vector(table, probe))
     if len(channels) and channels.max() >= len(structures):
         raise SessionError(
-            f"session {files.session}, {probe}: clusters name channel {channels.max()}; {table} has {len(structures)}"
+            f"session {files.session}, {probe}: clusters name channel {channels.max()}; its table of regions has "
+            f"{len(structures)}"
         )
     known = channels >= 0
     of_channel = np.zeros(len(channels))
@@ -356,17 +369,20 @@ def acronyms_by_structure() -> Mapping[int, tuple[str, str]]:
     return {structure: (allen, coarse) for structure, allen, coarse in named if structure > 0}
 
 
-def _read_wheel(files: _Files, rate_hz: float, reach_s: tuple[float, float], notes: Notes) -> Series | None:
-    """Wheel velocity; None where there is no wheel or too little of it."""
+def _read_wheel(
+    files: _Files, rate_hz: float, reach_s: tuple[float, float], notes: Notes, missing: list[str]
+) -> Series | None:
+    """Wheel velocity; None where there is no wheel or too little of it, which is added to ``missing``."""
     if files.lacks("wheel.position"):
         return None
     times_s, position = (files.vector(f"wheel.{name}").astype(np.float64) for name in ("timestamps", "position"))
     if times_s.shape != position.shape:
-        raise SessionError(
-            f"session {files.session}: {len(times_s)} wheel timestamps and {len(position)} positions; expected equally "
-            "many: download them again, or remove both files"
-        )
-    return wheel_series(times_s, position, rate_hz=rate_hz, reach_s=reach_s, notes=notes)
+        missing.append(f"wheel: {len(times_s)} timestamps for {len(position)} positions")
+        return None
+    wheel = wheel_series(times_s, position, rate_hz=rate_hz, reach_s=reach_s, notes=notes)
+    if wheel is None:
+        missing.append("wheel: too few samples")
+    return wheel
 
 
 def wheel_series(

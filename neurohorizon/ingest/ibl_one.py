@@ -1,14 +1,18 @@
-"""The IBL's ONE: opened on a folder or on a server, and the tables of a folder.
+"""The IBL's ONE: opened on a folder or on a server, called with patience, and the tables of a folder.
 
 ONE and its file format ALF: https://docs.internationalbrainlab.org.
 """
 
+import fcntl
 import os
+import time
 import uuid
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import requests
 from iblutil.io import parquet
@@ -17,11 +21,15 @@ from one.alf.io import iter_sessions
 from one.api import ONE, One
 from one.params import get as one_parameters
 from one.params import get_params_dir
+from requests.adapters import HTTPAdapter
 
 from neurohorizon.config import IblSource
-from neurohorizon.ingest.downloads import patiently, status_of
+from neurohorizon.ingest.downloads import TIMEOUT_S, patiently, status_of
 from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.ingest.listed_files import file_hash
+
+_PARAMETER_ATTEMPTS = 50
+_PARAMETER_WAIT_S = 0.1
 
 Result = TypeVar("Result")
 
@@ -30,7 +38,7 @@ def open_one(source: IblSource) -> One:
     """Open the release.
 
     ``remote`` takes credentials from the environment (ALYX_LOGIN with ALYX_PWD, or ALYX_TOKEN), which are never
-    stored, else those that ONE itself has saved.
+    stored, else those that ONE itself has saved, which are never changed.
 
     Raises:
         SourceUnavailable: No release in the folder, no credentials, credentials refused, or no network.
@@ -45,36 +53,22 @@ def open_one(source: IblSource) -> One:
             )
         return One(cache_dir=folder, mode="local")
     credentials = _credentials(source.base_url)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        one = ONE(base_url=source.base_url, cache_dir=folder, mode="remote", silent=True)
-        one.alyx.authenticate(**credentials, cache_token=False)
-    except requests.HTTPError as error:
-        raise _refused(source, error) from None
-    except OSError as error:
-        raise SourceUnavailable(
-            f"{source.base_url} cannot be reached ({type(error).__name__}); check the network, or set "
-            "sources.ibl.mode to local with a folder that holds the release"
-        ) from None
+    # ONE makes this folder for its answers when it first needs it, and fails if another job has just made it
+    (folder / ".rest").mkdir(parents=True, exist_ok=True)
+    one = _with_parameters(lambda: ONE(base_url=source.base_url, cache_dir=folder, mode="remote", silent=True))
+    # ONE would remove the user's saved token from its parameters before it takes other credentials
+    one.alyx._clear_token = lambda username: None
+    # waiting is left to patiently, which reports it
+    one.alyx.max_retry_attempts = 0
+
+    def authenticate() -> None:
+        with warnings.catch_warnings():
+            # the owner of a token need not be the name in its place
+            warnings.simplefilter("ignore", UserWarning)
+            one.alyx.authenticate(**credentials, cache_token=False)
+
+    patiently_at(authenticate, source)
     return one
-
-
-def _credentials(base_url: str) -> dict[str, str]:
-    login, password, token = (os.environ.get(name) for name in ("ALYX_LOGIN", "ALYX_PWD", "ALYX_TOKEN"))
-    if token:
-        return {"token": token} | ({"username": login} if login else {})
-    if login and password:
-        return {"username": login, "password": password}
-    # asking ONE for parameters makes its folders where it was never set up
-    saved = one_parameters(base_url, silent=True).as_dict() if get_params_dir().exists() else {}
-    login = login or saved.get("ALYX_LOGIN")
-    if login and (login in saved.get("TOKEN", {}) or saved.get("ALYX_PWD")):
-        return {"username": login}
-    raise SourceUnavailable(
-        f"no credentials for {base_url}: set the environment variables ALYX_LOGIN and ALYX_PWD (or ALYX_TOKEN), or "
-        f"save them once with python -c \"from one.api import ONE; ONE(base_url='{base_url}')\"; accounts are free at "
-        f"{base_url}/signup"
-    )
 
 
 def patiently_at(call: Callable[[], Result], source: IblSource) -> Result:
@@ -87,9 +81,12 @@ def patiently_at(call: Callable[[], Result], source: IblSource) -> Result:
 
     def checked() -> Result:
         try:
-            return call()
+            with _timeouts():
+                return call()
         except requests.HTTPError as error:
-            if status_of(error) in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            refused = status_of(error) in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+            # a wrong password is answered by 400, see AlyxClient.authenticate
+            if refused or (status_of(error) == HTTPStatus.BAD_REQUEST and "/auth-token" in error.response.url):
                 raise _refused(source, error) from None
             raise
 
@@ -97,12 +94,73 @@ def patiently_at(call: Callable[[], Result], source: IblSource) -> Result:
     return patiently(checked, what=where, outage_hours=source.outage_hours)
 
 
+@contextmanager
+def _timeouts() -> Iterator[None]:
+    """Give each request a timeout: ONE sets none and takes none, and socket's default does not reach requests."""
+    send = HTTPAdapter.send
+
+    def bounded(self: HTTPAdapter, request: Any, **settings: Any) -> requests.Response:
+        settings["timeout"] = settings.get("timeout") or TIMEOUT_S
+        return send(self, request, **settings)
+
+    HTTPAdapter.send = bounded  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        HTTPAdapter.send = send  # type: ignore[method-assign]
+
+
+def _credentials(base_url: str) -> dict[str, str]:
+    login, password, token = (os.environ.get(name) for name in ("ALYX_LOGIN", "ALYX_PWD", "ALYX_TOKEN"))
+    if token:
+        # without a name ONE fails where the server does not give the token's owner; the name is not sent
+        return {"token": token, "username": login or "ALYX_TOKEN"}
+    if login and password:
+        return {"username": login, "password": password}
+    # asking ONE for parameters makes its folders where it was never set up
+    there = get_params_dir().exists()
+    saved = _with_parameters(lambda: one_parameters(base_url, silent=True).as_dict()) if there else {}
+    login = login or saved.get("ALYX_LOGIN")
+    if login and (login in saved.get("TOKEN", {}) or saved.get("ALYX_PWD")):
+        return {"username": login}
+    raise SourceUnavailable(
+        f"no credentials for {base_url}: set the environment variables ALYX_LOGIN and ALYX_PWD (or ALYX_TOKEN), or "
+        f"save them once with python -c \"from one.api import ONE; ONE(base_url='{base_url}')\"; accounts are free at "
+        f"{base_url}/signup"
+    )
+
+
+def _with_parameters(call: Callable[[], Result]) -> Result:
+    """Call what reads or first writes ONE's parameters, in one process at a time.
+
+    ONE writes them in place, so another program may read half a file: the call is repeated for some seconds.
+
+    Raises:
+        SourceUnavailable: The parameters cannot be read or written.
+    """
+    folder = get_params_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / ".neurohorizon.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for _ in range(_PARAMETER_ATTEMPTS - 1):
+                try:
+                    return call()
+                except ValueError:
+                    time.sleep(_PARAMETER_WAIT_S)
+            return call()
+    except (ValueError, OSError) as error:
+        raise SourceUnavailable(
+            f"ONE's parameters in {folder} cannot be used ({type(error).__name__}); remove the folder, or make it "
+            "readable and writable, and run again"
+        ) from None
+
+
 def _refused(source: IblSource, error: requests.HTTPError) -> SourceUnavailable:
     # the error's own text may repeat the request, so it is left out
-    status = getattr(error.response, "status_code", "no status")
     return SourceUnavailable(
-        f"{source.base_url} refused the request (HTTP {status}); check ALYX_LOGIN and ALYX_PWD, or ALYX_TOKEN (shown "
-        f"at {source.base_url}/me), and the eids of the cohort table"
+        f"{source.base_url} refused the request (HTTP {status_of(error)}); check ALYX_LOGIN and ALYX_PWD, or "
+        f"ALYX_TOKEN (shown at {source.base_url}/me), or the credentials that ONE has saved in {get_params_dir()}"
     )
 
 
