@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 from uuid import UUID
 
 import pandas as pd
@@ -388,8 +389,8 @@ class _Files:
             PassingFault: A needed file is damaged in each download, or not offered now.
         """
         # the session's record is in ONE's memory since its files were listed
-        remote = {"query_type": "local"} if self.source.mode == "remote" else {}
-        record = self.one.get_details(self.eid, **remote)
+        in_memory = {"query_type": "local"} if self.source.mode == "remote" else {}
+        record = self.one.get_details(self.eid, **in_memory)
         folder = Path(session_record2path(record.to_dict(), self.source.folder))
         addresses = self._addresses(folder) if self.source.mode == "remote" else {}
         for group in self.groups:
@@ -424,7 +425,7 @@ class _Files:
         for listed in answer:
             copies = [copy for copy in listed["file_records"] if copy["exists"] and copy["data_url"]]
             copies.sort(key=lambda copy: not copy["data_repository"].startswith("aws"))
-            found[str(UUID(listed["url"].rstrip("/")[-36:]))] = [copy["data_url"] for copy in copies]
+            found[str(UUID(listed["url"].rstrip("/")[-36:]))] = [_quoted(copy["data_url"]) for copy in copies]
         return {dataset.id: found.get(dataset.id, []) for dataset in absent}
 
     def _entry(
@@ -500,6 +501,12 @@ class _Files:
                 report(str(error))
         # all addresses say so, or the first may yet answer
         return download((left or addresses)[0], path, outage_hours=hours)
+
+
+def _quoted(url: str) -> str:
+    """Return an address whose path is quoted: a revision is written with ``#``, which would end the path."""
+    parts = urlsplit(url, allow_fragments=False)
+    return parts._replace(path=quote(unquote(parts.path))).geturl()
 
 
 def _without_alternatives(missing: list[str], probes: Iterable[str]) -> list[str]:

@@ -53,9 +53,10 @@ def open_one(source: IblSource) -> One:
             )
         return One(cache_dir=folder, mode="local")
     credentials = _credentials(source.base_url)
-    # ONE makes this folder for its answers when it first needs it, and fails if another job has just made it
-    (folder / ".rest").mkdir(parents=True, exist_ok=True)
-    one = _with_parameters(lambda: ONE(base_url=source.base_url, cache_dir=folder, mode="remote", silent=True))
+    folder.mkdir(parents=True, exist_ok=True)
+    # no cache of answers: an answer of an outage would be used again by the next attempt
+    settings = {"cache_dir": folder, "mode": "remote", "silent": True, "cache_rest": None}
+    one = _with_parameters(lambda: ONE(base_url=source.base_url, **settings))
     # ONE would remove the user's saved token from its parameters before it takes other credentials
     one.alyx._clear_token = lambda username: None
     # waiting is left to patiently, which reports it
