@@ -259,8 +259,8 @@ def _read_probe(files: _Files, probe: str, minimum_label: float, notes: Notes) -
     unit = unit_of_cluster[clusters]
     if not np.isfinite(times_s).any():
         raise SessionError(f"{where}: none of {len(times_s)} spike times is a number: leave the probe out")
-    span, silent_s = recorded_span(probe, times_s, notes), silent_spans(times_s)
-    return _Probe(units, labels, times_s[unit >= 0], unit[unit >= 0], span, silent_s)
+    span = recorded_span(probe, times_s, notes)
+    return _Probe(units, labels, times_s[unit >= 0], unit[unit >= 0], span, silent_spans(times_s, span))
 
 
 def _read_labels(files: _Files, probe: str, clusters: int, notes: Notes) -> np.ndarray:

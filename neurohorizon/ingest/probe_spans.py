@@ -171,20 +171,24 @@ def count_trimmed(
         notes.add("trimmed_spikes", message, lost)
 
 
-def silent_spans(times_s: np.ndarray) -> np.ndarray:
+def silent_spans(times_s: np.ndarray, span: ProbeSpan) -> np.ndarray:
     """Return start and stop, in seconds, of silences in which a probe cannot have recorded, [silence, 2].
 
     They are longer than all usual pauses of the probe, and the probe's median rate expects many spikes in them.
 
     Args:
         times_s: Spikes of one probe, of all its clusters where the release has them, [spike], in any order.
+        span: When the probe recorded; strays outside do not count.
     """
-    order = np.sort(times_s[np.isfinite(times_s)])
+    order = np.sort(times_s[(times_s >= span.first_s) & (times_s <= span.last_s)])
     if len(order) < limit("stray_of_spikes"):
         return np.zeros((0, 2))
     lengths_s = np.diff(order)
-    # as most of the time is recorded, the median second is
-    rate_hz = np.median(np.bincount((order - order[0]).astype(np.int64)))
+    # most of the time is recorded, and so is the median second
+    _, counts = np.unique(np.floor(order - order[0]), return_counts=True)
+    empty = np.floor(order[-1] - order[0]) + 1 - len(counts)
+    middle = int((len(counts) - empty) // 2)
+    rate_hz = np.sort(counts)[middle] if middle >= 0 else 0
     rising = np.sort(lengths_s)
     long_s = rising[np.searchsorted(np.cumsum(rising), 0.9 * rising.sum())]
     silent = (

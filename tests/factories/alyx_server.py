@@ -18,6 +18,7 @@ import one
 SCHEMA = Path(one.__file__).parent / "tests" / "fixtures" / "rest_responses" / "openapiv3.json"
 """Endpoints of a database as they are listed to ONE; the file is a part of ONE's package."""
 TOKEN = "a token"
+DETAILS = {403: "Invalid token.", 404: "Not found."}
 
 
 @dataclass
@@ -240,7 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         status, content = 200, b""
         if isinstance(answer, int):
-            status, content = answer, json.dumps({"detail": "Not found."}).encode()
+            status, content = answer, json.dumps({"detail": DETAILS.get(answer, "an error")}).encode()
         elif isinstance(answer, Path):
             content = answer.read_bytes()
         else:

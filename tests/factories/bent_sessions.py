@@ -118,7 +118,8 @@ def _probes() -> list[Finding]:
 
 def _dropout() -> list[Finding]:
     times_s, notes = np.arange(0, 100, 0.01), Notes()
-    silent = {"probe00": silent_spans(times_s), "probe01": silent_spans(times_s[(times_s < 30) | (times_s > 34.6)])}
+    with_hole, span = times_s[(times_s < 30) | (times_s > 34.6)], ProbeSpan("probe01", 0.0, 99.99)
+    silent = {"probe00": silent_spans(times_s, span), "probe01": silent_spans(with_hole, span)}
     without_dropouts(Intervals(np.array([0]), np.array([100_000_000])), silent, notes)
     return notes.findings
 

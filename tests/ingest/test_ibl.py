@@ -466,6 +466,33 @@ def test_probes_on_two_clocks_are_refused_with_both_spans(double, tmp_path):
         reread(folder, session, tmp_path)
 
 
+@pytest.mark.parametrize(("probes", "hole_s"), [(("probe00",), (150, 160)), (("probe00", "probe01"), (150, 154.6))])
+def test_the_time_of_a_dropout_is_not_valid_whichever_probe_has_it(tmp_path, probes, hole_s):
+    settings = SIMULATED.model_copy(update={"duration_s": 200.0})
+    timeline = Timeline(bin_ms=20, context_bins=50, horizon_bins=50, evaluation_stride_bins=25)
+    simulate_release(tmp_path / "r", tmp_path / "t", simulated=settings, timeline=timeline, seed=5)
+    folders = {session: tmp_path / "r" / session.folder / "alf" for session in simulated_sessions(settings)}
+    session, alf = next((session, alf) for session, alf in folders.items() if (alf / "probe01").is_dir())
+    sound = ingest(tmp_path / "r", tmp_path / "m.json", session=session)
+    assert len(sound.domain) == 1
+    for probe in probes:
+        place = alf / probe / "pykilosort"
+        times_s = np.load(place / "spikes.times.npy")
+        kept = (times_s < hole_s[0]) | (times_s > hole_s[1])
+        for path in place.glob("spikes.*.npy"):
+            np.save(path, np.load(path)[kept])
+    read = reread(tmp_path / "r", session, tmp_path)
+    start_us, stop_us = sound.domain.start_us[0], sound.domain.stop_us[0]
+    # from the second of the last spike before to the second of the first spike after
+    first_s, last_s = int(read.domain.stop_us[0]) // 1_000_000, int(read.domain.start_us[1]) // 1_000_000
+    assert list(read.domain) == [(start_us, first_s * 1_000_000), (last_s * 1_000_000, stop_us)]
+    assert hole_s[0] - 1 <= first_s <= hole_s[0]
+    assert hole_s[1] <= last_s <= hole_s[1] + 1.5
+    found = [finding for finding in decode_findings(read.provenance["findings"]) if finding.code == "dropout"]
+    assert [finding.message.split(" ")[0] for finding in found] == list(probes)
+    assert read.domain.contains(read.spike_times_us).all()
+
+
 def test_columns_of_one_value_a_row_are_read_as_vectors(release, tmp_path):
     sound = ingest(release, tmp_path / "m.json")
     for path in release.rglob("*.npy"):

@@ -351,7 +351,7 @@ def test_a_saved_token_that_the_server_refuses_stays(server, tmp_path, monkeypat
     for name in ("ALYX_LOGIN", "ALYX_PWD"):
         monkeypatch.delenv(name)
     server.faults = [Fault("/sessions/", 403)]
-    with pytest.raises(SourceUnavailable, match=r"HTTP 403.* check ALYX_LOGIN"):
+    with pytest.raises(SourceUnavailable, match=r"HTTP 400.* check ALYX_LOGIN"):
         fetch(server, tmp_path)
     assert path.read_bytes() == before
 
