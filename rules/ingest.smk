@@ -113,18 +113,18 @@ if CONFIG.sources.ibl:
             f"{RESULTS}/logs/download_ibl/{{session}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/download_ibl/{{session}}.tsv"
+        retries: 2
         conda:
             "../envs/one.yaml"
+        # the archive's servers and the connection are shared by all downloads
+        resources:
+            downloads=1,
         params:
             row=LAYOUT.row_json,
             ibl=section(CONFIG.sources.ibl),
             on_fatal=CONFIG.cohort.on_fatal,
             attempt=LAYOUT.download_attempt("ibl"),
             code=code("neurohorizon.ingest.ibl_download:download_ibl"),
-        # the archive's servers and the connection are shared by all downloads
-        resources:
-            downloads=1,
-        retries: 2
         shell:
             """
             python "$CALL" neurohorizon.ingest.ibl_download:download_ibl --row {params.row:q} --ibl {params.ibl:q} \
@@ -141,8 +141,12 @@ if CONFIG.sources.ibl:
             f"{RESULTS}/logs/preprocess_ibl/{{session}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/preprocess_ibl/{{session}}.tsv"
+        retries: 1
         conda:
             "../envs/one.yaml"
+        # 51 bytes a spike: 1.1 GB for a usual session, and 4.3 GB for the largest, which has the second attempt
+        resources:
+            mem_mb=lambda wildcards, attempt: 2500 * attempt,
         params:
             row=LAYOUT.row_json,
             ibl=section(CONFIG.sources.ibl),

@@ -124,7 +124,7 @@ def download_ibl(*, row: Row, ibl: IblSource, on_fatal: OnFatal, attempt: int, o
 def download_session(row: Row, *, source: IblSource) -> dict[str, Any]:
     """Fetch what is used of one session, and nothing else, and return the list of its files.
 
-    Files that are there already with the listed hash are not fetched again. The list says where the session was
+    Files that are there already with the listed hash are not fetched again. The list holds where the session was
     found, and each file's table, probe, path within ``source.folder``, size, md5 and revision; no path of this
     machine.
 

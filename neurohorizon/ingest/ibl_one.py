@@ -87,7 +87,8 @@ def patiently_at(call: Callable[[], Result], source: IblSource) -> Result:
         except requests.HTTPError as error:
             refused = status_of(error) in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
             # a wrong password is answered by 400, see AlyxClient.authenticate
-            if refused or (status_of(error) == HTTPStatus.BAD_REQUEST and "/auth-token" in error.response.url):
+            url = error.response.url if error.response is not None else ""
+            if refused or (status_of(error) == HTTPStatus.BAD_REQUEST and "/auth-token" in url):
                 raise _refused(source, error) from None
             raise
 

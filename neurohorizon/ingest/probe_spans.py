@@ -180,12 +180,15 @@ def silent_spans(times_s: np.ndarray, span: ProbeSpan) -> np.ndarray:
         times_s: Spikes of one probe, of all its clusters where the release has them, [spike], in any order.
         span: When the probe recorded; strays outside do not count.
     """
-    order = np.sort(times_s[(times_s >= span.first_s) & (times_s <= span.last_s)])
-    if len(order) < limit("stray_of_spikes"):
-        return np.zeros((0, 2))
+    order = times_s[(times_s >= span.first_s) & (times_s <= span.last_s)]
+    order.sort()
     lengths_s = np.diff(order)
+    if len(order) < limit("stray_of_spikes") or lengths_s.max() <= limit("dropout_s"):
+        # nearly always, and without further copies of all spikes
+        return np.zeros((0, 2))
     # most of the time is recorded, and so is the median second
-    _, counts = np.unique(np.floor(order - order[0]), return_counts=True)
+    last_of_second = np.flatnonzero(np.diff(np.floor(order - order[0])))
+    counts = np.diff(np.concatenate([[-1], last_of_second, [len(order) - 1]]))
     empty = np.floor(order[-1] - order[0]) + 1 - len(counts)
     middle = int((len(counts) - empty) // 2)
     rate_hz = np.sort(counts)[middle] if middle >= 0 else 0

@@ -285,7 +285,7 @@ def test_a_file_whose_record_has_neither_size_nor_hash_is_taken(server, tmp_path
 
 
 def revised(release: Path) -> Path:
-    """Give a release the shape of the Brain-Wide Map: revisions, older sortings, and a repaired wheel."""
+    """Give a release the shape of the Brain-Wide Map: revisions, older spike sorting, and a repaired wheel."""
     alf = release / NAMED.folder / "alf"
     sorter = alf / "probe00" / "pykilosort"
     new = sorter / "#2024-05-06#"
