@@ -173,7 +173,13 @@ def download_session(row: Row, *, source: IblSource) -> dict[str, Any]:
 def _find_session(one: One, row: Row, source: IblSource) -> str:
     eid = row.extras.get("eid")
     if source.mode == "remote" and eid:
-        return eid
+        try:
+            return str(UUID(eid))
+        except ValueError:
+            raise SessionError(
+                f"session {row.session}: eid {eid!r} in the cohort table; expected the id of a session, such as "
+                f"{UUID(int=0)}"
+            ) from None
     number = row.extras.get("number")
     if not row.date or (number and not number.isdigit()):
         raise SessionError(
@@ -375,8 +381,9 @@ class _Files:
                 self.groups.append(group)
             elif wanted.needed:
                 there = ", ".join(sorted(Path(dataset.path).name for dataset in chosen.values())) or "nothing"
+                until = f" up to revision {self.source.revision}" if self.source.revision else ""
                 raise SessionError(
-                    f"session {self.session} lacks {', '.join(lacks)} in {collection}; found there: {there}"
+                    f"session {self.session} lacks {', '.join(lacks)} in {collection}{until}; found there: {there}"
                 )
             else:
                 self.missing.append(group.name)

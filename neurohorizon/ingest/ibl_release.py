@@ -2,8 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-
-from one.api import One
+from typing import Any
 
 from neurohorizon.config import IblSource
 from neurohorizon.ingest.downloads import NotOffered
@@ -44,7 +43,7 @@ def fetch_ibl_release(output: Path, *, ibl: IblSource) -> None:
     write_release(output, rows, IBL_COLUMNS)
 
 
-def _insertions(one: One, tag: str) -> dict[str, dict[str, str]]:
+def _insertions(one: Any, tag: str) -> dict[str, dict[str, str]]:
     answer = one.alyx.rest("insertions", "list", django=f"datasets__tags__name,{tag}")
     return {insertion["id"]: _row(insertion) for insertion in answer}  # loads page after page
 

@@ -28,7 +28,8 @@ class Fault:
     Attributes:
         pattern: Regular expression that the path and the query must contain.
         kind: An HTTP status; ``stall`` sends a few bytes, then nothing; ``cut`` closes the connection at half of the
-            file; ``damage`` changes the last byte, in another way each time; ``html`` sends a page.
+            file; ``slow`` sends a tenth of it at a time; ``damage`` changes the last bytes, in another way each time;
+            ``html`` sends a page.
         times: Requests that fail, before all succeed.
         headers: Further headers of the answer.
     """
@@ -269,5 +270,11 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "cut":
             self.wfile.write(content[: len(content) // 2])
             self.close_connection = True
+            return
+        if kind == "slow":
+            for piece in range(0, len(content), len(content) // 10 + 1):
+                self.wfile.write(content[piece : piece + len(content) // 10 + 1])
+                self.wfile.flush()
+                self.server_of._over.wait(0.1)
             return
         self.wfile.write(content)

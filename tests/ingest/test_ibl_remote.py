@@ -19,7 +19,7 @@ from neurohorizon.config import IblSource, SimulatedSource, Splits, Timeline
 from neurohorizon.ingest import downloads, ibl_download, ibl_one
 from neurohorizon.ingest.findings import decode_findings
 from neurohorizon.ingest.ibl import ingest_ibl
-from neurohorizon.ingest.ibl_download import download_session
+from neurohorizon.ingest.ibl_download import download_ibl, download_session
 from neurohorizon.ingest.ibl_one import open_one
 from neurohorizon.ingest.ibl_release import RELEASE_TAGS, fetch_ibl_release
 from neurohorizon.ingest.leave_out import PassingFault, SourceUnavailable
@@ -165,6 +165,15 @@ def test_a_session_that_the_database_does_not_have_is_an_error_of_the_session(se
     assert not isinstance(found.value, PassingFault)
 
 
+@pytest.mark.parametrize(
+    ("eid", "message"),
+    [("00000000-0000-4000-8000-000000000000", "is not in the release"), ("nonsense", "eid 'nonsense' in the cohort")],
+)
+def test_an_id_of_no_session_is_an_error_of_the_session(server, tmp_path, eid, message):
+    with pytest.raises(SessionError, match=message):
+        download_session(row(eid=eid), source=source(server, tmp_path / "d"))
+
+
 @pytest.mark.parametrize("status", [404, 410])
 def test_an_optional_file_that_is_not_offered_is_missing(server, tmp_path, status):
     server.faults = [Fault(r"clusters\.uuids", status), Fault(r"wheel\.position", status)]
@@ -221,6 +230,33 @@ def test_a_server_that_stays_away_stops_the_job_in_one_line(server, tmp_path, ki
     assert time.monotonic() - start < 60
     assert "\n" not in str(found.value)
     assert "a password" not in str(found.value)
+
+
+def test_a_slow_file_is_no_stalled_one(server, tmp_path):
+    server.faults = [Fault(r"spikes\.times", "slow")]
+    start = time.monotonic()
+    assert len(fetch(server, tmp_path)[0]["files"]) == len(FILES)
+    assert time.monotonic() - start > downloads.TIMEOUT_S[1]
+    assert server.downloaded().count("spikes.times.npy") == 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kind", "passing"),
+    [("/sessions/", 404, False), (r"spikes\.times", 404, False), (r"spikes\.times", "damage", True)],
+)
+def test_a_session_that_cannot_be_downloaded_is_left_out_with_its_reason(server, tmp_path, pattern, kind, passing):
+    settings = {"row": row(eid=next(iter(server.sessions))), "ibl": source(server, tmp_path / "d")}
+    server.faults = [Fault(pattern, kind)]
+    download_ibl(**settings, on_fatal="leave_out", attempt=2, output=tmp_path / "m.json")
+    listed = json.loads((tmp_path / "m.json").read_text())
+    assert (listed["passing"], listed["attempt"]) == (passing, 2)
+    assert listed["left_out"].count("\n") <= 2
+    with pytest.raises(SessionError):
+        download_ibl(**settings, on_fatal="stop", attempt=2, output=tmp_path / "n.json")
+    assert not (tmp_path / "n.json").exists()
+    server.faults = []
+    download_ibl(**settings, on_fatal="stop", attempt=3, output=tmp_path / "m.json")
+    assert len(json.loads((tmp_path / "m.json").read_text())["files"]) == len(FILES)
 
 
 @pytest.mark.parametrize(("pattern", "status"), [("/auth-token", 400), ("/auth-token", 403), ("/sessions/", 401)])
