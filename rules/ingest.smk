@@ -144,9 +144,8 @@ if CONFIG.sources.ibl:
         retries: 1
         conda:
             "../envs/one.yaml"
-        # 51 bytes a spike: 1.1 GB for a usual session, and 4.3 GB for the largest, which has the second attempt
         resources:
-            mem_mb=lambda wildcards, attempt: 2500 * attempt,
+            mem_mb=ibl_memory_mb,
         params:
             row=LAYOUT.row_json,
             ibl=section(CONFIG.sources.ibl),
