@@ -22,6 +22,7 @@ from neurohorizon.sources import SOURCES
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 T = TypeVar("T")
@@ -513,6 +514,9 @@ class Downstream(Section):
     """Source of the sessions that take part."""
     targets: Choices[Literal["choice", "reward", "stimulus_side", "block", "wheel_velocity", "wheel_speed"]]
     """What is decoded: of trials, where their table has the columns of the IBL, or of the wheel."""
+    first_movement_s: tuple[NonNegativeFloat, PositiveFloat] | None
+    """Trials are decoded whose wheel first moves this long after the stimulus, from and to; null: all trials. The
+    Brain-Wide Map decodes 0.08 to 2 s: an earlier movement is no response, a later one no attention."""
     label_bins: Positive
     """Bins at the end of the context that a label of the wheel is the mean of."""
     span_edges_bins: tuple[Positive, ...]
@@ -523,6 +527,12 @@ class Downstream(Section):
     """Candidates for the penalty of a probe."""
     training_sessions: NonNegative
     """Maximum number of sessions of training animals, evenly drawn from the cohort, that are decoded too."""
+
+    @model_validator(mode="after")
+    def _first_movements_rise(self) -> "Downstream":
+        if self.first_movement_s and self.first_movement_s[0] >= self.first_movement_s[1]:
+            raise ValueError(f"downstream.first_movement_s must rise, found {list(self.first_movement_s)}")
+        return self
 
 
 class Evaluation(Section):

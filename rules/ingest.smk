@@ -113,21 +113,21 @@ if CONFIG.sources.ibl:
             f"{RESULTS}/logs/download_ibl/{{session}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/download_ibl/{{session}}.tsv"
+        retries: 2
         conda:
             "../envs/one.yaml"
+        # the archive's servers and the connection are shared by all downloads
+        resources:
+            downloads=1,
         params:
             row=LAYOUT.row_json,
             ibl=section(CONFIG.sources.ibl),
             on_fatal=CONFIG.cohort.on_fatal,
             attempt=LAYOUT.download_attempt("ibl"),
-            code=code("neurohorizon.ingest.ibl:download_ibl"),
-        # the archive's servers and the connection are shared by all downloads
-        resources:
-            downloads=1,
-        retries: 2
+            code=code("neurohorizon.ingest.ibl_download:download_ibl"),
         shell:
             """
-            python "$CALL" neurohorizon.ingest.ibl:download_ibl --row {params.row:q} --ibl {params.ibl:q} \
+            python "$CALL" neurohorizon.ingest.ibl_download:download_ibl --row {params.row:q} --ibl {params.ibl:q} \
                 --on-fatal {params.on_fatal} --attempt {params.attempt} --output {output:q} \
                 >{log:q} 2> >(tee -a {log:q} >&2)
             """
@@ -141,8 +141,11 @@ if CONFIG.sources.ibl:
             f"{RESULTS}/logs/preprocess_ibl/{{session}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/preprocess_ibl/{{session}}.tsv"
+        retries: 1
         conda:
             "../envs/one.yaml"
+        resources:
+            mem_mb=ibl_memory_mb,
         params:
             row=LAYOUT.row_json,
             ibl=section(CONFIG.sources.ibl),

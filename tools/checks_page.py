@@ -38,7 +38,12 @@ def page() -> str:
                 found = next(finding for finding in EXAMPLES[code]() if finding.code == code)
                 lines.append(f"| `{code}` | {found.severity} | {found.message} |")
             lines.append("")
-    lines += ["## Warnings of the reader of NWB files", "", "| code | what was found |", "|---|---|"]
+    lines += [
+        "## Warnings of the readers of NWB files and of IBL sessions",
+        "",
+        "| code | what was found |",
+        "|---|---|",
+    ]
     lines += [f"| `{code}` | {found} |" for code, found in READER_FINDINGS.items()]
     lines += ["", "## Thresholds", "", "| name | value | unit | reason |", "|---|---|---|---|"]
     lines += [f"| `{name}` | {one.value:g} | {one.unit} | {one.reason} |" for name, one in THRESHOLDS.items()]

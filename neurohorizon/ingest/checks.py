@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from neurohorizon.ingest.findings import Finding
-from neurohorizon.ingest.probe_spans import count_trimmed, note_short_probes, recorded_span
+from neurohorizon.ingest.probe_spans import count_trimmed, note_short_probes, recorded_span, without_dropouts
 from neurohorizon.ingest.session_checks import (
     Settings,
     behaviour_clock,
@@ -70,6 +70,7 @@ CHECKS = (
     ),
     Check(note_short_probes, ("short_probe",), ("partial_share",), PROBES),
     Check(count_trimmed, ("trimmed_spikes",), (), PROBES),
+    Check(without_dropouts, ("dropout",), ("dropout_s", "dropout_spikes", "dropout_usual"), PROBES),
     Check(no_spikes_at_all, ("no_spikes_read",), (), RAW),
     Check(whole_numbers, ("whole_numbers",), ("whole_seconds_share",), RAW),
     Check(other_unit, ("other_unit", "small_valid_time"), ("span_ratio", "slow_rate_hz"), RAW),
@@ -119,20 +120,25 @@ CHECKS = (
 
 READER_FINDINGS = {
     "behaviour_absent": "A behaviour series of the configuration is not in the file, or is empty.",
+    "clusters_without_label": "Clusters fire and have no quality label; they are no units.",
     "draft_version": "The file is of a dandiset's draft, which can change.",
+    "duplicate_metrics": "Rows of a probe's table of metrics repeat another; they are dropped.",
     "intervals_backward": "Intervals stop before they start; they are not used.",
     "intervals_too_long": "Intervals are longer than any recording; they are not used.",
     "intervals_without_times": "Intervals lack a start or a stop; they are not valid time.",
     "joined_pauses": "Pauses of rounding between intervals are closed.",
     "no_region_column": "Neither units nor electrodes have the region's column.",
     "no_subject": "The file names no subject; the cohort table's is used.",
+    "older_sorting": "The newest revision of a spike sorting lacks a table, so an earlier revision is used.",
     "other_date": "The file's date differs from the cohort table's.",
     "other_lab": "The file's lab differs from the cohort table's.",
+    "probe_without_units": "No cluster of a probe is good enough to be a unit.",
     "regions_of_groups": "Units have the region of their electrode group, since no electrode has one.",
     "repeated_ids": "Unit ids occur more than once; each is made unique.",
     "samples_dropped": "Samples of behaviour without a time near the recording are dropped.",
     "samples_unsorted": "The times of a behaviour series go back; it is sorted.",
     "short_units": "Some units were observed for less time and cost all others valid time.",
+    "stale_record": "A file differs from the database's hash in the same way in two downloads; it is kept.",
     "trial_columns_replaced": "Columns of trials have the names of the record's own columns and are replaced.",
     "trial_columns_skipped": "Columns of trials without single values are not kept.",
     "trials_far": "Trials far from the valid time, or longer than any recording, are not kept.",
@@ -140,7 +146,7 @@ READER_FINDINGS = {
     "unit_columns_replaced": "Columns of units have the names of the record's own columns and are replaced.",
     "unit_columns_skipped": "Columns of units without single values are not kept.",
 }
-"""Warnings that the reader of NWB files adds itself, by code."""
+"""Warnings that the readers of NWB files and of IBL sessions add themselves, by code."""
 
 
 def check_spikes(raw: RawSpikes) -> list[Finding]:

@@ -1,36 +1,15 @@
-"""IBL sessions: download through ONE, and ingestion of the ALF files into a Session.
-
-The only module that imports ONE. Works on a folder on disk (``mode: local``) and against an Alyx server
-(``mode: remote``), chosen by the configuration. ONE and ALF: https://docs.internationalbrainlab.org.
-"""
+"""Ingestion of downloaded IBL sessions, ALF files, into a Session."""
 
 import json
-import os
-import re
-import time
-import uuid
-import warnings
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import requests
 from iblatlas.regions import BrainRegions
-from iblutil.io import parquet
-from one import __version__ as one_version
-from one.alf.cache import make_parquet_db
-from one.alf.exceptions import ALFObjectNotFound, ALFWarning
-from one.alf.io import iter_sessions
-from one.alf.path import rel_path_parts
-from one.api import ONE, One
-from one.params import get as one_parameters
-from one.params import get_params_dir
 from scipy.signal import butter, sosfiltfilt
 
 from neurohorizon.cohort import Row
@@ -38,345 +17,27 @@ from neurohorizon.config import IblSource, Timeline
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Notes, encode_findings, list_names
-from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_or_note, write_ingested
-from neurohorizon.ingest.listed_files import file_hash, listed_file, path_within
-from neurohorizon.ingest.probe_spans import ProbeSpan, count_trimmed, note_short_probes, recorded_span, shared_time
+from neurohorizon.ingest.leave_out import OnFatal, write_ingested
+from neurohorizon.ingest.listed_files import listed_file
+from neurohorizon.ingest.probe_spans import (
+    ProbeSpan,
+    count_trimmed,
+    note_short_probes,
+    recorded_span,
+    shared_time,
+    silent_spans,
+    without_dropouts,
+)
 from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.ingest.thresholds import limit
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain
 
-SORTERS = ("pykilosort", "iblsorter")
-"""Preferred collections of a probe, in order; else the shortest, as ibllib's SpikeSortingLoader chooses."""
 WHEEL_HZ = 1000
 WHEEL_CORNER_HZ = 20
 WHEEL_FILTER_ORDER = 8
-_RETRY_WAIT_S = 2.0
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Attributes of one ALF object, to be fetched and no others.
-
-    Attributes:
-        object: ALF object, such as ``spikes``.
-        attributes: Its attributes.
-        needed: Whether a session without them cannot be used.
-    """
-
-    object: str
-    attributes: tuple[str, ...]
-    needed: bool = True
-
-
-PROBE_TABLES = (
-    Wanted("spikes", ("times", "clusters")),
-    Wanted("clusters", ("channels", "metrics")),
-    Wanted("clusters", ("uuids",), needed=False),
-)
-ALIGNED_REGIONS = Wanted("channels", ("brainLocationIds",), needed=False)
-SITE_REGIONS = Wanted("electrodeSites", ("brainLocationIds",), needed=False)
-"""Allen structure of each channel: aligned with the spike sorting's channels, else by site of the probe."""
-BEHAVIOUR_TABLES = (
-    Wanted("trials", ("table",), needed=False),
-    Wanted("wheel", ("timestamps", "position"), needed=False),
-)
-
-
-def open_one(source: IblSource) -> One:
-    """Open the release.
-
-    ``remote`` takes credentials from the environment (ALYX_LOGIN with ALYX_PWD, or ALYX_TOKEN), which are never
-    stored, else those that ONE itself has saved.
-
-    Raises:
-        SourceUnavailable: No release in the folder, no credentials, credentials refused, or no network.
-    """
-    folder = Path(source.folder)
-    if source.mode == "local":
-        absent = [name for name in ("sessions.pqt", "datasets.pqt") if not (folder / name).is_file()]
-        if absent:
-            raise SourceUnavailable(
-                f"sources.ibl.folder {source.folder} is no ONE folder: {' and '.join(absent)} not found; give a folder "
-                "that one.alf.cache.make_parquet_db has indexed, or set sources.ibl.mode to remote"
-            )
-        return One(cache_dir=folder, mode="local")
-    credentials = _credentials(source.base_url)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        one = ONE(base_url=source.base_url, cache_dir=folder, mode="remote", silent=True)
-        one.alyx.authenticate(**credentials, cache_token=False)
-    except requests.HTTPError as error:
-        raise _refused(source, error) from None
-    except OSError as error:
-        raise SourceUnavailable(
-            f"{source.base_url} cannot be reached ({type(error).__name__}); check the network, or set "
-            "sources.ibl.mode to local with a folder that holds the release"
-        ) from None
-    return one
-
-
-def _credentials(base_url: str) -> dict[str, str]:
-    login, password, token = (os.environ.get(name) for name in ("ALYX_LOGIN", "ALYX_PWD", "ALYX_TOKEN"))
-    if token:
-        return {"token": token} | ({"username": login} if login else {})
-    if login and password:
-        return {"username": login, "password": password}
-    # asking ONE for parameters makes its folders where it was never set up
-    saved = one_parameters(base_url, silent=True).as_dict() if get_params_dir().exists() else {}
-    login = login or saved.get("ALYX_LOGIN")
-    if login and (login in saved.get("TOKEN", {}) or saved.get("ALYX_PWD")):
-        return {"username": login}
-    raise SourceUnavailable(
-        f"no credentials for {base_url}: set the environment variables ALYX_LOGIN and ALYX_PWD (or ALYX_TOKEN), or "
-        f"save them once with python -c \"from one.api import ONE; ONE(base_url='{base_url}')\"; accounts are free at "
-        f"{base_url}/signup"
-    )
-
-
-def _refused(source: IblSource, error: requests.HTTPError) -> SourceUnavailable:
-    # the error's own text may repeat the request, so it is left out
-    status = getattr(error.response, "status_code", "no status")
-    return SourceUnavailable(
-        f"{source.base_url} refused the request (HTTP {status}); check ALYX_LOGIN and ALYX_PWD, or ALYX_TOKEN (shown "
-        f"at {source.base_url}/me), and the eids of the cohort table"
-    )
-
-
-def download_ibl(*, row: Row, ibl: IblSource, on_fatal: OnFatal, attempt: int, output: Path) -> None:
-    """Fetch one IBL session's tables through ONE and list them, or note why it cannot be used.
-
-    Args:
-        row: Row of the cohort table.
-        ibl: The section ``sources.ibl`` of the configuration.
-        on_fatal: Effect of a fatal fault.
-        attempt: Number of the attempt, from 0.
-        output: List of the session's files; see :func:`download_session`.
-    """
-    download_or_note(partial(download_session, row, source=ibl), manifest=output, on_fatal=on_fatal, attempt=attempt)
-
-
-def download_session(row: Row, *, source: IblSource) -> dict[str, Any]:
-    """Fetch what is used of one session, and nothing else, and return the list of its files.
-
-    Files that are there already with the size and hash of ONE's tables are not fetched again. The manifest is
-    JSON: where the session was found, and each file's table, probe, path within ``source.folder``, size, md5 and
-    revision; no path of this machine. It is written whole or not at all.
-
-    Args:
-        row: The session; found by its ``eid`` in remote mode where the cohort gives one, else by subject, date and
-            ``number``. ``probes`` in the cohort, comma-separated, restricts the probes.
-
-    Raises:
-        SessionError: The session or a needed table is not in the release, or a file differs from its hash.
-        SourceUnavailable: See :func:`open_one`.
-    """
-    one = open_one(source)
-    eid = _find_session(one, row, source)
-    datasets = _attempt(lambda: one.list_datasets(eid, details=True), source)
-    probes = _probe_collections(datasets["rel_path"], row)
-    fetch = _Fetch(one, eid, row.session, source, datasets)
-    for probe, collection in probes.items():
-        for wanted in PROBE_TABLES:
-            fetch.first_of((wanted, collection), probe=probe)
-        fetch.first_of((ALIGNED_REGIONS, collection), (SITE_REGIONS, f"alf/{probe}"), probe=probe)
-    for wanted in BEHAVIOUR_TABLES:
-        fetch.first_of((wanted, _behaviour_collection(datasets["rel_path"], wanted)))
-    return {
-        "session": row.session,
-        "eid": str(eid),
-        "release": source.base_url if source.mode == "remote" else "local",
-        "revision": source.revision,
-        "one_version": one_version,
-        "probes": probes,
-        "missing": fetch.missing,
-        "files": fetch.files,
-    }
-
-
-def _find_session(one: One, row: Row, source: IblSource) -> str:
-    eid = row.extras.get("eid")
-    if source.mode == "remote" and eid:
-        return eid
-    number = row.extras.get("number")
-    if not row.date or (number and not number.isdigit()):
-        raise SessionError(
-            f"session {row.session}: date {row.date!r} and number {number or ''!r} in the cohort table; a session is "
-            "found by its date and, where it has one, a whole number"
-        )
-    found, details = _attempt(
-        lambda: one.search(subject=row.subject, date_range=[row.date, row.date], details=True), source
-    )
-    # a search matches parts of names, so SIM-10 finds SIM-101
-    exact = [
-        str(eid)
-        for eid, detail in zip(found, details or [], strict=True)
-        if detail["subject"] == row.subject and (not number or int(detail["number"]) == int(number))
-    ]
-    wanted = f"subject {row.subject} on {row.date}" + (f", number {number}" if number else "")
-    where = source.base_url if source.mode == "remote" else source.folder
-    if not exact:
-        raise SessionError(f"session {row.session} is not in the release at {where}: nothing found for {wanted}")
-    if len(exact) > 1:
-        raise SessionError(
-            f"session {row.session}: {len(exact)} sessions at {where} fit {wanted}; give the cohort a number column"
-        )
-    return exact[0]
-
-
-def _probe_collections(paths: Iterable[str], row: Row) -> dict[str, str]:
-    """Collection of each probe that holds its spike sorting, by probe name."""
-    by_probe = defaultdict(set)
-    for path in paths:
-        place = re.match(r"(alf/(probe[^/]*)(?:/[^/#]+)?)/(?:#[^/]+#/)?spikes\.times\.", path)
-        if place:
-            by_probe[place[2]].add(place[1])
-    asked = row.extras.get("probes", "").replace(",", " ").split()
-    absent = [name for name in asked if name not in by_probe]
-    if absent or not by_probe:
-        raise SessionError(
-            f"session {row.session} has no spikes.times for {', '.join(absent) or 'any probe'}; "
-            f"probes found: {', '.join(sorted(by_probe)) or 'none'}"
-        )
-    return {name: min(by_probe[name], key=_sorter_rank) for name in sorted(asked or by_probe)}
-
-
-def _sorter_rank(collection: str) -> tuple:
-    name = collection.rsplit("/", 1)[1]
-    return SORTERS.index(name) if name in SORTERS else len(SORTERS), len(collection), collection
-
-
-def _behaviour_collection(paths: Iterable[str], wanted: Wanted) -> str:
-    """``alf`` where it holds the object, else the shortest collection below it that does."""
-    name = re.compile(rf"(alf(?:/[^/#]+)*)/(?:#[^/]+#/)?(?:_[a-z]+_)?{wanted.object}\.{wanted.attributes[0]}\.")
-    places = {place[1] for path in paths if (place := name.match(path))}
-    return min(places, key=lambda collection: (len(collection), collection), default="alf")
-
-
-class _Fetch:
-    """Fetches objects of one session, checks what comes, and keeps the list.
-
-    Attributes:
-        files: Manifest entries of what was fetched.
-        missing: What the release does not have of the tables that a session can do without.
-    """
-
-    def __init__(self, one: One, eid: str, session: str, source: IblSource, datasets: pd.DataFrame) -> None:
-        self.one = one
-        self.eid = eid
-        self.session = session
-        self.source = source
-        self.released = datasets.set_index("rel_path")[["file_size", "hash"]]
-        self.files: list[dict] = []
-        self.missing: list[str] = []
-
-    def first_of(self, *options: tuple[Wanted, str], probe: str | None = None) -> None:
-        """Fetch the first object, in its collection, that is there with all its attributes.
-
-        Raises:
-            SessionError: None is, and it is needed; or a file differs from the release.
-        """
-        for wanted, collection in options:
-            entries = self._entries(wanted, collection, probe)
-            if len(entries) == len(wanted.attributes):
-                self.files += entries
-                return
-        wanted, collection = options[0]
-        if wanted.needed:
-            raise SessionError(self._lack(wanted, collection, entries))
-        name = f"{wanted.object}.{'+'.join(wanted.attributes)}"
-        self.missing.append(f"{probe}/{name}" if probe else name)
-
-    def _lack(self, wanted: Wanted, collection: str, entries: list[dict]) -> str:
-        had = [entry["table"] for entry in entries]
-        names = [f"{wanted.object}.{name}" for name in wanted.attributes if f"{wanted.object}.{name}" not in had]
-        listed = sorted(Path(path).name for path in self.released.index if path.startswith(f"{collection}/"))
-        gone = [name for name in names if any(file.startswith(f"{name}.") for file in listed)]
-        if gone:
-            return (
-                f"session {self.session}: {', '.join(gone)} of {collection} is listed in the release's tables, but "
-                "there is no such file; put it back, or index the folder again"
-            )
-        return f"session {self.session} lacks {', '.join(names)} in {collection}; found there: {', '.join(listed)}"
-
-    def _entries(self, wanted: Wanted, collection: str, probe: str | None) -> list[dict]:
-        for attempt in range(self.source.download_attempts):
-            try:
-                paths = _attempt(lambda: self._load(wanted, collection), self.source)
-            except ALFObjectNotFound:
-                return []
-            entries = [self._entry(path, probe) for path in sorted(paths)]
-            wrong = [entry["path"] for entry in entries if not self._as_released(entry)]
-            if not wrong:
-                return entries
-            if self.source.mode == "local":
-                break
-            for path in wrong:
-                (Path(self.source.folder) / path).unlink()
-            time.sleep(_RETRY_WAIT_S * attempt)
-        raise SessionError(
-            f"session {self.session}: {wrong[0]} is damaged, it differs in size or hash from the release's tables; put "
-            "the file back (or, where it was changed on purpose, index the folder again)"
-        )
-
-    def _load(self, wanted: Wanted, collection: str) -> list[Path]:
-        with warnings.catch_warnings():
-            # a folder indexed locally names no default revisions; the latest, which ONE then takes, is meant
-            warnings.simplefilter("ignore", ALFWarning)
-            return self.one.load_object(
-                self.eid,
-                wanted.object,
-                collection=collection,
-                attribute=list(wanted.attributes),
-                revision=self.source.revision,
-                download_only=True,
-                # hashed here instead: locally ONE only logs a difference
-                check_hash=False,
-            )
-
-    def _entry(self, path: Path, probe: str | None) -> dict:
-        relative = path_within(Path(path), Path(self.source.folder), session=self.session)
-        parts = rel_path_parts(_within_session(relative), as_dict=True)
-        return {
-            "table": f"{parts['object']}.{parts['attribute']}",
-            "probe": probe,
-            "path": relative.as_posix(),
-            "size": Path(path).stat().st_size,
-            "md5": file_hash(path, "md5"),
-            "revision": parts["revision"] or "",
-        }
-
-    def _as_released(self, entry: Mapping) -> bool:
-        size, md5 = self.released.loc[_within_session(Path(entry["path"]))]
-        same_size = pd.isna(size) or not size or int(size) == entry["size"]
-        return same_size and (pd.isna(md5) or not md5 or str(md5).replace("-", "") == entry["md5"])
-
-
-def _within_session(path: Path) -> str:
-    """Path from the session's folder on, of a path from the release's folder on."""
-    parts = path.parts
-    return "/".join(parts[parts.index("alf") :])
-
-
-def _attempt(call: Callable[[], object], source: IblSource) -> object:
-    """Call until it answers, waiting longer each time.
-
-    Raises:
-        SourceUnavailable: The server cannot be reached in ``download_attempts``, or refuses.
-    """
-    for attempt in range(source.download_attempts):
-        try:
-            return call()
-        except OSError as error:  # requests and urllib raise its subclasses
-            if isinstance(error, requests.HTTPError) and 400 <= getattr(error.response, "status_code", 0) < 500:
-                raise _refused(source, error) from None
-            failure = type(error).__name__
-        if attempt + 1 < source.download_attempts:
-            time.sleep(_RETRY_WAIT_S * 2**attempt)
-    raise SourceUnavailable(
-        f"{source.base_url if source.mode == 'remote' else source.folder} gave no answer in {source.download_attempts} "
-        f"attempts ({failure}); check the network and run again: finished files are kept"
-    )
+REGION_TABLES = ("channels.brainLocationIds", "electrodeSites.brainLocationIds")
+"""Allen structure of each channel of the spike sorting, and of each site of the probe."""
 
 
 def preprocess_ibl(
@@ -414,8 +75,9 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
     The domain is the time when every probe recorded: from the latest first spike to the earliest last
     spike, over all clusters of a probe, good or not, rounded inward to whole seconds, so that bins that
     divide a second have the edges they would have from the clock's zero. A few spikes far from all
-    others do not count. What is dropped is counted in ``repairs``, ``trimmed_{probe}`` for spikes outside the domain,
-    and described in the findings.
+    others do not count. Silences in which a probe cannot have recorded are taken out. What is dropped is
+    counted in ``repairs``, ``trimmed_{probe}`` for spikes before and after the domain, and described in the
+    findings.
 
     Args:
         manifest: Written by :func:`download_session`.
@@ -426,6 +88,8 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
     """
     listed = json.loads(Path(manifest).read_text())
     files, notes = _Files(row.session, Path(source.folder), listed["files"]), Notes()
+    for code, message, count in listed.get("notes", []):
+        notes.add(code, message, count)
     probes = [_read_probe(files, probe, source.minimum_label, notes) for probe in listed["probes"]]
     units = {name: np.concatenate([probe.units[name] for probe in probes]) for name in probes[0].units}
     if not len(units["id"]):
@@ -439,7 +103,8 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
     note_short_probes(spans, notes)
     of_probe = {probe.span.probe: probe.times_s for probe in probes}
     count_trimmed(spans, of_probe, notes, start_us=start_us, stop_us=stop_us)
-    domain = Intervals(np.array([start_us]), np.array([stop_us]))
+    whole = Intervals(np.array([start_us]), np.array([stop_us]))
+    domain = without_dropouts(whole, {probe.span.probe: probe.silent_s for probe in probes}, notes)
     offset = np.cumsum([0, *(len(probe.units["id"]) for probe in probes)])
     times_s = np.concatenate([probe.times_s for probe in probes])
     unit = np.concatenate([probe.unit + first for probe, first in zip(probes, offset, strict=False)])
@@ -454,9 +119,9 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
         raise SessionError(f"session {row.session} is too short: {error}") from error
     first_s, last_s = min(span.first_s for span in spans), max(span.last_s for span in spans)
     reach_s = first_s - limit("reach_s"), last_s + limit("reach_s")
-    wheel = _read_wheel(files, source.wheel_rate_hz, reach_s, notes)
+    missing = list(listed["missing"])
+    wheel = _read_wheel(files, source.wheel_rate_hz, reach_s, notes, missing)
     trials = _read_trials(files, reach_s, notes)
-    too_few = [] if wheel or files.lacks("wheel.position") else ["wheel: too few samples"]
     return Session(
         session_id=row.session,
         source="ibl",
@@ -476,7 +141,7 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
             "eid": listed["eid"],
             "one_version": listed["one_version"],
             "collections": json.dumps(listed["probes"]),
-            "missing": json.dumps(listed["missing"] + too_few),
+            "missing": json.dumps(missing),
             "files": json.dumps({entry["path"]: entry["md5"] for entry in listed["files"]}),
             "findings": encode_findings(notes.findings),
         },
@@ -548,7 +213,7 @@ class _Files:
 class _Probe:
     """One probe's good units and their spikes; ``labels`` [cluster], ``times_s`` and ``unit`` [spike].
 
-    Its span is that of all clusters.
+    Its span and its silences, ``silent_s`` [silence, 2], are those of all clusters.
     """
 
     units: dict[str, np.ndarray]
@@ -556,6 +221,7 @@ class _Probe:
     times_s: np.ndarray
     unit: np.ndarray
     span: ProbeSpan
+    silent_s: np.ndarray
 
 
 def _read_probe(files: _Files, probe: str, minimum_label: float, notes: Notes) -> _Probe:
@@ -593,7 +259,8 @@ def _read_probe(files: _Files, probe: str, minimum_label: float, notes: Notes) -
     unit = unit_of_cluster[clusters]
     if not np.isfinite(times_s).any():
         raise SessionError(f"{where}: none of {len(times_s)} spike times is a number: leave the probe out")
-    return _Probe(units, labels, times_s[unit >= 0], unit[unit >= 0], recorded_span(probe, times_s, notes))
+    span = recorded_span(probe, times_s, notes)
+    return _Probe(units, labels, times_s[unit >= 0], unit[unit >= 0], span, silent_spans(times_s, span))
 
 
 def _read_labels(files: _Files, probe: str, clusters: int, notes: Notes) -> np.ndarray:
@@ -664,26 +331,31 @@ def _names(files: _Files, probe: str, clusters: int) -> np.ndarray:
 
 def _regions(files: _Files, probe: str, channels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Allen and Beryl acronyms of the channels, [channel]; "" where the release has no region."""
-    table = next(
-        (
-            name
-            for name in ("channels.brainLocationIds", "electrodeSites.brainLocationIds")
-            if not files.lacks(name, probe)
-        ),
-        None,
+    aligned, sites = (
+        None if files.lacks(name, probe) else np.nan_to_num(files.vector(name, probe)) for name in REGION_TABLES
     )
-    if table is None:
+    # as ibllib, whose regions the Brain-Wide Map uses
+    structures = sites if sites is not None and (aligned is None or len(sites) == len(aligned)) else aligned
+    if structures is None:
         return (np.full(len(channels), ""),) * 2
-    structures = np.nan_to_num(files.vector(table, probe))
     if len(channels) and channels.max() >= len(structures):
         raise SessionError(
-            f"session {files.session}, {probe}: clusters name channel {channels.max()}; {table} has {len(structures)}"
+            f"session {files.session}, {probe}: clusters name channel {channels.max()}; its table of regions has "
+            f"{len(structures)}"
         )
+    known = channels >= 0
+    of_channel = np.zeros(len(channels))
+    of_channel[known] = structures[channels[known]]
+    return acronyms_of(of_channel)
+
+
+def acronyms_of(structures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Allen and Beryl acronyms of Allen structure ids (CCF 2017), [structure]; "" for the void and unknown ids.
+
+    The sign, which is the hemisphere, does not count.
+    """
     acronyms = acronyms_by_structure()
-    # structures of the left hemisphere are negative
-    pairs = [
-        acronyms.get(abs(int(structures[channel])), ("", "")) if channel >= 0 else ("", "") for channel in channels
-    ]
+    pairs = [acronyms.get(abs(int(structure)), ("", "")) for structure in structures]
     allen, beryl = zip(*pairs, strict=True) if pairs else ((), ())
     return np.array(allen, dtype=str), np.array(beryl, dtype=str)
 
@@ -697,16 +369,34 @@ def acronyms_by_structure() -> Mapping[int, tuple[str, str]]:
     return {structure: (allen, coarse) for structure, allen, coarse in named if structure > 0}
 
 
-def _read_wheel(files: _Files, rate_hz: float, reach_s: tuple[float, float], notes: Notes) -> Series | None:
-    """Wheel velocity, None where there is no wheel or too little of it; samples out of reach are dropped."""
+def _read_wheel(
+    files: _Files, rate_hz: float, reach_s: tuple[float, float], notes: Notes, missing: list[str]
+) -> Series | None:
+    """Wheel velocity; None where there is no wheel or too little of it, which is added to ``missing``."""
     if files.lacks("wheel.position"):
         return None
     times_s, position = (files.vector(f"wheel.{name}").astype(np.float64) for name in ("timestamps", "position"))
     if times_s.shape != position.shape:
-        raise SessionError(
-            f"session {files.session}: {len(times_s)} wheel timestamps and {len(position)} positions; expected equally "
-            "many: download them again, or remove both files"
-        )
+        missing.append(f"wheel: {len(times_s)} timestamps for {len(position)} positions")
+        return None
+    wheel = wheel_series(times_s, position, rate_hz=rate_hz, reach_s=reach_s, notes=notes)
+    if wheel is None:
+        missing.append("wheel: too few samples")
+    return wheel
+
+
+def wheel_series(
+    times_s: np.ndarray, position: np.ndarray, *, rate_hz: float, reach_s: tuple[float, float], notes: Notes
+) -> Series | None:
+    """Return wheel velocity, or None where there is too little of it; samples out of reach are dropped and noted.
+
+    Args:
+        times_s: Encoder times, [sample].
+        position: Unwrapped wheel position in radians, [sample].
+        rate_hz: Rate to keep.
+        reach_s: Earliest and latest time of a sample.
+        notes: Receives the findings.
+    """
     near = (times_s >= reach_s[0]) & (times_s <= reach_s[1])
     kept = near & np.isfinite(position)
     far = times_s[np.isfinite(times_s) & ~near]
@@ -756,17 +446,34 @@ def wheel_velocity(times_s: np.ndarray, position: np.ndarray, *, rate_hz: float)
 
 
 def _read_trials(files: _Files, reach_s: tuple[float, float], notes: Notes) -> dict[str, np.ndarray]:
-    """Columns of the trials table by ALF name, with ``start`` and ``end``; trials without either are dropped."""
     if files.lacks("trials.table"):
         return {}
-    table = files.frame("trials.table")
+    return trial_columns(files.frame("trials.table"), session=files.session, reach_s=reach_s, notes=notes)
+
+
+def trial_columns(
+    table: pd.DataFrame, *, session: str, reach_s: tuple[float, float], notes: Notes
+) -> dict[str, np.ndarray]:
+    """Return columns of a trials table by ALF name, with ``start`` and ``end``, ordered by start.
+
+    Trials without either, or out of reach, are dropped, and so are columns that hold no numbers; each is noted.
+
+    Args:
+        table: The table, one row per trial.
+        session: Name of the session, for messages.
+        reach_s: Earliest and latest time of a trial.
+        notes: Receives the findings.
+
+    Raises:
+        SessionError: The table has no times of its trials.
+    """
     if table.index.name is not None:
         table = table.reset_index()
     edges = {"intervals_0": "start", "intervals_1": "end"}
     absent = [name for name in edges if name not in table]
     if absent:
         raise SessionError(
-            f"session {files.session}: the trials table lacks {', '.join(absent)}, the start or end of each trial; "
+            f"session {session}: the trials table lacks {', '.join(absent)}, the start or end of each trial; "
             f"it has {list_names(list(table.columns))}: export it again, or remove it"
         )
     start_s, end_s = (
@@ -796,29 +503,3 @@ def _read_trials(files: _Files, reach_s: tuple[float, float], notes: Notes) -> d
     message = f"columns of trials replaced by intervals_0 and intervals_1: {list_names(replaced)}"
     notes.drop("trial_columns_replaced", message, len(replaced))
     return columns
-
-
-def index_release(folder: Path) -> None:
-    """Write the ONE tables of a folder of ALF files, with hashes, so that the same files give the same tables.
-
-    ``make_parquet_db`` draws session and dataset ids from the clock and notes the date and the folder; here
-    ids depend only on the paths, and the rest is constant.
-    """
-    folder = Path(folder)
-    # not hash_files: ONE's own md5 sets aside hundreds of megabytes for each file, however small
-    sessions_path, datasets_path = make_parquet_db(folder, hash_ids=False)
-    constant = {"date_created": "2021-01-01 00:00", "origin": "neurohorizon"}
-    sessions, _ = parquet.load(sessions_path)
-    sessions["id"] = sessions["id"].map(_stable_id)
-    parquet.save(sessions_path, sessions.set_index("id").sort_index(), constant)
-    datasets, _ = parquet.load(datasets_path)
-    folders = {path.session_path_short(include_lab=True): path for path in iter_sessions(folder)}
-    found = list(zip(datasets["eid"], datasets["rel_path"], strict=True))
-    datasets["hash"] = [file_hash(folders[session] / name, "md5") for session, name in found]
-    datasets["id"] = [_stable_id(f"{session}/{name}") for session, name in found]
-    datasets["eid"] = datasets["eid"].map(_stable_id)
-    parquet.save(datasets_path, datasets.set_index(["eid", "id"]).sort_index(), constant)
-
-
-def _stable_id(place: str) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://neurohorizon/{place}"))

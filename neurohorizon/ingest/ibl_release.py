@@ -1,9 +1,12 @@
 """The list of insertions of the IBL Brain-Wide Map release, from the IBL's public database."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from neurohorizon.config import IblSource
-from neurohorizon.ingest.ibl import open_one
+from neurohorizon.ingest.downloads import NotOffered
+from neurohorizon.ingest.ibl_one import open_one, patiently_at
 from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.ingest.paper_cohort import IBL_COLUMNS, write_release
 
@@ -28,12 +31,9 @@ def fetch_ibl_release(output: Path, *, ibl: IblSource) -> None:
     insertions = {}
     for tag in RELEASE_TAGS:
         try:
-            answer = one.alyx.rest("insertions", "list", django=f"datasets__tags__name,{tag}")
-            found = {insertion["id"]: _row(insertion) for insertion in answer}  # loads page after page
-        except OSError as error:
-            raise SourceUnavailable(
-                f"{ibl.base_url} gave no list of insertions ({type(error).__name__}); give the table with IBL_TABLE="
-            ) from error
+            found = patiently_at(partial(_insertions, one, tag), ibl)
+        except (NotOffered, SourceUnavailable) as error:
+            raise SourceUnavailable(f"no list of insertions: {error}; or give the table with IBL_TABLE=") from None
         if not found:
             raise SourceUnavailable(
                 f"{ibl.base_url} lists no insertion of the release {tag}; give the table with IBL_TABLE="
@@ -41,6 +41,11 @@ def fetch_ibl_release(output: Path, *, ibl: IblSource) -> None:
         insertions |= found
     rows = sorted(insertions.values(), key=lambda row: (row["lab"], row["subject"], row["date"], row["pid"]))
     write_release(output, rows, IBL_COLUMNS)
+
+
+def _insertions(one: Any, tag: str) -> dict[str, dict[str, str]]:
+    answer = one.alyx.rest("insertions", "list", django=f"datasets__tags__name,{tag}")
+    return {insertion["id"]: _row(insertion) for insertion in answer}  # loads page after page
 
 
 def _row(insertion: dict) -> dict[str, str]:

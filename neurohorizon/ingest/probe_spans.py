@@ -1,14 +1,17 @@
-"""When the probes of a session recorded together, which probe costs the others time, and which spikes are trimmed."""
+"""When the probes of a session recorded together, which probe costs the others time, and which spikes are trimmed.
+
+A reader takes the dropouts of each probe out of the valid time: zeros of a probe that did not record are no silence.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from neurohorizon.ingest.findings import Notes
+from neurohorizon.ingest.findings import Notes, list_names
 from neurohorizon.ingest.thresholds import limit
 from neurohorizon.session import SessionError
-from neurohorizon.timeline import MICROSECONDS
+from neurohorizon.timeline import MICROSECONDS, Intervals
 
 
 @dataclass(frozen=True)
@@ -166,3 +169,62 @@ def count_trimmed(
     if lost:
         message = f"spikes outside {start_s:g} to {stop_s:g} s, when all probes recorded, dropped: {', '.join(parts)}"
         notes.add("trimmed_spikes", message, lost)
+
+
+def silent_spans(times_s: np.ndarray, span: ProbeSpan) -> np.ndarray:
+    """Return start and stop, in seconds, of silences in which a probe cannot have recorded, [silence, 2].
+
+    They are longer than all usual pauses of the probe, and the probe's median rate expects many spikes in them.
+
+    Args:
+        times_s: Spikes of one probe, of all its clusters where the release has them, [spike], in any order.
+        span: When the probe recorded; strays outside do not count.
+    """
+    order = times_s[(times_s >= span.first_s) & (times_s <= span.last_s)]
+    order.sort()
+    lengths_s = np.diff(order)
+    if len(order) < limit("stray_of_spikes") or lengths_s.max() <= limit("dropout_s"):
+        # nearly always, and without further copies of all spikes
+        return np.zeros((0, 2))
+    # most of the time is recorded, and so is the median second
+    last_of_second = np.flatnonzero(np.diff(np.floor(order - order[0])))
+    counts = np.diff(np.concatenate([[-1], last_of_second, [len(order) - 1]]))
+    empty = np.floor(order[-1] - order[0]) + 1 - len(counts)
+    middle = int((len(counts) - empty) // 2)
+    rate_hz = np.sort(counts)[middle] if middle >= 0 else 0
+    rising = np.sort(lengths_s)
+    long_s = rising[np.searchsorted(np.cumsum(rising), 0.9 * rising.sum())]
+    silent = (
+        (lengths_s > limit("dropout_s"))
+        & (rate_hz * lengths_s >= limit("dropout_spikes"))
+        & (lengths_s > limit("dropout_usual") * long_s)
+    )
+    return np.stack([order[:-1][silent], order[1:][silent]], axis=1)
+
+
+def without_dropouts(domain: Intervals, silent_s: Mapping[str, np.ndarray], notes: Notes) -> Intervals:
+    """Take silences in which a probe cannot have recorded out of the valid time, as ``dropout``.
+
+    Valid time stops and starts again at whole seconds.
+
+    Args:
+        domain: Valid time of the session.
+        silent_s: Silences of each probe, of :func:`silent_spans`, by probe.
+        notes: Receives the findings.
+    """
+    lost = Intervals.empty()
+    for probe, spans_s in silent_s.items():
+        edges_us = np.stack([np.floor(spans_s[:, 0]), np.ceil(spans_s[:, 1])]).astype(np.int64) * MICROSECONDS
+        spans = Intervals.merged(*edges_us)
+        cost_s = domain.intersect(spans).duration_us / MICROSECONDS
+        if not cost_s:
+            continue
+        inside = [f"{start:.1f} to {stop:.1f} s" for start, stop in spans_s]
+        notes.add(
+            "dropout",
+            f"{probe} has no spike at {list_names(inside)}, where its usual rate expects {limit('dropout_spikes'):g} "
+            f"or more; {cost_s:g} s are taken out of valid time",
+            len(spans_s),
+        )
+        lost = Intervals.merged(np.append(lost.start_us, spans.start_us), np.append(lost.stop_us, spans.stop_us))
+    return domain.without(lost)

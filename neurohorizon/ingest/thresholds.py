@@ -69,6 +69,13 @@ THRESHOLDS = {
     ),
     "stray_spikes": Threshold(3, "spikes", "the same for probes with few spikes"),
     "stray_of_spikes": Threshold(100, "spikes", "probes with fewer have pauses of any length"),
+    "dropout_s": Threshold(1, "s", "a probe records many neurons, and while it records some of them fire"),
+    "dropout_spikes": Threshold(
+        20, "spikes expected", "this number is expected in the silence from the probe's median rate"
+    ),
+    "dropout_usual": Threshold(
+        10, "long pauses", "populations fall silent in sleep and anaesthesia; a tenth of the time lies in long pauses"
+    ),
     "long_recording_s": Threshold(86400, "s", "no acute recording lasts a day; milliseconds turn 90 s into a day"),
     "far_recording_s": Threshold(
         1e11, "s", "microseconds beyond do not fit into 64 bits; the clock of seconds since 1970 does"

@@ -8,7 +8,14 @@ import numpy as np
 from neurohorizon.config import Splits, Timeline
 from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Finding, Notes
-from neurohorizon.ingest.probe_spans import ProbeSpan, count_trimmed, note_short_probes, recorded_span
+from neurohorizon.ingest.probe_spans import (
+    ProbeSpan,
+    count_trimmed,
+    note_short_probes,
+    recorded_span,
+    silent_spans,
+    without_dropouts,
+)
 from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.ingest.validation import validate_session
 from neurohorizon.session import Series, Session
@@ -109,6 +116,14 @@ def _probes() -> list[Finding]:
     return notes.findings
 
 
+def _dropout() -> list[Finding]:
+    times_s, notes = np.arange(0, 100, 0.01), Notes()
+    with_hole, span = times_s[(times_s < 30) | (times_s > 34.6)], ProbeSpan("probe01", 0.0, 99.99)
+    silent = {"probe00": silent_spans(times_s, span), "probe01": silent_spans(with_hole, span)}
+    without_dropouts(Intervals(np.array([0]), np.array([100_000_000])), silent, notes)
+    return notes.findings
+
+
 def _repaired(code: str) -> list[Finding]:
     return findings(repairs={code: 3})
 
@@ -120,6 +135,7 @@ EXAMPLES: dict[str, Callable[[], list[Finding]]] = {
     "stray_spikes": _probes,
     "short_probe": _probes,
     "trimmed_spikes": _probes,
+    "dropout": _dropout,
     "no_spikes_read": lambda: _spikes(np.zeros((UNITS, 0))),
     "whole_numbers": lambda: _spikes(np.rint(sound() * 30000)),
     "other_unit": lambda: _spikes(sound() * 1000),

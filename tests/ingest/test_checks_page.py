@@ -21,15 +21,18 @@ def test_the_page_of_checks_is_up_to_date():
     assert tool.PAGE.read_text() == tool.page(), "run make checks"
 
 
-def test_every_code_of_the_reader_is_listed():
-    tree = ast.parse((ROOT / "neurohorizon/ingest/nwb.py").read_text())
+def test_every_code_of_the_readers_is_listed():
+    trees = [
+        ast.parse((ROOT / f"neurohorizon/ingest/{name}.py").read_text()) for name in ("nwb", "ibl", "ibl_download")
+    ]
     codes = {
         call.args[0].value
+        for tree in trees
         for call in ast.walk(tree)
         if isinstance(call, ast.Call)
         and call.args
         and isinstance(call.args[0], ast.Constant)
-        and re.search(r"(notes\.(add|drop)|^note)$", ast.unparse(call.func))
+        and re.search(r"(notes\.(add|drop)|^note|\.note)$", ast.unparse(call.func))
     }
     assert codes | {"intervals_too_long", "intervals_backward"} == set(READER_FINDINGS)
 

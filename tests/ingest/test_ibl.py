@@ -9,25 +9,16 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-import requests
-from one.api import One
-from one.params import get as get_parameters
-from one.params import save as save_parameters
 from scipy.interpolate import interp1d
 from scipy.signal import iirfilter, sosfiltfilt, sosfreqz
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource, SimulatedSource, Splits, Timeline
-from neurohorizon.ingest import ibl
+from neurohorizon.ingest import downloads
 from neurohorizon.ingest.findings import Finding, decode_findings
-from neurohorizon.ingest.ibl import (
-    acronyms_by_structure,
-    download_session,
-    index_release,
-    ingest_ibl,
-    open_one,
-    wheel_velocity,
-)
+from neurohorizon.ingest.ibl import acronyms_by_structure, ingest_ibl, wheel_velocity
+from neurohorizon.ingest.ibl_download import download_session
+from neurohorizon.ingest.ibl_one import index_release, open_one
 from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.ingest.simulated.ibl import simulate_release, simulated_sessions
 from neurohorizon.session import SessionError, read_session, write_session
@@ -68,7 +59,7 @@ def source(folder: Path, **changes) -> IblSource:
         "base_url": "https://openalyx.internationalbrainlab.org",
         "revision": None,
         "minimum_label": 1.0,
-        "download_attempts": 3,
+        "outage_hours": 1e-4,
         "wheel_rate_hz": 250.0,
     }
     return IblSource(**(usual | changes))
@@ -83,7 +74,7 @@ def empty_home(tmp_path_factory):
         patch.setattr("one.params.CACHE_DIR_DEFAULT", str(home / "ONE"))
         for name in ("ALYX_LOGIN", "ALYX_PWD", "ALYX_TOKEN"):
             patch.delenv(name, raising=False)
-        patch.setattr(ibl, "_RETRY_WAIT_S", 0.0)
+        patch.setattr(downloads, "_FIRST_WAIT_S", 0.01)
         yield home
 
 
@@ -103,9 +94,15 @@ def release(made, tmp_path) -> Path:
     return tmp_path / "release"
 
 
+def download_to(manifest: Path, one_row: Row, *, source: IblSource) -> None:
+    listed = download_session(one_row, source=source)
+    manifest.parent.mkdir(exist_ok=True)
+    manifest.write_text(json.dumps(listed, indent=1))
+
+
 def ingest(folder: Path, manifest: Path, *, session=NAMED[0], extras=None, **changes):
     one_row, settings = row(session, **(extras or {})), source(folder, **changes)
-    download_session(one_row, source=settings, manifest=manifest)
+    download_to(manifest, one_row, source=settings)
     return ingest_ibl(manifest, one_row, source=settings, splits=SPLITS)
 
 
@@ -205,32 +202,28 @@ def test_trials_keep_their_columns_and_gain_start_and_end(made, tmp_path):
         np.testing.assert_array_equal(read.trials[name], table[name])
 
 
-def test_amplitudes_and_depths_are_never_asked_for_nor_read(release, tmp_path, monkeypatch):
+def test_amplitudes_and_depths_are_not_listed_nor_read(release, tmp_path):
     for name in ("spikes.amps", "spikes.depths", "clusters.amps", "clusters.depths"):
         files = list(release.rglob(f"{name}.npy"))
         assert files
         for path in files:
             path.unlink()
-    asked, load_object = [], One.load_object
-
-    def spy(self, eid, obj, **kwargs):
-        asked.append((obj, tuple(kwargs["attribute"])))
-        return load_object(self, eid, obj, **kwargs)
-
-    monkeypatch.setattr(One, "load_object", spy)
     ingest(release, tmp_path / "m.json")
-    assert set(asked) == {
-        ("spikes", ("times", "clusters")),
-        ("clusters", ("channels", "metrics")),
-        ("clusters", ("uuids",)),
-        ("channels", ("brainLocationIds",)),
-        ("trials", ("table",)),
-        ("wheel", ("timestamps", "position")),
+    assert {entry["table"] for entry in json.loads((tmp_path / "m.json").read_text())["files"]} == {
+        "spikes.times",
+        "spikes.clusters",
+        "clusters.channels",
+        "clusters.metrics",
+        "clusters.uuids",
+        "channels.brainLocationIds",
+        "trials.table",
+        "wheel.timestamps",
+        "wheel.position",
     }
 
 
 def test_the_manifest_lists_files_with_their_hashes_and_no_path_of_this_machine(release, tmp_path):
-    download_session(row(), source=source(release), manifest=tmp_path / "raw" / "m.json")
+    download_to(tmp_path / "raw" / "m.json", row(), source=source(release))
     text = (tmp_path / "raw" / "m.json").read_text()
     listed = json.loads(text)
     assert str(tmp_path) not in text
@@ -243,7 +236,7 @@ def test_the_manifest_lists_files_with_their_hashes_and_no_path_of_this_machine(
 
 def test_the_same_files_give_the_same_manifest(release, tmp_path):
     for name in ("a", "b"):
-        download_session(row(), source=source(release), manifest=tmp_path / name)
+        download_to(tmp_path / name, row(), source=source(release))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -261,7 +254,7 @@ def test_a_file_that_differs_from_its_hash_is_refused(release, tmp_path):
 
 
 def test_a_file_that_changed_since_its_download_is_refused(release, tmp_path):
-    download_session(row(), source=source(release), manifest=tmp_path / "m.json")
+    download_to(tmp_path / "m.json", row(), source=source(release))
     flip_a_byte(probe_folder(release) / "spikes.clusters.npy")
     with pytest.raises(SessionError, match=r"spikes\.clusters\.npy is not what was downloaded"):
         ingest_ibl(tmp_path / "m.json", row(), source=source(release), splits=SPLITS)
@@ -280,7 +273,7 @@ def test_a_file_truncated_in_the_release_is_named(release, tmp_path):
 
 def test_a_missing_table_is_named_with_what_is_there(release, tmp_path):
     (probe_folder(release) / "clusters.metrics.pqt").unlink()
-    with pytest.raises(SessionError, match=r"clusters\.metrics of alf/probe00/pykilosort is listed .* no such file"):
+    with pytest.raises(SessionError, match=r"probe00/pykilosort/clusters\.metrics\.pqt is listed .* no such file"):
         ingest(release, tmp_path / "m.json")
     index_release(release)
     with pytest.raises(SessionError, match=r"lacks clusters\.metrics in .*; found there: .*clusters\.channels\.npy"):
@@ -343,7 +336,7 @@ def test_a_session_that_is_not_there_is_named(release, tmp_path):
     # a search by part of a name would find SIM-101
     part = Row(**{**vars(row()), "subject": "SIM-10"})
     with pytest.raises(SessionError, match="nothing found for subject SIM-10 on"):
-        download_session(part, source=source(release), manifest=tmp_path / "m.json")
+        download_to(tmp_path / "m.json", part, source=source(release))
 
 
 def test_two_sessions_of_a_day_need_a_number(release, tmp_path):
@@ -471,6 +464,33 @@ def test_probes_on_two_clocks_are_refused_with_both_spans(double, tmp_path):
     np.save(path, (np.load(path) - 500) * 30_000)
     with pytest.raises(SessionError, match="less than a day of them: divide them by the sampling rate"):
         reread(folder, session, tmp_path)
+
+
+@pytest.mark.parametrize(("probes", "hole_s"), [(("probe00",), (150, 160)), (("probe00", "probe01"), (150, 154.6))])
+def test_the_time_of_a_dropout_is_not_valid_whichever_probe_has_it(tmp_path, probes, hole_s):
+    settings = SIMULATED.model_copy(update={"duration_s": 200.0})
+    timeline = Timeline(bin_ms=20, context_bins=50, horizon_bins=50, evaluation_stride_bins=25)
+    simulate_release(tmp_path / "r", tmp_path / "t", simulated=settings, timeline=timeline, seed=5)
+    folders = {session: tmp_path / "r" / session.folder / "alf" for session in simulated_sessions(settings)}
+    session, alf = next((session, alf) for session, alf in folders.items() if (alf / "probe01").is_dir())
+    sound = ingest(tmp_path / "r", tmp_path / "m.json", session=session)
+    assert len(sound.domain) == 1
+    for probe in probes:
+        place = alf / probe / "pykilosort"
+        times_s = np.load(place / "spikes.times.npy")
+        kept = (times_s < hole_s[0]) | (times_s > hole_s[1])
+        for path in place.glob("spikes.*.npy"):
+            np.save(path, np.load(path)[kept])
+    read = reread(tmp_path / "r", session, tmp_path)
+    start_us, stop_us = sound.domain.start_us[0], sound.domain.stop_us[0]
+    # from the second of the last spike before to the second of the first spike after
+    first_s, last_s = int(read.domain.stop_us[0]) // 1_000_000, int(read.domain.start_us[1]) // 1_000_000
+    assert list(read.domain) == [(start_us, first_s * 1_000_000), (last_s * 1_000_000, stop_us)]
+    assert hole_s[0] - 1 <= first_s <= hole_s[0]
+    assert hole_s[1] <= last_s <= hole_s[1] + 1.5
+    found = [finding for finding in decode_findings(read.provenance["findings"]) if finding.code == "dropout"]
+    assert [finding.message.split(" ")[0] for finding in found] == list(probes)
+    assert read.domain.contains(read.spike_times_us).all()
 
 
 def test_columns_of_one_value_a_row_are_read_as_vectors(release, tmp_path):
@@ -670,7 +690,7 @@ def test_a_unit_without_a_channel_has_no_region(release, tmp_path):
 
 @pytest.mark.parametrize("place", ["../secret.npy", "/etc/passwd", "sim_lab_1/../../secret.npy"])
 def test_a_manifest_that_names_a_file_outside_the_folder_is_refused(release, tmp_path, place):
-    download_session(row(), source=source(release), manifest=tmp_path / "m.json")
+    download_to(tmp_path / "m.json", row(), source=source(release))
     listed = json.loads((tmp_path / "m.json").read_text())
     np.save(tmp_path / "secret.npy", np.arange(3.0))
     times = next(entry for entry in listed["files"] if entry["table"] == "spikes.times")
@@ -683,26 +703,29 @@ def test_a_manifest_that_names_a_file_outside_the_folder_is_refused(release, tmp
 
 def test_a_link_that_leaves_the_folder_is_refused_at_download_and_after_it(release, tmp_path):
     path = probe_folder(release) / "spikes.times.npy"
-    download_session(row(), source=source(release), manifest=tmp_path / "m.json")
+    download_to(tmp_path / "m.json", row(), source=source(release))
     path.rename(tmp_path / "elsewhere.npy")
     path.symlink_to(tmp_path / "elsewhere.npy")
     with pytest.raises(SessionError, match="outside the release's folder"):
         ingest_ibl(tmp_path / "m.json", row(), source=source(release), splits=SPLITS)
     with pytest.raises(SessionError, match=r"leads to .*elsewhere\.npy, outside the release's folder"):
-        download_session(row(), source=source(release), manifest=tmp_path / "n.json")
+        download_to(tmp_path / "n.json", row(), source=source(release))
 
 
 @pytest.mark.parametrize("change", [{"date": ""}, {"extras": {"number": "first"}}])
 def test_a_row_by_which_no_session_can_be_found_is_refused(release, tmp_path, change):
     with pytest.raises(SessionError, match="a session is found by its date"):
-        download_session(Row(**{**vars(row()), **change}), source=source(release), manifest=tmp_path / "m.json")
+        download_to(tmp_path / "m.json", Row(**{**vars(row()), **change}), source=source(release))
+
+
+SORTING = ("spikes.times", "spikes.clusters", "clusters.channels", "clusters.metrics", "clusters.uuids")
 
 
 def test_revisions_and_sorters_are_chosen_as_one_documents(release, tmp_path):
     place = probe_folder(release)
     good = (pd.read_parquet(place / "clusters.metrics.pqt")["label"] == 1).sum()
     revised = place / "#2024-05-06#"
-    revised.mkdir()
+    shutil.copytree(place, revised)
     pd.read_parquet(place / "clusters.metrics.pqt").assign(label=1.0).to_parquet(revised / "clusters.metrics.pqt")
     other = place.parent / "zz_sorter"
     other.mkdir()
@@ -715,7 +738,87 @@ def test_revisions_and_sorters_are_chosen_as_one_documents(release, tmp_path):
     assert latest.n_units == len(pd.read_parquet(place / "clusters.metrics.pqt")) > good
     listed = json.loads((tmp_path / "m.json").read_text())
     assert listed["probes"] == {"probe00": "alf/probe00/pykilosort"}
-    assert {entry["revision"] for entry in listed["files"]} == {"", "2024-05-06"}
+    assert {entry["revision"] for entry in listed["files"] if entry["table"] in SORTING} == {"2024-05-06"}
+    assert findings(latest) == {}
+
+
+@pytest.mark.parametrize("lacking", ["clusters.metrics.pqt", "spikes.clusters.npy"])
+def test_tables_of_two_sortings_are_never_combined(release, tmp_path, lacking):
+    place = probe_folder(release)
+    sound = ingest(release, tmp_path / "m.json", extras={"probes": "probe00"})
+    revised = place / "#2024-05-06#"
+    shutil.copytree(place, revised)
+    clusters = np.load(revised / "spikes.clusters.npy")
+    np.save(revised / "spikes.clusters.npy", clusters[::-1])
+    (revised / lacking).unlink()
+    index_release(release)
+    read = ingest(release, tmp_path / "m.json", extras={"probes": "probe00"})
+    listed = json.loads((tmp_path / "m.json").read_text())
+    assert {entry["revision"] for entry in listed["files"] if entry["table"] in SORTING} == {""}
+    assert np.array_equal(read.spike_unit, sound.spike_unit)
+    message = findings(read)["older_sorting"].message
+    assert message.startswith(f"probe00: revision 2024-05-06 lacks {lacking.rpartition('.')[0]};")
+    (place / "clusters.channels.npy").unlink()
+    index_release(release)
+    with pytest.raises(SessionError, match=r"no revision of alf/probe00/pykilosort has all tables of one spike"):
+        ingest(release, tmp_path / "m.json", extras={"probes": "probe00"})
+
+
+def test_names_of_units_and_regions_of_an_older_sorting_are_not_used(release, tmp_path):
+    place = probe_folder(release)
+    revised = place / "#2024-05-06#"
+    shutil.copytree(place, revised)
+    (revised / "clusters.uuids.csv").unlink()
+    (revised / "channels.brainLocationIds_ccf_2017.npy").unlink()
+    index_release(release)
+    read = ingest(release, tmp_path / "m.json", extras={"probes": "probe00"})
+    assert set(read.units["region"]) == {""}
+    assert read.units["id"].tolist() == [f"probe00:{cluster}" for cluster in read.units["cluster"]]
+    assert json.loads(read.provenance["missing"]) == ["probe00/clusters.uuids", "probe00/channels.brainLocationIds"]
+
+
+def test_a_curation_of_a_lab_and_metrics_in_two_formats_are_passed_over(release, tmp_path):
+    place = probe_folder(release)
+    sound = ingest(release, tmp_path / "m.json")
+    np.save(place / "_av_spikes.clusters.npy", np.load(place / "spikes.clusters.npy")[::-1])
+    pd.read_parquet(place / "clusters.metrics.pqt").assign(label=0.0).to_csv(place / "clusters.metrics.csv")
+    index_release(release)
+    read = ingest(release, tmp_path / "m.json")
+    assert np.array_equal(read.spike_unit, sound.spike_unit)
+    assert read.units["id"].tolist() == sound.units["id"].tolist()
+
+
+def test_regions_are_those_of_the_sites_where_these_are_the_channels(release, tmp_path):
+    place = probe_folder(release)
+    sound = ingest(release, tmp_path / "m.json", extras={"probes": "probe00"})
+    channels = np.load(place / "channels.brainLocationIds_ccf_2017.npy")
+    sites = place.parent / "electrodeSites.brainLocationIds_ccf_2017.npy"
+    for structures, regions in (
+        (np.full(len(channels), 385), ["VISp"] * sound.n_units),
+        (np.full(len(channels) + 1, 385), sound.units["region"].tolist()),
+    ):
+        np.save(sites, structures)
+        index_release(release)
+        read = ingest(release, tmp_path / "m.json", extras={"probes": "probe00"})
+        assert read.units["region"].tolist() == regions
+        assert json.loads(read.provenance["missing"]) == []
+    np.save(sites, np.full(len(channels), 385))
+    (place / "channels.brainLocationIds_ccf_2017.npy").unlink()
+    index_release(release)
+    read = ingest(release, tmp_path / "m.json", extras={"probes": "probe00"})
+    assert set(read.units["region"]) == {"VISp"}
+    assert json.loads(read.provenance["missing"]) == []
+
+
+def test_a_wheel_with_one_time_too_few_is_missing_and_the_session_is_not(release, tmp_path):
+    path = release / NAMED[0].folder / "alf" / "_ibl_wheel.timestamps.npy"
+    times_s = np.load(path)
+    np.save(path, times_s[:-1])
+    index_release(release)
+    read = ingest(release, tmp_path / "m.json")
+    assert "wheel" not in read.behaviour
+    expected = [f"wheel: {len(times_s) - 1} timestamps for {len(times_s)} positions"]
+    assert json.loads(read.provenance["missing"]) == expected
 
 
 def test_a_probe_without_a_sorter_folder_is_read_too(release, tmp_path):
@@ -730,7 +833,7 @@ def test_a_probe_without_a_sorter_folder_is_read_too(release, tmp_path):
 
 def test_a_recording_too_short_for_its_splits_is_refused(release, tmp_path):
     long_gap = SPLITS.model_copy(update={"gap_s": 40.0})
-    download_session(row(), source=source(release), manifest=tmp_path / "m.json")
+    download_to(tmp_path / "m.json", row(), source=source(release))
     with pytest.raises(SessionError, match="too short: nothing is left for test"):
         ingest_ibl(tmp_path / "m.json", row(), source=source(release), splits=long_gap)
 
@@ -780,113 +883,6 @@ def test_a_wheel_that_hardly_moved_is_left_out(release, tmp_path):
     assert json.loads(read.provenance["missing"]) == ["wheel: too few samples"]
 
 
-class Server(One):
-    """ONE as it works online, but for the network: its downloads copy from another folder."""
-
-    def __init__(self, folder: Path, remote: Path) -> None:
-        super().__init__(cache_dir=folder, tables_dir=remote, mode="local")
-        self.mode = "remote"
-        self.remote = remote
-        self.downloaded: list[str] = []
-        self.faults: list[str] = []
-
-    offline = False
-
-    def _download_datasets(self, dsets, **kwargs):
-        files = []
-        for _, dataset in dsets.iterrows():
-            fault = self.faults.pop(0) if self.faults else ""
-            if fault == "refused":
-                response = requests.Response()
-                response.status_code = 403
-                raise requests.HTTPError(f"403 for {PASSWORD}", response=response)
-            if fault == "no network":
-                raise ConnectionError("no route to host")
-            path = Path(dataset["session_path"], dataset["rel_path"])
-            source_path = next(self.remote.glob(f"*/Subjects/{path.as_posix().split('/Subjects/')[-1]}"), None)
-            target = Path(self.cache_dir, source_path.relative_to(self.remote))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            content = source_path.read_bytes()
-            target.write_bytes(content[:-8] + b"damaged!" if fault == "damaged" else content)
-            self.downloaded.append(target.name)
-            files.append(target)
-        return files
-
-
-@pytest.fixture
-def server(made, tmp_path, monkeypatch) -> Server:
-    folder = tmp_path / "downloads"
-    folder.mkdir()
-    server = Server(folder, made / "release")
-    monkeypatch.setattr(ibl, "open_one", lambda source: server)
-    return server
-
-
-def remote_source(server: Server) -> IblSource:
-    return source(Path(server.cache_dir), mode="remote")
-
-
-def test_a_remote_session_is_fetched_file_by_file_and_no_more(server, made, tmp_path):
-    eid = next(str(eid) for eid in server.search(subject=NAMED[0].subject))
-    download_session(row(eid=eid), source=remote_source(server), manifest=tmp_path / "m.json")
-    there = {path.name for path in Path(server.cache_dir).rglob("*") if path.is_file()}
-    assert there == {
-        "spikes.times.npy",
-        "spikes.clusters.npy",
-        "clusters.channels.npy",
-        "clusters.metrics.pqt",
-        "clusters.uuids.csv",
-        "channels.brainLocationIds_ccf_2017.npy",
-        "_ibl_trials.table.pqt",
-        "_ibl_wheel.timestamps.npy",
-        "_ibl_wheel.position.npy",
-    }
-    read = ingest_ibl(tmp_path / "m.json", row(), source=remote_source(server), splits=SPLITS)
-    assert read.provenance["release"] == "https://openalyx.internationalbrainlab.org"
-    assert read.units["id"].tolist() == list(planted(made / "release", NAMED[0]))
-
-
-def test_finished_files_are_not_fetched_again(server, tmp_path):
-    download_session(row(), source=remote_source(server), manifest=tmp_path / "m.json")
-    first = (tmp_path / "m.json").read_bytes()
-    server.downloaded.clear()
-    next(Path(server.cache_dir).rglob("clusters.uuids.csv")).unlink()
-    flip_a_byte(next(Path(server.cache_dir).rglob("_ibl_wheel.position.npy")))
-    half = next(Path(server.cache_dir).rglob("spikes.times.npy"))
-    half.write_bytes(half.read_bytes()[:5000])
-    download_session(row(), source=remote_source(server), manifest=tmp_path / "m.json")
-    assert sorted(server.downloaded) == ["_ibl_wheel.position.npy", "clusters.uuids.csv", "spikes.times.npy"]
-    assert (tmp_path / "m.json").read_bytes() == first
-
-
-def test_a_lost_connection_and_a_damaged_download_are_tried_again(server, tmp_path):
-    server.faults = ["no network", "", "damaged"]
-    download_session(row(), source=remote_source(server), manifest=tmp_path / "m.json")
-    assert ingest_ibl(tmp_path / "m.json", row(), source=remote_source(server), splits=SPLITS).n_units
-
-
-def test_a_server_that_stays_away_is_said_in_one_line(server, tmp_path):
-    server.faults = ["no network"] * 3
-    with pytest.raises(SourceUnavailable, match=r"gave no answer in 3 attempts \(ConnectionError\)") as told:
-        download_session(row(), source=remote_source(server), manifest=tmp_path / "m.json")
-    assert "\n" not in str(told.value)
-    assert not (tmp_path / "m.json").exists()
-
-
-def test_a_refusal_is_not_tried_again(server, tmp_path):
-    server.faults = ["refused", "", ""]
-    with pytest.raises(SourceUnavailable, match=r"refused the request \(HTTP 403\); check ALYX_LOGIN") as told:
-        download_session(row(), source=remote_source(server), manifest=tmp_path / "m.json")
-    assert server.faults == ["", ""]
-    assert PASSWORD not in str(told.value)
-
-
-def test_downloads_that_stay_damaged_are_refused(server, tmp_path):
-    server.faults = ["damaged"] * 100
-    with pytest.raises(SessionError, match="is damaged"):
-        download_session(row(), source=remote_source(server), manifest=tmp_path / "m.json")
-
-
 def test_a_folder_that_is_no_release_is_said_in_one_line(tmp_path):
     with pytest.raises(SourceUnavailable, match=r"no ONE folder: sessions\.pqt and datasets\.pqt not found") as told:
         open_one(source(tmp_path))
@@ -900,26 +896,3 @@ def test_missing_credentials_are_said_in_one_line(tmp_path, monkeypatch):
         open_one(source(tmp_path / "downloads", mode="remote"))
     assert "\n" not in str(told.value)
     assert not home.exists()
-
-
-@pytest.mark.parametrize("names", [("ALYX_LOGIN", "ALYX_PWD"), ("ALYX_LOGIN", "ALYX_TOKEN")])
-def test_a_password_is_neither_shown_nor_stored(tmp_path, monkeypatch, empty_home, capfd, caplog, names):
-    for name in names:
-        monkeypatch.setenv(name, PASSWORD if name != "ALYX_LOGIN" else "somebody")
-    eid = "00000000-0000-4000-8000-000000000001"
-    closed_port = source(tmp_path / "downloads", mode="remote", base_url="http://127.0.0.1:9")
-    with pytest.raises(SourceUnavailable, match=r"cannot be reached|gave no answer") as told:
-        download_session(row(eid=eid), source=closed_port, manifest=tmp_path / "m.json")
-    seen = capfd.readouterr()
-    stored = [path for path in empty_home.rglob("*") if path.is_file() and PASSWORD in path.read_text()]
-    assert PASSWORD not in str(told.value) + seen.out + seen.err + caplog.text
-    assert not stored
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert "\n" not in str(told.value)
-
-
-def test_credentials_that_one_has_saved_are_used(tmp_path):
-    settings = source(tmp_path, mode="remote", base_url="http://127.0.0.1:10")
-    saved = get_parameters(settings.base_url, silent=True, username="somebody")
-    save_parameters(saved.set("TOKEN", {"somebody": {"token": "saved before"}}), settings.base_url)
-    assert open_one(settings).alyx.user == "somebody"

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 
 from neurohorizon.ingest.findings import Notes
-from neurohorizon.ingest.probe_spans import ProbeSpan, count_trimmed, note_short_probes, recorded_span, shared_time
+from neurohorizon.ingest.probe_spans import (
+    ProbeSpan,
+    count_trimmed,
+    note_short_probes,
+    recorded_span,
+    shared_time,
+    silent_spans,
+    without_dropouts,
+)
 from neurohorizon.session import SessionError
+from neurohorizon.timeline import Intervals
 
 FULL = np.arange(0.25, 180, 0.5)
 
@@ -96,3 +105,49 @@ def test_trimmed_spikes_are_counted_by_probe_and_a_finding_only_beyond_the_round
     notes = Notes()
     count_trimmed(spans[1:], {"b": b}, notes, start_us=1_000_000, stop_us=60_000_000)
     assert (notes.repairs, notes.findings) == ({"trimmed_b": 2}, [])
+
+
+def silent(times_s: np.ndarray) -> np.ndarray:
+    return silent_spans(times_s, span("a", times_s.min(), times_s.max()))
+
+
+def test_a_silence_that_a_steady_probe_cannot_have_is_found_to_its_edges():
+    rng = np.random.default_rng(0)
+    times_s = np.sort(rng.uniform(0, 600, 60_000))
+    assert not len(silent(times_s))
+    with_hole = times_s[(times_s < 150) | (times_s > 154.6)]
+    (found,) = silent(rng.permutation(with_hole))
+    assert found == pytest.approx([150, 154.6], abs=0.1)
+    assert found[0] in times_s
+    # strays at other times, which would be long pauses, are outside of the recorded span
+    (same,) = silent_spans(np.append(with_hole, [1e12, np.nan]), span("a", with_hole.min(), with_hole.max()))
+    assert same.tolist() == found.tolist()
+    # two seconds of a probe with two spikes a second happen
+    assert not len(silent(np.sort(rng.uniform(0, 600, 1200))))
+
+
+def test_pauses_of_sleep_and_anaesthesia_are_not_taken_for_dropouts():
+    rng = np.random.default_rng(1)
+    times_s = np.sort(rng.uniform(0, 900, 180_000))
+    # up and down states of all neurons, and suppression of seconds between bursts
+    for longest_s, period_s in ((0.8, 2.0), (3.0, 6.0)):
+        down_s = rng.uniform(0.3, longest_s, 1000)
+        place = times_s % period_s
+        kept = place > down_s[(times_s // period_s).astype(int)]
+        assert not len(silent(times_s[kept]))
+
+
+def test_dropouts_of_each_probe_are_taken_out_of_valid_time_in_whole_seconds():
+    domain, notes = Intervals(np.array([1_000_000]), np.array([200_000_000])), Notes()
+    silences = {
+        "probe00": np.array([[150.2, 154.6], [0.2, 0.9]]),
+        "probe01": np.array([[152.0, 160.5]]),
+        "probe02": np.zeros((0, 2)),
+    }
+    found = without_dropouts(domain, silences, notes)
+    assert list(found) == [(1_000_000, 150_000_000), (161_000_000, 200_000_000)]
+    assert [finding.code for finding in notes.findings] == ["dropout", "dropout"]
+    assert "probe00 has no spike at 150.2 to 154.6 s" in notes.findings[0].message
+    assert "5 s are taken out" in notes.findings[0].message
+    assert "probe01 has no spike at 152.0 to 160.5 s" in notes.findings[1].message
+    assert list(without_dropouts(domain, {}, notes)) == list(domain)

@@ -124,6 +124,7 @@ def _contexts(extended: Extended, path: Path, downstream: Downstream) -> dict[st
         shape=decoding_shape(timeline),
         stride_bins=timeline.evaluation_stride_bins,
         label_bins=downstream.label_bins,
+        first_movement_s=downstream.first_movement_s,
     )
     found, made = {}, {}
     for one in labels:

@@ -110,6 +110,7 @@ def _rows(
         shape=decoding_shape(timeline),
         stride_bins=timeline.evaluation_stride_bins,
         label_bins=downstream.label_bins,
+        first_movement_s=downstream.first_movement_s,
     )
     decodings, contexts = poyo or (None, None)
     from_poyo = read_contexts(contexts) if poyo else {}

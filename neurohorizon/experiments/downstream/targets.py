@@ -16,8 +16,9 @@ target             the context ends                     so that
 =================  ===================================  ============================================================
 
 These are the ends of the windows in which the International Brain Laboratory decodes the same variables (Brain-Wide
-Map, 2025). A label may be of an event after the context, such as a choice: then all decoders decode ahead. Decoders
-read spikes, and never a label.
+Map, 2025). It leaves out trials whose wheel first moves less than 80 ms or more than 2 s after the stimulus, or never;
+``downstream.first_movement_s`` does the same. A label may be of an event after the context, such as a choice: then all
+decoders decode ahead. Decoders read spikes, and never a label.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,8 @@ MINIMUM_OF_A_CLASS = 10
 MINIMUM_RUNS = 4
 """Fewest runs of equal labels, one after the other. With fewer, as in the blocks of a short recording, labels may
 be decoded from slow changes over time only."""
+RESPONSE = ("stimOn_times", "firstMovement_times")
+"""Columns of the stimulus and of the first movement of the wheel."""
 WHEEL = "wheel"
 """Behaviour series that the labels of the wheel are taken from."""
 
@@ -93,7 +96,14 @@ class Labelled:
 
 
 def read_labels(
-    path: Path, *, targets: Sequence[str], part: Intervals, shape: WindowShape, stride_bins: int, label_bins: int
+    path: Path,
+    *,
+    targets: Sequence[str],
+    part: Intervals,
+    shape: WindowShape,
+    stride_bins: int,
+    label_bins: int,
+    first_movement_s: tuple[float, float] | None,
 ) -> list[Labelled]:
     """Read the labels of each target in a part of a session.
 
@@ -102,25 +112,38 @@ def read_labels(
         shape: Lengths of a window; only its context counts.
         stride_bins: Distance of the contexts with a label of the wheel at their end.
         label_bins: Bins at the end of a context over which a label of the wheel is averaged.
+        first_movement_s: Earliest and latest first movement after the stimulus of a trial; None takes all trials.
     """
     trials, series = read_trials(path), read_behaviour(path).get(WHEEL)
     return [
-        trial_labels(trials, target, part=part, shape=shape)
+        trial_labels(trials, target, part=part, shape=shape, first_movement_s=first_movement_s)
         if target in TRIAL_TARGETS
         else wheel_labels(series, target, part=part, shape=shape, stride_bins=stride_bins, label_bins=label_bins)
         for target in targets
     ]
 
 
-def trial_labels(trials: Mapping[str, np.ndarray], target: str, *, part: Intervals, shape: WindowShape) -> Labelled:
+def trial_labels(
+    trials: Mapping[str, np.ndarray],
+    target: str,
+    *,
+    part: Intervals,
+    shape: WindowShape,
+    first_movement_s: tuple[float, float] | None = None,
+) -> Labelled:
     """Take the labels of one target from trials, sorted by the ends of their contexts; see :func:`read_labels`."""
     spec = TRIAL_TARGETS[target]
-    missing = [name for name in (spec.event, *spec.needs) if name not in trials]
+    masked = RESPONSE if first_movement_s else ()
+    missing = [name for name in dict.fromkeys((spec.event, *spec.needs, *masked)) if name not in trials]
     if missing:
         return Labelled(target, *_NOTHING, left_out=f"its trials have no {', '.join(missing)}")
     label = _classes(trials, target)
     event_s = trials[spec.event].astype(np.float64)
     known = np.isfinite(event_s) & np.isfinite(label)
+    if first_movement_s:
+        stimulus, movement = (trials[name].astype(np.float64) for name in RESPONSE)
+        # not a number, where there is no movement, is outside
+        known &= (movement - stimulus >= first_movement_s[0]) & (movement - stimulus <= first_movement_s[1])
     origin_us, label = to_us(event_s[known] + spec.delay_s), label[known]
     inside = _inside(part, origin_us, shape)
     origin_us, label = origin_us[inside], label[inside]

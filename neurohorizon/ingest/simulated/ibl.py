@@ -35,7 +35,7 @@ import numpy as np
 import pandas as pd
 
 from neurohorizon.config import SimulatedSource, Timeline
-from neurohorizon.ingest.ibl import index_release
+from neurohorizon.ingest.ibl_one import index_release
 from neurohorizon.ingest.simulated.spiking import (
     MAXIMUM_RATE_HZ,
     POOR_UNITS,

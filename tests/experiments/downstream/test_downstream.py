@@ -68,6 +68,23 @@ def made_trials(number: int = 60, seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.parametrize("target", TRIAL_TARGETS)
+def test_trials_with_an_early_a_late_or_no_movement_are_left_out_where_the_mask_is_set(target):
+    trials = made_trials()
+    every = trial_labels(trials, target, part=WHOLE, shape=SHAPE)
+    response_s = np.resize([0.05, 0.081, 0.5, 1.99, 2.01, np.nan, -0.1], len(trials["start"]))
+    trials["firstMovement_times"] = trials["stimOn_times"] + response_s
+    kept = (response_s >= 0.08) & (response_s <= 2)
+    found = trial_labels(trials, target, part=WHOLE, shape=SHAPE, first_movement_s=(0.08, 2.0))
+    only = {name: values[kept] for name, values in trials.items()}
+    expected = trial_labels(only, target, part=WHOLE, shape=SHAPE)
+    assert found.origin_us.tolist() == expected.origin_us.tolist()
+    assert found.label.tolist() == expected.label.tolist()
+    assert 0 < len(found.label) < len(every.label)
+    del trials["stimOn_times"]
+    assert "stimOn_times" in trial_labels(trials, target, part=WHOLE, shape=SHAPE, first_movement_s=(0.08, 2)).left_out
+
+
 @pytest.mark.parametrize(
     ("target", "event", "delay_s"),
     [
@@ -440,6 +457,7 @@ def test_no_spike_after_its_context_and_no_label_reaches_a_representation(tmp_pa
         shape=decoding_shape(config.timeline),
         stride_bins=6,
         label_bins=5,
+        first_movement_s=None,
     )
     found = representations(frozen, session.splits.test, choice.origin_us, config.downstream, config.timeline)
     context_us = 200_000
@@ -474,6 +492,7 @@ def test_what_is_decoded_lies_in_the_test_part_alone(made, config):
         shape=decoding_shape(config.timeline),
         stride_bins=6,
         label_bins=5,
+        first_movement_s=None,
     )
     for one in found:
         assert (one.origin_us - 200_000 >= made.session.splits.test.start_us[0]).all()
@@ -514,6 +533,7 @@ def test_poyo_is_probed_at_the_same_contexts_or_not_at_all(tmp_path, forecaster,
         shape=decoding_shape(config.timeline),
         stride_bins=config.timeline.evaluation_stride_bins,
         label_bins=config.downstream.label_bins,
+        first_movement_s=config.downstream.first_movement_s,
     )
     rng = np.random.default_rng(0)
     knows = {
