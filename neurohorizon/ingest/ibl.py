@@ -1,7 +1,7 @@
 """Ingestion of downloaded IBL sessions, ALF files, into a Session."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -91,13 +91,88 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
     for code, message, count in listed.get("notes", []):
         notes.add(code, message, count)
     probes = [_read_probe(files, probe, source.minimum_label, notes) for probe in listed["probes"]]
-    units = {name: np.concatenate([probe.units[name] for probe in probes]) for name in probes[0].units}
-    if not len(units["id"]):
+    if not any(len(probe.units["id"]) for probe in probes):
         labels = np.concatenate([probe.labels for probe in probes])
         raise SessionError(
             f"session {row.session} has no unit with a label of {source.minimum_label} or more: best of {len(labels)} "
             f"clusters {np.nanmax(labels, initial=0):.2f}; lower sources.ibl.minimum_label or leave the session out"
         )
+
+    def behaviour(reach_s: tuple[float, float]) -> Behaviour:
+        missing = list(listed["missing"])
+        wheel = _read_wheel(files, source.wheel_rate_hz, reach_s, notes, missing)
+        return Behaviour(wheel, _read_trials(files, reach_s, notes), missing)
+
+    provenance = {
+        "release": listed["release"],
+        "revision": listed["revision"] or "",
+        "eid": listed["eid"],
+        "one_version": listed["one_version"],
+        "collections": json.dumps(listed["probes"]),
+        "files": json.dumps({entry["path"]: entry["md5"] for entry in listed["files"]}),
+    }
+    return build_session(row, probes, behaviour, provenance=provenance, splits=splits, notes=notes)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Good units of a probe and their spikes.
+
+    Attributes:
+        units: Columns, [unit].
+        labels: Quality label of each cluster, [cluster].
+        times_s: Spikes of the units, [spike].
+        unit: Row of ``units`` of each spike, [spike].
+        span: When the probe recorded.
+        silent_s: Silences in which it cannot have recorded, [silence, 2].
+    """
+
+    units: dict[str, np.ndarray]
+    labels: np.ndarray
+    times_s: np.ndarray
+    unit: np.ndarray
+    span: ProbeSpan
+    silent_s: np.ndarray
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """Behaviour of a session.
+
+    Attributes:
+        wheel: Velocity of the wheel, if there is enough of it.
+        trials: Columns of trials, [trial].
+        missing: Tables that the release does not have, or that cannot be used.
+    """
+
+    wheel: Series | None
+    trials: dict[str, np.ndarray]
+    missing: list[str]
+
+
+def build_session(
+    row: Row,
+    probes: Sequence[Probe],
+    read_behaviour: Callable[[tuple[float, float]], Behaviour],
+    *,
+    provenance: Mapping[str, str],
+    splits: SplitSettings,
+    notes: Notes,
+) -> Session:
+    """Put the probes of a session together, in the time when all of them recorded.
+
+    Args:
+        row: Row of the cohort table.
+        probes: The probes; one or more have units.
+        read_behaviour: Returns the behaviour, given the earliest and latest time of a sample.
+        provenance: Where the session is from.
+        splits: The section ``splits``.
+        notes: Receives the findings.
+
+    Raises:
+        SessionError: The probes share no time, or too little for the splits.
+    """
+    units = {name: np.concatenate([probe.units[name] for probe in probes]) for name in probes[0].units}
     spans = [probe.span for probe in probes]
     start_us, stop_us = shared_time(row.session, spans)
     note_short_probes(spans, notes)
@@ -118,10 +193,7 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
     except ValueError as error:
         raise SessionError(f"session {row.session} is too short: {error}") from error
     first_s, last_s = min(span.first_s for span in spans), max(span.last_s for span in spans)
-    reach_s = first_s - limit("reach_s"), last_s + limit("reach_s")
-    missing = list(listed["missing"])
-    wheel = _read_wheel(files, source.wheel_rate_hz, reach_s, notes, missing)
-    trials = _read_trials(files, reach_s, notes)
+    behaviour = read_behaviour((first_s - limit("reach_s"), last_s + limit("reach_s")))
     return Session(
         session_id=row.session,
         source="ibl",
@@ -133,16 +205,11 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
         units=units,
         domain=domain,
         splits=parts,
-        behaviour={"wheel": wheel} if wheel else {},
-        trials=trials,
+        behaviour={"wheel": behaviour.wheel} if behaviour.wheel else {},
+        trials=behaviour.trials,
         provenance={
-            "release": listed["release"],
-            "revision": listed["revision"] or "",
-            "eid": listed["eid"],
-            "one_version": listed["one_version"],
-            "collections": json.dumps(listed["probes"]),
-            "missing": json.dumps(missing),
-            "files": json.dumps({entry["path"]: entry["md5"] for entry in listed["files"]}),
+            **provenance,
+            "missing": json.dumps(behaviour.missing),
             "findings": encode_findings(notes.findings),
         },
         repairs={**found, **notes.repairs},
@@ -209,22 +276,7 @@ class _Files:
             ) from error
 
 
-@dataclass(frozen=True)
-class _Probe:
-    """One probe's good units and their spikes; ``labels`` [cluster], ``times_s`` and ``unit`` [spike].
-
-    Its span and its silences, ``silent_s`` [silence, 2], are those of all clusters.
-    """
-
-    units: dict[str, np.ndarray]
-    labels: np.ndarray
-    times_s: np.ndarray
-    unit: np.ndarray
-    span: ProbeSpan
-    silent_s: np.ndarray
-
-
-def _read_probe(files: _Files, probe: str, minimum_label: float, notes: Notes) -> _Probe:
+def _read_probe(files: _Files, probe: str, minimum_label: float, notes: Notes) -> Probe:
     where = f"session {files.session}, {probe}"
     times_s = files.vector("spikes.times", probe).astype(np.float64, copy=False)
     clusters = files.integers("spikes.clusters", probe)
@@ -260,7 +312,7 @@ def _read_probe(files: _Files, probe: str, minimum_label: float, notes: Notes) -
     if not np.isfinite(times_s).any():
         raise SessionError(f"{where}: none of {len(times_s)} spike times is a number: leave the probe out")
     span = recorded_span(probe, times_s, notes)
-    return _Probe(units, labels, times_s[unit >= 0], unit[unit >= 0], span, silent_spans(times_s, span))
+    return Probe(units, labels, times_s[unit >= 0], unit[unit >= 0], span, silent_spans(times_s, span))
 
 
 def _read_labels(files: _Files, probe: str, clusters: int, notes: Notes) -> np.ndarray:
