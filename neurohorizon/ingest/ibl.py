@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from textwrap import shorten
 
@@ -13,11 +13,10 @@ from iblatlas.regions import BrainRegions
 from scipy.signal import butter, sosfiltfilt
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import IblSource, Timeline
+from neurohorizon.config import IblSource
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Notes, encode_findings, list_names
-from neurohorizon.ingest.leave_out import OnFatal, write_ingested
 from neurohorizon.ingest.listed_files import listed_file
 from neurohorizon.ingest.probe_spans import (
     ProbeSpan,
@@ -38,32 +37,6 @@ WHEEL_CORNER_HZ = 20
 WHEEL_FILTER_ORDER = 8
 REGION_TABLES = ("channels.brainLocationIds", "electrodeSites.brainLocationIds")
 """Allen structure of each channel of the spike sorting, and of each site of the probe."""
-
-
-def preprocess_ibl(
-    *,
-    manifest: Path,
-    row: Row,
-    ibl: IblSource,
-    timeline: Timeline,
-    splits: SplitSettings,
-    on_fatal: OnFatal,
-    output: Path,
-) -> None:
-    """Turn one downloaded IBL session into a session file, or into one that holds the reason why it is left out.
-
-    Args:
-        manifest: List of the session's files.
-        row: Row of the cohort table.
-        ibl: The section ``sources.ibl`` of the configuration.
-        timeline: The section ``timeline``.
-        splits: The section ``splits``.
-        on_fatal: Effect of a fatal fault.
-        output: Session file.
-    """
-    ingest = partial(ingest_ibl, manifest, row, source=ibl, splits=splits)
-    settings = {"row": row, "on_fatal": on_fatal, "timeline": timeline, "splits": splits}
-    write_ingested(output, ingest, manifest=manifest, **settings)
 
 
 def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSettings) -> Session:
