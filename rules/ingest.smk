@@ -156,15 +156,16 @@ if FROM_ARCHIVE:
                 --ibl {params.ibl:q} --output {output:q} >{log:q} 2> >(tee -a {log:q} >&2)
             """
 
-    rule list_ibl:
+    # each session is listed, not downloaded: the archive has all of them
+    rule download_ibl:
         input:
             expand(f"{RESULTS}/raw/ibl_archive/{{archive}}.json", archive=IBL_ARCHIVES),
         output:
             f"{RESULTS}/raw/ibl/{{session}}.json",
         log:
-            f"{RESULTS}/logs/list_ibl/{{session}}.log",
+            f"{RESULTS}/logs/download_ibl/{{session}}.log",
         benchmark:
-            f"{RESULTS}/benchmarks/list_ibl/{{session}}.tsv"
+            f"{RESULTS}/benchmarks/download_ibl/{{session}}.tsv"
         conda:
             "../envs/one.yaml"
         params:

@@ -20,7 +20,7 @@ from neurohorizon.ingest.ibl import Behaviour, Probe, acronyms_of, build_session
 from neurohorizon.ingest.ibl_archive import CLUSTERS, TRIALS, UNITS, WHEEL
 from neurohorizon.ingest.ibl_shards import ProbeSpikes, decode_spikes, decode_wheel
 from neurohorizon.ingest.leave_out import SourceUnavailable
-from neurohorizon.ingest.probe_spans import recorded_span
+from neurohorizon.ingest.probe_spans import recorded_span, silent_spans
 from neurohorizon.ingest.tar_members import from_entry, open_member, read_member
 from neurohorizon.session import Session, SessionError
 
@@ -58,14 +58,12 @@ def ingest_archive(manifest: Path, row: Row, *, source: IblSource, splits: Split
     trials = trials.drop(columns=[name for name in NAMES_OF_TRIALS if name in trials])
 
     def behaviour(reach_s: tuple[float, float]) -> Behaviour:
-        return Behaviour(
-            wheel=wheel and wheel_series(*wheel, rate_hz=source.wheel_rate_hz, reach_s=reach_s, notes=notes),
-            has_wheel=wheel is not None,
-            trials=trial_columns(trials, session=row.session, reach_s=reach_s, notes=notes) if len(trials) else {},
-        )
+        found = wheel and wheel_series(*wheel, rate_hz=source.wheel_rate_hz, reach_s=reach_s, notes=notes)
+        missing = [*listed["missing"], *([] if found else ["wheel: too few samples"] if wheel else [WHEEL])]
+        if not len(trials):
+            return Behaviour(found, {}, [*missing, "trials.table"])
+        return Behaviour(found, trial_columns(trials, session=row.session, reach_s=reach_s, notes=notes), missing)
 
-    missing = [] if wheel else [WHEEL]
-    missing += [] if len(trials) else ["trials.table"]
     provenance = {
         "release": listed["release"],
         "revision": listed["revision"],
@@ -73,9 +71,7 @@ def ingest_archive(manifest: Path, row: Row, *, source: IblSource, splits: Split
         "collections": json.dumps(listed["probes"]),
         "files": json.dumps({entry["name"]: entry["sha256"] for entry in listed["files"]}),
     }
-    return build_session(
-        row, probes, behaviour, missing=listed["missing"] + missing, provenance=provenance, splits=splits, notes=notes
-    )
+    return build_session(row, probes, behaviour, provenance=provenance, splits=splits, notes=notes)
 
 
 def _read_probe(parts: "_Parts", probe: str, pid: str, notes: Notes) -> Probe | None:
@@ -103,8 +99,8 @@ def _read_probe(parts: "_Parts", probe: str, pid: str, notes: Notes) -> Probe | 
         "label": units["label"].to_numpy(np.float64),
         "cluster": numbers,
     }
-    span = recorded_span(probe, spikes.times_s, notes)
-    return Probe(table, table["label"], spikes.times_s, spikes.row.astype(np.int64), span)
+    span, silent_s = recorded_span(probe, spikes.times_s, notes), silent_spans(spikes.times_s)
+    return Probe(table, table["label"], spikes.times_s, spikes.row.astype(np.int64), span, silent_s)
 
 
 def _note_clusters(probe: str, clusters: pd.DataFrame, units: int, notes: Notes) -> None:
