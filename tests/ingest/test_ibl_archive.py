@@ -245,7 +245,8 @@ def test_an_archive_that_is_gone_stops_the_run(server, tmp_path, status):
 
 def test_a_truncated_tar_is_no_archive(published, tmp_path, monkeypatch):
     path = published / "bwm_ephys-1.2.1.tar"
-    for size in (path.stat().st_size // 2, 1000):
+    last = max(start + size for start, size in tar_members(path).values())
+    for size in (last - 1, last // 2, 1000):
         os.truncate(path, size)
         publish(monkeypatch, published)
         with pytest.raises(SourceUnavailable, match="is not the archive that this version reads"):

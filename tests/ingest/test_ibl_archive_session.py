@@ -194,6 +194,18 @@ def test_valid_time_is_that_of_good_units(release, tmp_path, monkeypatch):
     assert_same_trials(one, other)
 
 
+def test_time_without_a_spike_is_no_valid_time(release, tmp_path, monkeypatch):
+    for place in probe_folders(release):
+        keep_spikes(place, lambda times, labels: (times < 20.5) | (times > 24.5))
+    found = Both(release, tmp_path / "archives", monkeypatch)
+    one, other = found.through_one(row()), found.from_archive(row())
+    assert one.domain == other.domain
+    edges_us = [1_000_000, 20_000_000, 25_000_000, 59_000_000]
+    assert np.stack([other.domain.start_us, other.domain.stop_us]).T.ravel().tolist() == edges_us
+    assert "dropout" in [finding.code for finding in decode_findings(other.provenance["findings"])]
+    assert_same_spikes(one, other, 25_000_000, 59_000_000)
+
+
 def test_long_pauses_are_exact(release, tmp_path, monkeypatch):
     """More than 6.5 s without a spike need four bytes a delta."""
     for place in probe_folders(release):
