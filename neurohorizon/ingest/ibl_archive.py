@@ -9,7 +9,7 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -21,11 +21,11 @@ from pyarrow.parquet import read_schema
 from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource
 from neurohorizon.files import replacing
-from neurohorizon.ingest.downloads import Expected, download, report
+from neurohorizon.ingest.downloads import Expected, bytes_as_text, download, report
 from neurohorizon.ingest.ibl_shards import SPIKE_ARRAYS, decode_spikes, decode_wheel
 from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_or_note
 from neurohorizon.ingest.paper_cohort import IBL_COLUMNS, write_release
-from neurohorizon.ingest.tar_members import Member, as_entry, open_member, read_member, tar_members
+from neurohorizon.ingest.tar_members import Member, as_entry, hash_member, open_member, read_member, tar_members
 from neurohorizon.session import SessionError
 
 ArchiveName = Literal["bwm_ephys", "bwm_behavior"]
@@ -73,8 +73,9 @@ ARCHIVES: dict[str, Archive] = {
 def download_ibl_archive(*, archive: ArchiveName, ibl: IblSource, output: Path) -> None:
     """Fetch one tar file, unless it is in the folder, check it, and write where each of its parts is.
 
-    The file is hashed once: ``{name}.tar.checked.json`` next to it records the size, time and hash of the checked file.
-    A folder ``{name}/{version}``, as the publisher's own tool unpacks it, is used instead of a tar file.
+    The file and its parts are hashed once: ``{name}.tar.checked.json`` next to it records the hashes, and the size and
+    time of the file that has them. A folder ``{name}/{version}``, as the publisher's own tool unpacks it, is used
+    instead of a tar file.
 
     Args:
         archive: Name of the tar file.
@@ -88,41 +89,44 @@ def download_ibl_archive(*, archive: ArchiveName, ibl: IblSource, output: Path) 
     unpacked = folder / archive / wanted.version
     if (unpacked / "schema.yaml").is_file():
         report(f"{unpacked} is used; it has the unpacked archive")
-        members = _members_of_folder(unpacked, folder)
+        members = _members_of_folder(unpacked, folder, wanted)
     else:
-        path = _checked_tar(archive, wanted, ibl)
-        try:
-            members = _members_of_tar(path)
-        except tarfile.TarError as error:
-            raise _other_layout(path.name, str(error)) from None
-    index = {name: member for name, member in members.items() if name.startswith(wanted.parts)}
-    _check_layout(archive, wanted, index, folder)
-    written = {name: as_entry(member) for name, member in sorted(index.items())}
+        members = _members_of_tar(archive, wanted, ibl)
+    _check_layout(archive, wanted, members, folder)
+    listed = {"archive": archive, "version": wanted.version, "members": _written(members)}
     with replacing(output) as temporary:
-        listed = {"archive": archive, "version": wanted.version, "members": written}
         temporary.write_text(json.dumps(listed, indent=0) + "\n")
 
 
-def _checked_tar(name: str, wanted: Archive, ibl: IblSource) -> Path:
-    """Return the path of a tar file that has the published hash."""
+def _members_of_tar(name: str, wanted: Archive, ibl: IblSource) -> dict[str, Member]:
+    """Return the parts of a tar file that has the published hash; it is downloaded if it is not there."""
     path = Path(ibl.folder) / f"{name}-{wanted.version}.tar"
     record = path.with_name(f"{path.name}.checked.json")
-    if path.is_file() and record.is_file() and json.loads(record.read_text()) == _state(path, wanted.sha1):
-        report(f"{path.name}: checked before")
-        return path
-    help_ = f"put {path.name} into {ibl.folder}, or set sources.ibl.mode to remote, which needs an account"
+    if path.is_file() and record.is_file():
+        known = json.loads(record.read_text())
+        if known["state"] == _state(path, wanted.sha1):
+            report(f"{path.name}: checked before")
+            return {part: Member(**entry) for part, entry in known["members"].items()}
+    advice = f"put {path.name} into {ibl.folder}, or set sources.ibl.mode to remote, which needs an account"
+    expected = Expected(hashes={"sha1": wanted.sha1})
     try:
-        download(
-            f"{ARCHIVE_URL}/{path.name}",
-            path,
-            outage_hours=ibl.outage_hours,
-            expected=Expected(hashes={"sha1": wanted.sha1}),
-        )
+        download(f"{ARCHIVE_URL}/{path.name}", path, outage_hours=ibl.outage_hours, expected=expected)
     except (SessionError, SourceUnavailable) as error:
-        raise SourceUnavailable(f"{error}\nThe archive needs no account: {help_}") from None
+        raise SourceUnavailable(f"{error}\nThe archive needs no account: {advice}") from None
+    state = _state(path, wanted.sha1)
+    try:
+        places = tar_members(path)
+    except tarfile.TarError as error:
+        raise _other_layout(path.name, str(error)) from None
+    roots = sorted((one for one in places if Path(one).name == "schema.yaml"), key=lambda one: one.count("/"))
+    if not roots:
+        raise _other_layout(path.name, "it has no schema.yaml")
+    root = roots[0].removesuffix("schema.yaml")
+    inside = {one.removeprefix(root): place for one, place in places.items() if one.startswith(root)}
+    members = _hashed({one: Member(path.name, *place) for one, place in inside.items()}, path.parent, wanted)
     with replacing(record) as temporary:
-        temporary.write_text(json.dumps(_state(path, wanted.sha1)) + "\n")
-    return path
+        temporary.write_text(json.dumps({"state": state, "members": _written(members)}, indent=0) + "\n")
+    return members
 
 
 def _state(path: Path, sha1: str) -> dict[str, Any]:
@@ -130,41 +134,24 @@ def _state(path: Path, sha1: str) -> dict[str, Any]:
     return {"size": found.st_size, "modified_ns": found.st_mtime_ns, "sha1": sha1}
 
 
-def _members_of_tar(path: Path) -> dict[str, Member]:
-    """Return the files in a tar file, by name from the archive's root on.
-
-    Raises:
-        tarfile.TarError: It is no sound tar file, or has no archive in it.
-    """
-    places = tar_members(path)
-    roots = sorted((name for name in places if Path(name).name == "schema.yaml"), key=lambda name: name.count("/"))
-    if not roots:
-        raise tarfile.ReadError("it has no schema.yaml")
-    root = roots[0].removesuffix("schema.yaml")
-    found = {
-        name.removeprefix(root): Member(path.name, *place) for name, place in places.items() if name.startswith(root)
-    }
-    return _with_hashes(found, path.parent)
-
-
-def _members_of_folder(unpacked: Path, folder: Path) -> dict[str, Member]:
+def _members_of_folder(unpacked: Path, folder: Path, wanted: Archive) -> dict[str, Member]:
     files = [path for path in sorted(unpacked.rglob("*")) if path.is_file()]
     found = {
         path.relative_to(unpacked).as_posix(): Member(path.relative_to(folder).as_posix(), 0, path.stat().st_size)
         for path in files
     }
-    return _with_hashes(found, folder)
+    return _hashed(found, folder, wanted)
 
 
-def _with_hashes(members: dict[str, Member], folder: Path) -> dict[str, Member]:
-    """Add the hashes of the archive's own list of files; it does not have every file."""
-    if "manifest.json" not in members:
-        return members
-    listed = json.loads(read_member(members["manifest.json"], folder, name="manifest.json"))
-    hashes = {entry["path"]: entry["sha256"] for entry in listed["files"]}
-    return {
-        name: Member(member.path, member.offset, member.size, hashes.get(name, "")) for name, member in members.items()
-    }
+def _hashed(members: Mapping[str, Member], folder: Path, wanted: Archive) -> dict[str, Member]:
+    """Return the parts that are read, with their hashes, by which later damage is found."""
+    used = {name: member for name, member in sorted(members.items()) if name.startswith(wanted.parts)}
+    report(f"{len(used)} parts, {bytes_as_text(sum(member.size for member in used.values()))}, are hashed")
+    return {name: replace(member, sha256=hash_member(member, folder, name=name)) for name, member in used.items()}
+
+
+def _written(members: Mapping[str, Member]) -> dict[str, dict[str, Any]]:
+    return {name: as_entry(member) for name, member in members.items()}
 
 
 def _check_layout(name: str, wanted: Archive, members: Mapping[str, Member], folder: Path) -> None:
@@ -223,9 +210,10 @@ class Archives:
     members: dict[str, Member]
     folder: Path
 
-    def table(self, name: str) -> pd.DataFrame:
-        """Return a whole table."""
-        return pd.read_parquet(io.BytesIO(read_member(self.members[name], self.folder, name=name)))
+    def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Return columns of a table."""
+        content = read_member(self.members[name], self.folder, name=name)
+        return pd.read_parquet(io.BytesIO(content), columns=list(columns))
 
 
 def read_archives(paths: Sequence[Path], source: IblSource) -> Archives:
@@ -244,7 +232,7 @@ def fetch_archive_insertions(*, archive: Path, ibl: IblSource, output: Path) -> 
         ibl: The section ``sources.ibl`` of the configuration.
         output: The table.
     """
-    table = read_archives([archive], ibl).table(INSERTIONS)[list(IBL_COLUMNS)]
+    table = read_archives([archive], ibl).table(INSERTIONS, IBL_COLUMNS)
     rows = [{name: str(value) for name, value in row.items()} for row in table.to_dict("records")]
     write_release(
         output, sorted(rows, key=lambda row: (row["lab"], row["subject"], row["date"], row["pid"])), IBL_COLUMNS
@@ -282,10 +270,10 @@ def list_session(row: Row, *, source: IblSource, archives: Sequence[Path]) -> di
         SourceUnavailable: The archive is gone or damaged.
     """
     found = read_archives(archives, source)
-    insertions = _insertions_of(row, found.table(INSERTIONS))
+    insertions = _insertions_of(row, found.table(INSERTIONS, IBL_COLUMNS))
     eid = str(insertions["eid"].iloc[0])
     probes = _probes(row, dict(zip(insertions["probe_name"], insertions["pid"].astype(str), strict=True)))
-    units = found.table(UNITS)["pid"].astype(str).value_counts()
+    units = found.table(UNITS, ["pid"])["pid"].astype(str).value_counts()
     entries = [as_entry(found.members[name], name=name, probe=None) for name in (UNITS, TRIALS)]
     optional = [name for name in (CLUSTERS, f"sessions/{eid}.zip") if name in found.members]
     entries += [as_entry(found.members[name], name=name, probe=None) for name in optional]

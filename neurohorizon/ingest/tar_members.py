@@ -54,10 +54,16 @@ def read_member(member: Member, folder: Path, *, name: str) -> bytes:
         content = file.read()
     if len(content) != member.size or (member.sha256 and hashlib.sha256(content).hexdigest() != member.sha256):
         raise SourceUnavailable(
-            f"{name} in {folder / member.path} is damaged: {len(content)} bytes that differ from the archive's own "
-            "list of hashes; delete the file, and run with --forcerun download_ibl_archive to fetch it again"
+            f"{name} in {folder / member.path} is damaged: {len(content)} bytes that differ from those that were "
+            "checked; delete the file, and run with --forcerun download_ibl_archive to fetch it again"
         )
     return content
+
+
+def hash_member(member: Member, folder: Path, *, name: str) -> str:
+    """Return the SHA-256 of one file."""
+    with open_member(member, folder, name=name) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 @contextmanager

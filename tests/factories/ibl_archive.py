@@ -70,7 +70,6 @@ def write_archives(
     *,
     edit: Callable[[Path], None] = lambda place: None,
     unpacked: bool = False,
-    manifest: bool = True,
 ) -> dict[str, str]:
     """Write both archives and return their sha1 by name.
 
@@ -80,7 +79,6 @@ def write_archives(
         sessions: Sessions of the release.
         edit: Called with the root folder of the unpacked archives, before their hashes are listed.
         unpacked: Keep folders, and write no tar files.
-        manifest: Whether the archives have a list of hashes.
     """
     root = folder if unpacked else folder / "unpacked"
     _write_ephys(release, root / "bwm_ephys" / VERSIONS["bwm_ephys"], sessions)
@@ -89,8 +87,7 @@ def write_archives(
     found = {}
     for name, version in VERSIONS.items():
         place = root / name / version
-        if manifest:
-            _write_manifest(name, version, place)
+        _write_manifest(name, version, place)
         if not unpacked:
             path = folder / f"{name}-{version}.tar"
             _pack(place, path, f"{name}/{version}")

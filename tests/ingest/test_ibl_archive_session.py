@@ -296,8 +296,8 @@ def test_a_session_without_behaviour_goes_on(release, tmp_path, monkeypatch):
     assert json.loads(found.provenance["missing"]) == ["wheel.timestamps+position", "trials.table"]
 
 
-def test_an_unpacked_archive_without_hashes_gives_the_same_session(both, simulated, tmp_path, monkeypatch):
-    unpacked = Both(simulated, tmp_path / "archives", monkeypatch, unpacked=True, manifest=False)
+def test_an_unpacked_archive_gives_the_same_session(both, simulated, tmp_path, monkeypatch):
+    unpacked = Both(simulated, tmp_path / "archives", monkeypatch, unpacked=True)
     one, other = both.from_archive(row()), unpacked.from_archive(row())
     assert_same_units(one, other)
     assert np.array_equal(one.spike_times_us, other.spike_times_us)
@@ -336,7 +336,7 @@ def test_one_session_reads_only_its_own_parts(simulated, tmp_path, monkeypatch):
                 with zipfile.ZipFile(path, "a") as packed:
                     packed.writestr("arrays/leftCamera.blosc", bytes(20_000_000))
 
-    found = Both(simulated, tmp_path / "archives", monkeypatch, edit=edit, manifest=False)
+    found = Both(simulated, tmp_path / "archives", monkeypatch, edit=edit)
     one = row(probes="probe00")
     found.from_archive(one)
     tracemalloc.start()
