@@ -99,7 +99,8 @@ def _read_probe(parts: "_Parts", probe: str, pid: str, notes: Notes) -> Probe | 
         "label": units["label"].to_numpy(np.float64),
         "cluster": numbers,
     }
-    span, silent_s = recorded_span(probe, spikes.times_s, notes), silent_spans(spikes.times_s)
+    span = recorded_span(probe, spikes.times_s, notes)
+    silent_s = silent_spans(spikes.times_s, span)
     return Probe(table, table["label"], spikes.times_s, spikes.row.astype(np.int64), span, silent_s)
 
 
