@@ -90,7 +90,8 @@ def _read_probe(parts: "_Parts", probe: str, pid: str, notes: Notes) -> Probe | 
             f"{list_names(numbers.tolist())}: leave the probe out with the cohort table's column probes"
         )
     region, beryl = acronyms_of(units["atlas_id"].to_numpy(np.float64, na_value=0))
-    names = dict(zip(clusters["cluster_id"], clusters["uuids"], strict=True)) if "uuids" in clusters else {}
+    named = clusters.dropna(subset=["uuids"]) if "uuids" in clusters else None
+    names = {} if named is None else dict(zip(named["cluster_id"].tolist(), named["uuids"].tolist(), strict=True))
     table = {
         "id": np.array([f"{probe}:{names.get(number, number)}" for number in numbers.tolist()], dtype=str),
         "region": region,

@@ -282,6 +282,22 @@ def test_without_a_table_of_clusters_units_are_named_by_number(simulated, tmp_pa
     assert json.loads(found.provenance["missing"]) == ["clusters.uuids"]
 
 
+def test_a_unit_without_a_uuid_is_named_by_number(simulated, tmp_path, monkeypatch):
+    unnamed = []
+
+    def edit(place: Path) -> None:
+        path = next(place.rglob("clusters.pqt"))
+        table = pd.read_parquet(path).astype({"pid": "category"})
+        mine = table.index[(table["pid"] == pid_of(NAMED[0], "probe00")) & (table["label"] >= 1)]
+        unnamed.append(int(table.at[mine[0], "cluster_id"]))
+        table.loc[mine[0], "uuids"] = None
+        table.to_parquet(path, index=False)
+
+    found = Both(simulated, tmp_path / "archives", monkeypatch, edit=edit).from_archive(row())
+    numbered = [name for name in found.units["id"].tolist() if "-" not in name]
+    assert numbered == [f"probe00:{unnamed[0]}"]
+
+
 def test_a_session_without_behaviour_goes_on(release, tmp_path, monkeypatch):
     next((release / NAMED[0].folder).rglob("_ibl_wheel.position.npy")).unlink()
 
