@@ -22,6 +22,7 @@ from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource
 from neurohorizon.files import replacing
 from neurohorizon.ingest.downloads import Expected, bytes_as_text, download, report
+from neurohorizon.ingest.findings import list_names
 from neurohorizon.ingest.ibl_shards import SPIKE_ARRAYS, decode_spikes, decode_wheel
 from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_or_note
 from neurohorizon.ingest.paper_cohort import IBL_COLUMNS, write_release
@@ -75,7 +76,7 @@ def download_ibl_archive(*, archive: ArchiveName, ibl: IblSource, output: Path) 
 
     The file and its parts are hashed once: ``{name}.tar.checked.json`` next to it records the hashes, and the size and
     time of the file that has them. A folder ``{name}/{version}``, as the publisher's own tool unpacks it, is used
-    instead of a tar file.
+    if there is no tar file.
 
     Args:
         archive: Name of the tar file.
@@ -86,21 +87,20 @@ def download_ibl_archive(*, archive: ArchiveName, ibl: IblSource, output: Path) 
         SourceUnavailable: It cannot be downloaded, is damaged, or has another layout than expected.
     """
     wanted, folder = ARCHIVES[archive], Path(ibl.folder)
-    unpacked = folder / archive / wanted.version
-    if (unpacked / "schema.yaml").is_file():
+    path, unpacked = folder / f"{archive}-{wanted.version}.tar", folder / archive / wanted.version
+    if unpacked.is_dir() and not path.is_file():
         report(f"{unpacked} is used; it has the unpacked archive")
         members = _members_of_folder(unpacked, folder, wanted)
     else:
-        members = _members_of_tar(archive, wanted, ibl)
+        members = _members_of_tar(path, wanted, ibl)
     _check_layout(archive, wanted, members, folder)
     listed = {"archive": archive, "version": wanted.version, "members": _written(members)}
     with replacing(output) as temporary:
         temporary.write_text(json.dumps(listed, indent=0) + "\n")
 
 
-def _members_of_tar(name: str, wanted: Archive, ibl: IblSource) -> dict[str, Member]:
+def _members_of_tar(path: Path, wanted: Archive, ibl: IblSource) -> dict[str, Member]:
     """Return the parts of a tar file that has the published hash; it is downloaded if it is not there."""
-    path = Path(ibl.folder) / f"{name}-{wanted.version}.tar"
     record = path.with_name(f"{path.name}.checked.json")
     if path.is_file() and record.is_file():
         known = json.loads(record.read_text())
@@ -135,11 +135,19 @@ def _state(path: Path, sha1: str) -> dict[str, Any]:
 
 
 def _members_of_folder(unpacked: Path, folder: Path, wanted: Archive) -> dict[str, Member]:
+    """Return the parts of an unpacked archive, which must have all files of its own list."""
     files = [path for path in sorted(unpacked.rglob("*")) if path.is_file()]
     found = {
         path.relative_to(unpacked).as_posix(): Member(path.relative_to(folder).as_posix(), 0, path.stat().st_size)
         for path in files
     }
+    listed = json.loads((unpacked / "manifest.json").read_text())["files"] if "manifest.json" in found else []
+    absent = [one["path"] for one in listed if one["path"].startswith(wanted.parts) and one["path"] not in found]
+    if absent or not listed:
+        raise SourceUnavailable(
+            f"{unpacked} is not the whole archive: it lacks {list_names(absent or ['manifest.json'], 3)}; unpack it "
+            "again, or remove the folder, and the archive is downloaded"
+        )
     return _hashed(found, folder, wanted)
 
 

@@ -301,6 +301,19 @@ def test_an_unpacked_archive_is_used_in_its_place(release, tmp_path):
         assert entry["sha256"] == hashlib.sha256(content).hexdigest()
 
 
+def test_an_archive_that_is_unpacked_in_part_is_refused(release, tmp_path):
+    write_archives(release, tmp_path, NAMED[:1], unpacked=True)
+    place = tmp_path / "bwm_ephys" / "1.2.1"
+    next(place.rglob("cluster_ids.blosc")).unlink()
+    with pytest.raises(
+        SourceUnavailable, match=r"is not the whole archive: it lacks spikes/.*/cluster_ids\.blosc;"
+    ):
+        index_archives(tmp_path)
+    (place / "manifest.json").unlink()
+    with pytest.raises(SourceUnavailable, match=r"it lacks manifest\.json; unpack it again, or remove the folder"):
+        index_archives(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def indexed(written, tmp_path_factory) -> tuple[IblSource, list[Path]]:
     """Return the section and the indices of both archives."""
