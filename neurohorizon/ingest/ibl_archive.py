@@ -135,7 +135,7 @@ def _state(path: Path, sha1: str) -> dict[str, Any]:
 
 
 def _members_of_folder(unpacked: Path, folder: Path, wanted: Archive) -> dict[str, Member]:
-    """Return the parts of an unpacked archive, which must have all files of its own list."""
+    """Return the parts of an unpacked archive, which must have all files that its manifest lists."""
     files = [path for path in sorted(unpacked.rglob("*")) if path.is_file()]
     found = {
         path.relative_to(unpacked).as_posix(): Member(path.relative_to(folder).as_posix(), 0, path.stat().st_size)

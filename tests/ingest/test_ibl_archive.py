@@ -305,9 +305,7 @@ def test_an_archive_that_is_unpacked_in_part_is_refused(release, tmp_path):
     write_archives(release, tmp_path, NAMED[:1], unpacked=True)
     place = tmp_path / "bwm_ephys" / "1.2.1"
     next(place.rglob("cluster_ids.blosc")).unlink()
-    with pytest.raises(
-        SourceUnavailable, match=r"is not the whole archive: it lacks spikes/.*/cluster_ids\.blosc;"
-    ):
+    with pytest.raises(SourceUnavailable, match=r"is not the whole archive: it lacks spikes/.*/cluster_ids\.blosc;"):
         index_archives(tmp_path)
     (place / "manifest.json").unlink()
     with pytest.raises(SourceUnavailable, match=r"it lacks manifest\.json; unpack it again, or remove the folder"):
