@@ -92,21 +92,35 @@ class Cohort(Section):
 
 
 class IblSource(Section):
-    """IBL sessions in ALF format, read through ONE."""
+    """IBL sessions: from the public archive of the Brain-Wide Map, or in ALF format through ONE."""
 
-    mode: Literal["local", "remote"]
-    """``local``: a ONE folder on disk, no network. ``remote``: the server at ``base_url``."""
+    mode: Literal["archive", "remote", "local"]
+    """``archive``: the public archive of the Brain-Wide Map, two files of 9 GB in total, no account. ``remote``: the
+    server at ``base_url``, with an account. ``local``: a ONE folder on disk, no network."""
     folder: Folder
-    """``local``: the ONE folder. ``remote``: the folder that downloads go to."""
+    """``archive``: the folder of the archive's two files, which are downloaded if they are not there. ``remote``: the
+    folder that downloads go to. ``local``: the ONE folder."""
     base_url: str
+    """``remote``: address of the server. Not used by the other modes."""
     revision: str | None
-    """Latest dataset revision to accept (YYYY-MM-DD); null takes the default of each dataset."""
+    """``remote`` and ``local``: latest dataset revision to accept (YYYY-MM-DD); null takes the default of each dataset.
+    Not used by ``archive``, which has one spike sorting."""
     minimum_label: Share
-    """Units whose ``clusters.metrics`` label is below this are dropped; 1.0 keeps the good ones."""
+    """Units whose ``clusters.metrics`` label is below this are dropped; 1.0 keeps the good ones. ``archive`` has only
+    these."""
     outage_hours: PositiveFloat
     """How long a download waits for an archive that does not answer, before the run stops."""
     wheel_rate_hz: PositiveFloat
     """Sampling rate of the stored wheel velocity."""
+
+    @model_validator(mode="after")
+    def _archive_has_the_units(self) -> "IblSource":
+        if self.mode == "archive" and self.minimum_label < 1:
+            raise ValueError(
+                f"minimum_label is {self.minimum_label}, and the archive has only units of label 1: set it to 1.0, or "
+                "mode to remote, which has all units and needs an account"
+            )
+        return self
 
 
 class ValueRange(Section):

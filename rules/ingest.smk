@@ -1,6 +1,8 @@
 # From a release to the cohort table and to session files: one file per session, the same schema for every source.
 SIMULATED_RELEASE = [CONFIG.sources.ibl.folder] if CONFIG.sources.simulated else []
 SIMULATED_ALLEN_RELEASE = [CONFIG.sources.allen.folder] if CONFIG.sources.simulated_allen else []
+FROM_ARCHIVE = CONFIG.sources.ibl is not None and CONFIG.sources.ibl.mode == "archive"
+IBL_ARCHIVES = ["bwm_ephys", "bwm_behavior"]
 # The cohort table is frozen once it exists: only before that do the rules that make it exist.
 RELEASE_TABLES = {
     "ibl": os.environ.get("IBL_TABLE", f"{RESULTS}/cohort/ibl_release.csv"),
@@ -13,7 +15,30 @@ rule cohorts:
         COHORT,
 
 
-if COHORT_IS_MADE:
+if COHORT_IS_MADE and FROM_ARCHIVE:
+
+    rule fetch_ibl_table:
+        input:
+            f"{RESULTS}/raw/ibl_archive/bwm_ephys.json",
+        output:
+            f"{RESULTS}/cohort/ibl_release.csv",
+        log:
+            f"{RESULTS}/logs/fetch_ibl_table.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/fetch_ibl_table.tsv"
+        conda:
+            "../envs/one.yaml"
+        params:
+            ibl=section(CONFIG.sources.ibl),
+            code=code("neurohorizon.ingest.ibl_archive:fetch_archive_insertions"),
+        shell:
+            """
+            python "$CALL" neurohorizon.ingest.ibl_archive:fetch_archive_insertions --archive {input:q} \
+                --ibl {params.ibl:q} --output {output:q} >{log:q} 2>&1
+            """
+
+
+if COHORT_IS_MADE and not FROM_ARCHIVE:
 
     rule fetch_ibl_table:
         output:
@@ -32,6 +57,9 @@ if COHORT_IS_MADE:
             python "$CALL" neurohorizon.ingest.ibl_release:fetch_ibl_release --ibl {params.ibl:q} \
                 --output {output:q} >{log:q} 2>&1
             """
+
+
+if COHORT_IS_MADE:
 
     rule fetch_allen_table:
         output:
@@ -102,7 +130,59 @@ if CONFIG.sources.simulated:
             """
 
 
-if CONFIG.sources.ibl:
+if FROM_ARCHIVE:
+
+    rule download_ibl_archive:
+        output:
+            f"{RESULTS}/raw/ibl_archive/{{archive}}.json",
+        log:
+            f"{RESULTS}/logs/download_ibl_archive/{{archive}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/download_ibl_archive/{{archive}}.tsv"
+        wildcard_constraints:
+            archive="|".join(IBL_ARCHIVES),
+        retries: 2
+        conda:
+            "../envs/one.yaml"
+        # the archive's servers and the connection are shared by all downloads
+        resources:
+            downloads=1,
+        params:
+            ibl=section(CONFIG.sources.ibl),
+            code=code("neurohorizon.ingest.ibl_archive:download_ibl_archive"),
+        shell:
+            """
+            python "$CALL" neurohorizon.ingest.ibl_archive:download_ibl_archive --archive {wildcards.archive} \
+                --ibl {params.ibl:q} --output {output:q} >{log:q} 2> >(tee -a {log:q} >&2)
+            """
+
+    # each session is listed, not downloaded: the archive has all of them
+    rule download_ibl:
+        input:
+            expand(f"{RESULTS}/raw/ibl_archive/{{archive}}.json", archive=IBL_ARCHIVES),
+        output:
+            f"{RESULTS}/raw/ibl/{{session}}.json",
+        log:
+            f"{RESULTS}/logs/download_ibl/{{session}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/download_ibl/{{session}}.tsv"
+        conda:
+            "../envs/one.yaml"
+        params:
+            row=LAYOUT.row_json,
+            ibl=section(CONFIG.sources.ibl),
+            on_fatal=CONFIG.cohort.on_fatal,
+            attempt=LAYOUT.download_attempt("ibl"),
+            code=code("neurohorizon.ingest.ibl_archive:list_ibl"),
+        shell:
+            """
+            python "$CALL" neurohorizon.ingest.ibl_archive:list_ibl --row {params.row:q} --ibl {params.ibl:q} \
+                --archives {input:q} --on-fatal {params.on_fatal} --attempt {params.attempt} --output {output:q} \
+                >{log:q} 2>&1
+            """
+
+
+if CONFIG.sources.ibl and not FROM_ARCHIVE:
 
     rule download_ibl:
         input:
@@ -132,6 +212,9 @@ if CONFIG.sources.ibl:
                 >{log:q} 2> >(tee -a {log:q} >&2)
             """
 
+
+if CONFIG.sources.ibl:
+
     rule preprocess_ibl:
         input:
             f"{RESULTS}/raw/ibl/{{session}}.json",
@@ -152,10 +235,10 @@ if CONFIG.sources.ibl:
             timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
             on_fatal=CONFIG.cohort.on_fatal,
-            code=code("neurohorizon.ingest.ibl:preprocess_ibl"),
+            code=code("neurohorizon.ingest.ibl_preprocess:preprocess_ibl"),
         shell:
             """
-            python "$CALL" neurohorizon.ingest.ibl:preprocess_ibl --manifest {input:q} --row {params.row:q} \
+            python "$CALL" neurohorizon.ingest.ibl_preprocess:preprocess_ibl --manifest {input:q} --row {params.row:q} \
                 --ibl {params.ibl:q} --timeline {params.timeline:q} --splits {params.splits:q} \
                 --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
@@ -198,18 +281,18 @@ if CONFIG.sources.allen:
             f"{RESULTS}/logs/download_allen/{{session}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/download_allen/{{session}}.tsv"
+        retries: 2
         conda:
             "../envs/allen.yaml"
+        # the archive's servers and the connection are shared by all downloads
+        resources:
+            downloads=1,
         params:
             row=LAYOUT.row_json,
             allen=section(CONFIG.sources.allen),
             on_fatal=CONFIG.cohort.on_fatal,
             attempt=LAYOUT.download_attempt("allen"),
             code=code("neurohorizon.ingest.allen:download_allen"),
-        # the archive's servers and the connection are shared by all downloads
-        resources:
-            downloads=1,
-        retries: 2
         shell:
             """
             python "$CALL" neurohorizon.ingest.allen:download_allen --row {params.row:q} --allen {params.allen:q} \

@@ -1,11 +1,14 @@
 """Cohort tables: what they may hold, how the paper's is drawn, and that it stays as it was made."""
 
 import csv
+import json
 import random
 import sys
 import types
 from dataclasses import replace
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from factories import ROOT
 
@@ -25,6 +28,7 @@ from neurohorizon.cohort import (
 )
 from neurohorizon.config import read_config
 from neurohorizon.ingest.allen_release import fetch_allen_release
+from neurohorizon.ingest.ibl_archive import fetch_archive_insertions
 from neurohorizon.ingest.paper_cohort import (
     ALLEN_COLUMNS,
     IBL_COLUMNS,
@@ -560,6 +564,50 @@ def test_the_ibl_release_is_the_insertions_of_both_tags(tmp_path, monkeypatch):
     ]
     read = read_release(tmp_path / "ibl.csv", IBL_COLUMNS)
     assert sorted(read, key=lambda r: r["pid"]) == sorted(made_insertions(), key=lambda r: r["pid"])
+
+
+def archive_index(folder: Path, insertions: list) -> Path:
+    """Write the table of insertions of the IBL's public archive, and the index that its download writes."""
+    table = pd.DataFrame(insertions).astype({"session_number": "int16"})
+    table.assign(n_good_units=7, n_trials=500).to_parquet(folder / "insertions.parquet", index=False)
+    place = {"path": "insertions.parquet", "offset": 0, "size": (folder / "insertions.parquet").stat().st_size}
+    listed = {"archive": "bwm_ephys", "version": "1.2.1"}
+    members = {"metadata/insertions.parquet": place | {"sha256": ""}}
+    (folder / "bwm_ephys.json").write_text(json.dumps(listed | {"members": members}))
+    return folder / "bwm_ephys.json"
+
+
+def cohort_from_archive(folder: Path, insertions: list, made_with: dict) -> Path:
+    source = read_config(ROOT / "config" / "config.yaml").sources.ibl.model_copy(update={"folder": str(folder)})
+    index = archive_index(folder, insertions)
+    fetch_archive_insertions(archive=index, ibl=source, output=folder / "ibl.csv")
+    make_cohort(folder / "archive.tsv", ibl_table=folder / "ibl.csv", **made_with)
+    return folder / "archive.tsv"
+
+
+def test_the_insertions_of_the_archive_give_the_same_cohort_as_those_of_the_database(tmp_path):
+    insertions = made_insertions()
+    write_release(tmp_path / "database.csv", insertions, IBL_COLUMNS)
+    write_release(tmp_path / "allen.csv", made_allen(), ALLEN_COLUMNS)
+    (tmp_path / "reserved.txt").write_text(insertions[0]["eid"])
+    settings = {"reserved": tmp_path / "reserved.txt", "heldout_fraction": 0.25, "seed": 1}
+    settings["allen_table"] = tmp_path / "allen.csv"
+    make_cohort(tmp_path / "database.tsv", ibl_table=tmp_path / "database.csv", **settings)
+    archive = cohort_from_archive(tmp_path, insertions[::-1], settings)
+    assert archive.read_bytes() == (tmp_path / "database.tsv").read_bytes()
+
+
+def test_the_paper_cohort_from_the_archive_has_the_recorded_hash(release_tables, tmp_path):
+    config = read_config(ROOT / "config" / "config.yaml")
+    settings = {
+        "allen_table": release_tables / "allen_sessions.csv",
+        "reserved": BENCH,
+        "heldout_fraction": config.cohort.heldout_fraction,
+        "seed": config.run.seed,
+    }
+    insertions = list(read_release(release_tables / "ibl_2023_12_bwm_release.csv", IBL_COLUMNS))
+    archive = cohort_from_archive(tmp_path, insertions, settings)
+    assert cohort_hash(archive) == recorded_hash(ROOT / "config" / "cohorts" / "paper.tsv")
 
 
 def test_the_allen_release_is_asked_for_the_session_table_with_dates(tmp_path, monkeypatch):

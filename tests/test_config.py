@@ -101,6 +101,16 @@ def test_a_wrong_value_is_named_with_what_was_expected(path, value, complaint):
         parse_config(values)
 
 
+def test_the_archive_has_no_units_below_the_label_of_1():
+    values = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    assert values["sources"]["ibl"]["mode"] == "archive", "the paper needs no account"
+    values["sources"]["ibl"]["minimum_label"] = 0.667
+    with pytest.raises(ConfigError, match=r"0\.667, and the archive has only units of label 1: set it to 1\.0"):
+        parse_config(values)
+    values["sources"]["ibl"]["mode"] = "remote"
+    assert parse_config(values).sources.ibl.minimum_label == 0.667
+
+
 def test_a_configuration_never_changes():
     config = read_config(DEMO)
     with pytest.raises(ValidationError, match="frozen"):

@@ -1,9 +1,9 @@
 """Ingestion of downloaded IBL sessions, ALF files, into a Session."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from textwrap import shorten
 
@@ -13,11 +13,10 @@ from iblatlas.regions import BrainRegions
 from scipy.signal import butter, sosfiltfilt
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import IblSource, Timeline
+from neurohorizon.config import IblSource
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Notes, encode_findings, list_names
-from neurohorizon.ingest.leave_out import OnFatal, write_ingested
 from neurohorizon.ingest.listed_files import listed_file
 from neurohorizon.ingest.probe_spans import (
     ProbeSpan,
@@ -38,32 +37,6 @@ WHEEL_CORNER_HZ = 20
 WHEEL_FILTER_ORDER = 8
 REGION_TABLES = ("channels.brainLocationIds", "electrodeSites.brainLocationIds")
 """Allen structure of each channel of the spike sorting, and of each site of the probe."""
-
-
-def preprocess_ibl(
-    *,
-    manifest: Path,
-    row: Row,
-    ibl: IblSource,
-    timeline: Timeline,
-    splits: SplitSettings,
-    on_fatal: OnFatal,
-    output: Path,
-) -> None:
-    """Turn one downloaded IBL session into a session file, or into one that holds the reason why it is left out.
-
-    Args:
-        manifest: List of the session's files.
-        row: Row of the cohort table.
-        ibl: The section ``sources.ibl`` of the configuration.
-        timeline: The section ``timeline``.
-        splits: The section ``splits``.
-        on_fatal: Effect of a fatal fault.
-        output: Session file.
-    """
-    ingest = partial(ingest_ibl, manifest, row, source=ibl, splits=splits)
-    settings = {"row": row, "on_fatal": on_fatal, "timeline": timeline, "splits": splits}
-    write_ingested(output, ingest, manifest=manifest, **settings)
 
 
 def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSettings) -> Session:
@@ -91,13 +64,88 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
     for code, message, count in listed.get("notes", []):
         notes.add(code, message, count)
     probes = [_read_probe(files, probe, source.minimum_label, notes) for probe in listed["probes"]]
-    units = {name: np.concatenate([probe.units[name] for probe in probes]) for name in probes[0].units}
-    if not len(units["id"]):
+    if not any(len(probe.units["id"]) for probe in probes):
         labels = np.concatenate([probe.labels for probe in probes])
         raise SessionError(
             f"session {row.session} has no unit with a label of {source.minimum_label} or more: best of {len(labels)} "
             f"clusters {np.nanmax(labels, initial=0):.2f}; lower sources.ibl.minimum_label or leave the session out"
         )
+
+    def behaviour(reach_s: tuple[float, float]) -> Behaviour:
+        missing = list(listed["missing"])
+        wheel = _read_wheel(files, source.wheel_rate_hz, reach_s, notes, missing)
+        return Behaviour(wheel, _read_trials(files, reach_s, notes), missing)
+
+    provenance = {
+        "release": listed["release"],
+        "revision": listed["revision"] or "",
+        "eid": listed["eid"],
+        "one_version": listed["one_version"],
+        "collections": json.dumps(listed["probes"]),
+        "files": json.dumps({entry["path"]: entry["md5"] for entry in listed["files"]}),
+    }
+    return build_session(row, probes, behaviour, provenance=provenance, splits=splits, notes=notes)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Good units of a probe and their spikes.
+
+    Attributes:
+        units: Columns, [unit].
+        labels: Quality label of each cluster, [cluster].
+        times_s: Spikes of the units, [spike].
+        unit: Row of ``units`` of each spike, [spike].
+        span: When the probe recorded.
+        silent_s: Silences in which it cannot have recorded, [silence, 2].
+    """
+
+    units: dict[str, np.ndarray]
+    labels: np.ndarray
+    times_s: np.ndarray
+    unit: np.ndarray
+    span: ProbeSpan
+    silent_s: np.ndarray
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """Behaviour of a session.
+
+    Attributes:
+        wheel: Velocity of the wheel, if there is enough of it.
+        trials: Columns of trials, [trial].
+        missing: Tables that the release does not have, or that cannot be used.
+    """
+
+    wheel: Series | None
+    trials: dict[str, np.ndarray]
+    missing: list[str]
+
+
+def build_session(
+    row: Row,
+    probes: Sequence[Probe],
+    read_behaviour: Callable[[tuple[float, float]], Behaviour],
+    *,
+    provenance: Mapping[str, str],
+    splits: SplitSettings,
+    notes: Notes,
+) -> Session:
+    """Put the probes of a session together, in the time when all of them recorded.
+
+    Args:
+        row: Row of the cohort table.
+        probes: The probes; one or more have units.
+        read_behaviour: Returns the behaviour, given the earliest and latest time of a sample.
+        provenance: Where the session is from.
+        splits: The section ``splits``.
+        notes: Receives the findings.
+
+    Raises:
+        SessionError: The probes share no time, or too little for the splits.
+    """
+    units = {name: np.concatenate([probe.units[name] for probe in probes]) for name in probes[0].units}
     spans = [probe.span for probe in probes]
     start_us, stop_us = shared_time(row.session, spans)
     note_short_probes(spans, notes)
@@ -118,10 +166,7 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
     except ValueError as error:
         raise SessionError(f"session {row.session} is too short: {error}") from error
     first_s, last_s = min(span.first_s for span in spans), max(span.last_s for span in spans)
-    reach_s = first_s - limit("reach_s"), last_s + limit("reach_s")
-    missing = list(listed["missing"])
-    wheel = _read_wheel(files, source.wheel_rate_hz, reach_s, notes, missing)
-    trials = _read_trials(files, reach_s, notes)
+    behaviour = read_behaviour((first_s - limit("reach_s"), last_s + limit("reach_s")))
     return Session(
         session_id=row.session,
         source="ibl",
@@ -133,16 +178,11 @@ def ingest_ibl(manifest: Path, row: Row, *, source: IblSource, splits: SplitSett
         units=units,
         domain=domain,
         splits=parts,
-        behaviour={"wheel": wheel} if wheel else {},
-        trials=trials,
+        behaviour={"wheel": behaviour.wheel} if behaviour.wheel else {},
+        trials=behaviour.trials,
         provenance={
-            "release": listed["release"],
-            "revision": listed["revision"] or "",
-            "eid": listed["eid"],
-            "one_version": listed["one_version"],
-            "collections": json.dumps(listed["probes"]),
-            "missing": json.dumps(missing),
-            "files": json.dumps({entry["path"]: entry["md5"] for entry in listed["files"]}),
+            **provenance,
+            "missing": json.dumps(behaviour.missing),
             "findings": encode_findings(notes.findings),
         },
         repairs={**found, **notes.repairs},
@@ -209,22 +249,7 @@ class _Files:
             ) from error
 
 
-@dataclass(frozen=True)
-class _Probe:
-    """One probe's good units and their spikes; ``labels`` [cluster], ``times_s`` and ``unit`` [spike].
-
-    Its span and its silences, ``silent_s`` [silence, 2], are those of all clusters.
-    """
-
-    units: dict[str, np.ndarray]
-    labels: np.ndarray
-    times_s: np.ndarray
-    unit: np.ndarray
-    span: ProbeSpan
-    silent_s: np.ndarray
-
-
-def _read_probe(files: _Files, probe: str, minimum_label: float, notes: Notes) -> _Probe:
+def _read_probe(files: _Files, probe: str, minimum_label: float, notes: Notes) -> Probe:
     where = f"session {files.session}, {probe}"
     times_s = files.vector("spikes.times", probe).astype(np.float64, copy=False)
     clusters = files.integers("spikes.clusters", probe)
@@ -260,7 +285,7 @@ def _read_probe(files: _Files, probe: str, minimum_label: float, notes: Notes) -
     if not np.isfinite(times_s).any():
         raise SessionError(f"{where}: none of {len(times_s)} spike times is a number: leave the probe out")
     span = recorded_span(probe, times_s, notes)
-    return _Probe(units, labels, times_s[unit >= 0], unit[unit >= 0], span, silent_spans(times_s, span))
+    return Probe(units, labels, times_s[unit >= 0], unit[unit >= 0], span, silent_spans(times_s, span))
 
 
 def _read_labels(files: _Files, probe: str, clusters: int, notes: Notes) -> np.ndarray:

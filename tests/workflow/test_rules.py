@@ -139,6 +139,7 @@ def test_the_paper_plans_its_cohort_first_with_no_network_and_no_credentials(pro
     assert done.returncode == 0, done.stdout
     found = counts(done.stdout)
     assert found["make_cohort"] == found["fetch_ibl_table"] == found["fetch_allen_table"] == 1
+    assert found["download_ibl_archive"] == 1, "the archive with the table of insertions"
     assert "download_ibl" not in found, "the sessions are not known yet"
 
 
@@ -153,7 +154,8 @@ def test_the_papers_cohort_is_made_from_given_tables_and_then_planned_in_full(wo
     again = workflow.snakemake("cohorts")
     assert "Nothing to be done" in again.stdout
     found = counts(workflow.snakemake("-n").stdout)
-    assert found["download_ibl"] == 430, "459 sessions minus the 29 reserved ones"
+    assert found["download_ibl"] == found["preprocess_ibl"] == 430, "459 sessions minus the 29 reserved ones"
+    assert found["download_ibl_archive"] == 2, "two files for all sessions"
     assert found["download_allen"] == 58
     assert found["train"] == 9
     assert "make_cohort" not in found
