@@ -536,6 +536,8 @@ class Rollout(Section):
     parallel one; above 1 they are compared with it only on the sampled windows."""
     block_bins: Positive
     """Bins of a block; must divide ``horizon_bins``."""
+    gain_windows: Positive
+    """Maximum number of reference windows on which the gain that units share is fitted."""
     maximum_rate_hz: PositiveFloat
     """Rates are capped here before counts are drawn, so that no path can run away."""
 

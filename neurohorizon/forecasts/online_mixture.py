@@ -12,7 +12,7 @@ past only.
 * **Pooling.** A unit with few spikes has little evidence, so a share of its weights is the mean over units. Several
   shares run side by side, from none to all, and a second mixture weighs them.
 * **Halfway experts** are geometric means of two experts: half of a population readout, for example.
-* **Level experts** are an expert times ``(k + observed) / (k + predicted)``, sums of its own recent past
+* **Level experts** are an expert times ``(k + observed) / (k + predicted)``, sums over the recent past
   by unit and group: a gamma-Poisson correction of slow drift.
 
 For an exponent of 1, no share and no pooling, the likelihood of the mixture of the experts' distributions is at least

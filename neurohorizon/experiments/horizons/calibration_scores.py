@@ -7,6 +7,10 @@ the same number of paths, and by its law if a target has one (such as sums of in
 * ``reference_mean``: Poisson, the mean of the reference window in every bin.
 * ``gamma_poisson``: negative binomial in a bin; its sums by paths on which the filter is conditioned on its own draws.
 * the network's parallel forecast: independent bins and units.
+* ``..._shared_gain``: paths of the parallel forecast times a gain that units share
+  (:mod:`neurohorizon.forecasts.shared_gain`), fitted on the reference window. Expected counts are those of the parallel
+  forecast. ``..._shared_gain_exchanged`` (control): the same paths, exchanged at random between the paths of each unit,
+  so that each unit keeps its distribution and the units are independent.
 * its other decodings (:mod:`neurohorizon.models.rollout`): by paths. Their forecast of a bin is the mean over paths of
   the counts expected on each.
 
@@ -27,6 +31,8 @@ from tqdm import tqdm
 from neurohorizon.baselines.closed_form import gamma_poisson_law, gamma_poisson_paths, read_tuned
 from neurohorizon.config import Rollout, Timeline
 from neurohorizon.experiments.horizons.calibration import (
+    EXCHANGED,
+    GAIN,
     INTERVALS,
     PIT_BINS,
     POPULATION,
@@ -44,13 +50,16 @@ from neurohorizon.experiments.horizons.calibration import (
 )
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, write_paths_example
 from neurohorizon.forecasts.example import choose_window
-from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast, heldout_windows
+from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast, forecast_windows, heldout_windows
 from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
 from neurohorizon.forecasts.sample_paths import PathDrawer, single_session
 from neurohorizon.forecasts.scoring import OF_METHOD, fields, named, none_scored, write_sums
+from neurohorizon.forecasts.shared_gain import SharedGain, fit_shared_gain
+from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths
-from neurohorizon.inputs.windows import Windows, WindowShape
-from neurohorizon.methods import ZERO_SHOT
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, spread_origins
+from neurohorizon.methods import CONTROL, ZERO_SHOT
+from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.scores import Sums, scored_units, sum_scores
 
@@ -149,6 +158,7 @@ def sample_session(
         rollout=rollout,
         gamma_poisson=read_tuned(baselines)["gamma_poisson"],
         scored=scored_units(np.exp(inputs.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us),
+        gain=reference_gain(forecaster, replace(inputs, part=session.splits.reference), shape, rollout.gain_windows),
     )
     unfit = _unfit(sampler.scored, windows, minimum_rate_hz)
     accumulator = CalibrationAccumulator(sampler)
@@ -171,6 +181,20 @@ def sample_session(
     write_paths_example(example, sampler.example(windows, begun(method)) if unfit is None else None)
 
 
+def reference_gain(forecaster: Forecaster, inputs: SessionInputs, shape: WindowShape, windows: int) -> SharedGain:
+    """Fit the gain that units share on a network's forecasts of the reference window.
+
+    Args:
+        inputs: Inputs whose part is the reference window.
+        windows: Maximum number of windows, evenly spaced.
+    """
+    origins = spread_origins(inputs.part, shape, windows)
+    near = replace(shape, history_edges_bins=(shape.context_bins,))
+    observed = cut_windows(inputs.spikes, inputs.part, origins, near)
+    log_rate = forecast_windows(forecaster, inputs, origins, shape)
+    return fit_shared_gain(log_rate, observed.counts, observed.target_mask)
+
+
 @dataclass(frozen=True)
 class Sampler(PathDrawer):
     """Forecasts of blocks of windows of one session by every method.
@@ -179,11 +203,13 @@ class Sampler(PathDrawer):
         method: Name of the network in tables.
         gamma_poisson: Settings of the gamma-Poisson filter.
         scored: Whether a unit is scored, [unit].
+        gain: The gain that units share.
     """
 
     method: str
     gamma_poisson: Mapping[str, float]
     scored: np.ndarray
+    gain: SharedGain
 
     def blocks(self, origin_us: np.ndarray) -> Iterator[tuple[Windows, Iterator[MethodForecasts]]]:
         """Yield the windows at some origins in blocks, each with the forecasts of every method."""
@@ -224,6 +250,10 @@ class Sampler(PathDrawer):
                 {UNIT: law},
                 self.draw(forecaster, x, block, "parallel").counts[0].cpu().numpy(),
             )
+        rng = np.random.default_rng(self.words(GAIN, block))
+        joint = self.gain.draw(log_rate, self.rollout.paths, rng)
+        yield MethodForecasts(f"{self.method}_{GAIN}", log_rate, {}, joint)
+        yield MethodForecasts(f"{self.method}_{EXCHANGED}", log_rate, {}, _exchanged(joint, rng))
         for decoding in self.rollout.decodings:
             drawn = self.draw(forecaster, x, block, decoding)
             halves = tuple(single_session(drawn.log_mean(half)) for half in drawn.halves())
@@ -330,7 +360,7 @@ class CalibrationAccumulator:
             of_method = {
                 **named(forecast),
                 "method": method,
-                "class": ZERO_SHOT,
+                "class": CONTROL if method.endswith(EXCHANGED) else ZERO_SHOT,
                 "seed": self._sampler.seed if of_network else None,
                 "target": target,
                 "bin_us": self._sampler.shape.bin_us,
@@ -364,6 +394,13 @@ class CalibrationAccumulator:
                     }
                 )
         return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _exchanged(paths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Exchange the paths of each unit in each window at random, [window, path, horizon bin, unit]."""
+    windows, n_paths, _, units = paths.shape
+    order = rng.random((windows, n_paths, 1, units)).argsort(axis=1)
+    return np.take_along_axis(paths, order, axis=1)
 
 
 def _with_running_total(blocks: np.ndarray) -> np.ndarray:

@@ -38,6 +38,8 @@ from neurohorizon.analysis.tables import (
     write_tables,
 )
 from neurohorizon.experiments.horizons.calibration import (
+    EXCHANGED,
+    GAIN,
     INTERVALS,
     PIT_BINS,
     POPULATION,
@@ -50,15 +52,21 @@ from neurohorizon.experiments.horizons.example_paths import read_paths_example, 
 from neurohorizon.methods import DECODINGS, FORECASTER
 
 GAMMA_POISSON, REFERENCE_MEAN = "gamma_poisson", "reference_mean"
+SHARED_GAIN, EXCHANGED_GAIN = f"{FORECASTER}_{GAIN}", f"{FORECASTER}_{EXCHANGED}"
 NOMINAL = tuple(round(2 * step / PIT_BINS, 2) for step in range(1, PIT_BINS // 2))
 """Central intervals of the coverage table."""
 DECLARED = tuple(
     (method, against, measure, target)
     for measure, target in (("bits_per_spike", UNIT), ("crps_skill", POPULATION), ("crps_skill", POPULATION_TOTAL))
     for method, against in (*((decoding, FORECASTER) for decoding in DECODINGS), (DECODINGS[0], GAMMA_POISSON))
+) + tuple(
+    (SHARED_GAIN, against, "crps_skill", target)
+    for target in (POPULATION, POPULATION_TOTAL)
+    for against in (FORECASTER, EXCHANGED_GAIN)
 )
 """The comparisons that were declared in advance, over the whole horizon: rollout modes against the parallel forecast,
-and the autoregressive one against the gamma-Poisson filter. Holm's adjustment is over those that a run can make."""
+the autoregressive one against the gamma-Poisson filter, and paths with a shared gain against independent paths and
+against themselves with units exchanged. Holm's adjustment is over those that a run can make."""
 
 _METHOD = ["method", "class", "target"]
 _KEY = [*SESSION, *_METHOD]
