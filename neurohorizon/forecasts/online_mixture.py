@@ -77,8 +77,8 @@ def forecast_with_mixture(
             settings=adaptive,
             stride_bins=stride_bins,
         )
-    names = {"method": ADAPTIVE, "method_class": ZERO_SHOT, "seed": seed, "code": code}
-    write_forecast(output, replace(first, log_rate=mixed, **names))
+    found = replace(first, log_rate=mixed, method=ADAPTIVE, method_class=ZERO_SHOT, seed=seed, code=code)
+    write_forecast(output, found)
 
 
 def _same_windows(one: Forecast, other: Forecast) -> bool:
@@ -235,7 +235,7 @@ def mix_windows(
     mixture = OnlineMixture(tuple(log_rates), counts.shape[2], settings, stride_bins=stride_bins)
     every = np.stack(list(log_rates.values()))
     mixed = np.empty(counts.shape, np.float32)
-    pending: list[Pending | None] = []
+    pending: dict[int, Pending] = {}
     learned = [0] * len(mixture.groups)
     for window, origin_us in enumerate(start_us):
         for group, bins in enumerate(mixture.groups):
@@ -243,7 +243,6 @@ def mix_windows(
                 past = learned[group]
                 mixture.learn(pending[past], group, counts[past, bins], target_mask[past, bins])
                 learned[group] += 1
-        pending[: min(learned)] = [None] * min(learned)
-        mixed[window], waiting = mixture.forecast(every[:, window])
-        pending.append(waiting)
+        pending = {past: one for past, one in pending.items() if past >= min(learned)}
+        mixed[window], pending[window] = mixture.forecast(every[:, window])
     return mixed

@@ -173,7 +173,7 @@ def describe_calibration(calibration: pd.DataFrame) -> str:
 
 
 def describe_dependence(calibration: pd.DataFrame) -> str:
-    """The sum of all units over the horizon: what the shared gain is worth; "" without it."""
+    """The sum of all units over the horizon, with and without the shared gain; "" if a run has none."""
     rows = whole_horizon(calibration[calibration["target"] == POPULATION_TOTAL]).set_index("method")
     if not {FORECASTER, SHARED_GAIN, EXCHANGED_GAIN} <= set(rows.index):
         return ""
