@@ -36,6 +36,8 @@ GAIN, EXCHANGED = "shared_gain", "shared_gain_exchanged"
 """Paths of the parallel forecast times a gain that units share, and their control; added to the name of the network."""
 INTERVALS = (0.5, 0.9)
 """Central intervals whose plain bounds are scored."""
+ADAPTED, ADAPTED_WIDTH = "adapted_90", "adapted_width_90"
+"""Columns of intervals of 90 % whose width follows their misses: number inside, and sum of widths."""
 PIT_BINS = 20
 """Bins of the PIT histogram; central intervals of every tenth, the ones above included, are whole bins of it."""
 

@@ -31,6 +31,8 @@ from tqdm import tqdm
 from neurohorizon.baselines.closed_form import gamma_poisson_law, gamma_poisson_paths, read_tuned
 from neurohorizon.config import Rollout, Timeline
 from neurohorizon.experiments.horizons.calibration import (
+    ADAPTED,
+    ADAPTED_WIDTH,
     EXCHANGED,
     GAIN,
     INTERVALS,
@@ -49,6 +51,7 @@ from neurohorizon.experiments.horizons.calibration import (
     sum_measures,
 )
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, write_paths_example
+from neurohorizon.forecasts.adapted_interval import AdaptedInterval
 from neurohorizon.forecasts.example import choose_window
 from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast, forecast_windows, heldout_windows
 from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
@@ -80,6 +83,7 @@ SCHEMA = pa.schema(
         *fields(pa.float64(), *(f"width_{interval * 100:.0f}" for interval in INTERVALS)),
         *fields(pa.int64(), *(f"pit_{index:02d}" for index in range(PIT_BINS))),
         *fields(pa.float64(), "model_nats", "reference_nats"),  # of the expected counts; NaN except for the target unit
+        *fields(pa.float64(), ADAPTED, ADAPTED_WIDTH),  # NaN for the target unit
         pa.field("half_nats", pa.float64()),  # by half of the paths, mean of both halves; NaN where a law forecasts
     ]
 )
@@ -315,6 +319,8 @@ class CalibrationAccumulator:
         self._sums: dict[tuple[str, str, int], CalibrationSums] = {}
         self._scores: dict[str, Sums] = {}
         self._half_nats: dict[str, np.ndarray] = {}
+        self._adapted: dict[tuple[str, str], AdaptedInterval] = {}
+        self._adapted_sums: dict[tuple[str, str], np.ndarray] = {}
 
     def add(self, one: MethodForecasts, block: Windows) -> None:
         """Add the measures of a method in a block of windows."""
@@ -332,11 +338,27 @@ class CalibrationAccumulator:
                 drawn = np.moveaxis(summed(one.paths[..., scored], target), 1, -1)
             measured = measure_paths(np.ascontiguousarray(drawn), counts, np.random.default_rng(words))
             self._add((one.method, target, n_paths), sum_measures(measured, counts, mask))
+            if target != UNIT:
+                self._adapt((one.method, target), drawn, counts, mask, block)
         scores = self._score(one.log_rate, block)
         self._scores[one.method] = self._scores[one.method] + scores if one.method in self._scores else scores
         if one.halves:
             by_half = [self._score(log_rate, block).model_nats.sum(axis=1) for log_rate in one.halves]
             self._half_nats[one.method] = self._half_nats.get(one.method, 0.0) + np.mean(by_half, axis=0)
+
+    def _adapt(
+        self, key: tuple[str, str], drawn: np.ndarray, counts: np.ndarray, mask: np.ndarray, block: Windows
+    ) -> None:
+        """Add the windows of a block to the adapted 90 % interval of a method and target, in the order of time."""
+        interval = self._adapted.setdefault(key, AdaptedInterval(INTERVALS[-1]))
+        shape = self._sampler.shape
+        sums = np.zeros((2, counts.shape[1]))
+        for window, origin_us in enumerate(block.origin_us):
+            low, high = interval.bounds(drawn[window], origin_us)
+            inside, valid = (counts[window] >= low) & (counts[window] <= high), mask[window][:, None]
+            sums += [(inside & valid).sum(1), ((high - low + 1) * valid).sum(1)]
+            interval.expect(inside, valid, origin_us + shape.horizon_bins * shape.bin_us)
+        self._adapted_sums[key] = self._adapted_sums.get(key, 0.0) + sums
 
     def _score(self, log_rate: np.ndarray, block: Windows) -> Sums:
         scored = self._sampler.scored
@@ -373,6 +395,7 @@ class CalibrationAccumulator:
             for part in range(parts):
                 nats = self._scores[method] if target == UNIT else None
                 half = self._half_nats.get(method) if target == UNIT else None
+                adapted = self._adapted_sums[method, target][:, part] if paths and target != UNIT else (np.nan, np.nan)
                 rows.append(
                     {
                         **of_method,
@@ -390,6 +413,8 @@ class CalibrationAccumulator:
                         **{f"pit_{index:02d}": int(cases) for index, cases in enumerate(sums.pit[part])},
                         "model_nats": float(nats.model_nats[part].sum()) if nats else float("nan"),
                         "reference_nats": float(nats.reference_nats[part].sum()) if nats else float("nan"),
+                        ADAPTED: float(adapted[0]),
+                        ADAPTED_WIDTH: float(adapted[1]),
                         "half_nats": float("nan") if half is None else float(half[part]),
                     }
                 )
