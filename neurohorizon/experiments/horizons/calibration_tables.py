@@ -104,7 +104,8 @@ def session_calibration(sums: pd.DataFrame, parts_ms: Sequence[tuple[float, floa
     Columns: fold, session, subject, lab, source, method, class, target, null, first_ms, last_ms, paths, units, windows,
     cases, spikes, seeds; crps (mean over cases, spikes), crps_skill, crps_from (law or paths); coverage_50 and
     coverage_90 (by the PIT), the same with law_; plain_coverage_ and plain_width_ of both (of intervals of whole
-    counts); adapted_coverage_90 and adapted_width_90; bits_per_spike (target unit); and PIT histograms pit_00 to pit_19, as shares.
+    counts); adapted_coverage_90 and adapted_width_90; bits_per_spike (target unit); and PIT histograms pit_00 to
+    pit_19, as shares.
     """
     ends_ms, begins_ms = (sums[name] * sums["bin_us"] / 1000 for name in ("last_bin", "first_bin"))
     parts = [

@@ -181,8 +181,8 @@ def describe_dependence(calibration: pd.DataFrame) -> str:
     return (
         f"Of the sum of all units over the horizon, the 90 % intervals of independent counts cover "
         f"{independent['coverage_90']:.1%} and those of paths with a shared gain {joint['coverage_90']:.1%}; the CRPS "
-        f"changes by {joint['crps'] / independent['crps'] - 1:+.1%}. Intervals whose width also follows their misses cover "
-        f"{joint['adapted_coverage_90']:.1%}. With the paths exchanged between units, so that "
+        f"changes by {joint['crps'] / independent['crps'] - 1:+.1%}. Intervals whose width also follows their "
+        f"misses cover {joint['adapted_coverage_90']:.1%}. With the paths exchanged between units, so that "
         f"each unit keeps its distribution and units are independent, they cover {exchanged['coverage_90']:.1%}."
     )
 
