@@ -3,8 +3,8 @@
 The quantiles of draws are moved away from their median, or towards it, by a factor that is learned while the recording
 runs: after each complete outcome, ``log factor <- log factor + rate (miss - allowed)``, where ``miss`` is 1 if the
 count was outside and ``allowed`` is the share that may be outside. In the long run the share of misses is the allowed
-one, whatever the recording does (adaptive conformal inference; Gibbs and Candes, 2021, with a factor instead of a level,
-since a level cannot reach beyond few draws). An outcome counts only after its last bin is over.
+one, whatever the recording does. This is adaptive conformal inference (Gibbs and Candes, 2021) with a factor instead of
+a level, since a level cannot reach beyond the largest of few draws. An outcome counts only after its last bin is over.
 """
 
 from collections import deque
