@@ -426,6 +426,23 @@ class Baselines(Section):
     """Null: nothing is fitted on the sessions that are forecast."""
 
 
+class Adaptive(Section):
+    """The online mixture of all zero-shot methods; see :mod:`neurohorizon.forecasts.online_mixture`."""
+
+    horizon_edges_bins: tuple[Positive, ...]
+    """Ends of the groups of horizon bins that share weights; the last is ``horizon_bins``."""
+    pooling: Choices[Share]
+    """Shares of a unit's weights that are the mean over units; a second mixture weighs them."""
+    share: Fraction
+    """Share of the weights that returns to the prior after each outcome."""
+    network_prior: PositiveFloat
+    """Prior weight of a network, relative to that of another method."""
+    level_spikes: PositiveFloat
+    """Expected spikes by which the level correction is shrunk to none."""
+    level_bins: Positive
+    """Time constant with which the level correction forgets, in bins."""
+
+
 class Regressions(Section):
     """Regressions on recent counts, of a session on itself or of all units at once, and candidates for their settings.
 
@@ -577,6 +594,8 @@ class Rollout(Section):
     parallel one; above 1 they are compared with it only on the sampled windows."""
     block_bins: Positive
     """Bins of a block; must divide ``horizon_bins``."""
+    gain_windows: Positive
+    """Maximum number of reference windows on which the gain that units share is fitted."""
     maximum_rate_hz: PositiveFloat
     """Rates are capped here before counts are drawn, so that no path can run away."""
 
@@ -687,6 +706,8 @@ class Config(Section):
     """Null: no behaviour is decoded."""
     regressions: Regressions | None
     """Null: none are run."""
+    adaptive: Adaptive | None
+    """Null: no adaptive mixture is forecast."""
     cross_session: CrossSession | None
     """Null: experiment 1 goes without its curves."""
     scaling: Scaling | None
@@ -709,6 +730,7 @@ class Config(Section):
         for name, edges, last in (
             ("model.readout.horizon_edges_bins", self.model.readout.horizon_edges_bins, self.timeline.horizon_bins),
             *self._edges_of_regressions(),
+            *self._edges_of_the_mixture(),
         ):
             if list(edges) != sorted(set(edges)) or edges[-1] != last:
                 raise ValueError(f"{name} must rise to {last}, found {list(edges)}")
@@ -801,6 +823,11 @@ class Config(Section):
         if self.downstream:
             found["downstream.span_edges_bins"] = self.downstream.span_edges_bins
         return found
+
+    def _edges_of_the_mixture(self) -> list[tuple[str, tuple[int, ...], int]]:
+        if self.adaptive is None:
+            return []
+        return [("adaptive.horizon_edges_bins", self.adaptive.horizon_edges_bins, self.timeline.horizon_bins)]
 
     def _edges_of_regressions(self) -> list[tuple[str, tuple[int, ...], int]]:
         found = self.regressions

@@ -17,6 +17,8 @@ CLASS_DESCRIPTIONS = {
     CEILING: "uses the true rates",
 }
 FORECASTER = "neurohorizon"
+ADAPTIVE = f"{FORECASTER}_adaptive"
+"""The online mixture of all zero-shot methods; see :mod:`neurohorizon.forecasts.online_mixture`."""
 REFERENCE_MEAN = "reference_mean"
 OWN_HISTORY = "own_history"
 """The network without a population, which reads no population readout."""
@@ -36,7 +38,7 @@ class Method:
         job: Kind of its forecasts, which also decides the setting that includes it: ``closed_form`` (always on),
             ``regression`` (``regressions``), ``network`` (the forecaster always, others by ``baselines.networks``),
             ``decoding`` (``rollout.decodings``), ``within_session`` (``baselines.learned_embedding``), ``control``
-            (``baselines.controls``), ``oracle`` (a simulated source).
+            (``baselines.controls``), ``mixture`` (``adaptive``), ``oracle`` (a simulated source).
         label: Its name in figures.
         phrase: Its name within a sentence.
         colour: Name of its colour in :mod:`neurohorizon.analysis.style`. Kindred methods share one.
@@ -46,7 +48,7 @@ class Method:
     """
 
     name: str
-    job: Literal["closed_form", "regression", "network", "decoding", "within_session", "control", "oracle"]
+    job: Literal["closed_form", "regression", "network", "decoding", "within_session", "control", "mixture", "oracle"]
     label: str
     phrase: str
     colour: str
@@ -83,6 +85,15 @@ METHODS = {
             short=True,
         ),
         Method(FORECASTER, "network", "NeuroHorizon", "NeuroHorizon", "vermillion", short=True),
+        Method(
+            ADAPTIVE,
+            "mixture",
+            "NeuroHorizon, adaptive",
+            "its adaptive mixture",
+            "vermillion",
+            (8, 1, 1, 1),
+            short=True,
+        ),
         Method(
             f"{FORECASTER}_{AUTOREGRESSIVE}",
             "decoding",
@@ -154,6 +165,8 @@ NETWORKS = tuple(name for name in _names("network") if name != FORECASTER)
 """Networks without a population: the forecaster minus them is the contribution of the other units."""
 BASELINES = tuple(name for name in _names("closed_form", "regression", "network", kind=ZERO_SHOT) if name != FORECASTER)
 """Zero-shot methods that the forecaster is measured against."""
+EXPERTS = (*BASELINES, FORECASTER)
+"""Methods that the adaptive mixture weighs: all zero-shot methods that do not change with outcomes."""
 DECODINGS = _names("decoding")
 """The forecaster's weights in its rollout modes."""
 WITHIN_SESSION = tuple(one.name for one in METHODS.values() if one.kind == FITTED)

@@ -179,3 +179,28 @@ if CONFIG.regressions:
                 --fold {wildcards.fold:q} --timeline {params.timeline:q} --regressions {params.regressions:q} \
                 --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
             """
+
+
+if CONFIG.adaptive:
+
+    rule forecast_adaptive:
+        input:
+            LAYOUT.experts,
+        output:
+            f"{RESULTS}/forecasts/{{fold}}/{{session}}/{ADAPTIVE}_seed-{{seed}}.h5",
+        log:
+            f"{RESULTS}/logs/forecast_adaptive/{{fold}}/{{session}}/seed-{{seed}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/forecast_adaptive/{{fold}}/{{session}}/seed-{{seed}}.tsv"
+        conda:
+            "../envs/model.yaml"
+        params:
+            adaptive=section(CONFIG.adaptive),
+            stride_bins=CONFIG.timeline.evaluation_stride_bins,
+            code=code("neurohorizon.forecasts.online_mixture:forecast_with_mixture"),
+        shell:
+            """
+            python "$CALL" neurohorizon.forecasts.online_mixture:forecast_with_mixture --forecasts {input:q} \
+                --seed {wildcards.seed} --adaptive {params.adaptive:q} --stride-bins {params.stride_bins} \
+                --code {params.code} --output {output:q} >{log:q} 2>&1
+            """

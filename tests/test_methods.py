@@ -1,6 +1,7 @@
 """The table of methods, and what derives from it."""
 
 from neurohorizon.methods import (
+    ADAPTIVE,
     BASELINES,
     CLASS_DESCRIPTIONS,
     CLASS_ORDER,
@@ -22,7 +23,7 @@ from neurohorizon.methods import (
 
 
 def test_each_method_has_one_part_in_the_comparison():
-    parts = [*BASELINES, FORECASTER, *DECODINGS, *WITHIN_SESSION, *CONTROLS, ORACLE]
+    parts = [*BASELINES, FORECASTER, ADAPTIVE, *DECODINGS, *WITHIN_SESSION, *CONTROLS, ORACLE]
     assert sorted(parts) == sorted(METHODS)
     assert tuple(parts) == METHOD_ORDER, "the order of tables is that of the parts"
 

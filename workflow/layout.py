@@ -16,8 +16,10 @@ from neurohorizon.config import Config, Section
 from neurohorizon.experiments.ablations.variants import Variant, ablation, scaled, trained_ablations
 from neurohorizon.experiments.scaling.points import nested_subset, parse_point, points, same_lab_subset
 from neurohorizon.methods import (
+    ADAPTIVE,
     AUTOREGRESSIVE,
     CLOSED_FORM,
+    EXPERTS,
     FITTED,
     FORECASTER,
     METHODS,
@@ -169,10 +171,17 @@ class Layout:
             *CLOSED_FORM,
             *(REGRESSIONS if self.config.regressions else ()),
             *self.seeded(*self.networks(), *baselines.controls),
+            *(self.seeded(ADAPTIVE) if self.config.adaptive else ()),
             *(self.seeded(UPPER_BOUND) if baselines.learned_embedding else ()),
             *self.seeded(*self.rollouts()),
         ]
         return self.forecasts(wildcards.fold, wildcards.session, names) + self.oracle(wildcards)
+
+    def experts(self, wildcards) -> list[str]:
+        """Return the forecasts of one held-out session that the adaptive mixture weighs."""
+        regressions = (name for name in REGRESSIONS if self.config.regressions and name in EXPERTS)
+        names = [*CLOSED_FORM, *regressions, *(f"{name}_seed-{wildcards.seed}" for name in self.networks())]
+        return self.forecasts(wildcards.fold, wildcards.session, names)
 
     def audited_forecasts(self, wildcards) -> list[str]:
         """Return every method's forecasts of all held-out sessions of all folds."""

@@ -57,6 +57,7 @@ def small_config(**sections: dict) -> Config:
             "windows": 800,
         },
         "rollout": {"paths": 8, "every_windows": 1, "block_bins": 3},
+        "adaptive": {"horizon_edges_bins": [2, 6]},
         "downstream": {"span_edges_bins": [2, 10]},
         "evaluation": {"horizons_ms": [60, 120]},
     }

@@ -83,6 +83,7 @@ CHANGES = {
         "windows": 500,
     },
     "rollout": {"paths": 4, "every_windows": 1},
+    "adaptive": {"horizon_edges_bins": [2, 10]},
     "multimodal": {
         "behaviour_delay_bins": 2,
         "behaviour_span_edges_bins": [2, 8],

@@ -245,7 +245,7 @@ BEFORE_SESSIONS = {
             | DEFINED
             | CURVES
             | AHEAD
-            | {"forecast_baselines", "score", "make_tuning_tables", "score_curves"},
+            | {"forecast_baselines", "forecast_adaptive", "score", "make_tuning_tables", "score_curves"},
         ),
         ("experiments/scaling/figures.py", "draw_curve", {"draw_scaling_curve"}, {"all"}),
         (

@@ -18,7 +18,17 @@ from neurohorizon.analysis.wording import (
     prose,
     scope_sentence,
 )
-from neurohorizon.methods import CEILING, CONTROL, DECODINGS, FITTED, FORECASTER, UPPER_BOUND, ZERO_SHOT, method_phrase
+from neurohorizon.methods import (
+    ADAPTIVE,
+    CEILING,
+    CONTROL,
+    DECODINGS,
+    FITTED,
+    FORECASTER,
+    UPPER_BOUND,
+    ZERO_SHOT,
+    method_phrase,
+)
 
 _OUTSIDE = {
     ZERO_SHOT: "Other zero-shot methods, outside of the declared family:",
@@ -36,6 +46,7 @@ def describe_results(folder: Path) -> str:
     return paragraphs(
         prose(describe_result(table["summary"]), describe_data(table["summary"], table["left_out"])),
         prose(describe_family(table["comparisons"]), describe_sources(table["summary"])),
+        describe_adaptive(table["summary"], table["comparisons"]),
         describe_horizon(table["horizon"]),
     )
 
@@ -73,10 +84,11 @@ def describe_result(summary: pd.DataFrame) -> str:
             f" It closes {closed:.0%} of the gap between the reference mean and {method_phrase(UPPER_BOUND)} "
             f"({shown.loc[UPPER_BOUND, 'bits_per_spike']:+.3f})."
         )
-    best = shown[shown["class"] == ZERO_SHOT]["bits_per_spike"].idxmax()
+    static = shown[(shown["class"] == ZERO_SHOT) & (shown.index != ADAPTIVE)]
+    best = static["bits_per_spike"].idxmax()
     if best != FORECASTER:
         value = shown.loc[best, "bits_per_spike"]
-        text += f" The best zero-shot method of this run is {method_phrase(best)} ({value:+.3f})."
+        text += f" The best static zero-shot method of this run is {method_phrase(best)} ({value:+.3f})."
     return text
 
 
@@ -128,9 +140,25 @@ def describe_family(comparisons: pd.DataFrame) -> str:
     return f"{text}. The closest baseline is {method_phrase(row['against'])}. {describe_comparison(row)}"
 
 
+def describe_adaptive(summary: pd.DataFrame, comparisons: pd.DataFrame) -> str:
+    """The adaptive mixture's score, and the method that it beats by the least; "" without it."""
+    shown = over_all_sources(_primary(summary)).set_index("method")
+    rows = comparisons[comparisons["method"] == ADAPTIVE]
+    if ADAPTIVE not in shown.index or rows.empty:
+        return ""
+    mean = shown.loc[ADAPTIVE]
+    closest = rows.loc[rows["difference"].idxmin()]
+    return (
+        f"The **adaptive mixture** of all zero-shot methods, which weighs them by outcomes that are complete, scores "
+        f"**{mean['bits_per_spike']:+.3f} bits/spike** ({interval_text(mean)}). The closest of its experts is "
+        f"{method_phrase(closest['against'])}. {describe_comparison(closest)}"
+    )
+
+
 def describe_others(comparisons: pd.DataFrame) -> str:
     """Comparisons outside of the declared family as lists, by class; "" if there are none."""
     others = comparisons[~comparisons["declared"].astype(bool) & (comparisons["against_class"] != CEILING)]
+    others = others[others["method"] == FORECASTER]
     parts = []
     for kind, heading in _OUTSIDE.items():
         rows = others[others["against_class"] == kind]
@@ -157,7 +185,8 @@ def describe_horizon(horizon: pd.DataFrame) -> str:
         text += ", the interval lies above the null in every bin."
     else:
         text += f", the interval lies above the null in {len(above)} of {counted(len(curve), 'bin')}."
-    others = shown[(shown["class"] == ZERO_SHOT) & ~shown["method"].isin([FORECASTER, "reference_mean", *DECODINGS])]
+    ours = [FORECASTER, ADAPTIVE, "reference_mean", *DECODINGS]
+    others = shown[(shown["class"] == ZERO_SHOT) & ~shown["method"].isin(ours)]
     if others.empty:
         return text
     best = others.pivot(index="horizon_ms", columns="method", values="bits_per_spike")

@@ -44,10 +44,12 @@ from neurohorizon.analysis.tables import (
 from neurohorizon.analysis.wording import counted, scope_sentence, smallest_p
 from neurohorizon.forecasts.scoring import left_out_reason
 from neurohorizon.methods import (
+    ADAPTIVE,
     CEILING,
     CLASS_DESCRIPTIONS,
     CLASS_ORDER,
     DECLARED_FAMILY,
+    EXPERTS,
     FORECASTER,
     UPPER_BOUND,
     class_word,
@@ -141,7 +143,9 @@ def region_table(region_sessions: pd.DataFrame, resampling: Resampling) -> pd.Da
 
 
 def comparison_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
-    """Paired differences of the forecaster against every other method, relative to the primary null.
+    """Paired differences of the forecaster against every other method, and of the adaptive mixture against its experts.
+
+    Scores are relative to the primary null.
 
     Columns: method, against, against_class, null, difference, lower, upper (bits/spike; interval is their nominal
     coverage), p, p_holm (adjusted over the declared family, missing outside of it), effect_size, sessions, animals,
@@ -150,11 +154,13 @@ def comparison_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataF
     wide = by_method(sessions[sessions["null"] == PRIMARY_NULL])
     kinds = dict(sessions[METHOD].drop_duplicates().itertuples(index=False, name=None))
     rows = []
-    for against in method_order(sessions):
-        found = resampling.compare(wide, FORECASTER, against) if against != FORECASTER else None
-        if found:
-            row = {"method": FORECASTER, "against": against, "against_class": kinds[against], "null": PRIMARY_NULL}
-            rows.append(row | found | {"declared": (FORECASTER, against) in DECLARED_FAMILY})
+    methods = method_order(sessions)
+    pairs = [(FORECASTER, against) for against in methods if against != FORECASTER]
+    pairs += [(ADAPTIVE, against) for against in methods if against in EXPERTS]
+    for method, against in pairs:
+        if found := resampling.compare(wide, method, against):
+            row = {"method": method, "against": against, "against_class": kinds[against], "null": PRIMARY_NULL}
+            rows.append(row | found | {"declared": (method, against) in DECLARED_FAMILY})
     columns = ["method", "against", "against_class", "null", *COMPARED, "declared"]
     table = pd.DataFrame(rows, columns=columns)
     return with_holm(table, table["declared"].astype(bool))

@@ -32,8 +32,12 @@ from scipy.special import xlogy
 UNIT, UNIT_TOTAL, POPULATION, POPULATION_TOTAL = "unit", "unit_total", "population", "population_total"
 TARGETS = (UNIT, UNIT_TOTAL, POPULATION, POPULATION_TOTAL)
 """Scored targets: spikes of a unit in a bin and over the horizon, and of all units together."""
+GAIN, EXCHANGED = "shared_gain", "shared_gain_exchanged"
+"""Paths of the parallel forecast times a gain that units share, and their control; added to the name of the network."""
 INTERVALS = (0.5, 0.9)
 """Central intervals whose plain bounds are scored."""
+ADAPTED, ADAPTED_WIDTH = "adapted_90", "adapted_width_90"
+"""Columns of intervals of 90 % whose width follows their misses: number inside, and sum of widths."""
 PIT_BINS = 20
 """Bins of the PIT histogram; central intervals of every tenth, the ones above included, are whole bins of it."""
 

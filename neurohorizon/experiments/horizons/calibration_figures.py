@@ -22,7 +22,7 @@ from neurohorizon.analysis.style import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, OR
 from neurohorizon.analysis.tables import whole_horizon
 from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.horizons.calibration import POPULATION, POPULATION_TOTAL, TARGETS, UNIT, UNIT_TOTAL
-from neurohorizon.experiments.horizons.calibration_tables import GAMMA_POISSON, REFERENCE_MEAN
+from neurohorizon.experiments.horizons.calibration_tables import GAMMA_POISSON, REFERENCE_MEAN, SHARED_GAIN
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, read_paths_example
 from neurohorizon.methods import DECODINGS, FORECASTER, method_label
 
@@ -35,12 +35,14 @@ TARGET_LABELS = {
 LABELS = {
     **{name: method_label(name) for name in (REFERENCE_MEAN, GAMMA_POISSON)},
     FORECASTER: "NeuroHorizon, parallel",
+    SHARED_GAIN: "shared gain",
     **{name: method_label(name).removeprefix(f"{method_label(FORECASTER)}, ") for name in DECODINGS},
 }
 LOOKS = {  # colour, dashes, marker: the forecast modes of one network have distinct looks in these figures only
     REFERENCE_MEAN: (GREY, (0, (1, 1)), "o"),
     GAMMA_POISSON: (PURPLE, (0, (5, 1, 1, 1)), "s"),
     FORECASTER: (VERMILLION, "solid", "D"),
+    SHARED_GAIN: (BLACK, (0, (5, 1)), "X"),
     **dict(
         zip(
             DECODINGS,

@@ -7,6 +7,10 @@ the same number of paths, and by its law if a target has one (such as sums of in
 * ``reference_mean``: Poisson, the mean of the reference window in every bin.
 * ``gamma_poisson``: negative binomial in a bin; its sums by paths on which the filter is conditioned on its own draws.
 * the network's parallel forecast: independent bins and units.
+* ``..._shared_gain``: paths of the parallel forecast times a gain that units share
+  (:mod:`neurohorizon.forecasts.shared_gain`), fitted on the reference window. Expected counts are those of the parallel
+  forecast. ``..._shared_gain_exchanged`` (control): the same paths, exchanged at random between the paths of each unit,
+  so that each unit keeps its distribution and the units are independent.
 * its other decodings (:mod:`neurohorizon.models.rollout`): by paths. Their forecast of a bin is the mean over paths of
   the counts expected on each.
 
@@ -27,6 +31,10 @@ from tqdm import tqdm
 from neurohorizon.baselines.closed_form import gamma_poisson_law, gamma_poisson_paths, read_tuned
 from neurohorizon.config import Rollout, Timeline
 from neurohorizon.experiments.horizons.calibration import (
+    ADAPTED,
+    ADAPTED_WIDTH,
+    EXCHANGED,
+    GAIN,
     INTERVALS,
     PIT_BINS,
     POPULATION,
@@ -43,14 +51,18 @@ from neurohorizon.experiments.horizons.calibration import (
     sum_measures,
 )
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, write_paths_example
+from neurohorizon.forecasts.adapted_interval import AdaptedInterval
 from neurohorizon.forecasts.example import choose_window
-from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast, heldout_windows
+from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast, forecast_windows, heldout_windows
 from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
 from neurohorizon.forecasts.sample_paths import PathDrawer, single_session
 from neurohorizon.forecasts.scoring import OF_METHOD, fields, named, none_scored, write_sums
+from neurohorizon.forecasts.shared_gain import SharedGain, fit_shared_gain
+from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths
-from neurohorizon.inputs.windows import Windows, WindowShape
-from neurohorizon.methods import ZERO_SHOT
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, spread_origins
+from neurohorizon.methods import CONTROL, ZERO_SHOT
+from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.scores import Sums, scored_units, sum_scores
 
@@ -71,6 +83,7 @@ SCHEMA = pa.schema(
         *fields(pa.float64(), *(f"width_{interval * 100:.0f}" for interval in INTERVALS)),
         *fields(pa.int64(), *(f"pit_{index:02d}" for index in range(PIT_BINS))),
         *fields(pa.float64(), "model_nats", "reference_nats"),  # of the expected counts; NaN except for the target unit
+        *fields(pa.float64(), ADAPTED, ADAPTED_WIDTH),  # NaN for the target unit
         pa.field("half_nats", pa.float64()),  # by half of the paths, mean of both halves; NaN where a law forecasts
     ]
 )
@@ -149,6 +162,7 @@ def sample_session(
         rollout=rollout,
         gamma_poisson=read_tuned(baselines)["gamma_poisson"],
         scored=scored_units(np.exp(inputs.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us),
+        gain=reference_gain(forecaster, replace(inputs, part=session.splits.reference), shape, rollout.gain_windows),
     )
     unfit = _unfit(sampler.scored, windows, minimum_rate_hz)
     accumulator = CalibrationAccumulator(sampler)
@@ -171,6 +185,20 @@ def sample_session(
     write_paths_example(example, sampler.example(windows, begun(method)) if unfit is None else None)
 
 
+def reference_gain(forecaster: Forecaster, inputs: SessionInputs, shape: WindowShape, windows: int) -> SharedGain:
+    """Fit the gain that units share on a network's forecasts of the reference window.
+
+    Args:
+        inputs: Inputs whose part is the reference window.
+        windows: Maximum number of windows, evenly spaced.
+    """
+    origins = spread_origins(inputs.part, shape, windows)
+    near = replace(shape, history_edges_bins=(shape.context_bins,))
+    observed = cut_windows(inputs.spikes, inputs.part, origins, near)
+    log_rate = forecast_windows(forecaster, inputs, origins, shape)
+    return fit_shared_gain(log_rate, observed.counts, observed.target_mask)
+
+
 @dataclass(frozen=True)
 class Sampler(PathDrawer):
     """Forecasts of blocks of windows of one session by every method.
@@ -179,11 +207,13 @@ class Sampler(PathDrawer):
         method: Name of the network in tables.
         gamma_poisson: Settings of the gamma-Poisson filter.
         scored: Whether a unit is scored, [unit].
+        gain: The gain that units share.
     """
 
     method: str
     gamma_poisson: Mapping[str, float]
     scored: np.ndarray
+    gain: SharedGain
 
     def blocks(self, origin_us: np.ndarray) -> Iterator[tuple[Windows, Iterator[MethodForecasts]]]:
         """Yield the windows at some origins in blocks, each with the forecasts of every method."""
@@ -224,6 +254,10 @@ class Sampler(PathDrawer):
                 {UNIT: law},
                 self.draw(forecaster, x, block, "parallel").counts[0].cpu().numpy(),
             )
+        rng = np.random.default_rng(self.words(GAIN, block))
+        joint = self.gain.draw(log_rate, self.rollout.paths, rng)
+        yield MethodForecasts(f"{self.method}_{GAIN}", log_rate, {}, joint)
+        yield MethodForecasts(f"{self.method}_{EXCHANGED}", log_rate, {}, _exchanged(joint, rng))
         for decoding in self.rollout.decodings:
             drawn = self.draw(forecaster, x, block, decoding)
             halves = tuple(single_session(drawn.log_mean(half)) for half in drawn.halves())
@@ -285,6 +319,8 @@ class CalibrationAccumulator:
         self._sums: dict[tuple[str, str, int], CalibrationSums] = {}
         self._scores: dict[str, Sums] = {}
         self._half_nats: dict[str, np.ndarray] = {}
+        self._adapted: dict[tuple[str, str], AdaptedInterval] = {}
+        self._adapted_sums: dict[tuple[str, str], np.ndarray] = {}
 
     def add(self, one: MethodForecasts, block: Windows) -> None:
         """Add the measures of a method in a block of windows."""
@@ -302,11 +338,27 @@ class CalibrationAccumulator:
                 drawn = np.moveaxis(summed(one.paths[..., scored], target), 1, -1)
             measured = measure_paths(np.ascontiguousarray(drawn), counts, np.random.default_rng(words))
             self._add((one.method, target, n_paths), sum_measures(measured, counts, mask))
+            if target != UNIT:
+                self._adapt((one.method, target), drawn, counts, mask, block)
         scores = self._score(one.log_rate, block)
         self._scores[one.method] = self._scores[one.method] + scores if one.method in self._scores else scores
         if one.halves:
             by_half = [self._score(log_rate, block).model_nats.sum(axis=1) for log_rate in one.halves]
             self._half_nats[one.method] = self._half_nats.get(one.method, 0.0) + np.mean(by_half, axis=0)
+
+    def _adapt(
+        self, key: tuple[str, str], drawn: np.ndarray, counts: np.ndarray, mask: np.ndarray, block: Windows
+    ) -> None:
+        """Add the windows of a block to the adapted 90 % interval of a method and target, in the order of time."""
+        interval = self._adapted.setdefault(key, AdaptedInterval(INTERVALS[-1]))
+        shape = self._sampler.shape
+        sums = np.zeros((2, counts.shape[1]))
+        for window, origin_us in enumerate(block.origin_us):
+            low, high = interval.bounds(drawn[window], origin_us)
+            inside, valid = (counts[window] >= low) & (counts[window] <= high), mask[window][:, None]
+            sums += [(inside & valid).sum(1), ((high - low + 1) * valid).sum(1)]
+            interval.expect(inside, valid, origin_us + shape.horizon_bins * shape.bin_us)
+        self._adapted_sums[key] = self._adapted_sums.get(key, 0.0) + sums
 
     def _score(self, log_rate: np.ndarray, block: Windows) -> Sums:
         scored = self._sampler.scored
@@ -330,7 +382,7 @@ class CalibrationAccumulator:
             of_method = {
                 **named(forecast),
                 "method": method,
-                "class": ZERO_SHOT,
+                "class": CONTROL if method.endswith(EXCHANGED) else ZERO_SHOT,
                 "seed": self._sampler.seed if of_network else None,
                 "target": target,
                 "bin_us": self._sampler.shape.bin_us,
@@ -343,6 +395,7 @@ class CalibrationAccumulator:
             for part in range(parts):
                 nats = self._scores[method] if target == UNIT else None
                 half = self._half_nats.get(method) if target == UNIT else None
+                adapted = self._adapted_sums[method, target][:, part] if paths and target != UNIT else (np.nan, np.nan)
                 rows.append(
                     {
                         **of_method,
@@ -360,10 +413,19 @@ class CalibrationAccumulator:
                         **{f"pit_{index:02d}": int(cases) for index, cases in enumerate(sums.pit[part])},
                         "model_nats": float(nats.model_nats[part].sum()) if nats else float("nan"),
                         "reference_nats": float(nats.reference_nats[part].sum()) if nats else float("nan"),
+                        ADAPTED: float(adapted[0]),
+                        ADAPTED_WIDTH: float(adapted[1]),
                         "half_nats": float("nan") if half is None else float(half[part]),
                     }
                 )
         return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _exchanged(paths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Exchange the paths of each unit in each window at random, [window, path, horizon bin, unit]."""
+    windows, n_paths, _, units = paths.shape
+    order = rng.random((windows, n_paths, 1, units)).argsort(axis=1)
+    return np.take_along_axis(paths, order, axis=1)
 
 
 def _with_running_total(blocks: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ over sessions, with an interval over animals. ``target`` is the scored count (``
 method saves, so the reference mean has exactly 0. The CRPS is that of the predictive distribution if there is one, and
 otherwise estimated from paths without bias (``crps_from``: ``law`` or ``paths``). PIT and coverage are those of the
 same number of ``paths`` for every method; ``law_coverage`` is that of the predictive distribution, if there is one.
+``adapted_coverage_90`` is that of intervals whose width follows their misses
+(:mod:`neurohorizon.forecasts.adapted_interval`), of all targets but ``unit``.
 ``bits_per_spike`` is that of the same windows, relative to the reference mean too.
 """
 
@@ -38,6 +40,10 @@ from neurohorizon.analysis.tables import (
     write_tables,
 )
 from neurohorizon.experiments.horizons.calibration import (
+    ADAPTED,
+    ADAPTED_WIDTH,
+    EXCHANGED,
+    GAIN,
     INTERVALS,
     PIT_BINS,
     POPULATION,
@@ -50,21 +56,28 @@ from neurohorizon.experiments.horizons.example_paths import read_paths_example, 
 from neurohorizon.methods import DECODINGS, FORECASTER
 
 GAMMA_POISSON, REFERENCE_MEAN = "gamma_poisson", "reference_mean"
+SHARED_GAIN, EXCHANGED_GAIN = f"{FORECASTER}_{GAIN}", f"{FORECASTER}_{EXCHANGED}"
 NOMINAL = tuple(round(2 * step / PIT_BINS, 2) for step in range(1, PIT_BINS // 2))
 """Central intervals of the coverage table."""
 DECLARED = tuple(
     (method, against, measure, target)
     for measure, target in (("bits_per_spike", UNIT), ("crps_skill", POPULATION), ("crps_skill", POPULATION_TOTAL))
     for method, against in (*((decoding, FORECASTER) for decoding in DECODINGS), (DECODINGS[0], GAMMA_POISSON))
+) + tuple(
+    (SHARED_GAIN, against, "crps_skill", target)
+    for target in (POPULATION, POPULATION_TOTAL)
+    for against in (FORECASTER, EXCHANGED_GAIN)
 )
 """The comparisons that were declared in advance, over the whole horizon: rollout modes against the parallel forecast,
-and the autoregressive one against the gamma-Poisson filter. Holm's adjustment is over those that a run can make."""
+the autoregressive one against the gamma-Poisson filter, and paths with a shared gain against independent paths and
+against themselves with units exchanged. Holm's adjustment is over those that a run can make."""
 
 _METHOD = ["method", "class", "target"]
 _KEY = [*SESSION, *_METHOD]
 _PIT = [f"pit_{index:02d}" for index in range(PIT_BINS)]
 _PLAIN = [f"{name}_{interval * 100:.0f}" for name in ("covered", "width") for interval in INTERVALS]
-_SUMS = ["windows", "cases", "spikes", "crps", *_PLAIN, *_PIT, "model_nats", "reference_nats", "half_nats"]
+_ADAPTED = {ADAPTED: "adapted_coverage_90", ADAPTED_WIDTH: "adapted_width_90"}
+_SUMS = ["windows", "cases", "spikes", "crps", *_PLAIN, *_PIT, *_ADAPTED, "model_nats", "reference_nats", "half_nats"]
 _COVERAGES = [f"coverage_{interval * 100:.0f}" for interval in INTERVALS]
 _MEASURES = ["crps_skill", *_COVERAGES, "bits_per_spike"]
 
@@ -91,7 +104,8 @@ def session_calibration(sums: pd.DataFrame, parts_ms: Sequence[tuple[float, floa
     Columns: fold, session, subject, lab, source, method, class, target, null, first_ms, last_ms, paths, units, windows,
     cases, spikes, seeds; crps (mean over cases, spikes), crps_skill, crps_from (law or paths); coverage_50 and
     coverage_90 (by the PIT), the same with law_; plain_coverage_ and plain_width_ of both (of intervals of whole
-    counts); bits_per_spike (target unit); and PIT histograms pit_00 to pit_19, as shares.
+    counts); adapted_coverage_90 and adapted_width_90; bits_per_spike (target unit); and PIT histograms pit_00 to
+    pit_19, as shares.
     """
     ends_ms, begins_ms = (sums[name] * sums["bin_us"] / 1000 for name in ("last_bin", "first_bin"))
     parts = [
@@ -122,7 +136,7 @@ def calibration_table(by_session: pd.DataFrame, resampling: Resampling) -> pd.Da
         columns |= {"interval": resampling.interval, "sessions": len(group)}
         columns |= {"animals": len(np.unique(animal_names(group)))}
         columns |= {name: group[name].iloc[0] for name in ("null", "paths", "crps_from")}
-        plain = [name for name in group if name.startswith("plain_")]
+        plain = [name for name in group if name.startswith(("plain_", "adapted_"))]
         columns |= {name: group[name].mean() for name in ("crps", *plain, *(f"law_{name}" for name in _COVERAGES))}
         columns |= {name: group[name].sum() for name in ("windows", "cases", "units")}
         return columns | {"seeds": group["seeds"].min()}
@@ -233,6 +247,9 @@ def _ratios(sums: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
         table[name] = central_coverage(table[_PIT], interval)
     for old in _PLAIN:
         table[f"plain_{old.replace('covered', 'coverage')}"] = table.pop(old) / cases
+    for old, name in _ADAPTED.items():
+        # a sum without a value is that of a target without such an interval
+        table[name] = table.pop(old).where(table["target"] != UNIT) / cases
     for name in (*_PIT, "crps"):
         table[name] = table[name] / cases
     return _joined(table, by)
@@ -251,7 +268,10 @@ def _joined(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     table = table.join(null, on=[name for name in key if name not in ("method", "class")])
     table["crps_skill"] = 1 - table["crps"] / table["null_crps"]
     kept = ["paths", "units", "windows", "cases", "spikes", "seeds", "crps", "crps_skill", "crps_from", *_COVERAGES]
-    kept += [*(f"law_{name}" for name in _COVERAGES), *(name for name in table if name.startswith("plain_"))]
+    kept += [
+        *(f"law_{name}" for name in _COVERAGES),
+        *(name for name in table if name.startswith(("plain_", "adapted_"))),
+    ]
     return table.assign(null=PRIMARY_NULL)[[*_KEY, "null", *by, *kept, "bits_per_spike", *_PIT]].reset_index(drop=True)
 
 

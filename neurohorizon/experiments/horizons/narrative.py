@@ -16,8 +16,13 @@ from neurohorizon.analysis.wording import (
     prose,
     verdict,
 )
-from neurohorizon.experiments.horizons.calibration import POPULATION, UNIT
-from neurohorizon.experiments.horizons.calibration_tables import GAMMA_POISSON, REFERENCE_MEAN
+from neurohorizon.experiments.horizons.calibration import POPULATION, POPULATION_TOTAL, UNIT
+from neurohorizon.experiments.horizons.calibration_tables import (
+    EXCHANGED_GAIN,
+    GAMMA_POISSON,
+    REFERENCE_MEAN,
+    SHARED_GAIN,
+)
 from neurohorizon.methods import CEILING, DECODINGS, FORECASTER, ORACLE, method_phrase
 
 _NAMES = {
@@ -25,6 +30,7 @@ _NAMES = {
     **dict(
         zip(DECODINGS, ("the autoregressive rollout", "blockwise decoding", "coarse-to-fine decoding"), strict=True)
     ),
+    SHARED_GAIN: "paths with a shared gain",
     GAMMA_POISSON: method_phrase(GAMMA_POISSON),
     ORACLE: "the true rates",
 }
@@ -155,7 +161,7 @@ def describe_calibration(calibration: pd.DataFrame) -> str:
     for target, words in ((UNIT, "a unit"), (POPULATION, "all units together")):
         rows = calibration[calibration["target"] == target]
         shown = []
-        for name in (FORECASTER, DECODINGS[0]):
+        for name in (FORECASTER, SHARED_GAIN, DECODINGS[0]):
             line = rows[rows["method"] == name].sort_values("last_ms")
             if len(line):
                 ends = [line.iloc[0], line.iloc[-1]] if len(line) > 1 else [line.iloc[0]]
@@ -163,7 +169,22 @@ def describe_calibration(calibration: pd.DataFrame) -> str:
                 shown.append(f"for {_name(name)} {covered}{_spread(ends[-1])}")
         if shown:
             sentences.append(f"The 90 % intervals of the count of {words} in a bin cover, {'; '.join(shown)}.")
-    return prose(*sentences) or "No sample paths were scored."
+    return prose(*sentences, describe_dependence(calibration)) or "No sample paths were scored."
+
+
+def describe_dependence(calibration: pd.DataFrame) -> str:
+    """The sum of all units over the horizon, with and without the shared gain; "" if a run has none."""
+    rows = whole_horizon(calibration[calibration["target"] == POPULATION_TOTAL]).set_index("method")
+    if not {FORECASTER, SHARED_GAIN, EXCHANGED_GAIN} <= set(rows.index):
+        return ""
+    joint, independent, exchanged = (rows.loc[name] for name in (SHARED_GAIN, FORECASTER, EXCHANGED_GAIN))
+    return (
+        f"Of the sum of all units over the horizon, the 90 % intervals of independent counts cover "
+        f"{independent['coverage_90']:.1%} and those of paths with a shared gain {joint['coverage_90']:.1%}; the CRPS "
+        f"changes by {joint['crps'] / independent['crps'] - 1:+.1%}. Intervals whose width also follows their "
+        f"misses cover {joint['adapted_coverage_90']:.1%}. With the paths exchanged between units, so that "
+        f"each unit keeps its distribution and units are independent, they cover {exchanged['coverage_90']:.1%}."
+    )
 
 
 def _spread(row: pd.Series) -> str:

@@ -36,6 +36,7 @@ from neurohorizon.cohort import Row, write_cohort  # noqa: E402
 from neurohorizon.config import read_config  # noqa: E402
 from neurohorizon.experiments.catalogue import CATALOGUE  # noqa: E402
 from neurohorizon.experiments.cross_session.narrative import (  # noqa: E402
+    describe_adaptive,
     describe_comparison,
     describe_data,
     describe_horizon,
@@ -54,7 +55,7 @@ from neurohorizon.experiments.cross_session.tables import (  # noqa: E402
 from neurohorizon.forecasts.example import choose_window, make_example, read_example  # noqa: E402
 from neurohorizon.forecasts.forecast_file import ForecastFileError, read_forecast, write_forecast  # noqa: E402
 from neurohorizon.forecasts.scoring import ScoringError, left_out_reason, score_session  # noqa: E402
-from neurohorizon.methods import BASELINES, METHODS, method_label  # noqa: E402
+from neurohorizon.methods import BASELINES, EXPERTS, METHODS, method_label  # noqa: E402
 from neurohorizon.scores import bits_per_spike, poisson_d2, sum_scores  # noqa: E402
 from neurohorizon.session import left_out_session, write_session  # noqa: E402
 
@@ -354,8 +355,21 @@ def test_the_gap_closed_is_the_share_of_what_a_fit_of_the_session_gains(every, r
     assert "gap" not in describe_result(_table(run, "summary")) + (run / "tables" / "summary.txt").read_text()
 
 
+def test_the_adaptive_mixture_is_compared_with_each_of_its_experts(every):
+    comparisons, sessions = _table(every, "comparisons"), _table(every, "sessions")
+    rows = comparisons.query("method == 'neurohorizon_adaptive'").set_index("against")
+    assert set(rows.index) == set(EXPERTS) and not rows["declared"].any()
+    wide = sessions.query("null == 'reference'").pivot(index="session", columns="method", values="bits_per_spike")
+    expected = (wide["neurohorizon_adaptive"] - wide["own_history"]).mean()
+    assert rows.loc["own_history", "difference"] == pytest.approx(expected)
+    text = describe_adaptive(_table(every, "summary"), comparisons)
+    assert f"scores **{wide['neurohorizon_adaptive'].mean():+.3f} bits/spike**" in text
+    assert "The closest of its experts is" in text and "its adaptive mixture loses" in text
+    assert describe_adaptive(_table(every, "summary"), comparisons.query("method == 'neurohorizon'")) == ""
+
+
 def test_what_fits_the_session_controls_and_other_decodings_have_no_adjusted_p(every):
-    comparisons = _table(every, "comparisons").set_index("against")
+    comparisons = _table(every, "comparisons").query("method == 'neurohorizon'").set_index("against")
     declared = comparisons[comparisons["declared"]]
     assert len(declared) == 9
     assert (declared["against_class"] == "zero_shot").all()
@@ -364,6 +378,7 @@ def test_what_fits_the_session_controls_and_other_decodings_have_no_adjusted_p(e
     assert set(apart.index) == {
         *("neurohorizon_autoregressive", "neurohorizon_blockwise", "neurohorizon_coarse_to_fine", "history_glm"),
         *("coupled_glm", "learned_embedding", "shuffled_identity", "mean_identity", "oracle"),
+        "neurohorizon_adaptive",
     }
     assert apart["p_holm"].isna().all()
     text = describe_others(comparisons.reset_index())
@@ -556,7 +571,7 @@ def test_the_notebook_names_the_better_baseline_when_there_is_one(run):
     summary, horizon = _table(run, "summary"), _table(run, "horizon")
     names = {"neurohorizon": "own_history", "own_history": "neurohorizon"}
     swapped = summary.assign(method=summary["method"].replace(names))
-    assert "best zero-shot method of this run is the own-history network" in describe_result(swapped)
+    assert "best static zero-shot method of this run is the own-history network" in describe_result(swapped)
     assert "best zero-shot" not in describe_result(summary)
     turned = horizon.assign(method=horizon["method"].replace(names))
     assert "(the own-history network) in 50 of 50 bins, at 20 ms first" in describe_horizon(turned)
@@ -688,7 +703,7 @@ def test_of_many_methods_few_are_drawn_by_horizon_and_all_by_session(every):
     axes = figures.draw_horizon(_table(every, "horizon")).axes[0]
     lines = axes.get_legend_handles_labels()[1]
     few = [name for name, one in METHODS.items() if one.short]
-    assert len(lines) == len(few) == 9
+    assert len(lines) == len(few) == 10
     further = len(METHODS) - 1 - len(few)
     assert axes.get_legend().get_title().get_text() == f"{further} further methods in the tables"
     labels = [label.get_text() for label in figures.draw_paired(sessions, summary).axes[0].get_yticklabels()]

@@ -15,17 +15,19 @@ from neurohorizon.experiments.horizons.calibration import PIT_BINS, TARGETS, Neg
 from neurohorizon.experiments.horizons.calibration_scores import (
     CalibrationAccumulator,
     Sampler,
+    reference_gain,
     summed,
     summed_mask,
 )
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, read_paths_example
-from neurohorizon.forecasts.forecast import forecast_with_baselines, forecast_with_network
+from neurohorizon.forecasts.forecast import forecast_windows, forecast_with_baselines, forecast_with_network
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
 from neurohorizon.forecasts.sample_paths import seed_words
 from neurohorizon.forecasts.scoring import left_out_reason, score_session
+from neurohorizon.forecasts.shared_gain import fit_shared_gain
 from neurohorizon.inputs.sessions import load_inputs
-from neurohorizon.inputs.windows import WindowShape, cut_windows, evaluation_origins
-from neurohorizon.session import write_session
+from neurohorizon.inputs.windows import WindowShape, cut_windows, evaluation_origins, spread_origins
+from neurohorizon.session import read_session, write_session
 
 SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)
 GAMMA = {"shape": 2.0, "discount": 0.9}
@@ -62,6 +64,7 @@ def sampler(files):
         rollout=CONFIG.rollout,
         gamma_poisson=GAMMA,
         scored=np.arange(6) != 4,
+        gain=reference_gain(forecaster, inputs, SHAPE, 50),
     )
 
 
@@ -78,11 +81,11 @@ def rows_of(output, method, target):
 def test_every_method_and_target_is_scored_in_every_window(files, done):
     table = pd.read_parquet(done.sums)
     methods = {"reference_mean", "gamma_poisson", "neurohorizon"}
-    methods |= {f"neurohorizon_{decoding}" for decoding in CONFIG.rollout.decodings}
+    methods |= {f"neurohorizon_{name}" for name in (*CONFIG.rollout.decodings, "shared_gain", "shared_gain_exchanged")}
     assert set(zip(table["method"], table["target"], strict=True)) == {(m, t) for m in methods for t in TARGETS}
-    assert set(table["class"]) == {"zero_shot"} and set(
-        table.loc[table["method"] == "reference_mean", "seed"].isna()
-    ) == {True}
+    control = table["method"] == "neurohorizon_shared_gain_exchanged"
+    assert set(table.loc[control, "class"]) == {"control"} and set(table.loc[~control, "class"]) == {"zero_shot"}
+    assert table.loc[table["method"] == "reference_mean", "seed"].isna().all()
     windows = len(read_forecast(done.forecasts["autoregressive"]).start_us)
     for (method, target), every in table.groupby(["method", "target"]):
         rows = every[every["paths"] > 0]
@@ -95,6 +98,37 @@ def test_every_method_and_target_is_scored_in_every_window(files, done):
         assert set(every["paths"]) == ({0, CONFIG.rollout.paths} if has_law else {CONFIG.rollout.paths})
     # the same spikes come to all, and those of units are those of the population
     assert table[table["paths"] > 0].groupby("target")["spikes"].sum().nunique() == 1
+
+
+def test_the_shared_gain_changes_no_expected_count_and_its_control_only_the_dependence(sampler):
+    block = cut_windows(sampler.inputs.spikes, sampler.inputs.part, origins_of(sampler)[:5], SHAPE)
+    found = {one.method: one for one in sampler.outlooks(block)}
+    joint, exchanged = found["neurohorizon_shared_gain"], found["neurohorizon_shared_gain_exchanged"]
+    for one in (joint, exchanged):
+        np.testing.assert_array_equal(one.log_rate, found["neurohorizon"].log_rate)
+    assert not np.array_equal(joint.paths, exchanged.paths)
+    # each unit keeps its paths, in another order
+    for unit in range(6):
+        for window in range(5):
+            paths = [sorted(map(tuple, one.paths[window, :, :, unit])) for one in (joint, exchanged)]
+            assert paths[0] == paths[1]
+    again = {one.method: one for one in sampler.outlooks(block)}
+    np.testing.assert_array_equal(again["neurohorizon_shared_gain"].paths, joint.paths)
+
+
+def test_the_gain_is_fitted_on_the_reference_window_only(files):
+    _, made, _ = files
+    forecaster, card = network(made.paths)
+    inputs = load_inputs(made.paths, "test", groups=card.feature_groups, readout=card.model.readout)
+    reference = replace(inputs, part=read_session(made.paths.session).splits.reference)
+    found = reference_gain(forecaster, reference, SHAPE, 50)
+    origins = spread_origins(reference.part, SHAPE, 50)
+    assert (origins < inputs.part.start_us[0]).all()
+    windows = cut_windows(inputs.spikes, reference.part, origins, SHAPE)
+    log_rate = forecast_windows(forecaster, reference, origins, SHAPE)
+    expected = fit_shared_gain(log_rate, windows.counts, windows.target_mask)
+    np.testing.assert_allclose(found.shared, expected.shared)
+    np.testing.assert_allclose(found.loading, expected.loading)
 
 
 def test_sums_are_those_of_the_windows_one_by_one(sampler):
