@@ -204,7 +204,7 @@ class AllenSource(Section):
     """Allen Visual Coding Neuropixels sessions, from the release's public bucket."""
 
     mode: Literal["local", "remote"]
-    """``local``: a folder that is complete, no network. ``remote``: downloads what the folder lacks from ``base_url``."""
+    """``local``: a folder that is complete, no network. ``remote``: what the folder lacks is downloaded."""
     folder: Folder
     """Folder of the release's files, laid out as an AllenSDK cache: ``sessions.csv``, ``session_{id}/``, templates."""
     base_url: str

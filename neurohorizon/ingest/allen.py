@@ -33,7 +33,7 @@ from neurohorizon.ingest.listed_files import listed_file
 from neurohorizon.ingest.probe_spans import clip, count_trimmed, note_short_probes, recorded_span, shared_time
 from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.session import Series, Session, SessionError, order_spikes
-from neurohorizon.timeline import Intervals, split_domain, to_us
+from neurohorizon.timeline import Intervals, compact, split_domain, to_us
 
 _MOVIE_NAME = re.compile(r"(natural_movie_(?:one|three))(?:_more_repeats)?")
 _ORIENTED = re.compile(r"(drifting|static)_gratings.*")
@@ -118,9 +118,7 @@ def _opened(path: Path) -> Iterator[Any]:
         yield EcephysSession(api=EcephysNwbSessionApi.from_nwbfile(file.read()), test=True)
 
 
-def _session(
-    recording: Any, units: AllenUnits, row: Row, listed: Mapping[str, Any], splits: SplitSettings
-) -> Session:
+def _session(recording: Any, units: AllenUnits, row: Row, listed: Mapping[str, Any], splits: SplitSettings) -> Session:
     notes = Notes()
     shown = _timed(recording.stimulus_presentations, row, notes)
     domain = _domain(recording, units, shown, row, notes)
@@ -159,15 +157,18 @@ def _session(
 def _ordered(
     units: AllenUnits, ids: np.ndarray, domain: Intervals, notes: Notes
 ) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """Check the spikes and return them as :func:`neurohorizon.session.order_spikes` does."""
+    """Check the spikes and return them as :func:`neurohorizon.session.order_spikes` does.
+
+    The spikes of ``units`` are overwritten, since a session has up to a hundred million of them.
+    """
     # spikes before the domain and after are counted by probe; those in its gaps are counted as outside of it
     first_s, last_s = domain.hull_s
+    unit = np.repeat(np.arange(len(ids), dtype=np.uint16 if len(ids) <= 2**16 else np.uint32), units.counts)
     kept = ~((units.times_s < first_s) | (units.times_s >= last_s))
-    small = len(ids) <= np.iinfo(np.uint16).max + 1
-    unit = np.repeat(np.arange(len(ids), dtype=np.uint16 if small else np.uint32), units.counts)[kept]
-    times_s = units.times_s[kept]
+    times_s, unit = compact(units.times_s, kept), compact(unit, kept)
+    del kept
     notes.findings += check_spikes(RawSpikes(times_s, unit, ids, units.probe, domain))
-    return order_spikes(times_s, unit, domain=domain)
+    return order_spikes(times_s, unit, domain=domain, overwrite=True)
 
 
 def _timed(shown: pd.DataFrame, row: Row, notes: Notes) -> pd.DataFrame:
@@ -186,7 +187,9 @@ def _domain(recording: Any, units: AllenUnits, shown: pd.DataFrame, row: Row, no
     of_probe = {str(name): units.of_probe(name) for name in np.unique(units.probe)}
     spans = [recorded_span(name, times_s, notes) for name, times_s in of_probe.items() if np.isfinite(times_s).any()]
     if not spans:
-        raise SessionError(f"session {row.session}: none of its {len(units.id)} units has a spike: leave the session out")
+        raise SessionError(
+            f"session {row.session}: none of its {len(units.id)} units has a spike: leave the session out"
+        )
     shown_s = {"first_s": float(shown["start_time"].min()), "last_s": float(shown["stop_time"].max())}
     start_us, stop_us = shared_time(row.session, spans, **shown_s)
     note_short_probes(spans, notes, **shown_s)

@@ -26,7 +26,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the environment of AllenSD
 
 from factories.big_allen import enlarge
 from factories.file_server import Answer, FileServer, serving
-
 from neurohorizon.cohort import Row
 from neurohorizon.config import AllenSource, SimulatedAllen, Splits, Timeline
 from neurohorizon.ingest import downloads
@@ -321,7 +320,7 @@ def remote(folder: Path, bucket: FileServer) -> dict[str, object]:
     found["same bytes"] = recording(cache).read_bytes() == recording(release).read_bytes()
     bucket.always[names[1]] = Answer(status=404)
     found["no session"] = get(1)
-    bucket.always[names[1]] = Answer(body=recording(release, 1).read_bytes()[:size // 2])
+    bucket.always[names[1]] = Answer(body=recording(release, 1).read_bytes()[: size // 2])
     found["damaged each time"] = get(1)
     bucket.always[names[1]] = Answer(body=recording(release, 2).read_bytes())
     found["another session's file"] = get(1)

@@ -33,7 +33,11 @@ def enlarge(path: Path, *, spikes_per_unit: int, seed: int = 0) -> tuple[int, in
             stops.attrs["target"] = made.ref
         _replaced(units, "waveform_mean", (count, CHANNELS, SAMPLES))[:] = 0.0
         good = units["quality"].asstr()[:] == "good"
-        for name, limit, sign in (("isi_violations", 0.5, 1), ("amplitude_cutoff", 0.1, 1), ("presence_ratio", 0.95, -1)):
+        for name, limit, sign in (
+            ("isi_violations", 0.5, 1),
+            ("amplitude_cutoff", 0.1, 1),
+            ("presence_ratio", 0.95, -1),
+        ):
             good &= sign * units[name][:] <= sign * limit
         return 8 * count * spikes_per_unit, 8 * int(good.sum()) * spikes_per_unit
 
