@@ -1,8 +1,8 @@
 """Allen Visual Coding Neuropixels sessions: from a downloaded file to a Session.
 
-Units and spikes are read by :mod:`neurohorizon.ingest.allen_units`; stimuli, behaviour and invalid times by AllenSDK, with
-its renaming of stimuli. With the simulator the only module that imports AllenSDK, which pins an old numpy and needs its
-own environment; the import is inside a function, so that names and constants are available without it.
+Units and spikes are read by :mod:`neurohorizon.ingest.allen_units`; stimuli, behaviour and invalid times by AllenSDK,
+with its renaming of stimuli. With the simulator the only module that imports AllenSDK, which pins an old numpy and
+needs its own environment; the import is inside a function, so that names are available without it.
 
 AllenSDK: https://allensdk.readthedocs.io/en/latest/visual_coding_neuropixels.html.
 """
@@ -62,8 +62,7 @@ def preprocess_allen(
         output: Session file.
     """
     ingest = partial(ingest_allen, manifest, row, source=allen, splits=splits)
-    settings = {"row": row, "on_fatal": on_fatal, "timeline": timeline, "splits": splits}
-    write_ingested(output, ingest, manifest=manifest, **settings)
+    write_ingested(output, ingest, manifest=manifest, row=row, on_fatal=on_fatal, timeline=timeline, splits=splits)
 
 
 def ingest_allen(manifest: Path, row: Row, *, source: AllenSource, splits: SplitSettings) -> Session:
@@ -101,8 +100,9 @@ def ingest_allen(manifest: Path, row: Row, *, source: AllenSource, splits: Split
             if isinstance(error, SessionError):
                 raise
             raise SessionError(
-                f"session {row.session}: {path.name} is not as AllenSDK {allensdk} expects it ({shorten(f'{type(error).__name__}: {error}', 200)}); delete the file and download it "
-                "again, or leave the session out"
+                f"session {row.session}: {path.name} is not as AllenSDK {allensdk} expects it "
+                f"({shorten(f'{type(error).__name__}: {error}', 200)}); delete the file and download it again, or "
+                "leave the session out"
             ) from error
 
 
@@ -216,7 +216,7 @@ def _invalid_times(recording: Any) -> list[tuple[float, float, tuple[str, ...]]]
 
 def _behaviour(recording: Any, notes: Notes) -> tuple[dict[str, Series], list[str]]:
     """Series by name, and the names of those that the session lacks."""
-    behaviour = {}
+    behaviour: dict[str, Series] = {}
     with contextlib.suppress(KeyError):  # no module of that name in the file
         running = recording.running_speed
         _add_series(behaviour, "running_speed", running["end_time"], running["velocity"], "cm/s", notes)

@@ -1,9 +1,9 @@
 """Units and spikes of an Allen session, straight from its NWB file.
 
-AllenSDK makes a table of all units with their spikes, amplitudes and waveforms, several times: 9 GB for a file of 2.7.
-Here only the columns that are kept are read, and the spikes of the units that pass the filters. The filters are those of
-``EcephysSession.units``: quality ``good``, a valid peak channel in the brain, and the three limits; a unit whose metric is
-not a number fails.
+AllenSDK makes a table of all units with their spikes, amplitudes and waveforms, several times: three times the size of
+the file. Here only the columns that are kept are read, and the spikes of the units that pass the filters. The filters
+are those of ``EcephysSession.units``: quality ``good``, a valid peak channel in the brain, and the three limits; a unit
+whose metric is not a number fails.
 """
 
 from dataclasses import dataclass

@@ -343,7 +343,7 @@ def remote(folder: Path, bucket: FileServer) -> dict[str, object]:
 
 
 def memory(folder: Path) -> dict[str, float]:
-    """Ingest a small release and a big one, each in its own process, and return bytes: of spikes, and what each took."""
+    """Ingest a small release and a big one, each in its own process, and return bytes of spikes and of memory."""
     found: dict[str, float] = {}
     for name, spikes in (("small", 0), ("big", 400_000)):
         release = folder / f"memory_{name}"
