@@ -107,9 +107,10 @@ def download(
         for _ in range(DAMAGED_ATTEMPTS):
             size = patiently(go_on, what=url, outage_hours=outage_hours, if_refused=if_refused)
             known = expected if expected.size is not None else replace(expected, size=size)
-            if not (fault := _difference(part, known)):
+            fault = _difference(part, known)
+            _version_file(part).unlink(missing_ok=True)
+            if not fault:
                 part.replace(path)
-                part.with_name(f"{part.name}.version").unlink(missing_ok=True)
                 return path
             report(f"{path.name}: {fault}; downloading it again")
             part.unlink()
@@ -180,14 +181,14 @@ def patiently(
             failure = f"HTTP {status}" if status else type(error).__name__
             asked_s = _retry_after_s(error)
         spent_s = time.monotonic() - start
-        wait_s = max(wait_s, min(asked_s, 12 * _LONGEST_WAIT_S))
-        if spent_s + wait_s > outage_hours * 3600:
+        pause_s = max(wait_s, min(asked_s, 12 * _LONGEST_WAIT_S))
+        if spent_s + pause_s > outage_hours * 3600:
             raise SourceUnavailable(
                 f"{what} gave no answer for {_duration(spent_s)} ({failure}); check the network and run again: files "
                 "and parts of files are kept"
             )
-        report(f"{what}: {failure}; next attempt in {_duration(wait_s)}")
-        time.sleep(wait_s)
+        report(f"{what}: {failure}; next attempt in {_duration(pause_s)}")
+        time.sleep(pause_s)
         wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 
@@ -229,7 +230,7 @@ def _continue_part(url: str, part: Path, headers: Mapping[str, str]) -> int | No
         Interrupted: The connection failed after bytes had arrived.
         OSError: It failed before.
     """
-    version = part.with_name(f"{part.name}.version")
+    version = _version_file(part)
     tag = version.read_text() if version.is_file() else ""
     there = _size(part)
     # without compression, positions and lengths are those of the file
@@ -264,6 +265,10 @@ def _continue_part(url: str, part: Path, headers: Mapping[str, str]) -> int | No
             raise Interrupted(f"connection closed at {bytes_as_text(part.stat().st_size)} of {bytes_as_text(whole)}")
         progress.end()
         return whole
+
+
+def _version_file(part: Path) -> Path:
+    return part.with_name(f"{part.name}.version")
 
 
 def _version_of(response: requests.Response) -> str:
