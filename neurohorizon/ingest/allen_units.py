@@ -115,9 +115,9 @@ def _read_spikes(table: h5py.Group, kept: np.ndarray) -> tuple[np.ndarray, np.nd
     """Read the spikes of some units, in their order: number of each unit's, [unit], and times in seconds, [spike]."""
     stop = np.asarray(table["spike_times_index"][:], np.int64)
     start = np.append(0, stop[:-1])
-    counts = (stop - start)[kept]
     if len(stop) != len(table["id"]) or (stop < start).any() or stop[-1] > len(table["spike_times"]):
         raise ValueError("spike_times_index does not fit spike_times")
+    counts = (stop - start)[kept]
     first = np.append(0, np.cumsum(counts)[:-1])
     times_s = np.empty(counts.sum(), np.float64)
     # in the order of the file, so that each of its chunks is read once

@@ -34,6 +34,11 @@ _LONGEST_WAIT_S = 300.0
 _REPORT_EVERY_S = 15.0
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_NO_ADDRESS = (
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+)
 
 Result = TypeVar("Result")
 
@@ -178,6 +183,8 @@ def patiently(
                     f"{what} cannot be stored ({error.strerror}: {error.filename or 'the disk'}); make room and run "
                     "again: files and parts of files are kept"
                 ) from None
+            if isinstance(error, _NO_ADDRESS):
+                raise SourceUnavailable(f"{what} is no address ({error}); correct it in the configuration") from None
             failure = f"HTTP {status}" if status else type(error).__name__
             asked_s = _retry_after_s(error)
         spent_s = time.monotonic() - start

@@ -65,7 +65,7 @@ def source(folder: Path, **changes: object) -> AllenSource:
     return AllenSource(**(usual | changes))
 
 
-def row(index: int, **changes: str) -> Row:
+def row(index: int, **changes: object) -> Row:
     session = simulated_allen_sessions(SIMULATED)[index]
     usual = {"session": session.session, "subject": session.subject, "date": session.date}
     return Row(**(usual | changes), source="allen", lab="allen", role="train", fold="", why="")

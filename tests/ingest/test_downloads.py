@@ -261,6 +261,12 @@ def test_a_full_disk_is_no_outage(tmp_path):
         patiently(fail, what="the file", outage_hours=PLENTY)
 
 
+def test_an_address_that_is_none_is_no_outage(tmp_path):
+    for url in ("bucket/file", "s3://bucket/file", "http://"):
+        with pytest.raises(SourceUnavailable, match=r"is no address .*correct it in the configuration"):
+            download(url, tmp_path / "file", outage_hours=PLENTY)
+
+
 def test_credentials_are_named_where_they_matter():
     def refuse() -> None:
         error = OSError("refused")
