@@ -9,7 +9,6 @@ of the release there, and prints the memory that this takes.
 import dataclasses
 import json
 import os
-import resource
 import shutil
 import socket
 import subprocess
@@ -363,7 +362,9 @@ def ingest_and_measure(release: Path) -> int:
     listing = release / "list.json"
     download(row(0), listing, folder=release)
     write_session(release / "made.h5", ingest_allen(listing, row(0), source=source(release), splits=SPLITS))
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # ru_maxrss would include the process that started this one
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 if __name__ == "__main__":
