@@ -49,7 +49,7 @@ class NotOffered(SessionError):  # noqa: N818 - an answer of the server
 
 @dataclass
 class Expected:
-    """What is known of a file before its download.
+    """Properties that a file must have.
 
     Attributes:
         size: Its length in bytes; None if unknown, in which case the server's ``Content-Length`` is used.
@@ -293,7 +293,7 @@ def _whole_length(response: requests.Response, there: int) -> int | None:
 
 
 def _retry_after_s(error: OSError) -> float:
-    """Return the seconds that a server asks to wait; 0 where it does not."""
+    """Return the seconds that a server wants a client to wait; 0 where it gives none."""
     headers = getattr(getattr(error, "response", None), "headers", None) or getattr(error, "headers", None) or {}
     value = headers.get("Retry-After", "")
     if value.isdigit():
