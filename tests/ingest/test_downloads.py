@@ -121,6 +121,8 @@ def test_two_versions_of_a_file_are_never_joined(server, tmp_path, if_range):
     server.files["file"] = OTHER
     server.always["file"] = Answer(if_range=if_range)
     assert fetched(server, path) == OTHER
+    if if_range:
+        assert len(server.requests) == 2, "the server sends the new version at once"
     assert left_behind(tmp_path) == {"file"}
 
 
