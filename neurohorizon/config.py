@@ -201,12 +201,14 @@ class DandiSource(NwbReading):
 
 
 class AllenSource(Section):
-    """Allen Visual Coding Neuropixels sessions, read through AllenSDK."""
+    """Allen Visual Coding Neuropixels sessions, from the release's public bucket."""
 
     mode: Literal["local", "remote"]
-    """``local``: an AllenSDK cache folder that is complete, no network. ``remote``: downloads from the warehouse."""
+    """``local``: a folder that is complete, no network. ``remote``: what the folder lacks is downloaded."""
     folder: Folder
-    """Folder of the AllenSDK cache, with its ``manifest.json``."""
+    """Folder of the release's files, laid out as an AllenSDK cache: ``sessions.csv``, ``session_{id}/``, templates."""
+    base_url: str
+    """Address of the release's files, read over HTTPS without an account."""
     isi_violations_maximum: PositiveFloat
     """Units with more refractory period violations than this are dropped, as AllenSDK does at 0.5."""
     amplitude_cutoff_maximum: PositiveFloat

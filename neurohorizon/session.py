@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from neurohorizon.files import replacing
-from neurohorizon.timeline import FARTHEST_S, MICROSECONDS, Intervals, Splits, to_s, to_us
+from neurohorizon.timeline import MICROSECONDS, Intervals, Splits, blocks, compact, nearest_us, to_s, to_us
 
 SCHEMA_VERSION = 1
 """Raised when a file written before can no longer be read."""
@@ -147,8 +147,8 @@ class Session:
         put(self, "spike_unit", np.asarray(self.spike_unit))
         self._check_spikes()
         small = self.n_units <= np.iinfo(np.uint16).max + 1
-        put(self, "spike_unit", self.spike_unit.astype(np.uint16 if small else np.uint32))
-        put(self, "spike_times_us", self.spike_times_us.astype(np.int64))
+        put(self, "spike_unit", self.spike_unit.astype(np.uint16 if small else np.uint32, copy=False))
+        put(self, "spike_times_us", self.spike_times_us.astype(np.int64, copy=False))
         clash = _RESERVED & set(self.behaviour)
         if clash:
             raise SessionError(f"behaviour series cannot be called {sorted(clash)}: the session file uses these names")
@@ -196,7 +196,7 @@ class Session:
             return
         if not (np.issubdtype(times_us.dtype, np.integer) and np.issubdtype(unit.dtype, np.integer)):
             raise SessionError(f"spike times and units must be integers, found {times_us.dtype} and {unit.dtype}")
-        if (np.diff(times_us) < 0).any():
+        if (times_us[1:] < times_us[:-1]).any():
             raise SessionError("spike times must be sorted; order_spikes does it")
         if unit.min() < 0 or unit.max() >= self.n_units:
             raise SessionError(f"spikes name units {unit.min()} to {unit.max()}; there are {self.n_units}")
@@ -230,7 +230,7 @@ def left_out_session(
 
 
 def order_spikes(
-    times_s: np.ndarray, unit_index: np.ndarray, *, domain: Intervals
+    times_s: np.ndarray, unit_index: np.ndarray, *, domain: Intervals, overwrite: bool = False
 ) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     """Spikes of a release, as they come, to the order and the clock of a :class:`Session`.
 
@@ -238,6 +238,7 @@ def order_spikes(
         times_s: Spike times, [spike].
         unit_index: Row of the unit of each spike, integer [spike].
         domain: Valid time; spikes outside are dropped, so that nothing downstream can count them.
+        overwrite: Whether the memory of ``times_s``, float64, may be used for the result.
 
     Returns:
         Times, int64 microseconds [spike], sorted (ties by unit); units [spike]; and what was found, by code:
@@ -246,23 +247,83 @@ def order_spikes(
     """
     times_s, unit_index = np.asarray(times_s, dtype=np.float64), np.asarray(unit_index)
     finite = np.isfinite(times_s)
+    unknown = len(finite) - int(np.count_nonzero(finite))
+    if unknown:
+        times_s, unit_index = times_s[finite], unit_index[finite]
     # a time too far for microseconds lies outside of any domain
-    times_us, unit_index = to_us(np.clip(times_s[finite], -FARTHEST_S, FARTHEST_S)), unit_index[finite]
-    by_unit = np.argsort(unit_index, kind="stable")
-    same_unit = np.diff(unit_index[by_unit]) == 0
-    unsorted = int(np.count_nonzero((np.diff(times_us[by_unit]) < 0) & same_unit))
+    times_us = nearest_us(times_s, overwrite=overwrite)
+    unsorted = len(steps_back(times_us, unit_index))
     inside = domain.contains(times_us)
-    dropped = int(np.count_nonzero(~inside))
-    times_us, unit_index = times_us[inside], unit_index[inside]
-    order = np.lexsort((unit_index, times_us))
-    times_us, unit_index = times_us[order], unit_index[order]
+    dropped = len(inside) - int(np.count_nonzero(inside))
+    if dropped:
+        times_us, unit_index = compact(times_us, inside), unit_index[inside]
+    times_us, unit_index = sorted_by_time(times_us, unit_index)
     found = {
-        "not_finite": int(np.count_nonzero(~finite)),
+        "not_finite": unknown,
         "outside_domain": dropped,
         "unsorted": unsorted,
-        "duplicate": int(np.count_nonzero((np.diff(times_us) == 0) & (np.diff(unit_index) == 0))),
+        "duplicate": int(
+            np.count_nonzero((times_us[1:] == times_us[:-1]) & (unit_index[1:] == unit_index[:-1])),
+        ),
     }
     return times_us, unit_index, found
+
+
+def steps_back(times: np.ndarray, unit_index: np.ndarray) -> np.ndarray:
+    """Return the place of each spike that is earlier than the one before of its unit, among spikes ordered by unit.
+
+    Args:
+        times: Time of each spike, [spike].
+        unit_index: Unit of each spike, [spike].
+
+    Returns:
+        Rows of the stable order by unit, int64 [found]; the spikes go back from each row to the next.
+    """
+    if (unit_index[1:] < unit_index[:-1]).any():
+        by_unit = np.argsort(unit_index, kind="stable")
+        times, unit_index = times[by_unit], unit_index[by_unit]
+    return np.flatnonzero((times[1:] < times[:-1]) & (unit_index[1:] == unit_index[:-1]))
+
+
+def sorted_by_time(times_us: np.ndarray, unit_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sort spikes by time, and those of one time by unit; the memory of ``times_us`` is used for the result.
+
+    Args:
+        times_us: int64 [spike].
+        unit_index: Integer [spike].
+    """
+    if not len(times_us):
+        return times_us, unit_index
+    count = int(unit_index.max()) + 1
+    if int(unit_index.min()) < 0 or not joins(times_us, count):
+        order = np.lexsort((unit_index, times_us))
+        return times_us[order], unit_index[order]
+    key, unit = sorted_keys(times_us, unit_index, count), np.empty_like(unit_index)
+    for part in blocks(len(key)):
+        key[part], unit[part] = np.divmod(key[part], count)
+    return key, unit
+
+
+def joins(times_us: np.ndarray, count: int) -> bool:
+    """Whether times are small enough to be joined with the number of a unit; see :func:`sorted_keys`."""
+    return max(-int(times_us.min()), int(times_us.max())) < 2**62 // count
+
+
+def sorted_keys(times_us: np.ndarray, unit_index: np.ndarray, count: int) -> np.ndarray:
+    """Join each spike's time and unit into one number, ``time * count + unit``, and sort these, int64 [spike].
+
+    Such a sort takes no memory but that of ``times_us``, which is overwritten.
+
+    Args:
+        times_us: int64 [spike].
+        unit_index: Integer of 0 to ``count - 1``, [spike].
+        count: Number of units.
+    """
+    for part in blocks(len(times_us)):
+        times_us[part] *= count
+        times_us[part] += unit_index[part]
+    times_us.sort()
+    return times_us
 
 
 def write_session(path: str | Path, session: Session) -> None:

@@ -16,6 +16,8 @@ MICROSECONDS = 1_000_000
 """Microseconds in a second."""
 FARTHEST_S = 1e12
 """Largest time, in seconds, that is converted to microseconds."""
+BLOCK = 1 << 18
+"""Values that are converted at once where a recording may have a hundred million."""
 MINIMUM_REFERENCE_S = 10.0
 """Shortest reference window, in seconds of whole bins; below it unit statistics say little."""
 
@@ -32,6 +34,42 @@ def to_us(seconds: np.ndarray | float) -> np.ndarray:
     if seconds.size and np.abs(seconds).max() > FARTHEST_S:
         raise ValueError(f"a time of {np.abs(seconds).max():g} s: times must be seconds from the session's start")
     return np.rint(seconds * MICROSECONDS).astype(np.int64)
+
+
+def nearest_us(seconds: np.ndarray, *, overwrite: bool = False) -> np.ndarray:
+    """Any times to the nearest integer microsecond, int64 [time]; converted in blocks, which saves memory.
+
+    A time that is no number is before all others; one that is too large for microseconds is :data:`FARTHEST_S`.
+
+    Args:
+        seconds: Times, [time].
+        overwrite: Put the result in the memory of ``seconds``, which is float64.
+    """
+    us = seconds.view(np.int64) if overwrite else np.empty(len(seconds), np.int64)
+    for part in blocks(len(seconds)):
+        known = np.nan_to_num(np.asarray(seconds[part], np.float64), nan=-FARTHEST_S)
+        us[part] = to_us(np.clip(known, -FARTHEST_S, FARTHEST_S))
+    return us
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """Give slices of :data:`BLOCK` values that cover an array."""
+    return (slice(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK))
+
+
+def compact(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Move the values that are kept to the start of their array, and return that part of it; saves memory.
+
+    Args:
+        values: Any, [value]; overwritten.
+        kept: Whether to keep each, bool [value].
+    """
+    count = 0
+    for part in blocks(len(values)):
+        some = values[part][kept[part]]
+        values[count : count + len(some)] = some
+        count += len(some)
+    return values[:count]
 
 
 def to_s(us: np.ndarray | int) -> np.ndarray:
@@ -134,7 +172,11 @@ class Intervals:
 
     def contains(self, us: np.ndarray) -> np.ndarray:
         """Whether each time lies inside; bool, shape of ``us``."""
-        return self.index_of(us) >= 0
+        us = np.asarray(us)
+        inside = np.empty(us.size, bool)
+        for part in blocks(us.size):
+            inside[part] = self.index_of(us.reshape(-1)[part]) >= 0
+        return inside.reshape(us.shape)[()]
 
     def __len__(self) -> int:
         return len(self.start_us)

@@ -69,14 +69,16 @@ if COHORT_IS_MADE:
         benchmark:
             f"{RESULTS}/benchmarks/fetch_allen_table.tsv"
         conda:
-            "../envs/allen.yaml"
+            "../envs/one.yaml"
+        resources:
+            downloads=1,
         params:
-            manifest=f"{RESULTS}/cohort/allen/manifest.json",
+            allen=section(CONFIG.sources.allen),
             code=code("neurohorizon.ingest.allen_release:fetch_allen_release"),
         shell:
             """
-            python "$CALL" neurohorizon.ingest.allen_release:fetch_allen_release --manifest {params.manifest:q} \
-                --output {output:q} >{log:q} 2>&1
+            python "$CALL" neurohorizon.ingest.allen_release:fetch_allen_release --allen {params.allen:q} \
+                --output {output:q} >{log:q} 2> >(tee -a {log:q} >&2)
             """
 
     checkpoint make_cohort:
@@ -292,11 +294,11 @@ if CONFIG.sources.allen:
             allen=section(CONFIG.sources.allen),
             on_fatal=CONFIG.cohort.on_fatal,
             attempt=LAYOUT.download_attempt("allen"),
-            code=code("neurohorizon.ingest.allen:download_allen"),
+            code=code("neurohorizon.ingest.allen_download:download_allen"),
         shell:
             """
-            python "$CALL" neurohorizon.ingest.allen:download_allen --row {params.row:q} --allen {params.allen:q} \
-                --on-fatal {params.on_fatal} --attempt {params.attempt} --output {output:q} \
+            python "$CALL" neurohorizon.ingest.allen_download:download_allen --row {params.row:q} \
+                --allen {params.allen:q} --on-fatal {params.on_fatal} --attempt {params.attempt} --output {output:q} \
                 >{log:q} 2> >(tee -a {log:q} >&2)
             """
 
@@ -311,6 +313,9 @@ if CONFIG.sources.allen:
             f"{RESULTS}/benchmarks/preprocess_allen/{{session}}.tsv"
         conda:
             "../envs/allen.yaml"
+        # 0.4 GB, and 20 bytes for each spike that is kept
+        resources:
+            mem_mb=3000,
         params:
             row=LAYOUT.row_json,
             allen=section(CONFIG.sources.allen),
@@ -336,13 +341,15 @@ if CONFIG.sources.allen:
             f"{RESULTS}/benchmarks/export_images/{{image_set}}.tsv"
         conda:
             "../envs/allen.yaml"
+        resources:
+            downloads=1,
         params:
             allen=section(CONFIG.sources.allen),
-            code=code("neurohorizon.ingest.allen:export_images"),
+            code=code("neurohorizon.ingest.allen_download:export_images"),
         shell:
             """
-            python "$CALL" neurohorizon.ingest.allen:export_images --image-set {wildcards.image_set:q} \
-                --allen {params.allen:q} --output {output:q} >{log:q} 2>&1
+            python "$CALL" neurohorizon.ingest.allen_download:export_images --image-set {wildcards.image_set:q} \
+                --allen {params.allen:q} --output {output:q} >{log:q} 2> >(tee -a {log:q} >&2)
             """
 
 

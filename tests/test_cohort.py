@@ -3,7 +3,6 @@
 import csv
 import json
 import random
-import sys
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from factories import ROOT
+from factories.file_server import serving
 
 from neurohorizon.cohort import (
     CohortError,
@@ -29,6 +29,7 @@ from neurohorizon.cohort import (
 from neurohorizon.config import read_config
 from neurohorizon.ingest.allen_release import fetch_allen_release
 from neurohorizon.ingest.ibl_archive import fetch_archive_insertions
+from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.ingest.paper_cohort import (
     ALLEN_COLUMNS,
     IBL_COLUMNS,
@@ -610,36 +611,36 @@ def test_the_paper_cohort_from_the_archive_has_the_recorded_hash(release_tables,
     assert cohort_hash(archive) == recorded_hash(ROOT / "config" / "cohorts" / "paper.tsv")
 
 
-def test_the_allen_release_is_asked_for_the_session_table_with_dates(tmp_path, monkeypatch):
-    pandas = pytest.importorskip("pandas")
-    asked = {}
+def allen_source(folder, **changes):
+    return read_config(ROOT / "config" / "config.yaml").sources.allen.model_copy(
+        update={"folder": str(folder), "outage_hours": 1e-9, **changes}
+    )
 
-    class EcephysProjectCache:
-        @classmethod
-        def from_warehouse(cls, *, manifest):
-            asked["manifest"] = manifest
-            return cls()
 
-        def get_session_table(self, suppress=None):
-            asked["suppress"] = suppress
-            table = pandas.DataFrame(made_allen()).astype({"id": int, "specimen_id": int}).set_index("id")
-            return table.assign(unit_count=7)
-
-    package = "allensdk.brain_observatory.ecephys.ecephys_project_cache"
-    for name in (package.rsplit(".", depth)[0] for depth in (3, 2, 1)):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    module = types.ModuleType(package)
-    module.EcephysProjectCache = EcephysProjectCache
-    monkeypatch.setitem(sys.modules, package, module)
-    fetch_allen_release(tmp_path / "allen.csv", manifest=tmp_path / "cache" / "manifest.json")
-    assert asked == {"manifest": str(tmp_path / "cache" / "manifest.json"), "suppress": []}
+def test_the_allen_release_is_the_one_small_table_of_the_bucket(tmp_path):
+    write_release(tmp_path / "bucket" / "sessions.csv", made_allen(), (*ALLEN_COLUMNS[::-1],))
+    with serving(tmp_path / "bucket") as bucket:
+        source = allen_source(tmp_path / "cache", base_url=f"{bucket.url}/")
+        fetch_allen_release(tmp_path / "allen.csv", allen=source)
+        assert bucket.requests == [("sessions.csv", 0)]
     assert list(read_release(tmp_path / "allen.csv", ALLEN_COLUMNS)) == made_allen()
+    # sessions are downloaded to the same folder, where the table now is
+    fetch_allen_release(tmp_path / "again.csv", allen=source)
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "allen.csv").read_bytes()
+    fetch_allen_release(tmp_path / "local.csv", allen=allen_source(tmp_path / "cache", mode="local"))
+    assert (tmp_path / "local.csv").read_bytes() == (tmp_path / "allen.csv").read_bytes()
 
 
-def test_without_allensdk_one_line_says_how_to_go_on(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "allensdk", None)
-    with pytest.raises(RuntimeError, match="ALLEN_TABLE="):
-        fetch_allen_release(tmp_path / "allen.csv", manifest=tmp_path / "manifest.json")
+def test_without_the_allen_release_one_line_says_how_to_go_on(tmp_path):
+    with serving() as bucket:
+        for source in (
+            None,
+            allen_source(tmp_path, mode="local"),
+            allen_source(tmp_path, base_url="http://127.0.0.1:9"),
+            allen_source(tmp_path, base_url=bucket.url),
+        ):
+            with pytest.raises(SourceUnavailable, match=r"^[^\n]*ALLEN_TABLE=$"):
+                fetch_allen_release(tmp_path / "allen.csv", allen=source)
 
 
 # the real release tables

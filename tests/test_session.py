@@ -18,6 +18,8 @@ from neurohorizon.session import (
     read_identity,
     read_session,
     read_stimuli,
+    sorted_by_time,
+    steps_back,
     write_session,
 )
 from neurohorizon.timeline import Intervals, Splits
@@ -314,3 +316,39 @@ def test_ordering_spikes_sorts_drops_and_counts():
     assert unit.tolist() == [0, 1, 1, 0, 1, 1]
     # unit 0: 5, 4, 15 goes back once; unit 1: 4, 20, 10, 29.999999, 4 goes back twice
     assert found == {"not_finite": 1, "outside_domain": 2, "unsorted": 3, "duplicate": 1}
+
+
+@pytest.mark.parametrize("largest_us", [50, 10**9, 2**62])
+def test_spikes_are_sorted_by_time_and_then_by_unit(largest_us):
+    rng = np.random.default_rng(0)
+    times_us = rng.integers(-largest_us, largest_us, 2000)
+    times_us[::3] = times_us[1]
+    unit = rng.integers(0, 7, 2000).astype(np.uint16)
+    expected = sorted(zip(times_us.tolist(), unit.tolist(), strict=True))
+    found_us, found_unit = sorted_by_time(times_us, unit)
+    assert list(zip(found_us.tolist(), found_unit.tolist(), strict=True)) == expected
+    assert found_unit.dtype == np.uint16
+    assert len(sorted_by_time(np.zeros(0, np.int64), unit[:0])[0]) == 0
+
+
+def test_a_spike_that_goes_back_is_found_among_those_of_its_unit():
+    times = np.array([1, 2, 5, 4, 7, 3, 3])
+    unit = np.array([0, 0, 0, 0, 1, 1, 2])
+    assert steps_back(times, unit).tolist() == [2, 4]
+    shuffled = np.array([4, 0, 6, 1, 5, 2, 3])  # the order within each unit is kept
+    assert steps_back(times[shuffled], unit[shuffled]).tolist() == [2, 4]
+
+
+def test_order_spikes_may_use_the_memory_of_its_times():
+    rng = np.random.default_rng(1)
+    times_s, unit = rng.uniform(0, 90, 5000), rng.integers(0, 5, 5000)
+    times_s[:20] = np.nan
+    domain = part(10, 40, 50, 80)
+    expected = order_spikes(times_s.copy(), unit, domain=domain)
+    found = order_spikes(times_s.copy(), unit, domain=domain, overwrite=True)
+    assert expected[2] == found[2]
+    assert np.array_equal(expected[0], found[0])
+    assert np.array_equal(expected[1], found[1])
+    kept = times_s.copy()
+    order_spikes(kept, unit, domain=domain)
+    np.testing.assert_array_equal(kept, times_s)

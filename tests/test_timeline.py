@@ -5,12 +5,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from neurohorizon import timeline
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.timeline import (
+    FARTHEST_S,
     Intervals,
     bin_domain,
+    compact,
     count_spikes,
     cut_domain,
+    nearest_us,
     split_domain,
     to_s,
     to_us,
@@ -229,3 +233,36 @@ def test_a_session_too_short_says_what_it_has_and_what_it_needs():
         split_domain(Intervals(to_us([0]), to_us([4])), settings(reference_fraction=0.1))
     with pytest.raises(ValueError, match="nothing is left for reference: 0 s"):
         split_domain(Intervals.empty(), settings())
+
+
+def test_any_time_has_a_nearest_microsecond(monkeypatch):
+    monkeypatch.setattr(timeline, "BLOCK", 3)
+    seconds = np.array([0.29, np.nan, -1.0000004, 1e300, np.inf, -np.inf, 2.0000006])
+    far = round(FARTHEST_S * 1e6)
+    expected = [290_000, -far, -1_000_000, far, far, -far, 2_000_001]
+    assert nearest_us(seconds).tolist() == expected
+    assert nearest_us(seconds, overwrite=True).tolist() == expected
+    assert seconds.view(np.int64).tolist() == expected
+
+
+def test_values_that_are_kept_move_to_the_start(monkeypatch):
+    monkeypatch.setattr(timeline, "BLOCK", 4)
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.3, 1.0):
+        values, kept = np.arange(23), rng.random(23) < share
+        expected = values[kept].tolist()
+        found = compact(values, kept)
+        assert found.tolist() == expected
+        assert found.base is values
+
+
+def test_times_of_any_shape_are_found_in_intervals(monkeypatch):
+    intervals = Intervals(np.array([2, 7]), np.array([5, 9]))
+    expected = [us in (2, 3, 4, 7, 8) for us in range(12)]
+    for block in (1, 5, 100):
+        monkeypatch.setattr(timeline, "BLOCK", block)
+        assert intervals.contains(np.arange(12)).tolist() == expected
+        assert intervals.contains(np.arange(12).reshape(3, 4)).ravel().tolist() == expected
+    assert intervals.contains(3)
+    assert not intervals.contains(5)
+    assert intervals.contains(np.zeros(0, np.int64)).shape == (0,)

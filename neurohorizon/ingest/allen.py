@@ -1,12 +1,8 @@
-"""Allen Visual Coding Neuropixels sessions: download, ingestion into a Session, and the pictures that were shown.
+"""Allen Visual Coding Neuropixels sessions: from a downloaded file to a Session.
 
-With ``allen_release`` the only module that imports AllenSDK, which pins an old numpy and needs its own
-environment; the import is inside functions, so that names and constants are available without it.
-
-AllenSDK's cache has a habit to guard against: where a file cannot be read, it deletes the file and goes to the
-network, even if the network then has nothing. So the cache is used only for places and downloads: files are
-fetched to a temporary name, checked and renamed, and nothing that is there is ever written or deleted; they are read
-by :class:`EcephysSession` itself, after their size and hash were found to be those of the download.
+Units and spikes are read by :mod:`neurohorizon.ingest.allen_units`; stimuli, behaviour and invalid times by AllenSDK,
+with its renaming of stimuli. With the simulator the only module that imports AllenSDK, which pins an old numpy and
+needs its own environment; the import is inside a function, so that names are available without it.
 
 AllenSDK: https://allensdk.readthedocs.io/en/latest/visual_coding_neuropixels.html.
 """
@@ -15,234 +11,33 @@ import contextlib
 import io
 import json
 import re
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import AllenSource, Timeline
 from neurohorizon.config import Splits as SplitSettings
-from neurohorizon.files import replacing
+from neurohorizon.ingest.allen_units import AllenUnits, read_units
 from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Notes, encode_findings
-from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_or_note, write_ingested
-from neurohorizon.ingest.listed_files import file_hash, listed_file, path_within
+from neurohorizon.ingest.leave_out import OnFatal, write_ingested
+from neurohorizon.ingest.listed_files import listed_file
 from neurohorizon.ingest.probe_spans import clip, count_trimmed, note_short_probes, recorded_span, shared_time
 from neurohorizon.ingest.spike_checks import RawSpikes
-from neurohorizon.modalities.images import ImageSet, write_images
 from neurohorizon.session import Series, Session, SessionError, order_spikes
-from neurohorizon.timeline import Intervals, split_domain, to_us
-
-TABLES = ("sessions", "probes", "channels", "units")
-"""Tables of the whole release, ``{table}.csv``."""
-MOVIES = {"natural_movie_one": 1, "natural_movie_three": 3}
-"""Templates of movies, by image set: their number in the release."""
-SCENES = 118
-"""Templates of natural scenes."""
-GRAY = 127
-GRAY_SIDE_PX = (120, 240)
+from neurohorizon.timeline import Intervals, compact, split_domain, to_us
 
 _MOVIE_NAME = re.compile(r"(natural_movie_(?:one|three))(?:_more_repeats)?")
 _ORIENTED = re.compile(r"(drifting|static)_gratings.*")
-_RETRY_WAIT_S = 5.0
 _BROKEN = (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, AttributeError)  # what readers raise
-
-
-def download_allen(*, row: Row, allen: AllenSource, on_fatal: OnFatal, attempt: int, output: Path) -> None:
-    """Fetch one Allen session through AllenSDK's cache and list its files, or note why it cannot be used.
-
-    Args:
-        row: Row of the cohort table.
-        allen: The section ``sources.allen`` of the configuration.
-        on_fatal: Effect of a fatal fault.
-        attempt: Number of the attempt, from 0.
-        output: List of the session's files; see :func:`download_session`.
-    """
-    download_or_note(partial(download_session, row, source=allen), manifest=output, on_fatal=on_fatal, attempt=attempt)
-
-
-def download_session(row: Row, *, source: AllenSource) -> dict[str, Any]:
-    """Fetch one session and the tables of the release, and return the list of its files.
-
-    What is there already is not fetched again. The list has the session's id and type, and each file's
-    path within ``source.folder``, size and sha256; no path of this machine.
-
-    Args:
-        row: The session; its name is its id in the release.
-
-    Raises:
-        SessionError: The session is not in the release, is another animal's, or its file cannot be read.
-        SourceUnavailable: A file is not in the folder (local), the archive cannot be reached (remote), or a table of
-            the release cannot be read.
-    """
-    cache = _Cache(source)
-    session_id = _session_id(row)
-    tables = {name: cache.table(name) for name in TABLES}
-    sessions = pd.read_csv(tables["sessions"], dtype=str).set_index("id")
-    if str(session_id) not in sessions.index:
-        raise SessionError(
-            f"session {row.session} is not in the release: {tables['sessions'].name} lists {len(sessions)} others"
-        )
-    found = sessions.loc[str(session_id)]
-    if found["specimen_id"] != row.subject:
-        raise SessionError(
-            f"session {row.session} is of specimen {found['specimen_id']} in the release, the cohort table has "
-            f"{row.subject}: correct the table"
-        )
-    recording = cache.session(session_id)
-    return {
-        "session": row.session,
-        "id": session_id,
-        "session_type": found["session_type"],
-        "release": cache.release,
-        "allensdk_version": version("allensdk"),
-        "files": {
-            name: _entry(path, Path(source.folder), row)
-            for name, path in {"session": recording, "channels": tables["channels"]}.items()
-        },
-    }
-
-
-def _session_id(row: Row) -> int:
-    if not row.session.isdigit():
-        raise SessionError(f"session {row.session}: an Allen session is named by its id, only digits")
-    return int(row.session)
-
-
-def _entry(path: Path, folder: Path, row: Row) -> dict[str, str | int]:
-    return {
-        "path": path_within(path, folder, session=row.session).as_posix(),
-        "size": path.stat().st_size,
-        "sha256": file_hash(path, "sha256"),
-    }
-
-
-class _Cache:
-    """AllenSDK's project cache, used only for places and downloads."""
-
-    def __init__(self, source: AllenSource) -> None:
-        from allensdk.brain_observatory.ecephys.ecephys_project_cache import EcephysProjectCache
-
-        self.source = source
-        self.release = "local" if source.mode == "local" else "api.brain-map.org"
-        place = Path(source.folder) / "manifest.json"
-        if source.mode == "local" and not place.is_file():
-            raise SourceUnavailable(
-                f"sources.allen.folder {source.folder} is no AllenSDK cache: it has no manifest.json; give one that "
-                "EcephysProjectCache.from_warehouse has filled, or set sources.allen.mode to remote"
-            )
-        if not place.is_file():
-            # AllenSDK makes it where it is absent; sessions may be downloaded at once, and none may see half of it
-            with replacing(place) as temporary:
-                EcephysProjectCache.from_warehouse(manifest=str(temporary))
-        self._cache = EcephysProjectCache.from_warehouse(manifest=str(place))
-
-    def table(self, name: str) -> Path:
-        """A table of the release."""
-        fetch = getattr(self._cache.fetch_api, f"get_{name}")
-        return self._have(Path(self._cache.get_cache_path(None, name)), fetch, _write_table, check=pd.read_csv)
-
-    def session(self, session_id: int) -> Path:
-        """The NWB file of a session; one that cannot be read is the session's fault."""
-        path = Path(self._cache.get_cache_path(None, self._cache.SESSION_NWB_KEY, session_id, session_id))
-        fetch = partial(self._cache.fetch_api.get_session_data, session_id)
-        check = partial(_check_recording, session_id)
-        return self._have(path, fetch, self._write_stream, check=check, fault=SessionError)
-
-    def movie(self, number: int) -> np.ndarray:
-        """Frames of a movie, [frame, y, x]."""
-        path = Path(self._cache.get_cache_path(None, self._cache.NATURAL_MOVIE_KEY, number))
-        fetch = partial(self._cache.fetch_api.get_natural_movie_template, number=number)
-        return _read_movie(self._have(path, fetch, self._write_stream, check=_read_movie))
-
-    def scene(self, number: int) -> np.ndarray:
-        """A natural scene, [y, x]."""
-        path = Path(self._cache.get_cache_path(None, self._cache.NATURAL_SCENE_KEY, number))
-        fetch = partial(self._cache.fetch_api.get_natural_scene_template, number=number)
-        return _read_scene(self._have(path, fetch, self._write_stream, check=_read_scene))
-
-    def _write_stream(self, path: Path, stream: Any) -> None:
-        self._cache.stream_writer(str(path), stream)
-
-    def _have(
-        self,
-        path: Path,
-        fetch: Callable,
-        write: Callable,
-        *,
-        check: Callable,
-        fault: type[Exception] = SourceUnavailable,
-    ) -> Path:
-        """A file of the cache, fetched if it is not there; one that is there is never touched.
-
-        Raises:
-            SourceUnavailable: It is not there, and cannot be had.
-            Exception: ``fault``, where it is there and cannot be read.
-        """
-        if path.is_file():
-            try:
-                check(path)
-            except _BROKEN as error:
-                raise fault(
-                    f"{path.name} cannot be read ({error}); it may be cut short: put the file back, or delete it and "
-                    "set sources.allen.mode to remote to download it again"
-                ) from error
-            return path
-        if self.source.mode == "local":
-            raise SourceUnavailable(
-                f"sources.allen.folder {self.source.folder} lacks {path.name}; put it there, or set "
-                "sources.allen.mode to remote to download it"
-            )
-        for attempt in range(self.source.download_attempts):
-            time.sleep(_RETRY_WAIT_S * attempt)
-            try:
-                with replacing(path) as temporary:
-                    write(temporary, fetch())
-                    check(temporary)
-                return path
-            except Exception as error:  # AllenSDK and the network raise what they please
-                failure = shorten(f"{type(error).__name__}: {error}", 200)
-        raise SourceUnavailable(
-            f"{path.name} could not be had from {self.release} in {self.source.download_attempts} attempts "
-            f"({failure}); check the network and run again: finished files are kept"
-        )
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    table.to_csv(path)
-
-
-def _check_recording(session_id: int, path: Path) -> None:
-    """See that a file is whole enough to be opened, and is of the session.
-
-    Raises:
-        ValueError, OSError, KeyError: It is not.
-    """
-    with h5py.File(path, "r") as file:
-        found = file["identifier"].asstr()[()]
-        for name in ("units/spike_times", "intervals", "general/extracellular_ephys/electrodes"):
-            file[name]
-    if found != str(session_id):
-        raise ValueError(f"it is of session {found}")
-
-
-def _read_movie(path: Path) -> np.ndarray:
-    return np.load(path, allow_pickle=False)  # the name ends in .h5, and yet it is what np.save writes
-
-
-def _read_scene(path: Path) -> np.ndarray:
-    from skimage.io import imread
-
-    return imread(path)
 
 
 def preprocess_allen(
@@ -267,15 +62,14 @@ def preprocess_allen(
         output: Session file.
     """
     ingest = partial(ingest_allen, manifest, row, source=allen, splits=splits)
-    settings = {"row": row, "on_fatal": on_fatal, "timeline": timeline, "splits": splits}
-    write_ingested(output, ingest, manifest=manifest, **settings)
+    write_ingested(output, ingest, manifest=manifest, row=row, on_fatal=on_fatal, timeline=timeline, splits=splits)
 
 
 def ingest_allen(manifest: Path, row: Row, *, source: AllenSource, splits: SplitSettings) -> Session:
     """Read a downloaded session: units that pass the filters, their spikes, behaviour and stimuli.
 
     Units are in the order of their probes' names, then of their ids. ``region`` is the acronym of the unit's
-    peak channel in the release's table of channels.
+    peak channel in the file.
 
     The domain starts when every probe has fired and the first stimulus is shown, and ends when a probe fires no more or
     the last stimulus is over: what follows in the release is light shone into the brain. It is rounded inward to whole
@@ -287,73 +81,53 @@ def ingest_allen(manifest: Path, row: Row, *, source: AllenSource, splits: Split
     the area of the pupil without blinks, where the eye was tracked.
 
     Args:
-        manifest: Written by :func:`download_session`.
+        manifest: Written by :func:`neurohorizon.ingest.allen_download.download_allen`.
 
     Raises:
         SessionError: A file is absent or damaged, no unit is good enough, or the session is too short for its splits.
     """
     listed = json.loads(Path(manifest).read_text())
-    files = {
-        name: listed_file(entry, Path(source.folder), session=row.session, kind="sha256")
-        for name, entry in listed["files"].items()
-    }
+    path = listed_file(listed["files"]["session"], Path(source.folder), session=row.session, kind="sha256")
+    allensdk = version("allensdk")
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # AllenSDK warns of known facts for every session: invalid times, names of stimuli, no eye tracking
         warnings.simplefilter("ignore")
         try:
-            with _opened(files["session"], source) as recording:
-                return _session(recording, files["channels"], row, listed, splits)
+            units = read_units(path, row, source=source)
+            with _opened(path) as recording:
+                return _session(recording, units, row, {**listed, "allensdk_version": allensdk}, splits)
         except _BROKEN as error:
             if isinstance(error, SessionError):
                 raise
             raise SessionError(
-                f"session {row.session}: {files['session'].name} is not as AllenSDK {listed['allensdk_version']} "
-                f"expects it ({shorten(f'{type(error).__name__}: {error}', 200)}); delete the file and download it "
-                "again, or leave the session out"
+                f"session {row.session}: {path.name} is not as AllenSDK {allensdk} expects it "
+                f"({shorten(f'{type(error).__name__}: {error}', 200)}); delete the file and download it again, or "
+                "leave the session out"
             ) from error
 
 
 @contextlib.contextmanager
-def _opened(path: Path, source: AllenSource) -> Iterator[Any]:
-    """A session as AllenSDK reads it, with the units that pass the filters."""
+def _opened(path: Path) -> Iterator[Any]:
+    """A session as AllenSDK reads it; its units are not read, since they would take three times the file's memory."""
     from allensdk.brain_observatory.ecephys.ecephys_session import EcephysSession
     from allensdk.brain_observatory.ecephys.ecephys_session_api import EcephysNwbSessionApi
     from pynwb import NWBHDF5IO
 
-    filters = {
-        "isi_violations_maximum": source.isi_violations_maximum,
-        "amplitude_cutoff_maximum": source.amplitude_cutoff_maximum,
-        "presence_ratio_minimum": source.presence_ratio_minimum,
-    }
     # from a path, AllenSDK reads the whole file again for each table
     with NWBHDF5IO(str(path), "r", load_namespaces=True) as file:
-        yield EcephysSession(api=EcephysNwbSessionApi.from_nwbfile(file.read(), **filters), test=True)
+        yield EcephysSession(api=EcephysNwbSessionApi.from_nwbfile(file.read()), test=True)
 
 
-def _session(recording: Any, channels: Path, row: Row, listed: Mapping[str, Any], splits: SplitSettings) -> Session:
-    units = recording.units.rename_axis("unit_id").reset_index()
-    if not len(units):
-        raise SessionError(
-            f"session {row.session} has no unit that passes isi_violations_maximum, amplitude_cutoff_maximum and "
-            "presence_ratio_minimum of sources.allen; relax them or leave the session out"
-        )
-    units = _of_probes(units, row).sort_values(["probe_description", "unit_id"], kind="stable").reset_index(drop=True)
-    spikes = [np.asarray(recording.spike_times[unit], dtype=np.float64).reshape(-1) for unit in units["unit_id"]]
+def _session(recording: Any, units: AllenUnits, row: Row, listed: Mapping[str, Any], splits: SplitSettings) -> Session:
     notes = Notes()
     shown = _timed(recording.stimulus_presentations, row, notes)
-    domain = _domain(recording, units, spikes, shown, row, notes)
+    domain = _domain(recording, units, shown, row, notes)
     try:
         parts = split_domain(domain, splits)
     except ValueError as error:
         raise SessionError(f"session {row.session} is too short: {error}") from error
-    times_s = np.concatenate(spikes)
-    unit = np.repeat(np.arange(len(spikes)), [len(one) for one in spikes])
-    # spikes before the domain and after are counted by probe; those in its gaps are counted as outside of it
-    first_s, last_s = domain.hull_s
-    trimmed = (times_s < first_s) | (times_s >= last_s)
-    ids, probes = units["unit_id"].to_numpy().astype(str), units["probe_description"].to_numpy(str)
-    notes.findings += check_spikes(RawSpikes(times_s[~trimmed], unit[~trimmed], ids, probes, domain))
-    spike_times_us, spike_unit, found = order_spikes(times_s[~trimmed], unit[~trimmed], domain=domain)
+    ids = units.id.astype(str)
+    spike_times_us, spike_unit, found = _ordered(units, ids, domain, notes)
     behaviour, missing = _behaviour(recording, notes)
     return Session(
         session_id=row.session,
@@ -363,12 +137,7 @@ def _session(recording: Any, channels: Path, row: Row, listed: Mapping[str, Any]
         date=row.date,
         spike_times_us=spike_times_us,
         spike_unit=spike_unit,
-        units={
-            "id": ids,
-            "region": _regions(units["peak_channel_id"].to_numpy(), channels),
-            "probe": probes,
-            **{name: units[name].to_numpy(np.float64) for name in _QUALITY},
-        },
+        units={"id": ids, "region": units.region, "probe": units.probe, **units.quality},
         domain=domain,
         splits=parts,
         behaviour=behaviour,
@@ -385,20 +154,21 @@ def _session(recording: Any, channels: Path, row: Row, listed: Mapping[str, Any]
     )
 
 
-_QUALITY = ("isi_violations", "amplitude_cutoff", "presence_ratio")
+def _ordered(
+    units: AllenUnits, ids: np.ndarray, domain: Intervals, notes: Notes
+) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """Check the spikes and return them as :func:`neurohorizon.session.order_spikes` does.
 
-
-def _of_probes(units: pd.DataFrame, row: Row) -> pd.DataFrame:
-    """Units of the probes that the cohort names; of all probes where it names none."""
-    asked = row.extras.get("probes", "").replace(",", " ").split()
-    found = sorted(set(units["probe_description"]))
-    absent = [name for name in asked if name not in found]
-    if absent:
-        raise SessionError(
-            f"session {row.session} has no good unit of {', '.join(absent)}, which the cohort table's column probes "
-            f"names; probes with good units: {', '.join(found)}"
-        )
-    return units[units["probe_description"].isin(asked)] if asked else units
+    The spikes of ``units`` are overwritten, since a session has up to a hundred million of them.
+    """
+    # spikes before the domain and after are counted by probe; those in its gaps are counted as outside of it
+    first_s, last_s = domain.hull_s
+    unit = np.repeat(np.arange(len(ids), dtype=np.uint16 if len(ids) <= 2**16 else np.uint32), units.counts)
+    kept = ~((units.times_s < first_s) | (units.times_s >= last_s))
+    times_s, unit = compact(units.times_s, kept), compact(unit, kept)
+    del kept
+    notes.findings += check_spikes(RawSpikes(times_s, unit, ids, units.probe, domain))
+    return order_spikes(times_s, unit, domain=domain, overwrite=True)
 
 
 def _timed(shown: pd.DataFrame, row: Row, notes: Notes) -> pd.DataFrame:
@@ -412,18 +182,14 @@ def _timed(shown: pd.DataFrame, row: Row, notes: Notes) -> pd.DataFrame:
     return shown[timed]
 
 
-def _domain(
-    recording: Any, units: pd.DataFrame, spikes: list[np.ndarray], shown: pd.DataFrame, row: Row, notes: Notes
-) -> Intervals:
+def _domain(recording: Any, units: AllenUnits, shown: pd.DataFrame, row: Row, notes: Notes) -> Intervals:
     """When every probe recorded and stimuli were shown; notes probes that cost much of it, and trimmed spikes."""
-    probes = units["probe_description"].to_numpy(str)
-    of_probe = {
-        str(name): np.concatenate([one for one, probe in zip(spikes, probes, strict=True) if probe == name])
-        for name in np.unique(probes)
-    }
+    of_probe = {str(name): units.of_probe(name) for name in np.unique(units.probe)}
     spans = [recorded_span(name, times_s, notes) for name, times_s in of_probe.items() if np.isfinite(times_s).any()]
     if not spans:
-        raise SessionError(f"session {row.session}: none of its {len(units)} units has a spike: leave the session out")
+        raise SessionError(
+            f"session {row.session}: none of its {len(units.id)} units has a spike: leave the session out"
+        )
     shown_s = {"first_s": float(shown["start_time"].min()), "last_s": float(shown["stop_time"].max())}
     start_us, stop_us = shared_time(row.session, spans, **shown_s)
     note_short_probes(spans, notes, **shown_s)
@@ -433,7 +199,7 @@ def _domain(
     failed = [
         (start_s, stop_s)
         for start_s, stop_s, tags in _invalid_times(recording)
-        if "all_probes" in tags or set(tags) & set(probes)
+        if "all_probes" in tags or set(tags) & set(of_probe)
     ]
     if not failed:
         return whole
@@ -448,15 +214,9 @@ def _invalid_times(recording: Any) -> list[tuple[float, float, tuple[str, ...]]]
     return list(zip(table["start_time"], table["stop_time"], map(tuple, table["tags"]), strict=True))
 
 
-def _regions(peak_channel: np.ndarray, channels: Path) -> np.ndarray:
-    """Acronym of each unit's peak channel, [unit]; "" where the release has none."""
-    table = pd.read_csv(channels, index_col="id", usecols=["id", "ecephys_structure_acronym"])
-    return table["ecephys_structure_acronym"].reindex(peak_channel).fillna("").to_numpy(str)
-
-
 def _behaviour(recording: Any, notes: Notes) -> tuple[dict[str, Series], list[str]]:
     """Series by name, and the names of those that the session lacks."""
-    behaviour = {}
+    behaviour: dict[str, Series] = {}
     with contextlib.suppress(KeyError):  # no module of that name in the file
         running = recording.running_speed
         _add_series(behaviour, "running_speed", running["end_time"], running["velocity"], "cm/s", notes)
@@ -516,28 +276,3 @@ def image_shown(name: str, frame: float, blank: bool) -> tuple[str, int]:
     if name == "spontaneous" or (name == "natural_scenes" and frame == -1) or (_ORIENTED.fullmatch(name) and blank):
         return "gray", 0
     return "", -1
-
-
-def export_images(image_set: str, *, allen: AllenSource, output: Path) -> None:
-    """Write the pictures of an image set, in the order of their numbers in the stimulus tables.
-
-    Args:
-        image_set: ``gray``, a movie of :data:`MOVIES`, or ``natural_scenes``.
-        allen: The section ``sources.allen`` of the configuration.
-        output: File of :func:`neurohorizon.modalities.images.write_images`.
-
-    Raises:
-        SessionError: There is no such set.
-        SourceUnavailable: A template is not in the folder, cannot be read, or cannot be had.
-    """
-    known = ("gray", *MOVIES, "natural_scenes")
-    if image_set not in known:
-        raise SessionError(f"multimodal.images.sets names {image_set!r}; the release has {', '.join(known)}")
-    if image_set == "gray":
-        images = np.full((1, *GRAY_SIDE_PX), GRAY, np.uint8)
-    elif image_set == "natural_scenes":
-        cache = _Cache(allen)
-        images = np.stack([cache.scene(number) for number in range(SCENES)])
-    else:
-        images = _Cache(allen).movie(MOVIES[image_set])
-    write_images(output, ImageSet(name=image_set, images=np.ascontiguousarray(images)))

@@ -1,35 +1,30 @@
-"""The session table of the Allen Visual Coding Neuropixels release, through AllenSDK."""
+"""The session table of the Allen Visual Coding Neuropixels release, from its public bucket."""
 
 from pathlib import Path
 
+from neurohorizon.config import AllenSource
+from neurohorizon.ingest.allen_download import read_sessions
 from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.ingest.paper_cohort import ALLEN_COLUMNS, write_release
 
 
-def fetch_allen_release(output: Path, *, manifest: Path) -> None:
+def fetch_allen_release(output: Path, *, allen: AllenSource | None) -> None:
     """Write the release's sessions as a table with :data:`neurohorizon.ingest.paper_cohort.ALLEN_COLUMNS`.
 
     Args:
         output: The table.
-        manifest: Manifest file of the AllenSDK cache that downloads go to; made if absent.
+        allen: The section ``sources.allen`` of the configuration, whose folder holds the release's own table.
 
     Raises:
-        SourceUnavailable: AllenSDK is not in this environment, or the archive cannot be reached.
+        SourceUnavailable: There is no such section, or the table is not in the folder and cannot be fetched.
     """
-    try:
-        # AllenSDK pins an old numpy and needs its own environment, which most users never build
-        from allensdk.brain_observatory.ecephys.ecephys_project_cache import EcephysProjectCache
-    except ImportError as error:
+    if allen is None:
         raise SourceUnavailable(
-            f"AllenSDK is not in this environment ({error}); give the table with ALLEN_TABLE="
-        ) from None
-    manifest.parent.mkdir(parents=True, exist_ok=True)
+            "a cohort that is made from the releases needs sources.allen, which is null; take that section from "
+            "config/config.yaml, or give the table with ALLEN_TABLE="
+        )
     try:
-        cache = EcephysProjectCache.from_warehouse(manifest=str(manifest))
-        # an empty list keeps date_of_acquisition, which the default leaves out
-        sessions = cache.get_session_table(suppress=[]).reset_index()
-    except OSError as error:
-        raise SourceUnavailable(
-            f"the Allen archive cannot be reached ({type(error).__name__}); give the table with ALLEN_TABLE="
-        ) from error
-    write_release(output, sessions.astype(str).to_dict("records"), ALLEN_COLUMNS)
+        sessions = read_sessions(allen)
+    except SourceUnavailable as error:
+        raise SourceUnavailable(f"{error}; or give the table with ALLEN_TABLE=") from None
+    write_release(output, sessions.to_dict("records"), ALLEN_COLUMNS)

@@ -5,13 +5,14 @@ continued with a ``Range`` request, by the next attempt or by the next run. A fi
 length, and its hash where one is known, are as expected.
 """
 
+import errno
 import fcntl
 import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -24,13 +25,20 @@ from neurohorizon.session import SessionError
 
 TIMEOUT_S = (10.0, 60.0)
 """Longest wait for a connection, and for the next bytes."""
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
+"""Bytes that are written at once; fewer are lost where a connection breaks."""
 DAMAGED_ATTEMPTS = 3
 """Downloads of one file whose length or hash differs, before it is given up."""
 _FIRST_WAIT_S = 2.0
 _LONGEST_WAIT_S = 300.0
 _REPORT_EVERY_S = 15.0
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_NO_ADDRESS = (
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+)
 
 Result = TypeVar("Result")
 
@@ -41,15 +49,17 @@ class NotOffered(SessionError):  # noqa: N818 - an answer of the server
 
 @dataclass
 class Expected:
-    """What is known of a file before its download.
+    """Properties that a file must have.
 
     Attributes:
         size: Its length in bytes; None if unknown, in which case the server's ``Content-Length`` is used.
         hashes: Its hash by kind, such as ``{"sha1": "..."}``; empty if none is known.
+        fault_of: Reads a file and returns its fault, "" if it has none. For archives without hashes.
     """
 
     size: int | None = None
     hashes: dict[str, str] = field(default_factory=dict)
+    fault_of: Callable[[Path], str] | None = None
 
 
 def download(
@@ -69,7 +79,8 @@ def download(
         url: Address, read without credentials except those in ``headers``.
         path: File to write; its folder is made.
         outage_hours: How long a server that fails is tried again before the error is raised.
-        expected: Its length and hash, where they are known. A file of that name that is there already must match them.
+        expected: Its length and hash, where they are known. A file of that name that is there already must match them;
+            one that does not is kept as ``{name}.damaged``.
         headers: Further headers of the requests; a redirection to another host does not receive ``Authorization``.
 
     Raises:
@@ -87,12 +98,24 @@ def download(
             report(f"{path.name}: {fault}; kept as {path.name}.damaged, downloading it again")
             path.replace(path.with_name(f"{path.name}.damaged"))
         part = path.with_name(f"{path.name}.part")
+        furthest = _size(part)
+        if_refused = "check your credentials" if headers else _WITHOUT_CREDENTIALS
+
+        def go_on() -> int | None:
+            nonlocal furthest
+            try:
+                return _continue_part(url, part, headers or {})
+            except Interrupted as error:
+                error.further, furthest = _size(part) > furthest, max(_size(part), furthest)
+                raise
+
         for _ in range(DAMAGED_ATTEMPTS):
-            size = patiently(lambda: _continue_part(url, part, headers or {}), what=url, outage_hours=outage_hours)
-            known = expected if expected.size is not None else Expected(size, expected.hashes)
-            if not (fault := _difference(part, known)):
+            size = patiently(go_on, what=url, outage_hours=outage_hours, if_refused=if_refused)
+            known = expected if expected.size is not None else replace(expected, size=size)
+            fault = _difference(part, known)
+            _version_file(part).unlink(missing_ok=True)
+            if not fault:
                 part.replace(path)
-                part.with_name(f"{part.name}.version").unlink(missing_ok=True)
                 return path
             report(f"{path.name}: {fault}; downloading it again")
             part.unlink()
@@ -115,22 +138,28 @@ def read_url(url: str, *, outage_hours: float) -> bytes:
             raise_for_answer(response, url)
             return response.content
 
-    return patiently(read, what=url, outage_hours=outage_hours)
+    return patiently(read, what=url, outage_hours=outage_hours, if_refused=_WITHOUT_CREDENTIALS)
 
 
-def patiently(call: Callable[[], Result], *, what: str, outage_hours: float) -> Result:
+_WITHOUT_CREDENTIALS = "it is read without credentials: check the address and the network's proxy"
+
+
+def patiently(
+    call: Callable[[], Result], *, what: str, outage_hours: float, if_refused: str = "check your credentials"
+) -> Result:
     """Call until an outage is over: after each passing failure, wait longer, up to five minutes.
 
     Passing failures are lost and refused connections, timeouts, and HTTP 408, 425, 429 and 5xx; a server's
-    ``Retry-After`` is respected. The time starts again whenever a download went on before it failed.
+    ``Retry-After`` is respected. The time starts again whenever a download went further than before it failed.
 
     Args:
         call: Raises ``OSError`` (as requests and urllib do) where it fails.
         what: Name of the server or file, for messages.
         outage_hours: How long to go on.
+        if_refused: What to do after HTTP 401 or 403.
 
     Raises:
-        SourceUnavailable: It failed for longer than ``outage_hours``, or the server refuses.
+        SourceUnavailable: It failed for longer than ``outage_hours``, the server refuses, or the disk is full.
         NotOffered: The server answered HTTP 404 or 410.
     """
     start, wait_s = time.monotonic(), _FIRST_WAIT_S
@@ -138,36 +167,50 @@ def patiently(call: Callable[[], Result], *, what: str, outage_hours: float) -> 
         try:
             return call()
         except Interrupted as error:
-            # bytes arrived, so this is another outage
-            start, wait_s, failure, asked_s = time.monotonic(), _FIRST_WAIT_S, error.reason, 0.0
+            failure, asked_s = error.reason, 0.0
+            if error.further:  # this is another outage
+                start, wait_s = time.monotonic(), _FIRST_WAIT_S
         except OSError as error:
             status = status_of(error)
             if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
                 raise NotOffered(f"{what} is not offered (HTTP {status})") from None
             if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-                raise SourceUnavailable(f"{what} refused the request (HTTP {status}); check your credentials") from None
+                raise SourceUnavailable(f"{what} refused the request (HTTP {status}); {if_refused}") from None
             if status is not None and 400 <= status < 500 and status not in _PASSING:
                 raise SourceUnavailable(f"{what} refused the request (HTTP {status})") from None
+            if status is None and error.errno in _OF_THE_DISK:
+                raise SourceUnavailable(
+                    f"{what} cannot be stored ({error.strerror}: {error.filename or 'the disk'}); make room and run "
+                    "again: files and parts of files are kept"
+                ) from None
+            if isinstance(error, _NO_ADDRESS):
+                raise SourceUnavailable(f"{what} is no address ({error}); correct it in the configuration") from None
             failure = f"HTTP {status}" if status else type(error).__name__
             asked_s = _retry_after_s(error)
         spent_s = time.monotonic() - start
-        wait_s = max(wait_s, min(asked_s, 12 * _LONGEST_WAIT_S))
-        if spent_s + wait_s > outage_hours * 3600:
+        pause_s = max(wait_s, min(asked_s, 12 * _LONGEST_WAIT_S))
+        if spent_s + pause_s > outage_hours * 3600:
             raise SourceUnavailable(
                 f"{what} gave no answer for {_duration(spent_s)} ({failure}); check the network and run again: files "
                 "and parts of files are kept"
             )
-        report(f"{what}: {failure}; next attempt in {_duration(wait_s)}")
-        time.sleep(wait_s)
+        report(f"{what}: {failure}; next attempt in {_duration(pause_s)}")
+        time.sleep(pause_s)
         wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 
 class Interrupted(OSError):  # noqa: N818 - a state of the connection
-    """A download failed after it had received bytes."""
+    """A download failed after it had received bytes.
+
+    Attributes:
+        reason: What happened.
+        further: Whether it went further than before; a server that always sends the start of a file does not count.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.further = False
 
 
 def status_of(error: BaseException) -> int | None:
@@ -194,9 +237,9 @@ def _continue_part(url: str, part: Path, headers: Mapping[str, str]) -> int | No
         Interrupted: The connection failed after bytes had arrived.
         OSError: It failed before.
     """
-    version = part.with_name(f"{part.name}.version")
+    version = _version_file(part)
     tag = version.read_text() if version.is_file() else ""
-    there = part.stat().st_size if part.is_file() else 0
+    there = _size(part)
     # without compression, positions and lengths are those of the file
     headers = {**headers, "Accept-Encoding": "identity"}
     if there:
@@ -208,8 +251,10 @@ def _continue_part(url: str, part: Path, headers: Mapping[str, str]) -> int | No
         raise_for_answer(response, url)
         if response.status_code != HTTPStatus.PARTIAL_CONTENT:
             there = 0
-            tag = response.headers.get("ETag", "")
-            version.write_text("" if tag.startswith("W/") else tag)
+            version.write_text(_version_of(response))
+        elif tag and _version_of(response) not in ("", tag):
+            part.unlink()  # a server may give a range of the new version, whatever If-Range demands
+            raise Interrupted("the file has changed since its first part was downloaded")
         whole = _whole_length(response, there)
         progress = Progress(part.stem, there=there, whole=whole)
         if there:
@@ -229,6 +274,16 @@ def _continue_part(url: str, part: Path, headers: Mapping[str, str]) -> int | No
         return whole
 
 
+def _version_file(part: Path) -> Path:
+    return part.with_name(f"{part.name}.version")
+
+
+def _version_of(response: requests.Response) -> str:
+    """Return what identifies the bytes of a file; "" where a server gives nothing that If-Range accepts."""
+    tag = response.headers.get("ETag", "")
+    return response.headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag
+
+
 def _whole_length(response: requests.Response, there: int) -> int | None:
     ranged = response.headers.get("Content-Range", "").rpartition("/")[2]
     if ranged.isdigit():
@@ -238,7 +293,7 @@ def _whole_length(response: requests.Response, there: int) -> int | None:
 
 
 def _retry_after_s(error: OSError) -> float:
-    """Return the seconds that a server asks to wait; 0 where it does not."""
+    """Return the seconds that a server wants a client to wait; 0 where it gives none."""
     headers = getattr(getattr(error, "response", None), "headers", None) or getattr(error, "headers", None) or {}
     value = headers.get("Retry-After", "")
     if value.isdigit():
@@ -247,6 +302,10 @@ def _retry_after_s(error: OSError) -> float:
         return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
     except (TypeError, ValueError):
         return 0.0
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _difference(path: Path, expected: Expected) -> str:
@@ -259,14 +318,20 @@ def _difference(path: Path, expected: Expected) -> str:
             found = hashlib.file_digest(file, kind).hexdigest()
         if found != value:
             return f"its {kind} is {found}, expected {value}"
-    return ""
+    return expected.fault_of(path) if expected.fault_of else ""
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the lock of a file; another process waits. The lock ends with the process, however that ends."""
     with open(path.with_name(f".{path.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report(f"{path.name}: another process downloads it; waiting")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            report(f"{path.name}: this file system has no locks ({error.strerror}); going on without")
         yield
 
 

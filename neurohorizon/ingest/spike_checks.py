@@ -11,7 +11,8 @@ import numpy as np
 
 from neurohorizon.ingest.findings import Finding, Severity, list_names
 from neurohorizon.ingest.thresholds import limit
-from neurohorizon.timeline import FARTHEST_S, MICROSECONDS, Intervals, to_us
+from neurohorizon.session import joins, sorted_keys, steps_back
+from neurohorizon.timeline import MICROSECONDS, Intervals, blocks, nearest_us
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,19 @@ class RawSpikes:
     def finite(self) -> np.ndarray:
         """Times that are numbers, [spike]."""
         times_s = np.asarray(self.times_s, np.float64)
-        return times_s[np.isfinite(times_s)]
+        known = np.isfinite(times_s)
+        return times_s if known.all() else times_s[known]
 
     @cached_property
-    def times_us(self) -> np.ndarray:
-        """Times in microseconds, int64 [spike]; one that is no number is before all others."""
-        return to_us(np.clip(np.nan_to_num(self.times_s, nan=-FARTHEST_S), -FARTHEST_S, FARTHEST_S))
+    def finite_unit(self) -> np.ndarray:
+        """Units of the spikes whose times are numbers, [spike]."""
+        unit = np.asarray(self.unit)
+        return unit if len(self.finite) == len(unit) else unit[np.isfinite(self.times_s)]
 
     @cached_property
     def inside(self) -> np.ndarray:
         """Whether each spike lies in valid time, [spike]."""
-        return self.domain.contains(self.times_us)
+        return self.domain.contains(nearest_us(self.times_s))
 
     def spread(self) -> str:
         """Describe where the spikes and the valid time lie."""
@@ -106,8 +109,9 @@ def coarse_times(raw: RawSpikes) -> Iterator[Finding]:
     with np.errstate(over="ignore", invalid="ignore"):  # a time beyond float32 is no float32
         single = raw.finite.astype(np.float32)
         grid_us = float(np.spacing(np.abs(single).max())) * MICROSECONDS
-    whole = raw.finite == np.rint(raw.finite)
-    if (single == raw.finite).all() and grid_us > limit("coarse_us") and not whole.all():
+    if grid_us <= limit("coarse_us") or not (single == raw.finite).all():
+        return
+    if not (raw.finite == np.rint(raw.finite)).all():
         message = f"spike times are float32, on a grid of up to {grid_us:.0f} us; export them as float64"
         yield Finding("coarse_times", "warning", message, len(raw.finite))
 
@@ -116,13 +120,14 @@ def restarts(raw: RawSpikes) -> Iterator[Finding]:
     """Find units whose times start again: joined recordings, or an index that gives a unit another unit's spikes."""
     if len(raw.finite) < 2:
         return
-    order = np.argsort(raw.unit, kind="stable")
-    times_s, unit = np.asarray(raw.times_s, np.float64)[order], np.asarray(raw.unit)[order]
-    finite = np.isfinite(times_s)
-    times_s, unit = times_s[finite], unit[finite]
-    back_s = times_s[:-1] - times_s[1:]
-    jumps = (unit[1:] == unit[:-1]) & (back_s > limit("restart_share") * np.ptp(times_s))
-    per_unit = np.bincount(unit[1:][jumps], minlength=len(raw.ids))
+    times_s, unit = raw.finite, raw.finite_unit
+    if (unit[1:] < unit[:-1]).any():
+        order = np.argsort(unit, kind="stable")
+        times_s, unit = times_s[order], unit[order]
+    steps = steps_back(times_s, unit)
+    back_s = times_s[steps] - times_s[steps + 1]
+    jumps = back_s > limit("restart_share") * np.ptp(times_s)
+    per_unit = np.bincount(unit[steps[jumps]], minlength=len(raw.ids))
     again = (per_unit > 0) & (per_unit <= limit("restarts"))
     if not again.any():
         return
@@ -147,15 +152,12 @@ def restarts(raw: RawSpikes) -> Iterator[Finding]:
 
 def same_spikes(raw: RawSpikes) -> Iterator[Finding]:
     """Find pairs of units that share most of their spikes."""
-    finite = np.isfinite(raw.times_s)
-    times_us, unit = raw.times_us[finite], np.asarray(raw.unit)[finite].astype(np.int64)
-    order = np.lexsort((unit, times_us))
-    times_us, unit = times_us[order], unit[order]
-    ties = np.flatnonzero((np.diff(times_us) == 0) & (np.diff(unit) != 0))
-    if not len(ties):
+    if not len(raw.finite):
         return
-    pairs, shared = np.unique(unit[ties] * len(raw.ids) + unit[ties + 1], return_counts=True)
-    counts = np.bincount(unit, minlength=len(raw.ids))
+    pairs, shared = np.unique(_ties(raw), return_counts=True)
+    if not len(pairs):
+        return
+    counts = np.bincount(raw.finite_unit, minlength=len(raw.ids))
     first, second = pairs // len(raw.ids), pairs % len(raw.ids)
     smaller = np.minimum(counts[first], counts[second])
     same = (shared >= limit("same_spikes")) & (shared > limit("same_spikes_share") * smaller)
@@ -169,6 +171,19 @@ def same_spikes(raw: RawSpikes) -> Iterator[Finding]:
             "one of each with unit filters"
         )
         yield Finding("same_spikes", "warning", message, int(same.sum()))
+
+
+def _ties(raw: RawSpikes) -> np.ndarray:
+    """Pairs of units that spike in the same microsecond, each ``first unit * units + second unit``, [tie]."""
+    times_us, units = nearest_us(raw.finite), len(raw.ids)
+    if not joins(times_us, units):
+        times_us = np.unique(times_us, return_inverse=True)[1].astype(np.int64)  # their order is enough
+    key, tied = sorted_keys(times_us, raw.finite_unit, units), [np.zeros(0, np.int64)]
+    for part in blocks(len(key) - 1):
+        one, other = key[part], key[part.start + 1 : part.stop + 1]
+        tie = (one // units == other // units) & (one != other)
+        tied.append(one[tie] % units * units + other[tie] % units)
+    return np.concatenate(tied)
 
 
 def outside_by_unit(raw: RawSpikes) -> Iterator[Finding]:
