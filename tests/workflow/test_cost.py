@@ -6,8 +6,9 @@ pytest.importorskip("torch_brain")
 
 from factories import ROOT
 
-from benchmarks.cost import TYPICAL, gigabytes, jobs_of, training_steps
+from benchmarks.cost import gigabytes, jobs_of, training_steps
 from neurohorizon.config import read_config
+from workflow.needs import TYPICAL
 
 CONFIG = read_config(ROOT / "config" / "config.yaml")
 PLAN = """
