@@ -101,8 +101,9 @@ DOWNLOADS = {
     ("allen", "remote"): Download(
         whole=1.0e9, per_session=146e9 / 58, origin="listed by the archive; images: estimate"
     ),
+    ("dandi", ""): Download(origin="any size"),
 }
-"""Downloads by source and mode; sources and modes that are not listed download nothing."""
+"""Downloads by source and mode ("" if it has none); sources and modes that are not listed download nothing."""
 
 
 @dataclass(frozen=True)
@@ -133,15 +134,11 @@ class Need:
     size: float
 
 
-def mode_of(config: Config, source: str) -> str:
-    """Return how a source is read: ``local``, ``remote``, ...; "" if the configuration does not use it."""
-    return getattr(getattr(config.sources, source), "mode", "") or ""
-
-
 def downloads_of(config: Config) -> dict[str, Download]:
     """Return the sources that download their sessions, with the figures of their mode."""
-    modes = {source: mode_of(config, source) for source in SOURCES}
-    return {source: DOWNLOADS[source, mode] for source, mode in modes.items() if (source, mode) in DOWNLOADS}
+    used = {source: section for source in SOURCES if (section := getattr(config.sources, source))}
+    modes = {source: (source, getattr(section, "mode", "")) for source, section in used.items()}
+    return {source: DOWNLOADS[mode] for source, mode in modes.items() if mode in DOWNLOADS}
 
 
 def counted(config: Config, rows: Sequence[Row] | None) -> dict[str, Count]:
@@ -207,6 +204,8 @@ def table() -> str:
         "|---|---|---|---|---|",
     ]
     for (source, mode), download in DOWNLOADS.items():
+        if source not in PAPER:
+            continue
         count = PAPER[source]
         size = download.of(count.sessions, count.probes)
         files = count.sessions * TYPICAL[source].session_bytes
