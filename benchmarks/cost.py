@@ -5,7 +5,7 @@ Hours are given for this machine, and for a machine of a given speed (``--sustai
 published sizes of recordings. The output is Markdown.
 
     snakemake -n --configfile config/config.yaml > plan.txt
-    PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/cost.py --plan plan.txt
+    PYTHONPATH=.:workflow:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/cost.py --plan plan.txt
 """
 
 import argparse
@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from needs import TYPICAL
+
 from benchmarks.recordings import inputs_of, write_recording
 from benchmarks.side_by_side import median_seconds
 from benchmarks.training_step import forecaster_of, operations, optimiser_step, parameters, stream_of
@@ -24,7 +26,6 @@ from neurohorizon.config import Config, read_config
 from neurohorizon.experiments.catalogue import CATALOGUE
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.likelihoods import count_loss
-from workflow.needs import TYPICAL
 
 _JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)+)", flags=re.M)
 

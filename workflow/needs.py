@@ -1,18 +1,13 @@
 """Disk and downloads that a run needs, with the source of each figure.
 
 The figures are in one place: `make doctor` compares them with this machine, the README prints them as a table
-(``python workflow/needs.py``), and ``benchmarks/cost.py`` uses the sizes of recordings and files.
+(``PYTHONPATH=. python workflow/needs.py``), and ``benchmarks/cost.py`` uses the sizes of recordings and files.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 
 from layout import Layout
 
@@ -180,6 +175,8 @@ def forecasts_of_a_session(config: Config, source: str) -> int:
 def needs(config: Config, rows: Sequence[Row] | None) -> list[Need]:
     """Return the disk space of downloads, session files and forecasts; all other files are small.
 
+    A size of 0 is not estimated: it depends on the user's own files.
+
     Args:
         config: The configuration.
         rows: Sessions of the run, or None if a job of the run makes the table.
@@ -194,6 +191,8 @@ def needs(config: Config, rows: Sequence[Row] | None) -> list[Need]:
             sizes["session files"] += count.sessions * one.session_bytes
             files = count.held_out * forecasts_of_a_session(config, source)
             sizes["forecasts"] += files * one.forecast_bytes(config)
+        else:
+            found.append(Need(config.run.results, f"results of {source} sessions", 0.0))
     return found + [Need(config.run.results, what, size) for what, size in sizes.items()]
 
 

@@ -4,13 +4,9 @@ Only sources that download their sessions have lines. The lists are read, the fi
 """
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 
 from needs import Download, downloads_of
 

@@ -5,10 +5,10 @@ import pytest
 pytest.importorskip("torch_brain")
 
 from factories import ROOT
+from needs import TYPICAL
 
 from benchmarks.cost import gigabytes, jobs_of, training_steps
 from neurohorizon.config import read_config
-from workflow.needs import TYPICAL
 
 CONFIG = read_config(ROOT / "config" / "config.yaml")
 PLAN = """

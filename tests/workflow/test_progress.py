@@ -64,8 +64,8 @@ def test_sessions_that_are_there_left_out_and_tried_again_are_counted(config, li
         "1 left out."
     ]
     end = (
-        "Downloads of allen: 1 of 4 sessions are there (2.5 GB); 1 not yet; 2 left out, 1 of them for a passing reason: "
-        "started again, these are tried again."
+        "Downloads of allen: 1 of 4 sessions are there (2.5 GB); 1 not yet; 2 left out, 1 of them for a passing "
+        "reason: started again, these are tried again."
     )
     assert lines_at_success(config, rows) == [end]
     assert lines_at_error(config, rows)[0] == end

