@@ -41,6 +41,7 @@ rule audit:
 if not REVIEW:
 
     include: "rules/ingest.smk"
+    include: "rules/first_session.smk"
     include: "rules/inputs.smk"
     include: "rules/train.smk"
     include: "rules/forecast.smk"

@@ -199,7 +199,7 @@ def needs(config: Config, rows: Sequence[Row] | None) -> list[Need]:
 def table() -> str:
     """Return the README's table of the paper's downloads, in Markdown."""
     lines = [
-        "| source, `mode` | account | downloads | hours at 10 MB/s | session files |",
+        "| source, `mode` | account | downloads | hours at 10 MB/s | session files (estimate) |",
         "|---|---|---|---|---|",
     ]
     for (source, mode), download in DOWNLOADS.items():
@@ -211,7 +211,7 @@ def table() -> str:
         name = {"ibl": "IBL", "allen": "Allen"}[source]
         hours = f"{size / DOWNLOAD_RATE / 3600:.2g}"
         account = "needed" if download.account else "none"
-        cells = [f"{bytes_as_text(size)} ({download.origin})", hours, bytes_as_text(files)]
+        cells = [f"{size / 1e9:.0f} GB ({download.origin})", hours, f"{files / 1e9:.0f} GB"]
         lines.append(f"| {name}, `{mode}` | {account} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
