@@ -10,8 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -69,7 +71,7 @@ def addresses(config: Config, rows: Sequence[Row] | None) -> list[Address]:
     return found
 
 
-def _addresses_of(source: str, section: object) -> list[tuple[str, str]]:
+def _addresses_of(source: str, section: Any) -> list[tuple[str, str]]:
     mode = getattr(section, "mode", "")
     if source == "allen":
         return [("Allen archive", f"{getattr(section, 'base_url', ALLEN_URL)}/sessions.csv")]
@@ -110,9 +112,9 @@ def _reached(address: Address, answer: Answer) -> Check:
         return Check(address.name, "ok", found)
     found += f" with HTTP {answer.status}"
     if answer.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS):
-        return Check(address.name, "warning", found, _patience(address, "it is busy"))
+        return Check(address.name, "warning", found, _patience(address, "its server is busy"))
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Check(address.name, "warning", found, _patience(address, "it has a fault of its own"))
+        return Check(address.name, "warning", found, _patience(address, "its server has a fault"))
     advice = f"open {address.url} in a browser; if that works, a proxy refuses it, else the archive has moved"
     return Check(address.name, "problem", found, advice)
 
@@ -123,7 +125,7 @@ def _patience(address: Address, text: str) -> str:
 
 def ask_all(urls: Iterable[str], *, limit_s: float) -> list[Answer]:
     """Ask for the first byte of each address, all at once; none takes longer than the limit."""
-    return bounded([lambda url=url: ask(url, limit_s=limit_s) for url in urls], limit_s=limit_s)
+    return bounded([partial(ask, url, limit_s=limit_s) for url in urls], limit_s=limit_s)
 
 
 def bounded(calls: Iterable[Callable[[], Answer]], *, limit_s: float) -> list[Answer]:

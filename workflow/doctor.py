@@ -186,7 +186,7 @@ def torch_has_gpu(root: Path) -> bool | None:
     prefixes = [path.with_suffix("") for path in _environments(root)[1] if path.read_bytes() == pins]
     if not prefixes:
         return None
-    command = [prefixes[0] / "bin" / "python", "-c", "import torch; print(torch.cuda.is_available())"]
+    command = [str(prefixes[0] / "bin" / "python"), "-c", "import torch; print(torch.cuda.is_available())"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=False)
     except (OSError, subprocess.TimeoutExpired):

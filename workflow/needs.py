@@ -4,7 +4,6 @@ The figures are in one place: `make doctor` compares them with this machine, the
 (``PYTHONPATH=. python workflow/needs.py``), and ``benchmarks/cost.py`` uses the sizes of recordings and files.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -13,7 +12,6 @@ from layout import Layout
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import Config
-from neurohorizon.files import bytes_as_text
 from neurohorizon.sources import SOURCES
 
 FORECAST_BYTES = 1.7
@@ -181,7 +179,8 @@ def needs(config: Config, rows: Sequence[Row] | None) -> list[Need]:
         config: The configuration.
         rows: Sessions of the run, or None if a job of the run makes the table.
     """
-    found, sizes = [], Counter()
+    found: list[Need] = []
+    sizes = {"session files": 0.0, "forecasts": 0.0}
     downloads = downloads_of(config)
     for source, count in counted(config, rows).items():
         if source in downloads:
@@ -193,7 +192,7 @@ def needs(config: Config, rows: Sequence[Row] | None) -> list[Need]:
             sizes["forecasts"] += files * one.forecast_bytes(config)
         else:
             found.append(Need(config.run.results, f"results of {source} sessions", 0.0))
-    return found + [Need(config.run.results, what, size) for what, size in sizes.items()]
+    return found + [Need(config.run.results, what, size) for what, size in sizes.items() if size]
 
 
 def table() -> str:
