@@ -52,7 +52,7 @@ if not REVIEW:
 
         include: f"rules/experiments/{_name}.smk"
 
-    from progress import lines_at_error, lines_at_start, lines_at_success
+    from progress import lines_at_error, lines_at_start, lines_at_success, reasons
 
     def report_downloads(lines_of):
         """Print lines about the downloads of this run; while its table is not made, there are no sessions to count."""
@@ -67,4 +67,5 @@ if not REVIEW:
         report_downloads(lines_at_success)
 
     onerror:
+        print("", *reasons(log), sep="\n", file=sys.stderr)
         report_downloads(lines_at_error)

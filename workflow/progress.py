@@ -1,9 +1,11 @@
-"""Lines about downloads for the start and the end of a run, from the lists of files that the downloads wrote.
+"""Lines for the start and the end of a run: about downloads, and the reasons of failed jobs.
 
-Only sources that download their sessions have lines. The lists are read, the files are not.
+Downloads are counted from the lists of files that their jobs wrote. The lists are read, the files are not. Only sources
+that download their sessions have lines.
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,9 @@ from needs import Download, downloads_of
 from neurohorizon.cohort import Row
 from neurohorizon.config import Config
 from neurohorizon.files import bytes_as_text
+
+_FAILED = re.compile(r"^Error in rule (\w+):\n(?:    .*\n)*?    log: (\S+)", flags=re.M)
+_LONGEST_REASON = 3
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,24 @@ def lines_at_error(config: Config, rows: Sequence[Row] | None) -> list[str]:
     missing = [read_downloads(config, rows or (), source).missing for source in downloads_of(config)]
     advice = "Started again, the run continues its downloads: files and parts of files that are there are kept."
     return lines_at_success(config, rows) + ([advice] if any(missing) else [])
+
+
+def reasons(logs: Iterable[str | Path]) -> list[str]:
+    """Return the reason of each failed job, which Snakemake prints among its commands and settings.
+
+    Args:
+        logs: Snakemake's logs of the run.
+    """
+    found: dict[str, str] = {}
+    logged = "".join(Path(log).read_text() for log in logs if Path(log).is_file())
+    for rule, path in _FAILED.findall(logged):
+        text = Path(path).read_text() if Path(path).is_file() else ""
+        lines = [line for line in text.splitlines() if line.strip()][-_LONGEST_REASON:]
+        # a message of one to three lines starts with the name of the function that the rule calls, or of an error
+        starts = [number for number, line in enumerate(lines) if re.match(r"\w+: ", line)]
+        reason = re.sub(r"^[a-z_0-9]+: ", "", "\n".join(lines[starts[-1] if starts else -1 :]))
+        found[path] = f"{rule} failed: {reason or f'{path} is empty'}"
+    return list(found.values())
 
 
 def remaining_bytes(config: Config, rows: Sequence[Row], source: str) -> float:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from factories import ROOT
-from progress import lines_at_error, lines_at_start, lines_at_success, read_downloads, remaining_bytes
+from progress import lines_at_error, lines_at_start, lines_at_success, read_downloads, reasons, remaining_bytes
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import parse_config, read_config
@@ -104,3 +104,37 @@ def test_before_the_cohort_is_made_there_is_nothing_to_count(config):
         "Downloads: counted when the cohort table is there; a job of this run makes it."
     ]
     assert lines_at_success(config, None) == lines_at_error(config, None) == []
+
+
+LOG = """Finished jobid: 1 (Rule: download_ibl)
+Error in rule download_allen:
+    message: None
+    jobid: 6
+    output: results/raw/allen/1.json
+    log: {folder}/allen.log (check log file(s) for error details)
+    shell:
+        python "$CALL"
+Error in rule train:
+    jobid: 7
+    log: {folder}/train.log (check log file(s) for error details)
+Error in rule score:
+    jobid: 8
+    log: {folder}/absent.log (check log file(s) for error details)
+Error in rule download_allen:
+    jobid: 6
+    log: {folder}/allen.log (check log file(s) for error details)
+"""
+
+
+def test_each_failed_job_has_its_reason_once(tmp_path):
+    (tmp_path / "run.log").write_text(LOG.format(folder=tmp_path))
+    (tmp_path / "allen.log").write_text(
+        "10:00:00 https://a: ConnectionError; next attempt in 2 s\ndownload_allen: no answer\nset this\n\n"
+    )
+    (tmp_path / "train.log").write_text('Traceback (most recent call last):\n  File "a.py"\nKeyError: 3\n')
+    assert reasons([tmp_path / "run.log"]) == [
+        "download_allen failed: no answer\nset this",
+        "train failed: KeyError: 3",
+        f"score failed: {tmp_path}/absent.log is empty",
+    ]
+    assert reasons([tmp_path / "no.log"]) == []
