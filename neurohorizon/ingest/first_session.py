@@ -63,7 +63,7 @@ def check_first_session(
     ]
     print("\n".join(_lines(name, rows)), file=sys.stderr)
     with replacing(recorded) as temporary:
-        temporary.write_text(json.dumps(earlier | found, indent=1) + "\n")
+        temporary.write_text(json.dumps(found, indent=1) + "\n")
     with replacing(output) as temporary:
         temporary.write_text(json.dumps({"session": name, "numbers": rows}, indent=1) + "\n")
 

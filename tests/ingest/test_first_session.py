@@ -61,6 +61,16 @@ def test_a_second_run_compares_what_the_first_recorded(check, tmp_path):
     assert len(str(error.value).splitlines()) <= 3
 
 
+def test_a_published_number_has_priority_over_a_recorded_one(check, tmp_path):
+    check()
+    recorded = tmp_path / "recorded" / "one.json"
+    recorded.write_text(json.dumps(json.loads(recorded.read_text()) | {"units": 9}))
+    with pytest.raises(FirstSessionError, match="units: found 8, expected 9"):
+        check()
+    assert check(units=8)["units"]["origin"] == "config/first_session.yaml"
+    assert json.loads(recorded.read_text())["units"] == 8
+
+
 def test_a_wrong_number_stops_with_both_values_and_records_nothing(check, tmp_path):
     with pytest.raises(FirstSessionError, match=r"units: found 8, expected 9 \(config/first_session.yaml\)"):
         check(units=9)
