@@ -10,6 +10,8 @@ import archives
 import pytest
 from archives import Address, addresses, ask_all, check_credentials, check_image_encoder, check_network
 from factories import ROOT
+from needs import needs
+from progress import lines_at_start
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import parse_config, read_config
@@ -138,6 +140,22 @@ def test_a_source_whose_sessions_are_all_there_needs_no_archive(tmp_path):
 def test_each_mode_of_the_ibl_has_its_own_addresses(tmp_path):
     config = paper(tmp_path, allen=None, ibl={"mode": "remote", "base_url": "https://alyx.example.org"})
     assert [one.url for one in addresses(config, None)] == ["https://alyx.example.org/"]
+
+
+def test_a_dandiset_has_the_address_of_its_archive(tmp_path):
+    config = paper(tmp_path, allen=None, ibl=None)
+    reading = {"valid_time": "trials", "region": None, "behaviour": {}, "trials": False, "unit_filters": {}}
+    place = {"dandiset": "000129", "version": "draft", "assets": "*.nwb", "folder": "data/dandi", "outage_hours": 1.0}
+    values = json.loads(config.model_dump_json())
+    values["sources"]["dandi"] = reading | place | {"api_url": "https://api.example.org/api"}
+    dandi = parse_config(values)
+    rows = [Row("1", "dandi", "a", "lab", "", "heldout", "main", "")]
+    assert [one.url for one in addresses(dandi, rows)] == ["https://api.example.org/api/info/"]
+    assert lines_at_start(dandi, rows) == ["Downloads of dandi: none of 1 sessions is there; 1 to fetch."]
+    assert {need.what: need.size for need in needs(dandi, rows)} == {
+        "dandi downloads": 0,
+        "results of dandi sessions": 0,
+    }
 
 
 # credentials
