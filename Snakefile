@@ -52,20 +52,13 @@ if not REVIEW:
 
         include: f"rules/experiments/{_name}.smk"
 
-    from progress import lines_at_error, lines_at_start, lines_at_success, reasons
-
-    def report_downloads(lines_of):
-        """Print lines about the downloads of this run; while its table is not made, there are no sessions to count."""
-        for line in lines_of(CONFIG, _read_cohort() if Path(COHORT).exists() else None):
-            print(line, file=sys.stderr)
-
     # Snakemake calls none of these in a dry run
     onstart:
-        report_downloads(lines_at_start)
+        print_downloads(lines_at_start)
 
     onsuccess:
-        report_downloads(lines_at_success)
+        print_downloads(lines_at_success)
 
     onerror:
         print("", *reasons(log), sep="\n", file=sys.stderr)
-        report_downloads(lines_at_error)
+        print_downloads(lines_at_error)

@@ -10,6 +10,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 import yaml
 from fingerprint import Code
 from layout import Layout, section
+from progress import lines_at_error, lines_at_start, lines_at_success, reasons
 from snakemake.utils import update_config
 
 from neurohorizon.cohort import NAME_CHARACTERS, CohortError, Row, read_cohort, sessions_in_use
@@ -79,6 +80,12 @@ def cohort() -> tuple[Row, ...]:
 # a review needs no table, and the target `dandi_cohort` needs none since it writes the draft of one
 if not COHORT_IS_MADE and (Path(COHORT).exists() or not (REVIEW or CONFIG.sources.dandi)):
     cohort()  # an error in the table stops even a dry run
+
+
+def print_downloads(lines_of) -> None:
+    """Print lines about the downloads of this run; while its table is not made, there are no sessions to count."""
+    for line in lines_of(CONFIG, _read_cohort() if Path(COHORT).exists() else None):
+        print(line, file=sys.stderr)
 
 
 def dinov2_card_file() -> str:
