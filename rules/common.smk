@@ -10,6 +10,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 import yaml
 from fingerprint import Code
 from layout import Layout, section
+from needs import memory_mb
 from progress import lines_at_error, lines_at_start, lines_at_success, reasons
 from snakemake.utils import update_config
 
@@ -99,11 +100,6 @@ LAYOUT = Layout(CONFIG, cohort, dinov2_card_file)
 def output_folder(wildcards, output) -> str:
     """Return the folder of a job's outputs, which one call writes."""
     return os.path.dirname(output[0])
-
-
-def ibl_memory_mb(wildcards, attempt: int) -> int:
-    """Return the memory of reading an IBL session: 51 bytes a spike, 1.1 GB on average and 4.3 GB for the largest."""
-    return 2500 * attempt
 
 
 wildcard_constraints:

@@ -76,7 +76,7 @@ def _addresses_of(source: str, section: Any) -> list[tuple[str, str]]:
     if source == "allen":
         return [("Allen archive", f"{getattr(section, 'base_url', ALLEN_URL)}/sessions.csv")]
     if (source, mode) == ("ibl", "archive"):
-        return [("IBL archive", f"{IBL_ARCHIVE_URL}/{name}") for name in IBL_ARCHIVES]
+        return [(f"IBL {name.split('-')[0]}", f"{IBL_ARCHIVE_URL}/{name}") for name in IBL_ARCHIVES]
     if source == "ibl":
         return [("IBL database", f"{section.base_url}/")]
     return [("DANDI archive", f"{section.api_url}/info/")]

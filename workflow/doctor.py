@@ -6,7 +6,6 @@ all other checks count. It writes nothing, and neither prints nor changes creden
 """
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from archives import check_image_encoder, check_network
 from checklist import Check, as_text, summary
-from needs import ENVIRONMENT_BYTES, Need, needs
+from needs import ENVIRONMENT_BYTES, MEMORY_MB, Need, needs
 from progress import remaining_bytes
 
 from neurohorizon.cohort import CohortError, Row, cohort_hash, read_cohort, recorded_hash, sessions_in_use
@@ -127,18 +126,12 @@ def _read_text(path: str) -> str:
         return ""
 
 
-def largest_job(config: Config, root: Path = ROOT) -> tuple[str, int]:
-    """Return the rule with the largest ``mem_mb`` of those that the configuration uses, and that number."""
-    found = {"no rule": 0}
-    for path in root.glob("rules/**/*.smk"):
-        blocks = re.split(r"^ *(?:rule|checkpoint) (\w+):$", path.read_text(), flags=re.M)[1:]
-        for rule, body in zip(blocks[::2], blocks[1::2], strict=True):
-            if memory := re.search(r"\bmem_mb=(\d+)", body):
-                found[rule] = int(memory[1])
+def largest_job(config: Config) -> tuple[str, int]:
+    """Return the rule that needs most memory, of those that the configuration uses, and its ``mem_mb``."""
     # simulated recordings are small
-    real = {name for name, one in SOURCES.items() if getattr(config.sources, name) and not _simulated(config, name)}
-    used = {rule: mb for rule, mb in found.items() if (source := rule.split("_")[-1]) not in SOURCES or source in real}
-    return max(used.items(), key=lambda item: item[1])
+    real = {name for name in SOURCES if getattr(config.sources, name) and not _simulated(config, name)}
+    used = {rule: max(sizes) for rule, sizes in MEMORY_MB.items() if rule.split("_")[-1] in real}
+    return max(used.items(), key=lambda item: item[1], default=("", 0))
 
 
 def _simulated(config: Config, source: str) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from doctor import (
     largest_job,
 )
 from factories import ROOT
-from needs import DOWNLOADS, PAPER, TYPICAL, counted, downloads_of, needs, table
+from needs import DOWNLOADS, MEMORY_MB, PAPER, TYPICAL, counted, downloads_of, memory_mb, needs, table
 
 from neurohorizon.cohort import Row, read_cohort, sessions_in_use
 from neurohorizon.config import Config, parse_config, read_config
@@ -145,13 +146,16 @@ def test_results_of_own_files_are_not_estimated(away):
 # machine
 
 
-def test_memory_is_compared_with_the_largest_job_of_the_rules(tmp_path):
-    folder = tmp_path / "rules"
-    folder.mkdir()
-    rule = "rule {}:\n    output:\n        'a',\n    resources:\n        mem_mb={},\n"
-    (folder / "a.smk").write_text(rule.format("preprocess_allen", 9000) + "\n\n" + rule.format("train", 4000))
-    assert largest_job(PAPER_CONFIG, tmp_path) == ("preprocess_allen", 9000)
-    assert largest_job(DEMO, tmp_path) == ("train", 4000), "simulated recordings are small"
+def test_the_largest_job_is_one_of_a_source_that_is_downloaded(monkeypatch):
+    monkeypatch.setattr("doctor.MEMORY_MB", {"preprocess_ibl": (2000, 7000), "preprocess_allen": (6000,)})
+    assert largest_job(PAPER_CONFIG) == ("preprocess_ibl", 7000)
+    assert largest_job(changed(sources={"ibl": None})) == ("preprocess_allen", 6000)
+    assert largest_job(DEMO) == ("", 0), "simulated recordings are small"
+
+
+def test_a_second_attempt_of_a_job_has_more_memory(monkeypatch):
+    monkeypatch.setattr("needs.MEMORY_MB", {"a": (10, 20)})
+    assert [memory_mb("a")(None, attempt) for attempt in (1, 2, 3)] == [10, 20, 20]
 
 
 def test_less_memory_than_the_largest_job_is_a_problem(monkeypatch):
@@ -160,11 +164,14 @@ def test_less_memory_than_the_largest_job_is_a_problem(monkeypatch):
     assert results(check_memory(PAPER_CONFIG, total=16e9)) == [("memory", "ok")]
 
 
-def test_every_mem_mb_of_the_rules_is_a_number_that_the_check_can_read():
+def test_the_memory_of_every_rule_is_in_one_table():
+    found = {}
     for path in ROOT.glob("rules/**/*.smk"):
-        for line in path.read_text().splitlines():
-            if "mem_mb" in line:
-                assert line.strip().removesuffix(",").removeprefix("mem_mb=").isdigit(), f"{path}: {line}"
+        blocks = re.split(r"^ *rule (\w+):$", path.read_text(), flags=re.M)[1:]
+        for rule, body in zip(blocks[::2], blocks[1::2], strict=True):
+            if memory := re.search(r"mem_mb=(.*),$", body, flags=re.M):
+                found[rule] = memory[1]
+    assert found == {rule: f'memory_mb("{rule}")' for rule in MEMORY_MB}
 
 
 @pytest.mark.parametrize(
