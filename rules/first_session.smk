@@ -2,6 +2,7 @@
 from first_session import FirstSession
 
 FIRST = FirstSession(shipped("config/first_session.yaml"), CONFIG)
+FIRST_FROM_ARCHIVE = CONFIG.sources.ibl is not None and CONFIG.sources.ibl.mode == "archive"
 
 
 rule first_session:
@@ -10,9 +11,29 @@ rule first_session:
     localrule: True
 
 
+if FIRST_FROM_ARCHIVE:
+
+    use rule download_ibl_archive as first_download_ibl_archive with:
+        output:
+            f"{RESULTS}/first_session/raw/ibl_archive/{{archive}}.json",
+        log:
+            f"{RESULTS}/logs/first_session/download_ibl_archive/{{archive}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/first_session/download_ibl_archive/{{archive}}.tsv"
+        retries: 0
+        params:
+            ibl=FIRST.section("ibl"),
+
+
 if CONFIG.sources.ibl:
 
     use rule download_ibl as first_download_ibl with:
+        input:
+            (
+                expand(f"{RESULTS}/first_session/raw/ibl_archive/{{archive}}.json", archive=IBL_ARCHIVES)
+                if FIRST_FROM_ARCHIVE
+                else SIMULATED_RELEASE
+            ),
         output:
             f"{RESULTS}/first_session/raw/ibl.json",
         log:

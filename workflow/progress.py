@@ -29,6 +29,7 @@ class Downloaded:
         there: Names of those whose files are listed.
         left_out: Names of those that cannot be downloaded.
         passing: Those of ``left_out`` that the next run tries again.
+        whole: Whether the part that all sessions share is there.
         size: Bytes of all listed files; a file of several sessions counts once.
     """
 
@@ -36,6 +37,7 @@ class Downloaded:
     there: frozenset[str]
     left_out: frozenset[str]
     passing: frozenset[str]
+    whole: bool
     size: int
 
     @property
@@ -63,7 +65,9 @@ def read_downloads(config: Config, rows: Iterable[Row], source: str) -> Download
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             continue
         there.add(row.session)
-    return Downloaded(own, frozenset(there), frozenset(left_out), frozenset(passing), sum(sizes.values()))
+    # an archive of all sessions has its own lists; otherwise the shared part came with the first session
+    whole = bool(there) or any(Path(config.run.results, "raw", f"{source}_archive").glob("*.json"))
+    return Downloaded(own, frozenset(there), frozenset(left_out), frozenset(passing), whole, sum(sizes.values()))
 
 
 def lines_at_start(config: Config, rows: Sequence[Row] | None) -> list[str]:
@@ -123,8 +127,7 @@ def _remaining(found: Downloaded, download: Download) -> float:
     if not found.missing:
         return 0.0
     probes = sum(len(row.extras.get("probes", "").split(",")) for row in found.missing)
-    # the part that all sessions share came with the first
-    return download.of(len(found.missing), probes) - (download.whole if found.there else 0.0)
+    return download.of(len(found.missing), probes) - (download.whole if found.whole else 0.0)
 
 
 def _at_start(found: Downloaded, download: Download) -> str:

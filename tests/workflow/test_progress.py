@@ -4,6 +4,7 @@ import json
 
 import pytest
 from factories import ROOT
+from needs import DOWNLOADS
 from progress import lines_at_error, lines_at_start, lines_at_success, read_downloads, reasons, remaining_bytes
 
 from neurohorizon.cohort import Row
@@ -92,6 +93,15 @@ def test_files_of_several_sessions_count_once_and_parts_of_one_file_count_all(co
 def test_a_list_that_cannot_be_read_counts_as_not_downloaded(config, lists, listed):
     lists("1", listed)
     assert len(read_downloads(config, [row("1")], "allen").missing) == 1
+
+
+def test_an_archive_of_all_sessions_is_fetched_once(config, tmp_path):
+    rows = [row("1"), row("2")]
+    before = remaining_bytes(config, rows, "allen")
+    path = tmp_path / "raw" / "allen_archive" / "all.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    assert before - remaining_bytes(config, rows, "allen") == DOWNLOADS["allen", "remote"].whole
 
 
 def test_sources_without_downloads_have_no_lines():
