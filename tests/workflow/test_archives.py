@@ -142,6 +142,12 @@ def test_each_mode_of_the_ibl_has_its_own_addresses(tmp_path):
     assert [one.url for one in addresses(config, None)] == ["https://alyx.example.org/"]
 
 
+def test_the_files_of_the_ibls_archive_are_those_that_are_downloaded():
+    archive = pytest.importorskip("neurohorizon.ingest.ibl_archive")
+    assert archives.IBL_ARCHIVE_URL == archive.ARCHIVE_URL
+    assert tuple(f"{name}-{one.version}.tar" for name, one in archive.ARCHIVES.items()) == archives.IBL_ARCHIVES
+
+
 def test_a_dandiset_has_the_address_of_its_archive(tmp_path):
     config = paper(tmp_path, allen=None, ibl=None)
     reading = {"valid_time": "trials", "region": None, "behaviour": {}, "trials": False, "unit_filters": {}}

@@ -9,6 +9,8 @@ from factories.tiny_run import write_miniature
 from factories.workflow import copy_workflow
 
 from neurohorizon.cohort import read_cohort
+from neurohorizon.config import read_config
+from neurohorizon.ingest.simulated.ibl import simulate_release, simulated_sessions
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +66,27 @@ def test_sessions_of_simulated_releases_are_read_compared_and_recorded(project):
     assert "\ncheck_first_session failed: session " in wrong.stdout, "the reason is repeated at the end"
     assert not (project.root / RESULTS / "ibl.json").exists()
     assert (project.root / RESULTS / "recorded" / "ibl_local.json").exists(), "what was recorded stays"
+
+
+def test_a_session_of_the_ibls_archive_is_compared_too(project):
+    archive = pytest.importorskip("factories.ibl_archive")
+    config = read_config(project.root / "config" / "miniature.yaml")
+    settings = {"simulated": config.sources.simulated, "timeline": config.timeline, "seed": 5}
+    simulate_release(project.root / "alf", project.root / "truth", **settings)
+    # unpacked, as the hash of a written tar file is not the published one
+    sessions = simulated_sessions(config.sources.simulated)
+    archive.write_archives(project.root / "alf", project.root / "data" / "ibl", sessions, unpacked=True)
+    values = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
+    values["sources"]["ibl"] |= {"mode": "archive", "folder": "data/ibl"}
+    values["sources"] |= {"simulated": None, "simulated_allen": None, "allen": None}
+    (project.root / "config" / "archive.yaml").write_text(yaml.safe_dump(values))
+    write_settings(project, ibl={"units": {"local": 0, "archive": None}})
+    done = project.snakemake("first_session", "--configfile", "config/archive.yaml")
+    assert done.returncode == 0, done.stdout
+    found = numbers(project, "ibl")
+    assert found["units"]["found"] > 5 and found["units"]["origin"] == ""
+    assert any(name.startswith("sha256 of spikes/") for name in found), "parts of the archive have hashes"
+    assert (project.root / RESULTS / "recorded" / "ibl_archive.json").exists()
 
 
 def test_offline_it_stops_soon_and_ends_with_a_line_for_each_archive(project, tmp_path):
