@@ -2,7 +2,6 @@
 from first_session import FirstSession
 
 FIRST = FirstSession(shipped("config/first_session.yaml"), CONFIG)
-FIRST_FROM_ARCHIVE = CONFIG.sources.ibl is not None and CONFIG.sources.ibl.mode == "archive"
 
 
 rule first_session:
@@ -11,7 +10,7 @@ rule first_session:
     localrule: True
 
 
-if FIRST_FROM_ARCHIVE:
+if FROM_ARCHIVE:
 
     use rule download_ibl_archive as first_download_ibl_archive with:
         output:
@@ -31,7 +30,7 @@ if CONFIG.sources.ibl:
         input:
             (
                 expand(f"{RESULTS}/first_session/raw/ibl_archive/{{archive}}.json", archive=IBL_ARCHIVES)
-                if FIRST_FROM_ARCHIVE
+                if FROM_ARCHIVE
                 else SIMULATED_RELEASE
             ),
         output:

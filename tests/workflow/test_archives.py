@@ -140,6 +140,8 @@ def test_a_source_whose_sessions_are_all_there_needs_no_archive(tmp_path):
 def test_each_mode_of_the_ibl_has_its_own_addresses(tmp_path):
     config = paper(tmp_path, allen=None, ibl={"mode": "remote", "base_url": "https://alyx.example.org"})
     assert [one.url for one in addresses(config, None)] == ["https://alyx.example.org/"]
+    config = paper(tmp_path, allen=None, ibl={"mode": "archive"})
+    assert [one.name for one in addresses(config, None)] == ["IBL bwm_ephys", "IBL bwm_behavior"]
 
 
 def test_the_files_of_the_ibls_archive_are_those_that_are_downloaded():

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 import yaml
+from factories.ibl_archive import write_archives
 from factories.tiny_run import write_miniature
 from factories.workflow import copy_workflow
 
@@ -69,13 +70,12 @@ def test_sessions_of_simulated_releases_are_read_compared_and_recorded(project):
 
 
 def test_a_session_of_the_ibls_archive_is_compared_too(project):
-    archive = pytest.importorskip("factories.ibl_archive")
     config = read_config(project.root / "config" / "miniature.yaml")
     settings = {"simulated": config.sources.simulated, "timeline": config.timeline, "seed": 5}
     simulate_release(project.root / "alf", project.root / "truth", **settings)
     # unpacked, as the hash of a written tar file is not the published one
     sessions = simulated_sessions(config.sources.simulated)
-    archive.write_archives(project.root / "alf", project.root / "data" / "ibl", sessions, unpacked=True)
+    write_archives(project.root / "alf", project.root / "data" / "ibl", sessions, unpacked=True)
     values = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
     values["sources"]["ibl"] |= {"mode": "archive", "folder": "data/ibl"}
     values["sources"] |= {"simulated": None, "simulated_allen": None, "allen": None}
