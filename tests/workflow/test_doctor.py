@@ -19,10 +19,22 @@ from doctor import (
     largest_job,
 )
 from factories import ROOT
-from needs import DOWNLOADS, MEMORY_MB, PAPER, TYPICAL, counted, downloads_of, memory_mb, needs, table
+from needs import (
+    DOWNLOADS,
+    MEMORY_MB,
+    PAPER,
+    TYPICAL,
+    counted,
+    downloads_of,
+    forecasts_of_a_session,
+    memory_mb,
+    needs,
+    table,
+)
 
 from neurohorizon.cohort import Row, read_cohort, sessions_in_use
 from neurohorizon.config import Config, parse_config, read_config
+from neurohorizon.files import bytes_as_text
 from neurohorizon.ingest.paper_cohort import make_cohort
 
 DEMO = read_config(ROOT / "config" / "demo.yaml")
@@ -71,6 +83,13 @@ def test_the_readme_has_the_table_of_downloads():
     assert table() in (ROOT / "README.md").read_text(), "print it: PYTHONPATH=. python workflow/needs.py"
 
 
+def test_the_readme_and_the_page_of_cost_have_the_size_of_the_forecasts():
+    size = next(need.size for need in needs(PAPER_CONFIG, None) if need.what == "forecasts")
+    assert f"Its forecasts take {round(size / 1e9, -1):.0f} GB more (estimate)" in (ROOT / "README.md").read_text()
+    number = forecasts_of_a_session(PAPER_CONFIG, "ibl")
+    assert f"the {number} forecasts of every held-out\n  session" in (ROOT / "docs" / "cost.md").read_text()
+
+
 def test_the_figures_give_the_published_totals():
     sessions, probes = 459, 699
     assert 150e9 < DOWNLOADS["ibl", "remote"].of(sessions, probes) < 200e9
@@ -84,7 +103,7 @@ def test_disk_grows_with_sessions_and_only_held_out_ones_have_forecasts():
     assert two[1].size == 2 * one[1].size
     assert len(one) == 2, "training sessions are not forecast"
     held_out = needs(PAPER_CONFIG, rows_of("allen", role="heldout"))[2].size
-    windows, forecasts = 150 * 60 * 0.5 / 0.5, 36
+    windows, forecasts = 150 * 60 * 0.5 / 0.5, forecasts_of_a_session(PAPER_CONFIG, "allen")
     assert held_out == pytest.approx(forecasts * windows * 50 * 690 * 1.7)
 
 
@@ -109,17 +128,19 @@ def away(tmp_path, monkeypatch) -> Config:
     return PAPER_CONFIG
 
 
-@pytest.mark.parametrize(("free", "result"), [(10e9, "problem"), (26e9, "warning"), (1e12, "ok")])
-def test_too_little_disk_is_a_problem_and_little_more_than_the_estimate_a_warning(away, free, result):
-    (check,) = disk(away, free)
+@pytest.mark.parametrize(("share", "result"), [(0.5, "problem"), (1.1, "warning"), (1.3, "ok")])
+def test_too_little_disk_is_a_problem_and_little_more_than_the_estimate_a_warning(away, share, result):
+    rows = rows_of("ibl", "allen", role="heldout")
+    needed = sum(need.size for need in needs(away, rows))
+    (check,) = disk(away, share * needed, rows)
     assert check.result == result
-    assert "a run still needs about 25.5 GB" in check.found
+    assert f"a run still needs about {bytes_as_text(needed)}" in check.found
     assert ("run.results" in check.advice) == (result != "ok")
 
 
 def test_folders_on_two_file_systems_are_two_checks(away, tmp_path):
     (tmp_path / "data").mkdir()
-    found = disk(away, 20e9, device=lambda folder: "data" in folder.parts)
+    found = disk(away, 10e9, device=lambda folder: "data" in folder.parts)
     assert {check.found.split(" free for ")[1].split(";")[0] for check in found} == {
         "data/ibl, data/allen",
         "results/paper",
