@@ -26,7 +26,6 @@ from neurohorizon.config import Config
 
 ADDRESS_S = 10.0
 """Longest time for an address."""
-ALLEN_URL = "https://allen-brain-observatory.s3.amazonaws.com/visual-coding-neuropixels/ecephys-cache"
 IBL_ARCHIVE_URL = "https://ibl-brain-wide-map-public.s3.amazonaws.com/resources/ibl-agent-data"
 IBL_ARCHIVES = ("bwm_ephys-1.2.1.tar", "bwm_behavior-2.0.0.tar")
 HUB_URL = "https://huggingface.co"
@@ -74,7 +73,7 @@ def addresses(config: Config, rows: Sequence[Row] | None) -> list[Address]:
 def _addresses_of(source: str, section: Any) -> list[tuple[str, str]]:
     mode = getattr(section, "mode", "")
     if source == "allen":
-        return [("Allen archive", f"{getattr(section, 'base_url', ALLEN_URL)}/sessions.csv")]
+        return [("Allen archive", f"{section.base_url}/sessions.csv")]
     if (source, mode) == ("ibl", "archive"):
         return [(f"IBL {name.split('-')[0]}", f"{IBL_ARCHIVE_URL}/{name}") for name in IBL_ARCHIVES]
     if source == "ibl":

@@ -256,7 +256,7 @@ def _one_line(error: Exception) -> str:
 def check_recordings(config: Config, rows: Sequence[Row] | None) -> list[Check]:
     """Check that the recordings are there, for sources that are read from a folder."""
     checks = []
-    for source, index in (("ibl", "sessions.pqt"), ("allen", "manifest.json")):
+    for source, index in (("ibl", "sessions.pqt"), ("allen", "sessions.csv")):
         section = getattr(config.sources, source)
         if section and section.mode == "local" and not _simulated(config, source):
             there = Path(section.folder, index).is_file()

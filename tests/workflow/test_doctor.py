@@ -262,7 +262,7 @@ def test_recordings_that_are_absent_are_named(tmp_path, monkeypatch):
     assert check.result == "problem" and "1 of 2 files are in" in check.found and "1.nwb is not" in check.found
     local = changed(sources={"allen": {"mode": "local", "folder": str(tmp_path)}, "ibl": {"mode": "remote"}})
     assert results(check_recordings(local, None)) == [("allen recordings", "problem")]
-    (tmp_path / "manifest.json").touch()
+    (tmp_path / "sessions.csv").touch()
     assert results(check_recordings(local, None)) == [("allen recordings", "ok")]
 
 
