@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo results review check test lint bench audit cohorts report schema graph checks lock clean
+.PHONY: help doctor demo results review check test lint bench audit cohorts report schema graph checks lock clean
 
 PYTHON ?= python3.11
 # two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
@@ -30,6 +30,9 @@ demo: .venv/ready ## Run the whole workflow on the simulated cohort; print score
 	effects=$$results/agreement/tables/planted_effects; if [ -e $$effects.txt ]; then cat $$effects.txt; echo; fi; \
 	echo "Report: $$results/report.html"; \
 	if grep -q "$$(printf '\tno$$')" $$effects.tsv 2>/dev/null; then echo "A planted effect does not hold." >&2; exit 1; fi
+
+doctor: .venv/ready ## Check what this machine can do for a run (CONFIG=config/config.yaml).
+	@PYTHONPATH=. .venv/bin/python workflow/doctor.py $(if $(filter file,$(origin CONFIG)),config/config.yaml,$(CONFIG))
 
 report: .venv/ready ## Write the HTML report of a finished run (CONFIG=config/demo.yaml).
 	@cd $(RESULTS); \

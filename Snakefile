@@ -41,6 +41,7 @@ rule audit:
 if not REVIEW:
 
     include: "rules/ingest.smk"
+    include: "rules/first_session.smk"
     include: "rules/inputs.smk"
     include: "rules/train.smk"
     include: "rules/forecast.smk"
@@ -50,3 +51,14 @@ if not REVIEW:
     for _name in REPORT.rules:
 
         include: f"rules/experiments/{_name}.smk"
+
+    # Snakemake calls none of these in a dry run
+    onstart:
+        print_downloads(lines_at_start)
+
+    onsuccess:
+        print_downloads(lines_at_success)
+
+    onerror:
+        print("", *reasons(log), sep="\n", file=sys.stderr)
+        print_downloads(lines_at_error)

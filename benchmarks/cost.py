@@ -5,7 +5,7 @@ Hours are given for this machine, and for a machine of a given speed (``--sustai
 published sizes of recordings. The output is Markdown.
 
     snakemake -n --configfile config/config.yaml > plan.txt
-    PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/cost.py --plan plan.txt
+    PYTHONPATH=.:workflow:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/cost.py --plan plan.txt
 """
 
 import argparse
@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from needs import TYPICAL
+
 from benchmarks.recordings import inputs_of, write_recording
 from benchmarks.side_by_side import median_seconds
 from benchmarks.training_step import forecaster_of, operations, optimiser_step, parameters, stream_of
@@ -25,30 +27,7 @@ from neurohorizon.experiments.catalogue import CATALOGUE
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.likelihoods import count_loss
 
-FORECAST_BYTES = 1.7
-"""Bytes of forecast files for each window, bin and unit: compressed, all methods together, measured in the demo."""
-SESSION_BYTES = 20.0
-"""Bytes of a session file for each spike, behaviour and stimuli included, measured in the demo."""
 _JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)+)", flags=re.M)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """Size of a typical recording.
-
-    Attributes:
-        units: Units that pass the filters.
-        minutes: Valid time.
-        rate_hz: Mean rate of a unit.
-    """
-
-    units: int
-    minutes: float
-    rate_hz: float
-
-
-TYPICAL = {"ibl": Recording(165, 75.0, 5.0), "allen": Recording(690, 150.0, 5.0)}
-"""Published numbers: 75 708 units in 459 sessions, and 40 010 in 58; length and rate are round numbers."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +80,10 @@ def gigabytes(job: Job, config: Config, sources: dict[str, str]) -> float:
     for path in job.outputs:
         found = re.search(r"/forecasts/[^/]+/([^/]+)/[^/]+\.h5$", path)
         if found and "/multimodal/" not in path:
-            one = TYPICAL[sources[found[1]]]
-            test_s = 60 * one.minutes * (1 - config.splits.reference_fraction)
-            windows = 1000 * test_s / (config.timeline.evaluation_stride_bins * config.timeline.bin_ms)
-            total += windows * config.timeline.horizon_bins * one.units * FORECAST_BYTES
+            total += TYPICAL[sources[found[1]]].forecast_bytes(config)
         found = re.search(r"/sessions/(\w+)/[^/]+\.h5$", path)
         if found:
-            one = TYPICAL[found[1]]
-            total += 60 * one.minutes * one.units * one.rate_hz * SESSION_BYTES
+            total += TYPICAL[found[1]].session_bytes
     return total / 1e9
 
 

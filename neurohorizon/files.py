@@ -1,4 +1,4 @@
-"""Files that are complete or absent."""
+"""Files that are complete or absent, and their sizes as text."""
 
 import os
 from collections.abc import Iterator
@@ -20,3 +20,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def bytes_as_text(size: float) -> str:
+    """Return a number of bytes with a decimal unit, such as ``2.7 GB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

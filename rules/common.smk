@@ -10,6 +10,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 import yaml
 from fingerprint import Code
 from layout import Layout, section
+from needs import memory_mb
+from progress import lines_at_error, lines_at_start, lines_at_success, reasons
 from snakemake.utils import update_config
 
 from neurohorizon.cohort import NAME_CHARACTERS, CohortError, Row, read_cohort, sessions_in_use
@@ -81,6 +83,12 @@ if not COHORT_IS_MADE and (Path(COHORT).exists() or not (REVIEW or CONFIG.source
     cohort()  # an error in the table stops even a dry run
 
 
+def print_downloads(lines_of) -> None:
+    """Print lines about the downloads of this run; while its table is not made, there are no sessions to count."""
+    for line in lines_of(CONFIG, _read_cohort() if Path(COHORT).exists() else None):
+        print(line, file=sys.stderr)
+
+
 def dinov2_card_file() -> str:
     """Return the record of whether DINOv2 weights are available; the archive has it for a review."""
     return f"{RESULTS}/weights/dinov2.json" if REVIEW else str(checkpoints.dinov2_weights.get().output.card)
@@ -92,11 +100,6 @@ LAYOUT = Layout(CONFIG, cohort, dinov2_card_file)
 def output_folder(wildcards, output) -> str:
     """Return the folder of a job's outputs, which one call writes."""
     return os.path.dirname(output[0])
-
-
-def ibl_memory_mb(wildcards, attempt: int) -> int:
-    """Return the memory of reading an IBL session: 51 bytes a spike, 1.1 GB on average and 4.3 GB for the largest."""
-    return 2500 * attempt
 
 
 wildcard_constraints:

@@ -230,7 +230,7 @@ if CONFIG.sources.ibl:
         conda:
             "../envs/one.yaml"
         resources:
-            mem_mb=ibl_memory_mb,
+            mem_mb=memory_mb("preprocess_ibl"),
         params:
             row=LAYOUT.row_json,
             ibl=section(CONFIG.sources.ibl),
@@ -313,9 +313,8 @@ if CONFIG.sources.allen:
             f"{RESULTS}/benchmarks/preprocess_allen/{{session}}.tsv"
         conda:
             "../envs/allen.yaml"
-        # 0.4 GB, and 20 bytes for each spike that is kept
         resources:
-            mem_mb=3000,
+            mem_mb=memory_mb("preprocess_allen"),
         params:
             row=LAYOUT.row_json,
             allen=section(CONFIG.sources.allen),

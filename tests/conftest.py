@@ -16,7 +16,14 @@ def _data(name: str) -> Path:
     return folder
 
 
-RUNS = ("test_allen.py", "test_dandi.py", "test_environments.py", "test_extend.py", "test_run.py")
+RUNS = (
+    "test_allen.py",
+    "test_dandi.py",
+    "test_environments.py",
+    "test_extend.py",
+    "test_first_session.py",
+    "test_run.py",
+)
 """Files whose tests make environments of rules and run many jobs."""
 
 

@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import requests
 
+from neurohorizon.files import bytes_as_text
 from neurohorizon.ingest.leave_out import PassingFault, SourceUnavailable
 from neurohorizon.session import SessionError
 
@@ -375,15 +376,6 @@ class Progress:
 def report(line: str) -> None:
     """Print one line of progress with the time of day; the workflow copies it to the job's log."""
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
-
-
-def bytes_as_text(size: float) -> str:
-    """Return a number of bytes with a decimal unit, such as ``2.7 GB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
 
 
 def _duration(seconds: float) -> str:

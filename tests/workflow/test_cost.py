@@ -5,8 +5,9 @@ import pytest
 pytest.importorskip("torch_brain")
 
 from factories import ROOT
+from needs import TYPICAL
 
-from benchmarks.cost import TYPICAL, gigabytes, jobs_of, training_steps
+from benchmarks.cost import gigabytes, jobs_of, training_steps
 from neurohorizon.config import read_config
 
 CONFIG = read_config(ROOT / "config" / "config.yaml")

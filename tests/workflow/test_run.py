@@ -26,6 +26,7 @@ TABLE_FUNCTIONS = {one.table_function for one in CATALOGUE.values() if one.code}
 NOT_IN_THE_MINIATURE = {
     "neurohorizon.agreement.brain_wide_bench:audit",
     "neurohorizon.ingest.allen_release:fetch_allen_release",
+    "neurohorizon.ingest.first_session:check_first_session",
     "neurohorizon.ingest.ibl_archive:download_ibl_archive",
     "neurohorizon.ingest.ibl_archive:fetch_archive_insertions",
     "neurohorizon.ingest.ibl_archive:list_ibl",
