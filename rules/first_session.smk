@@ -1,7 +1,7 @@
 # One session of each archive, end to end, compared with expected numbers. Its downloads wait only a minute for a network.
 from first_session import FirstSession
 
-FIRST = FirstSession(shipped("config/first_session.yaml"), CONFIG)
+FIRST = FirstSession(shipped("config/cohorts/first_session.yaml"), CONFIG)
 
 
 rule first_session:

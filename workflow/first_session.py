@@ -9,7 +9,7 @@ from neurohorizon.config import Config
 
 
 class FirstSession:
-    """The file ``config/first_session.yaml``, for one configuration.
+    """The file ``config/cohorts/first_session.yaml``, for one configuration.
 
     Args:
         path: The file.

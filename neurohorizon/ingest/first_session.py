@@ -41,11 +41,11 @@ def check_first_session(
     if unknown := expected.keys() - found.keys():
         raise FirstSessionError(
             f"session {name} has no number called {', '.join(sorted(unknown))}; it has {', '.join(found)}: correct "
-            "config/first_session.yaml"
+            "config/cohorts/first_session.yaml"
         )
     earlier = json.loads(recorded.read_text()) if recorded.is_file() else {}
     known = {key: (value, str(recorded)) for key, value in earlier.items()}
-    known |= {key: (value, "config/first_session.yaml") for key, value in expected.items() if value is not None}
+    known |= {key: (value, "config/cohorts/first_session.yaml") for key, value in expected.items() if value is not None}
     faults = [
         f"{key}: found {found.get(key)}, expected {value} ({origin})"
         for key, (value, origin) in known.items()

@@ -14,7 +14,7 @@ from neurohorizon.session import write_session
 
 SPLITS = Splits(reference_fraction=0.5, reference_maximum_s=None, validation_fraction=0.2, gap_s=1.0)
 FILES = {"session": {"path": "one/one.nwb", "size": 1000, "sha256": "ab12"}}
-SETTINGS = ROOT / "config" / "first_session.yaml"
+SETTINGS = ROOT / "config" / "cohorts" / "first_session.yaml"
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def check(tmp_path):
 
 def test_published_numbers_are_compared_and_others_recorded(check, tmp_path, capsys):
     found = check(units=8, spikes=None, subject="animal-one")
-    assert found["units"] == {"name": "units", "found": 8, "expected": 8, "origin": "config/first_session.yaml"}
+    assert found["units"] == {"name": "units", "found": 8, "expected": 8, "origin": "config/cohorts/first_session.yaml"}
     assert found["spikes"]["expected"] is None
     assert found["bytes of one/one.nwb"]["found"] == 1000 and found["sha256 of one/one.nwb"]["found"] == "ab12"
     assert found["session_type"]["found"] == "movies"
@@ -67,12 +67,12 @@ def test_a_published_number_has_priority_over_a_recorded_one(check, tmp_path):
     recorded.write_text(json.dumps(json.loads(recorded.read_text()) | {"units": 9}))
     with pytest.raises(FirstSessionError, match="units: found 8, expected 9"):
         check()
-    assert check(units=8)["units"]["origin"] == "config/first_session.yaml"
+    assert check(units=8)["units"]["origin"] == "config/cohorts/first_session.yaml"
     assert json.loads(recorded.read_text())["units"] == 8
 
 
 def test_a_wrong_number_stops_with_both_values_and_records_nothing(check, tmp_path):
-    with pytest.raises(FirstSessionError, match=r"units: found 8, expected 9 \(config/first_session.yaml\)"):
+    with pytest.raises(FirstSessionError, match=r"units: found 8, expected 9 \(config/cohorts/first_session.yaml\)"):
         check(units=9)
     assert not (tmp_path / "recorded").exists() and not (tmp_path / "output.json").exists()
 

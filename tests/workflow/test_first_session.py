@@ -37,7 +37,7 @@ def write_settings(project, **expected: dict) -> None:
         numbers = {"subject": row.subject, "spikes": None} | expected.get(source, {})
         sessions[source] = {"row": named | {"extras": dict(row.extras)}, "expected": numbers}
     settings = {"outage_hours": 0.001, "sessions": sessions}
-    (project.root / "config" / "first_session.yaml").write_text(yaml.safe_dump(settings))
+    (project.root / "config" / "cohorts" / "first_session.yaml").write_text(yaml.safe_dump(settings))
 
 
 def numbers(project, source: str) -> dict:
@@ -52,7 +52,7 @@ def test_sessions_of_simulated_releases_are_read_compared_and_recorded(project):
     for source in ("ibl", "allen"):
         found = numbers(project, source)
         assert found["units"]["found"] > 5 and found["spikes"]["found"] > 1000
-        assert found["subject"]["origin"] == "config/first_session.yaml"
+        assert found["subject"]["origin"] == "config/cohorts/first_session.yaml"
         recorded = json.loads((project.root / RESULTS / "recorded" / f"{source}_local.json").read_text())
         assert recorded["spikes"] == found["spikes"]["found"]
     assert numbers(project, "ibl")["trials"]["found"] > 0
@@ -63,7 +63,7 @@ def test_sessions_of_simulated_releases_are_read_compared_and_recorded(project):
     write_settings(project, ibl={"units": units + 1})
     wrong = project.snakemake(*RUN)
     assert wrong.returncode != 0
-    assert f"units: found {units}, expected {units + 1} (config/first_session.yaml)" in wrong.stdout
+    assert f"units: found {units}, expected {units + 1} (config/cohorts/first_session.yaml)" in wrong.stdout
     assert "\ncheck_first_session failed: session " in wrong.stdout, "the reason is repeated at the end"
     assert not (project.root / RESULTS / "ibl.json").exists()
     assert (project.root / RESULTS / "recorded" / "ibl_local.json").exists(), "what was recorded stays"
