@@ -88,8 +88,8 @@ METHODS = {
         Method(
             ADAPTIVE,
             "mixture",
-            "NeuroHorizon, adaptive",
-            "its adaptive mixture",
+            "adaptive mixture",
+            "the adaptive mixture",
             "vermillion",
             (8, 1, 1, 1),
             short=True,

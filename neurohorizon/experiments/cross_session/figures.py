@@ -196,7 +196,8 @@ def _horizon_panel(axes: Axes, horizon: pd.DataFrame) -> None:
         last = shown.groupby("method", sort=False)["bits_per_spike"].mean()
         order = np.argsort(-last.to_numpy(), kind="stable")
         title = {"title": f"{counted(further, 'further method')} in the tables", "title_fontsize": 6} if further else {}
-        axes.legend([handles[i] for i in order], [labels[i] for i in order], **LEGEND_BELOW, **title)
+        look = LEGEND_BELOW | {"columnspacing": 0.6, "handlelength": 1.6}
+        axes.legend([handles[i] for i in order], [labels[i] for i in order], **look, **title)
     count_title(axes, shown)
 
 

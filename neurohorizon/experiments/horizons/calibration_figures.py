@@ -74,7 +74,7 @@ def draw_calibration(
     skills[0].set_ylabel("CRPS skill relative to the\nreference-window mean rate")
     letters((pits[0], coverages[0], skills[0]), x=-0.2)
     handles, labels = coverages[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), columnspacing=1.2)
+    figure.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // 2), columnspacing=1.6)
     if len(calibration):
         text = count_text(calibration, lower="crps_skill_lower")
         figure.suptitle(text, fontsize=6.5, color=GREY, x=0.99, ha="right")
@@ -103,7 +103,7 @@ def draw_paths(*, example: Annotated[PathsExample | None, read_paths_example]) -
     for name, upper, lower in zip(methods, above, below, strict=True):
         _fan_panel(upper, example, name, 0)
         _fan_panel(lower, example, name, 1)
-        upper.set_title(LABELS[name], color=LOOKS[name][0], loc="left", fontsize=7)
+        upper.set_title(LABELS[name].removeprefix("NeuroHorizon, "), color=LOOKS[name][0], loc="left", fontsize=7)
         upper.tick_params(labelbottom=False)
     for panels in (above, below):
         panels[0].set_ylim(0, None)  # of all panels of the row, so after the last one is drawn

@@ -364,7 +364,7 @@ def test_the_adaptive_mixture_is_compared_with_each_of_its_experts(every):
     assert rows.loc["own_history", "difference"] == pytest.approx(expected)
     text = describe_adaptive(_table(every, "summary"), comparisons)
     assert f"scores **{wide['neurohorizon_adaptive'].mean():+.3f} bits/spike**" in text
-    assert "The closest of its experts is" in text and "its adaptive mixture loses" in text
+    assert "The closest of its experts is" in text and "the adaptive mixture loses" in text
     assert describe_adaptive(_table(every, "summary"), comparisons.query("method == 'neurohorizon'")) == ""
 
 
@@ -704,6 +704,9 @@ def test_of_many_methods_few_are_drawn_by_horizon_and_all_by_session(every):
     lines = axes.get_legend_handles_labels()[1]
     few = [name for name, one in METHODS.items() if one.short]
     assert len(lines) == len(few) == 10
+    axes.figure.draw_without_rendering()
+    legend = axes.get_legend().get_window_extent()
+    assert axes.figure.bbox.x0 <= legend.x0 and legend.x1 <= axes.figure.bbox.x1, "the legend is cut off"
     further = len(METHODS) - 1 - len(few)
     assert axes.get_legend().get_title().get_text() == f"{further} further methods in the tables"
     labels = [label.get_text() for label in figures.draw_paired(sessions, summary).axes[0].get_yticklabels()]

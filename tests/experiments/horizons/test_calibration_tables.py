@@ -248,6 +248,10 @@ def test_figures_are_drawn_from_tables_and_the_same_twice(folder, tmp_path):
     row = tables["coverage"].query("target == 'unit' and method == 'neurohorizon'").sort_values("nominal")
     drawn = {line.get_label(): line.get_ydata() for line in coverage.get_lines()}
     np.testing.assert_array_equal(drawn["NeuroHorizon, parallel"], row["coverage"])
+    figure = coverage.figure
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= legend.x0 and legend.x1 <= figure.bbox.x1, "the legend is cut off"
 
 
 @pytest.mark.slow
