@@ -30,7 +30,15 @@ from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Notes, encode_findings
 from neurohorizon.ingest.leave_out import OnFatal, write_ingested
 from neurohorizon.ingest.listed_files import listed_file
-from neurohorizon.ingest.probe_spans import clip, count_trimmed, note_short_probes, recorded_span, shared_time
+from neurohorizon.ingest.probe_spans import (
+    clip,
+    count_trimmed,
+    note_short_probes,
+    recorded_span,
+    shared_time,
+    silent_spans,
+    without_dropouts,
+)
 from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import Intervals, compact, split_domain, to_us
@@ -73,9 +81,9 @@ def ingest_allen(manifest: Path, row: Row, *, source: AllenSource, splits: Split
 
     The domain starts when every probe has fired and the first stimulus is shown, and ends when a probe fires no more or
     the last stimulus is over: what follows in the release is light shone into the brain. It is rounded inward to whole
-    seconds, and spans in which a probe failed are taken out. Where only the screen failed, the image is not known.
-    ``probes`` in the cohort, comma-separated, restricts the probes. Spikes before and after the domain are counted in
-    ``repairs`` as ``trimmed_{probe}``.
+    seconds. Spans in which a probe failed, and silences in which it cannot have recorded, are taken out. Where only the
+    screen failed, the image is not known. ``probes`` in the cohort, comma-separated, restricts the probes. Spikes
+    before and after the domain are counted in ``repairs`` as ``trimmed_{probe}``.
 
     ``running_speed`` (cm/s) has the times at which its samples end, so no sample depends on its future. ``pupil`` is
     the area of the pupil without blinks, where the eye was tracked.
@@ -194,17 +202,18 @@ def _domain(recording: Any, units: AllenUnits, shown: pd.DataFrame, row: Row, no
     start_us, stop_us = shared_time(row.session, spans, **shown_s)
     note_short_probes(spans, notes, **shown_s)
     count_trimmed(clip(spans, **shown_s), of_probe, notes, start_us=start_us, stop_us=stop_us)
-    whole = Intervals(np.array([start_us]), np.array([stop_us]))
+    valid = Intervals(np.array([start_us]), np.array([stop_us]))
     # tags: scope, id of what it holds for, and what failed: all probes, one by name, the screen, the laser
     failed = [
         (start_s, stop_s)
         for start_s, stop_s, tags in _invalid_times(recording)
         if "all_probes" in tags or set(tags) & set(of_probe)
     ]
-    if not failed:
-        return whole
-    start_s, stop_s = np.array(failed).T
-    return whole.without(Intervals.merged(to_us(start_s), to_us(stop_s)))
+    if failed:
+        start_s, stop_s = np.array(failed).T
+        valid = valid.without(Intervals.merged(to_us(start_s), to_us(stop_s)))
+    silent_s = {span.probe: silent_spans(of_probe[span.probe], span) for span in spans}
+    return without_dropouts(valid, silent_s, notes)
 
 
 def _invalid_times(recording: Any) -> list[tuple[float, float, tuple[str, ...]]]:

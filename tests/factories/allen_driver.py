@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the environment of AllenSDK has no pytest
@@ -33,7 +34,7 @@ from neurohorizon.ingest.allen_download import download_session, export_images
 from neurohorizon.ingest.allen_release import fetch_allen_release
 from neurohorizon.ingest.simulated import allen as simulate_allen
 from neurohorizon.ingest.simulated.allen import simulate_allen_release, simulated_allen_sessions
-from neurohorizon.session import write_session
+from neurohorizon.session import Session, write_session
 
 SIMULATED = SimulatedAllen(
     animals=3,
@@ -48,6 +49,8 @@ SIMULATED = SimulatedAllen(
     image_drive=0.8,
 )
 TIMELINE = Timeline(bin_ms=20, context_bins=10, horizon_bins=10, evaluation_stride_bins=20)
+SILENT_S = (55.0, 60.0)
+"""Time from which the spikes of one probe are moved."""
 SPLITS = Splits(reference_fraction=0.5, reference_maximum_s=None, validation_fraction=0.2, gap_s=0.5)
 
 
@@ -252,6 +255,9 @@ def faults(folder: Path, release: Path) -> dict[str, object]:
     lax = source(release, isi_violations_maximum=9.0, amplitude_cutoff_maximum=1.0, presence_ratio_minimum=0.0)
     found["lax"] = ingest_allen(listing, row(0), source=lax, splits=SPLITS).n_units
 
+    found["silent probe"] = with_a_silent_probe(file, lambda: ingest_after(listing, release, get))
+    file.write_bytes(whole)
+
     movie = release / "natural_movie_templates" / "natural_movie_1.h5"
     frames = movie.read_bytes()
     movie.write_bytes(frames[:1000])
@@ -263,6 +269,34 @@ def faults(folder: Path, release: Path) -> dict[str, object]:
     found["no such set"] = export("natural_movie_two")
     found["no movie three"] = export("natural_movie_three")
     return found
+
+
+def ingest_after(listing: Path, release: Path, get: Callable) -> Session:
+    """Download and read the first session."""
+    assert get(row(0)) == "fine"
+    return ingest_allen(listing, row(0), source=source(release), splits=SPLITS)
+
+
+def with_a_silent_probe(file: Path, read: Callable[[], Session]) -> dict[str, object]:
+    """Move the spikes of one probe out of five seconds, read the session, and return its valid time and findings."""
+    before = read()
+    probe = before.units["probe"][0]
+    units = set(before.units["id"][before.units["probe"] == probe].astype(int))
+    with h5py.File(file, "r+") as opened:
+        times, ends = opened["units/spike_times"], opened["units/spike_times_index"][:]
+        for first, last, unit in zip(np.append(0, ends[:-1]), ends, opened["units/id"][:], strict=True):
+            if int(unit) in units:
+                one = times[first:last]
+                hole = (one >= SILENT_S[0]) & (one < SILENT_S[1])
+                one[hole] = SILENT_S[0] - (SILENT_S[1] - one[hole]) / 100
+                times[first:last] = one
+    after = read()
+    return {
+        "probe": str(probe),
+        "before": np.stack([before.domain.start_us, before.domain.stop_us], axis=1).tolist(),
+        "after": np.stack([after.domain.start_us, after.domain.stop_us], axis=1).tolist(),
+        "findings": [one["message"] for one in json.loads(after.provenance["findings"]) if one["code"] == "dropout"],
+    }
 
 
 def remote(folder: Path, bucket: FileServer) -> dict[str, object]:

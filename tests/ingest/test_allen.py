@@ -667,6 +667,18 @@ def test_filters_are_those_of_the_configuration(made, outcomes):
     assert outcomes["faults"]["lax"] == len(relaxed) - noise
 
 
+def test_a_silence_of_one_probe_is_not_valid_time(outcomes):
+    found = outcomes["faults"]["silent probe"]
+    (around,) = [one for one in found["before"] if one[0] < 54e6 and one[1] > 62e6]
+    # whole seconds around the last spike before and the first after it
+    (before,) = [one for one in found["after"] if one[0] == around[0]]
+    (after,) = [one for one in found["after"] if one[1] == around[1]]
+    assert 54e6 <= before[1] <= 55e6 and 60e6 <= after[0] <= 62e6
+    assert len(found["after"]) == len(found["before"]) + 1
+    (message,) = found["findings"]
+    assert message.startswith(f"{found['probe']} has no spike at ")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "outcome"),
