@@ -64,6 +64,7 @@ class AlyxServer:
         handler = type("Handler", (_Handler,), {"server_of": server})
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._http.daemon_threads = True
+        self._http.handle_error = lambda *_: None  # a client that leaves is no fault
         self.url = f"http://127.0.0.1:{self._http.server_port}"
         folders = sorted(release.glob("*/Subjects/*/*/*"))
         self.sessions = {

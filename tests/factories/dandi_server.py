@@ -115,6 +115,7 @@ class DandiServer:
         self._ports = [ThreadingHTTPServer(("127.0.0.1", 0), partial(_Answers, self)) for _ in range(2)]
         for one in self._ports:
             one.daemon_threads = True
+            one.handle_error = lambda *_: None  # a client that leaves is no fault
             threading.Thread(target=one.serve_forever, args=(0.05,), daemon=True).start()
         self.url, self.store = (f"http://127.0.0.1:{one.server_address[1]}" for one in self._ports)
         self.api_url = f"{self.url}/api"
