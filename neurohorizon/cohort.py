@@ -80,6 +80,11 @@ class Row:
         return self.extras.get("group") or self.subject
 
     @property
+    def probe_names(self) -> tuple[str, ...]:
+        """The probes to which the column ``probes`` restricts the session, between commas or blanks; none: all."""
+        return tuple(self.extras.get("probes", "").replace(",", " ").split())
+
+    @property
     def recording_names(self) -> tuple[str, ...]:
         """The NWB files of the session, below ``sources.nwb.folder`` or in the dandiset.
 

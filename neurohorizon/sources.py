@@ -33,5 +33,9 @@ SOURCES = {
     )
 }
 """All sources, by name."""
+IBL_ARCHIVE_URL = "https://ibl-brain-wide-map-public.s3.amazonaws.com/resources/ibl-agent-data"
+"""Folder of the IBL's public archive of the Brain-Wide Map."""
+IBL_ARCHIVE_VERSIONS = {"bwm_ephys": "1.2.1", "bwm_behavior": "2.0.0"}
+"""Its files, ``{name}-{version}.tar``. 1.2.1 adds data of the passive period to 1.2.0, and nothing else."""
 (WITH_IMAGES,) = (name for name, one in SOURCES.items() if one.images)
 """The source with images, whose image sets are embedded."""

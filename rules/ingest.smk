@@ -2,7 +2,7 @@
 SIMULATED_RELEASE = [CONFIG.sources.ibl.folder] if CONFIG.sources.simulated else []
 SIMULATED_ALLEN_RELEASE = [CONFIG.sources.allen.folder] if CONFIG.sources.simulated_allen else []
 FROM_ARCHIVE = CONFIG.sources.ibl is not None and CONFIG.sources.ibl.mode == "archive"
-IBL_ARCHIVES = ["bwm_ephys", "bwm_behavior"]
+IBL_ARCHIVES = list(IBL_ARCHIVE_VERSIONS)
 # The cohort table is frozen once it exists: only before that do the rules that make it exist.
 RELEASE_TABLES = {
     "ibl": os.environ.get("IBL_TABLE", f"{RESULTS}/cohort/ibl_release.csv"),

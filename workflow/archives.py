@@ -23,11 +23,11 @@ from progress import read_downloads
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import Config
+from neurohorizon.sources import IBL_ARCHIVE_URL, IBL_ARCHIVE_VERSIONS
 
 ADDRESS_S = 10.0
 """Longest time for an address."""
-IBL_ARCHIVE_URL = "https://ibl-brain-wide-map-public.s3.amazonaws.com/resources/ibl-agent-data"
-IBL_ARCHIVES = ("bwm_ephys-1.2.1.tar", "bwm_behavior-2.0.0.tar")
+IBL_ARCHIVES = tuple(f"{name}-{version}.tar" for name, version in IBL_ARCHIVE_VERSIONS.items())
 HUB_URL = "https://huggingface.co"
 
 

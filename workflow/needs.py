@@ -160,7 +160,7 @@ def counted(config: Config, rows: Sequence[Row] | None) -> dict[str, Count]:
     found = {}
     for source in dict.fromkeys(row.source for row in rows):
         own = [row for row in rows if row.source == source]
-        probes = sum(len(row.extras.get("probes", "").split(",")) for row in own)
+        probes = sum(len(row.probe_names) or 1 for row in own)
         held_out = sum(row.role in ("heldout", "rotate") for row in own)
         found[source] = Count(len(own), probes, held_out)
     return found

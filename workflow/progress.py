@@ -126,7 +126,7 @@ def remaining_bytes(config: Config, rows: Sequence[Row], source: str) -> float:
 def _remaining(found: Downloaded, download: Download) -> float:
     if not found.missing:
         return 0.0
-    probes = sum(len(row.extras.get("probes", "").split(",")) for row in found.missing)
+    probes = sum(len(row.probe_names) or 1 for row in found.missing)
     return download.of(len(found.missing), probes) - (download.whole if found.whole else 0.0)
 
 

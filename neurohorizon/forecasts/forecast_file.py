@@ -4,7 +4,9 @@ One HDF5 file per fold, session and method. Axes and unit of a dataset are store
 attributes. Every forecaster, baseline and oracle writes this file; scoring reads nothing else.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +15,9 @@ import numpy as np
 
 from neurohorizon.files import replacing
 from neurohorizon.methods import CLASS_ORDER
+
+WINDOWS_PER_CHUNK = 64
+"""Windows that are compressed together, and best read together."""
 
 
 class ForecastFileError(ValueError):
@@ -127,7 +132,7 @@ def _layout(name: str, value: np.ndarray) -> dict:
         value = value.astype(np.min_scalar_type(int(value.max(initial=0))))
     if value.ndim == 3 and value.size:
         # read whole or by window; constant forecasts, such as the reference mean, compress to almost nothing
-        chunk = (min(len(value), 64), *value.shape[1:])
+        chunk = (min(len(value), WINDOWS_PER_CHUNK), *value.shape[1:])
         return {"data": value, "chunks": chunk, "compression": "gzip", "compression_opts": 1, "shuffle": True}
     return {"data": value}
 
@@ -138,20 +143,35 @@ def read_forecast(path: str | Path) -> Forecast:
     Raises:
         ForecastFileError: Something is missing, or shapes disagree.
     """
+    with open_forecast(path) as forecast:
+        return replace(forecast, log_rate=forecast.log_rate[:])
+
+
+@contextmanager
+def open_forecast(path: str | Path) -> Iterator[Forecast]:
+    """Open and check a forecast file, whose ``log_rate`` stays in the file and is read where it is sliced.
+
+    Raises:
+        ForecastFileError: Something is missing, or shapes disagree.
+    """
     with h5py.File(path, "r") as file:
-        missing = [name for name in (*_ATTRIBUTES, "class") if name not in file.attrs]
-        missing += [name for name in _ARRAYS if name not in file]
-        if missing:
-            raise ForecastFileError(f"{path} lacks {', '.join(missing)}: it is not a forecast file of this version")
-        values = {name: file.attrs[name] for name in _ATTRIBUTES}
-        for name in _ARRAYS:
-            if name in ("unit_id", "region"):
-                values[name] = file[name].asstr()[:].astype(str)
-            else:
-                values[name] = file[name][:]
-        return Forecast(
-            **values | {"bin_us": int(values["bin_us"])},
-            method_class=file.attrs["class"],
-            seed=int(file.attrs["seed"]) if "seed" in file.attrs else None,
-            left_out=file.attrs.get("left_out"),
-        )
+        yield _forecast_of(file, path)
+
+
+def _forecast_of(file: h5py.File, path: str | Path) -> Forecast:
+    missing = [name for name in (*_ATTRIBUTES, "class") if name not in file.attrs]
+    missing += [name for name in _ARRAYS if name not in file]
+    if missing:
+        raise ForecastFileError(f"{path} lacks {', '.join(missing)}: it is not a forecast file of this version")
+    values = {name: file.attrs[name] for name in _ATTRIBUTES}
+    for name in _ARRAYS:
+        if name in ("unit_id", "region"):
+            values[name] = file[name].asstr()[:].astype(str)
+        else:
+            values[name] = file[name] if name == "log_rate" else file[name][:]
+    return Forecast(
+        **values | {"bin_us": int(values["bin_us"])},
+        method_class=file.attrs["class"],
+        seed=int(file.attrs["seed"]) if "seed" in file.attrs else None,
+        left_out=file.attrs.get("left_out"),
+    )

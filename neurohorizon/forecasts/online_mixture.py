@@ -22,13 +22,15 @@ rate serves both a silent and a busy bin.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from neurohorizon.config import Adaptive
-from neurohorizon.forecasts.forecast_file import Forecast, read_forecast, write_forecast
+from neurohorizon.forecasts.forecast_file import WINDOWS_PER_CHUNK, Forecast, open_forecast, write_forecast
 from neurohorizon.methods import ADAPTIVE, FORECASTER, METHODS, OWN_HISTORY, ZERO_SHOT
 
 OWN_HISTORY_READOUT, REDUCED_RANK = "own_history_readout", "reduced_rank"
@@ -61,22 +63,26 @@ def forecast_with_mixture(
     Raises:
         ValueError: The files differ in their session, units or windows.
     """
-    experts = [read_forecast(path) for path in forecasts]
-    first = experts[0]
-    for path, one in zip(forecasts, experts, strict=True):
-        if not _same_windows(one, first):
-            raise ValueError(f"{path} and {forecasts[0]} differ in session, units or windows; rerun both")
-    mixed = first.log_rate
-    if first.left_out is None:
-        mixed = mix_windows(
-            {one.method: one.log_rate for one in experts},
-            start_us=first.start_us,
-            counts=first.counts,
-            target_mask=first.target_mask,
-            bin_us=first.bin_us,
-            settings=adaptive,
-            stride_bins=stride_bins,
-        )
+    with ExitStack() as opened:
+        first = opened.enter_context(open_forecast(forecasts[0]))
+        log_rates = {first.method: first.log_rate}
+        for path in forecasts[1:]:
+            one = opened.enter_context(open_forecast(path))
+            if not _same_windows(one, first):
+                raise ValueError(f"{path} and {forecasts[0]} differ in session, units or windows; rerun both")
+            log_rates[one.method] = one.log_rate
+        if first.left_out is not None:
+            mixed = first.log_rate[:]
+        else:
+            mixed = mix_windows(
+                log_rates,
+                start_us=first.start_us,
+                counts=first.counts,
+                target_mask=first.target_mask,
+                bin_us=first.bin_us,
+                settings=adaptive,
+                stride_bins=stride_bins,
+            )
     found = replace(first, log_rate=mixed, method=ADAPTIVE, method_class=ZERO_SHOT, seed=seed, code=code)
     write_forecast(output, found)
 
@@ -114,7 +120,7 @@ class OnlineMixture:
     def __init__(self, methods: Sequence[str], n_units: int, settings: Adaptive, *, stride_bins: int) -> None:
         self.methods = tuple(methods)
         self.settings = settings
-        self.groups = [slice(first, last) for first, last in self._edges()]
+        self.groups = [slice(*edges) for edges in pairwise((0, *settings.horizon_edges_bins))]
         self.stride_bins = stride_bins
         place = {name: number for number, name in enumerate(self.methods)}
         self._halves = [(place[one], place[other]) for one, other in HALFWAY if one in place and other in place]
@@ -129,10 +135,6 @@ class OnlineMixture:
         self._pooling_weight = np.full((shape[0], shape[1], n_units), 1 / shape[1])
         self._observed = np.zeros((len(self.groups), len(self._levelled), n_units))
         self._predicted = np.zeros_like(self._observed)
-
-    def _edges(self) -> list[tuple[int, int]]:
-        edges = self.settings.horizon_edges_bins
-        return list(zip((0, *edges[:-1]), edges, strict=True))
 
     @property
     def weights(self) -> np.ndarray:
@@ -191,7 +193,7 @@ class OnlineMixture:
         halves = [(log_rate[one] + log_rate[other]) / 2 for one, other in self._halves]
         spikes = self.settings.level_spikes
         level = np.log(spikes + self._observed) - np.log(spikes + self._predicted)
-        lengths = [bins.stop - bins.start for bins in self.groups]
+        lengths = np.diff((0, *self.settings.horizon_edges_bins))
         levels = log_rate[self._levelled] + np.repeat(level.swapaxes(0, 1), lengths, axis=1)
         return np.concatenate([log_rate, *(half[None] for half in halves), levels])
 
@@ -215,7 +217,8 @@ def mix_windows(
     """Mix the forecasts of one session's windows in the order of time.
 
     Args:
-        log_rates: Natural log of expected counts per bin by method, [window, horizon bin, unit].
+        log_rates: Natural log of expected counts per bin by method, [window, horizon bin, unit]; arrays or datasets, of
+            which a block of windows is in memory at once.
         start_us: Forecast origins in microseconds, rising, [window].
         counts: Observed counts, [window, horizon bin, unit]. A forecast depends only on those of groups of bins that
             are over at its origin.
@@ -233,16 +236,18 @@ def mix_windows(
     if (np.diff(start_us) <= 0).any():
         raise ValueError("forecast origins must rise from window to window, since the mixture learns in their order")
     mixture = OnlineMixture(tuple(log_rates), counts.shape[2], settings, stride_bins=stride_bins)
-    every = np.stack(list(log_rates.values()))
     mixed = np.empty(counts.shape, np.float32)
     pending: dict[int, Pending] = {}
     learned = [0] * len(mixture.groups)
     for window, origin_us in enumerate(start_us):
+        in_block = window % WINDOWS_PER_CHUNK
+        if not in_block:
+            block = np.stack([one[window : window + WINDOWS_PER_CHUNK] for one in log_rates.values()])
         for group, bins in enumerate(mixture.groups):
             while learned[group] < window and start_us[learned[group]] + bins.stop * bin_us <= origin_us:
                 past = learned[group]
                 mixture.learn(pending[past], group, counts[past, bins], target_mask[past, bins])
                 learned[group] += 1
         pending = {past: one for past, one in pending.items() if past >= min(learned)}
-        mixed[window], pending[window] = mixture.forecast(every[:, window])
+        mixed[window], pending[window] = mixture.forecast(block[:, in_block])
     return mixed

@@ -83,15 +83,20 @@ def fit_shared_gain(log_rate: np.ndarray, counts: np.ndarray, mask: np.ndarray) 
     shared = _covariance(_moment(residual.sum(2)) - within, _moment(rate.sum(2)) - within_rate)
     total, expected = residual.sum(1), rate.sum(1)
     loading = _loadings(total, expected)
-    raised = np.exp(np.minimum(loading**2 * shared[..., None], 3.0))
+    raised = _raised(loading, shared[..., None])
     products = np.einsum("thu,tku->hku", rate, rate)
     own = _covariance(
         within - np.diag(counts[valid].sum((0, 2))) - ((raised - 1) * products).sum(2), (raised * products).sum(2)
     )
-    shared_total = shared.mean()
-    extra = total**2 - counts[valid].sum(1) - np.expm1(np.minimum(loading**2 * shared_total, 3.0)) * expected**2
-    scale = _shrunk(extra, expected**2 * np.exp(np.minimum(loading**2 * shared_total, 3.0)), own.mean())
+    raised = _raised(loading, shared.mean())
+    extra = total**2 - counts[valid].sum(1) - (raised - 1) * expected**2
+    scale = _shrunk(extra, raised * expected**2, own.mean())
     return SharedGain(shared, loading, own, np.maximum(scale, 0.0))
+
+
+def _raised(loading: np.ndarray, shared: np.ndarray) -> np.ndarray:
+    """Return the factor by which a shared covariance raises the second moment of each unit's rate, [..., unit]."""
+    return np.exp(np.minimum(loading**2 * shared, 3.0))
 
 
 def _loadings(total: np.ndarray, expected: np.ndarray) -> np.ndarray:

@@ -100,7 +100,7 @@ def _of_probes(kept: np.ndarray, probe: np.ndarray, row: Row) -> np.ndarray:
             f"session {row.session} has no unit that passes isi_violations_maximum, amplitude_cutoff_maximum and "
             "presence_ratio_minimum of sources.allen; relax them or leave the session out"
         )
-    asked = row.extras.get("probes", "").replace(",", " ").split()
+    asked = row.probe_names
     found = sorted(set(probe[kept]))
     absent = [name for name in asked if name not in found]
     if absent:

@@ -11,6 +11,7 @@ Client: https://dandi.readthedocs.io. Archive: https://api.dandiarchive.org/swag
 import csv
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
@@ -113,7 +114,8 @@ def _session_names(paths: Iterable[str]) -> list[str]:
     """Return a name for each asset that can name files: that of its file, with its folders where that is not unique."""
     wholes = [path.removesuffix(".nwb").replace("/", "_") for path in paths]
     stems = [PurePosixPath(path).stem for path in paths]
-    names = [stem if stems.count(stem) == 1 else whole for stem, whole in zip(stems, wholes, strict=True)]
+    counts = Counter(stems)
+    names = [stem if counts[stem] == 1 else whole for stem, whole in zip(stems, wholes, strict=True)]
     return [re.sub(r"[^\w.+=@,-]", "-", name, flags=re.ASCII).lstrip("-._") for name in names]
 
 

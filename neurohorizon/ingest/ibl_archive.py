@@ -28,10 +28,11 @@ from neurohorizon.ingest.leave_out import OnFatal, SourceUnavailable, download_o
 from neurohorizon.ingest.paper_cohort import IBL_COLUMNS, write_release
 from neurohorizon.ingest.tar_members import Member, as_entry, hash_member, open_member, read_member, tar_members
 from neurohorizon.session import SessionError
+from neurohorizon.sources import IBL_ARCHIVE_URL as ARCHIVE_URL
+from neurohorizon.sources import IBL_ARCHIVE_VERSIONS
 
 ArchiveName = Literal["bwm_ephys", "bwm_behavior"]
 
-ARCHIVE_URL = "https://ibl-brain-wide-map-public.s3.amazonaws.com/resources/ibl-agent-data"
 SORTING = "2024-05-06"
 """Revision of the spike sorting in the archive."""
 INSERTIONS, UNITS, TRIALS = "metadata/insertions.parquet", "metadata/units.parquet", "metadata/trials.parquet"
@@ -60,14 +61,15 @@ class Archive:
 
 
 ARCHIVES: dict[str, Archive] = {
-    # 1.2.1 adds data of the passive period to 1.2.0, and changes nothing that is read here
     "bwm_ephys": Archive(
-        "1.2.1",
+        IBL_ARCHIVE_VERSIONS["bwm_ephys"],
         "b18c5c7a2944be510800010eb3df90aac84a2a52",
         (INSERTIONS, UNITS, TRIALS, CLUSTERS, "spikes/"),
         {INSERTIONS: IBL_COLUMNS, UNITS: UNIT_COLUMNS, TRIALS: ("eid", "intervals_0", "intervals_1")},
     ),
-    "bwm_behavior": Archive("2.0.0", "1c37dd1c38d46ec80067c8a25772dfe2468a1ce1", ("sessions/",)),
+    "bwm_behavior": Archive(
+        IBL_ARCHIVE_VERSIONS["bwm_behavior"], "1c37dd1c38d46ec80067c8a25772dfe2468a1ce1", ("sessions/",)
+    ),
 }
 
 
@@ -329,7 +331,7 @@ def _insertions_of(row: Row, insertions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _probes(row: Row, found: Mapping[str, str]) -> dict[str, str]:
-    asked = row.extras.get("probes", "").replace(",", " ").split()
+    asked = row.probe_names
     if absent := [name for name in asked if name not in found]:
         raise SessionError(
             f"session {row.session} has no probe {', '.join(absent)}; probes found: {', '.join(sorted(found))}"

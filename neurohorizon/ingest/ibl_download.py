@@ -250,7 +250,7 @@ def _probe_collections(paths: Iterable[str], row: Row) -> dict[str, str]:
         place = re.match(r"(alf/(probe[^/]*)(?:/[^/#]+)?)/(?:#[^/]+#/)?spikes\.times\.", path)
         if place:
             by_probe[place[2]].add(place[1])
-    asked = row.extras.get("probes", "").replace(",", " ").split()
+    asked = row.probe_names
     absent = [name for name in asked if name not in by_probe]
     if absent or not by_probe:
         raise SessionError(
@@ -351,6 +351,8 @@ class _Files:
         entries: List of the files that are there.
         missing: Tables that the release does not have, of those that a session can do without.
         notes: Findings, as code, message and count.
+        groups: Files that are planned.
+        md5s: Hashes of files that were read.
     """
 
     one: One
@@ -361,6 +363,7 @@ class _Files:
     missing: list[str] = field(default_factory=list)
     notes: list[tuple[str, str, int]] = field(default_factory=list)
     groups: list[_Group] = field(default_factory=list)
+    md5s: dict[Path, str] = field(default_factory=dict)
 
     def note(self, code: str, message: str) -> None:
         """Add a finding."""
@@ -414,7 +417,7 @@ class _Files:
     def _addresses(self, folder: Path) -> dict[str, list[str]]:
         """Return the addresses of the files that are not there yet, by id of the dataset, public buckets first."""
         planned = [dataset for group in self.groups for dataset in group.datasets]
-        absent = [dataset for dataset in planned if not _as_released(folder / dataset.path, dataset)]
+        absent = [dataset for dataset in planned if not self._as_released(folder / dataset.path, dataset)]
         size = bytes_as_text(sum(dataset.size or 0 for dataset in absent))
         report(
             f"{self.session}: {len(planned)} files, {len(planned) - len(absent)} are there, {len(absent)} to download"
@@ -448,7 +451,7 @@ class _Files:
             )
             raise fault
         relative = path_within(path, Path(self.source.folder), session=self.session)
-        size, md5 = path.stat().st_size, file_hash(path, "md5")
+        size, md5 = path.stat().st_size, self._md5(path)
         differs = (dataset.md5 and md5 != dataset.md5) or (not dataset.md5 and dataset.size not in (None, size))
         if differs and self.source.mode == "local":
             raise SessionError(
@@ -477,14 +480,15 @@ class _Files:
                 f"session {self.session}: {dataset.path} is listed, but {self.source.base_url} offers no copy of it "
                 "now; run again later"
             )
-        found = {file_hash(path, "md5")} if path.is_file() else set()
+        found = {self._md5(path)} if path.is_file() else set()
         for _ in range(DAMAGED_ATTEMPTS):
             path.unlink(missing_ok=True)
+            self.md5s.pop(path, None)
             try:
                 self._from_first(addresses, path)
             except NotOffered as error:
                 raise NotOffered(f"session {self.session}: {dataset.path} is listed, but {error}") from None
-            md5 = file_hash(path, "md5")
+            md5 = self._md5(path)
             if md5 in (dataset.md5 or md5, *found):
                 return
             found.add(md5)
@@ -494,6 +498,20 @@ class _Files:
             f"session {self.session}: {dataset.path} differs from the database and from itself in each of "
             f"{DAMAGED_ATTEMPTS} downloads; run again, or check the network"
         )
+
+    def _md5(self, path: Path) -> str:
+        """Return the hash of a file, which is read once for each download."""
+        if path not in self.md5s:
+            self.md5s[path] = file_hash(path, "md5")
+        return self.md5s[path]
+
+    def _as_released(self, path: Path, dataset: Dataset) -> bool:
+        """Return whether a file is there and has the listed hash; the size counts where no hash is listed."""
+        if not path.is_file():
+            return False
+        if dataset.md5:
+            return self._md5(path) == dataset.md5
+        return dataset.size in (None, path.stat().st_size)
 
     def _from_first(self, addresses: list[str], path: Path) -> Path:
         """Fetch a file from the first address that offers it; where one fails, the next is tried before waiting."""
@@ -524,12 +542,3 @@ def _without_alternatives(missing: list[str], probes: Iterable[str]) -> list[str
         for name in (aligned, sites) if not {aligned, sites} <= set(missing) else (sites,):
             kept = [other for other in kept if other != name]
     return kept
-
-
-def _as_released(path: Path, dataset: Dataset) -> bool:
-    """Return whether a file is there and has the listed hash; the size counts where no hash is listed."""
-    if not path.is_file():
-        return False
-    if dataset.md5:
-        return file_hash(path, "md5") == dataset.md5
-    return dataset.size in (None, path.stat().st_size)

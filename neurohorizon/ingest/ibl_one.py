@@ -79,21 +79,24 @@ def patiently_at(call: Callable[[], Result], source: IblSource) -> Result:
         NotOffered: The server has no such session or file.
         SourceUnavailable: The server refuses, or does not answer for ``outage_hours``.
     """
+    where = source.base_url if source.mode == "remote" else source.folder
+    advice = (
+        f"check ALYX_LOGIN and ALYX_PWD, or ALYX_TOKEN (shown at {source.base_url}/me), or the credentials that ONE "
+        f"has saved in {get_params_dir()}"
+    )
 
     def checked() -> Result:
         try:
             with _timeouts():
                 return call()
         except requests.HTTPError as error:
-            refused = status_of(error) in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
             # a wrong password is answered by 400, see AlyxClient.authenticate
             url = error.response.url if error.response is not None else ""
-            if refused or (status_of(error) == HTTPStatus.BAD_REQUEST and "/auth-token" in url):
-                raise _refused(source, error) from None
+            if status_of(error) == HTTPStatus.BAD_REQUEST and "/auth-token" in url:
+                raise SourceUnavailable(f"{where} refused the request (HTTP {status_of(error)}); {advice}") from None
             raise
 
-    where = source.base_url if source.mode == "remote" else source.folder
-    return patiently(checked, what=where, outage_hours=source.outage_hours)
+    return patiently(checked, what=where, outage_hours=source.outage_hours, if_refused=advice)
 
 
 @contextmanager
@@ -156,14 +159,6 @@ def _with_parameters(call: Callable[[], Result]) -> Result:
             f"ONE's parameters in {folder} cannot be used ({type(error).__name__}); remove the folder, or make it "
             "readable and writable, and run again"
         ) from None
-
-
-def _refused(source: IblSource, error: requests.HTTPError) -> SourceUnavailable:
-    # the error's own text may repeat the request, so it is left out
-    return SourceUnavailable(
-        f"{source.base_url} refused the request (HTTP {status_of(error)}); check ALYX_LOGIN and ALYX_PWD, or "
-        f"ALYX_TOKEN (shown at {source.base_url}/me), or the credentials that ONE has saved in {get_params_dir()}"
-    )
 
 
 def index_release(folder: Path) -> None:

@@ -76,7 +76,7 @@ class Scenes:
     def run(
         self, one: Row, *faults: Fault, edit: Callable[[DandiServer], Any] | None = None, key: str = "", **changes: Any
     ) -> dict[str, Any]:
-        """Download a session under faults, and return what came of it."""
+        """Download a session under faults, and return the outcome."""
         folder, archive = self.folder / "scene", self.archive()
         shutil.rmtree(folder, ignore_errors=True)
         os.environ.pop(TOKEN, None)

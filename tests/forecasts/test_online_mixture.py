@@ -115,8 +115,9 @@ def test_two_experts_by_hand():
     np.testing.assert_allclose(np.exp(forecast), [[posterior @ [1, 3], 2.0]])
 
 
-def test_it_is_what_a_loop_over_windows_units_and_groups_gives():
-    log_rates, given = recording(windows=25)
+@pytest.mark.parametrize("windows", [25, 80])  # 80 are more than a block
+def test_it_is_what_a_loop_over_windows_units_and_groups_gives(windows):
+    log_rates, given = recording(windows=windows)
     np.testing.assert_allclose(mixed(log_rates, given), by_loops(log_rates, given, settings()), rtol=1e-5)
 
 

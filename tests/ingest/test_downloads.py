@@ -229,7 +229,7 @@ def test_an_outage_ends_after_its_hours_and_says_what_to_do(server, tmp_path):
 
 
 def test_an_outage_counts_from_the_last_byte(server, tmp_path):
-    """Each part takes longer than the outage that is allowed, and each is an outage of its own."""
+    """Each part takes longer than the outage that is allowed, and each is a separate outage."""
     server.script["file"] = [Answer(pause_s=0.15, piece=SIZE // 12, cut_after=SIZE // 4) for _ in range(3)]
     assert fetched(server, tmp_path / "file", outage_hours=0.2 / 3600) == CONTENT
     assert len(server.requests) == 4

@@ -9,11 +9,12 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from factories.ibl_sessions import SIMULATED, SPLITS, TIMELINE, row_of
 from scipy.interpolate import interp1d
 from scipy.signal import iirfilter, sosfiltfilt, sosfreqz
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import IblSource, SimulatedSource, Splits, Timeline
+from neurohorizon.config import IblSource
 from neurohorizon.ingest import downloads
 from neurohorizon.ingest.findings import Finding, decode_findings
 from neurohorizon.ingest.ibl import acronyms_by_structure, ingest_ibl, wheel_velocity
@@ -23,33 +24,12 @@ from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.ingest.simulated.ibl import simulate_release, simulated_sessions
 from neurohorizon.session import SessionError, read_session, write_session
 
-SPLITS = Splits(reference_fraction=0.5, reference_maximum_s=None, validation_fraction=0.2, gap_s=2.0)
-SIMULATED = SimulatedSource(
-    labs=3,
-    animals_per_lab=1,
-    sessions_per_animal=1,
-    units=(15, 25),
-    duration_s=60.0,
-    latents=3,
-    drift=0.1,
-    silent_units=1,
-)
 NAMED = simulated_sessions(SIMULATED)
 PASSWORD = "a password that must not be seen"
 
 
 def row(session=NAMED[0], **extras: str) -> Row:
-    return Row(
-        session=session.session,
-        source="ibl",
-        subject=session.subject,
-        lab=session.lab,
-        date=session.date,
-        role="train",
-        fold="",
-        why="",
-        extras={"number": "1"} | extras,
-    )
+    return row_of(session, **({"number": "1"} | extras))
 
 
 def source(folder: Path, **changes) -> IblSource:
@@ -81,8 +61,7 @@ def empty_home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    timeline = Timeline(bin_ms=20, context_bins=50, horizon_bins=50, evaluation_stride_bins=25)
-    simulate_release(folder / "release", folder / "truth", simulated=SIMULATED, timeline=timeline, seed=5)
+    simulate_release(folder / "release", folder / "truth", simulated=SIMULATED, timeline=TIMELINE, seed=5)
     return folder
 
 
@@ -469,8 +448,7 @@ def test_probes_on_two_clocks_are_refused_with_both_spans(double, tmp_path):
 @pytest.mark.parametrize(("probes", "hole_s"), [(("probe00",), (150, 160)), (("probe00", "probe01"), (150, 154.6))])
 def test_the_time_of_a_dropout_is_not_valid_whichever_probe_has_it(tmp_path, probes, hole_s):
     settings = SIMULATED.model_copy(update={"duration_s": 200.0})
-    timeline = Timeline(bin_ms=20, context_bins=50, horizon_bins=50, evaluation_stride_bins=25)
-    simulate_release(tmp_path / "r", tmp_path / "t", simulated=settings, timeline=timeline, seed=5)
+    simulate_release(tmp_path / "r", tmp_path / "t", simulated=settings, timeline=TIMELINE, seed=5)
     folders = {session: tmp_path / "r" / session.folder / "alf" for session in simulated_sessions(settings)}
     session, alf = next((session, alf) for session, alf in folders.items() if (alf / "probe01").is_dir())
     sound = ingest(tmp_path / "r", tmp_path / "m.json", session=session)

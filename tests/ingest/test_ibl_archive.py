@@ -19,9 +19,10 @@ import pandas as pd
 import pytest
 from factories import ROOT
 from factories.ibl_archive import archive_source, eid_of, index_archives, pid_of, publish, write_archives
+from factories.ibl_sessions import SIMULATED, TIMELINE, row_of
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import IblSource, SimulatedSource, Timeline
+from neurohorizon.config import IblSource
 from neurohorizon.ingest import downloads, ibl_archive
 from neurohorizon.ingest.ibl_archive import (
     ARCHIVES,
@@ -35,39 +36,19 @@ from neurohorizon.ingest.simulated.ibl import simulate_release, simulated_sessio
 from neurohorizon.ingest.tar_members import Member, open_member, read_member, tar_members
 from neurohorizon.session import SessionError
 
-SIMULATED = SimulatedSource(
-    labs=3,
-    animals_per_lab=1,
-    sessions_per_animal=1,
-    units=(6, 8),
-    duration_s=30.0,
-    latents=3,
-    drift=0.1,
-    silent_units=1,
-)
-NAMED = simulated_sessions(SIMULATED)
+SMALL = SIMULATED.model_copy(update={"units": (6, 8), "duration_s": 30.0})
+NAMED = simulated_sessions(SMALL)
 NAMES = tuple(ARCHIVES)
 
 
 def row(session=NAMED[0], **extras: str) -> Row:
-    return Row(
-        session=session.session,
-        source="ibl",
-        subject=session.subject,
-        lab=session.lab,
-        date=session.date,
-        role="train",
-        fold="",
-        why="",
-        extras=extras,
-    )
+    return row_of(session, **extras)
 
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("release")
-    timeline = Timeline(bin_ms=20, context_bins=50, horizon_bins=50, evaluation_stride_bins=25)
-    simulate_release(folder / "alf", folder / "truth", simulated=SIMULATED, timeline=timeline, seed=5)
+    simulate_release(folder / "alf", folder / "truth", simulated=SMALL, timeline=TIMELINE, seed=5)
     return folder / "alf"
 
 

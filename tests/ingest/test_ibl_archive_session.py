@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from factories.ibl_archive import archive_source, eid_of, index_archives, pid_of, publish, write_archives
+from factories.ibl_sessions import SIMULATED, SPLITS, TIMELINE, row_of
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import IblSource, SimulatedSource, Splits, Timeline
+from neurohorizon.config import IblSource
 from neurohorizon.ingest.findings import decode_findings
 from neurohorizon.ingest.ibl import ingest_ibl
 from neurohorizon.ingest.ibl_archive import list_session
@@ -24,34 +25,12 @@ from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.ingest.simulated.ibl import simulate_release, simulated_sessions
 from neurohorizon.session import Session, SessionError, read_session
 
-SPLITS = Splits(reference_fraction=0.5, reference_maximum_s=None, validation_fraction=0.2, gap_s=2.0)
-TIMELINE = Timeline(bin_ms=20, context_bins=50, horizon_bins=50, evaluation_stride_bins=25)
-SIMULATED = SimulatedSource(
-    labs=3,
-    animals_per_lab=1,
-    sessions_per_animal=1,
-    units=(15, 25),
-    duration_s=60.0,
-    latents=3,
-    drift=0.1,
-    silent_units=1,
-)
 NAMED = simulated_sessions(SIMULATED)
 TICK_US = 100
 
 
 def row(session=NAMED[0], **extras: str) -> Row:
-    return Row(
-        session=session.session,
-        source="ibl",
-        subject=session.subject,
-        lab=session.lab,
-        date=session.date,
-        role="train",
-        fold="",
-        why="",
-        extras={"number": "1"} | extras,
-    )
+    return row_of(session, **({"number": "1"} | extras))
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from factories.alyx_server import TOKEN, AlyxServer, Fault
+from factories.ibl_sessions import SIMULATED, SPLITS, TIMELINE, row_of
 from one.params import get as get_parameters
 from one.params import save as save_parameters
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import IblSource, SimulatedSource, Splits, Timeline
+from neurohorizon.config import IblSource
 from neurohorizon.ingest import downloads, ibl_download, ibl_one
 from neurohorizon.ingest.findings import decode_findings
 from neurohorizon.ingest.ibl import ingest_ibl
@@ -26,26 +27,15 @@ from neurohorizon.ingest.leave_out import PassingFault, SourceUnavailable
 from neurohorizon.ingest.simulated.ibl import simulate_release, simulated_sessions
 from neurohorizon.session import SessionError
 
-SPLITS = Splits(reference_fraction=0.5, reference_maximum_s=None, validation_fraction=0.2, gap_s=2.0)
-TIMELINE = Timeline(bin_ms=20, context_bins=50, horizon_bins=50, evaluation_stride_bins=25)
-SIMULATED = SimulatedSource(
-    labs=1,
-    animals_per_lab=1,
-    sessions_per_animal=1,
-    units=(8, 12),
-    duration_s=60.0,
-    latents=3,
-    drift=0.1,
-    silent_units=0,
-)
-NAMED = simulated_sessions(SIMULATED)[0]
+SMALL = SIMULATED.model_copy(update={"labs": 1, "units": (8, 12), "silent_units": 0})
+NAMED = simulated_sessions(SMALL)[0]
 PASSWORD = "a password that must not be seen"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    simulate_release(folder / "release", folder / "truth", simulated=SIMULATED, timeline=TIMELINE, seed=5)
+    simulate_release(folder / "release", folder / "truth", simulated=SMALL, timeline=TIMELINE, seed=5)
     return folder / "release"
 
 
@@ -92,17 +82,7 @@ def source(server: AlyxServer, folder: Path, **changes) -> IblSource:
 
 
 def row(**extras: str) -> Row:
-    return Row(
-        session=NAMED.session,
-        source="ibl",
-        subject=NAMED.subject,
-        lab=NAMED.lab,
-        date=NAMED.date,
-        role="train",
-        fold="",
-        why="",
-        extras={"number": "1"} | extras,
-    )
+    return row_of(NAMED, **({"number": "1"} | extras))
 
 
 def fetch(server: AlyxServer, tmp_path: Path, **changes):
