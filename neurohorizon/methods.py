@@ -19,6 +19,8 @@ CLASS_DESCRIPTIONS = {
 FORECASTER = "neurohorizon"
 ADAPTIVE = f"{FORECASTER}_adaptive"
 """The online mixture of all zero-shot methods; see :mod:`neurohorizon.forecasts.online_mixture`."""
+ENSEMBLE = f"{FORECASTER}_ensemble"
+"""The mean over the seeds of a run; see :mod:`neurohorizon.forecasts.ensemble`."""
 REFERENCE_MEAN = "reference_mean"
 OWN_HISTORY = "own_history"
 """The network without a population, which reads no population readout."""
@@ -38,7 +40,8 @@ class Method:
         job: Kind of its forecasts, which also decides the setting that includes it: ``closed_form`` (always on),
             ``regression`` (``regressions``), ``network`` (the forecaster always, others by ``baselines.networks``),
             ``decoding`` (``rollout.decodings``), ``within_session`` (``baselines.learned_embedding``), ``control``
-            (``baselines.controls``), ``mixture`` (``adaptive``), ``oracle`` (a simulated source).
+            (``baselines.controls``), ``mixture`` (``adaptive``), ``ensemble`` (several ``run.seeds``), ``oracle`` (a
+            simulated source).
         label: Its name in figures.
         phrase: Its name within a sentence.
         colour: Name of its colour in :mod:`neurohorizon.analysis.style`. Kindred methods share one.
@@ -48,7 +51,9 @@ class Method:
     """
 
     name: str
-    job: Literal["closed_form", "regression", "network", "decoding", "within_session", "control", "mixture", "oracle"]
+    job: Literal[
+        "closed_form", "regression", "network", "decoding", "within_session", "control", "mixture", "ensemble", "oracle"
+    ]
     label: str
     phrase: str
     colour: str
@@ -85,6 +90,14 @@ METHODS = {
             short=True,
         ),
         Method(FORECASTER, "network", "NeuroHorizon", "NeuroHorizon", "vermillion", short=True),
+        Method(
+            ENSEMBLE,
+            "ensemble",
+            "NeuroHorizon, ensemble",
+            "the ensemble of its seeds",
+            "vermillion",
+            (3, 1, 1, 1),
+        ),
         Method(
             ADAPTIVE,
             "mixture",

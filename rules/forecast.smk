@@ -181,6 +181,28 @@ if CONFIG.regressions:
             """
 
 
+if len(CONFIG.run.seeds) > 1:
+
+    rule forecast_ensemble:
+        input:
+            LAYOUT.of_seeds,
+        output:
+            f"{RESULTS}/forecasts/{{fold}}/{{session}}/{ENSEMBLE}.h5",
+        log:
+            f"{RESULTS}/logs/forecast_ensemble/{{fold}}/{{session}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/forecast_ensemble/{{fold}}/{{session}}.tsv"
+        conda:
+            "../envs/model.yaml"
+        params:
+            code=code("neurohorizon.forecasts.ensemble:forecast_with_ensemble"),
+        shell:
+            """
+            python "$CALL" neurohorizon.forecasts.ensemble:forecast_with_ensemble --forecasts {input:q} \
+                --code {params.code} --output {output:q} >{log:q} 2>&1
+            """
+
+
 if CONFIG.adaptive:
 
     rule forecast_adaptive:

@@ -10,6 +10,7 @@ from neurohorizon.methods import (
     CONTROLS,
     DECLARED_FAMILY,
     DECODINGS,
+    ENSEMBLE,
     FORECASTER,
     METHOD_ORDER,
     METHODS,
@@ -23,7 +24,7 @@ from neurohorizon.methods import (
 
 
 def test_each_method_has_one_part_in_the_comparison():
-    parts = [*BASELINES, FORECASTER, ADAPTIVE, *DECODINGS, *WITHIN_SESSION, *CONTROLS, ORACLE]
+    parts = [*BASELINES, FORECASTER, ENSEMBLE, ADAPTIVE, *DECODINGS, *WITHIN_SESSION, *CONTROLS, ORACLE]
     assert sorted(parts) == sorted(METHODS)
     assert tuple(parts) == METHOD_ORDER, "the order of tables is that of the parts"
 

@@ -19,6 +19,7 @@ from neurohorizon.methods import (
     ADAPTIVE,
     AUTOREGRESSIVE,
     CLOSED_FORM,
+    ENSEMBLE,
     EXPERTS,
     FITTED,
     FORECASTER,
@@ -171,6 +172,7 @@ class Layout:
             *CLOSED_FORM,
             *(REGRESSIONS if self.config.regressions else ()),
             *self.seeded(*self.networks(), *baselines.controls),
+            *((ENSEMBLE,) if len(self.config.run.seeds) > 1 else ()),
             *(self.seeded(ADAPTIVE) if self.config.adaptive else ()),
             *(self.seeded(UPPER_BOUND) if baselines.learned_embedding else ()),
             *self.seeded(*self.rollouts()),
@@ -182,6 +184,10 @@ class Layout:
         regressions = (name for name in REGRESSIONS if self.config.regressions and name in EXPERTS)
         names = [*CLOSED_FORM, *regressions, *(f"{name}_seed-{wildcards.seed}" for name in self.networks())]
         return self.forecasts(wildcards.fold, wildcards.session, names)
+
+    def of_seeds(self, wildcards) -> list[str]:
+        """Return the forecasts of one held-out session by the main networks of all seeds."""
+        return self.forecasts(wildcards.fold, wildcards.session, self.seeded(FORECASTER))
 
     def audited_forecasts(self, wildcards) -> list[str]:
         """Return every method's forecasts of all held-out sessions of all folds."""

@@ -175,3 +175,11 @@ def _forecast_of(file: h5py.File, path: str | Path) -> Forecast:
         seed=int(file.attrs["seed"]) if "seed" in file.attrs else None,
         left_out=file.attrs.get("left_out"),
     )
+
+
+def same_windows(one: Forecast, other: Forecast) -> bool:
+    """Return True if two forecasts are of the same session, units, windows and counts."""
+    return one.session == other.session and all(
+        np.array_equal(getattr(one, name), getattr(other, name))
+        for name in ("unit_id", "start_us", "target_mask", "counts")
+    )

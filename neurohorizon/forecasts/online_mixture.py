@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from neurohorizon.config import Adaptive
-from neurohorizon.forecasts.forecast_file import WINDOWS_PER_CHUNK, Forecast, open_forecast, write_forecast
+from neurohorizon.forecasts.forecast_file import WINDOWS_PER_CHUNK, open_forecast, same_windows, write_forecast
 from neurohorizon.methods import ADAPTIVE, FORECASTER, METHODS, OWN_HISTORY, ZERO_SHOT
 
 OWN_HISTORY_READOUT, REDUCED_RANK = "own_history_readout", "reduced_rank"
@@ -68,7 +68,7 @@ def forecast_with_mixture(
         log_rates = {first.method: first.log_rate}
         for path in forecasts[1:]:
             one = opened.enter_context(open_forecast(path))
-            if not _same_windows(one, first):
+            if not same_windows(one, first):
                 raise ValueError(f"{path} and {forecasts[0]} differ in session, units or windows; rerun both")
             log_rates[one.method] = one.log_rate
         if first.left_out is not None:
@@ -85,13 +85,6 @@ def forecast_with_mixture(
             )
     found = replace(first, log_rate=mixed, method=ADAPTIVE, method_class=ZERO_SHOT, seed=seed, code=code)
     write_forecast(output, found)
-
-
-def _same_windows(one: Forecast, other: Forecast) -> bool:
-    return one.session == other.session and all(
-        np.array_equal(getattr(one, name), getattr(other, name))
-        for name in ("unit_id", "start_us", "target_mask", "counts")
-    )
 
 
 @dataclass(frozen=True)
