@@ -428,6 +428,35 @@ class Baselines(Section):
     """Null: nothing is fitted on the sessions that are forecast."""
 
 
+class LatentReadout(Section):
+    """Latents that units read by closed-form weights; see :mod:`neurohorizon.models.latent_readout`."""
+
+    latents: Positive
+    loadings: Positive
+    """Learned loadings of units, by which their counts are pooled."""
+    width: Positive
+    """Width of the hidden layers of the loadings; those of the latents have twice as many."""
+    penalty: PositiveFloat
+    """Penalty of the regressions before training, in expected spikes; training changes it for each group of bins."""
+    fit_windows: Positive
+    """Most windows of a reference window on which weights are fitted, evenly spaced."""
+    windows: Positive
+    """Most windows of each training session whose forecasts are trained or validated on, evenly spaced."""
+    steps: Positive
+    sessions_per_batch: Positive
+    fit_windows_per_step: Positive
+    """Windows of the reference window on which weights are fitted in a training step."""
+    windows_per_step: Positive
+    units_per_step: Positive
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+    unit_dropout: Share
+    """Share of the units whose counts the latents do not receive in a training step."""
+    validate_every_steps: Positive
+    patience: Positive
+    """Validations without a better score before training stops."""
+
+
 class Adaptive(Section):
     """The online mixture of all zero-shot methods; see :mod:`neurohorizon.forecasts.online_mixture`."""
 
@@ -708,6 +737,8 @@ class Config(Section):
     """Null: no behaviour is decoded."""
     regressions: Regressions | None
     """Null: none are run."""
+    latent_readout: LatentReadout | None
+    """Null: no latent readout is trained."""
     adaptive: Adaptive | None
     """Null: no adaptive mixture is forecast."""
     cross_session: CrossSession | None

@@ -19,6 +19,8 @@ CLASS_DESCRIPTIONS = {
 FORECASTER = "neurohorizon"
 ADAPTIVE = f"{FORECASTER}_adaptive"
 """The online mixture of all zero-shot methods; see :mod:`neurohorizon.forecasts.online_mixture`."""
+LATENT_READOUT = f"{FORECASTER}_latent_readout"
+"""The network corrected by latents that units read in closed form; see :mod:`neurohorizon.models.latent_readout`."""
 ENSEMBLE = f"{FORECASTER}_ensemble"
 """The mean over the seeds of a run; see :mod:`neurohorizon.forecasts.ensemble`."""
 REFERENCE_MEAN = "reference_mean"
@@ -40,8 +42,8 @@ class Method:
         job: Kind of its forecasts, which also decides the setting that includes it: ``closed_form`` (always on),
             ``regression`` (``regressions``), ``network`` (the forecaster always, others by ``baselines.networks``),
             ``decoding`` (``rollout.decodings``), ``within_session`` (``baselines.learned_embedding``), ``control``
-            (``baselines.controls``), ``mixture`` (``adaptive``), ``ensemble`` (several ``run.seeds``), ``oracle`` (a
-            simulated source).
+            (``baselines.controls``), ``latent_readout``, ``mixture`` (``adaptive``), ``ensemble`` (several
+            ``run.seeds``), ``oracle`` (a simulated source).
         label: Its name in figures.
         phrase: Its name within a sentence.
         colour: Name of its colour in :mod:`neurohorizon.analysis.style`. Kindred methods share one.
@@ -52,7 +54,16 @@ class Method:
 
     name: str
     job: Literal[
-        "closed_form", "regression", "network", "decoding", "within_session", "control", "mixture", "ensemble", "oracle"
+        "closed_form",
+        "regression",
+        "network",
+        "decoding",
+        "within_session",
+        "control",
+        "latent_readout",
+        "mixture",
+        "ensemble",
+        "oracle",
     ]
     label: str
     phrase: str
@@ -90,6 +101,14 @@ METHODS = {
             short=True,
         ),
         Method(FORECASTER, "network", "NeuroHorizon", "NeuroHorizon", "vermillion", short=True),
+        Method(
+            LATENT_READOUT,
+            "latent_readout",
+            "NeuroHorizon + latent readout",
+            "its latent readout",
+            "vermillion",
+            (6, 1, 3, 1),
+        ),
         Method(
             ENSEMBLE,
             "ensemble",
@@ -178,7 +197,7 @@ NETWORKS = tuple(name for name in _names("network") if name != FORECASTER)
 """Networks without a population: the forecaster minus them is the contribution of the other units."""
 BASELINES = tuple(name for name in _names("closed_form", "regression", "network", kind=ZERO_SHOT) if name != FORECASTER)
 """Zero-shot methods that the forecaster is measured against."""
-EXPERTS = (*BASELINES, FORECASTER)
+EXPERTS = (*BASELINES, FORECASTER, LATENT_READOUT)
 """Methods that the adaptive mixture weighs: all zero-shot methods that do not change with outcomes."""
 DECODINGS = _names("decoding")
 """The forecaster's weights in its rollout modes."""

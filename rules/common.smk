@@ -16,7 +16,7 @@ from snakemake.utils import update_config
 
 from neurohorizon.cohort import NAME_CHARACTERS, CohortError, Row, read_cohort, sessions_in_use
 from neurohorizon.config import Config, ConfigError, expand_folder, parse_config
-from neurohorizon.methods import ADAPTIVE, CLOSED_FORM, ENSEMBLE, FORECASTER, NETWORKS, REGRESSIONS
+from neurohorizon.methods import ADAPTIVE, CLOSED_FORM, ENSEMBLE, FORECASTER, LATENT_READOUT, NETWORKS, REGRESSIONS
 from neurohorizon.sources import IBL_ARCHIVE_VERSIONS, SOURCES
 
 # Each job uses its own environment and this package, and no package of the user.

@@ -181,6 +181,37 @@ if CONFIG.regressions:
             """
 
 
+if CONFIG.latent_readout:
+
+    rule forecast_latent_readout:
+        input:
+            weights=f"{RESULTS}/models/{{fold}}/{FORECASTER}_seed-{{seed}}/model.safetensors",
+            readout=f"{RESULTS}/models/{{fold}}/{LATENT_READOUT}_seed-{{seed}}/model.safetensors",
+            session=LAYOUT.of_session("sessions"),
+            features=LAYOUT.of_session("features"),
+            population=LAYOUT.of_session("readouts"),
+        output:
+            f"{RESULTS}/forecasts/{{fold}}/{{session}}/{LATENT_READOUT}_seed-{{seed}}.h5",
+        log:
+            f"{RESULTS}/logs/forecast_latent_readout/{{fold}}/{{session}}/seed-{{seed}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/forecast_latent_readout/{{fold}}/{{session}}/seed-{{seed}}.tsv"
+        conda:
+            "../envs/model.yaml"
+        params:
+            timeline=section(CONFIG.timeline),
+            settings=section(CONFIG.latent_readout),
+            code=code("neurohorizon.forecasts.latent_readout:forecast_with_latent_readout"),
+        shell:
+            """
+            python "$CALL" neurohorizon.forecasts.latent_readout:forecast_with_latent_readout \
+                --weights {input.weights:q} --readout {input.readout:q} --paths.session {input.session:q} \
+                --paths.features {input.features:q} --paths.readout {input.population:q} \
+                --settings {params.settings:q} --fold {wildcards.fold:q} --seed {wildcards.seed} \
+                --timeline {params.timeline:q} --code {params.code} --output {output:q} >{log:q} 2>&1
+            """
+
+
 if len(CONFIG.run.seeds) > 1:
 
     rule forecast_ensemble:

@@ -62,6 +62,39 @@ rule train:
         """
 
 
+if CONFIG.latent_readout:
+
+    rule train_latent_readout:
+        input:
+            weights=f"{RESULTS}/models/{{fold}}/{FORECASTER}_seed-{{seed}}/model.safetensors",
+            card=f"{RESULTS}/models/{{fold}}/{FORECASTER}_seed-{{seed}}/model.json",
+            sessions=LAYOUT.training("sessions"),
+            features=LAYOUT.training("features"),
+            readouts=LAYOUT.training("readouts"),
+        output:
+            weights=f"{RESULTS}/models/{{fold}}/{LATENT_READOUT}_seed-{{seed}}/model.safetensors",
+            card=f"{RESULTS}/models/{{fold}}/{LATENT_READOUT}_seed-{{seed}}/model.json",
+        log:
+            f"{RESULTS}/logs/train_latent_readout/{{fold}}/seed-{{seed}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/train_latent_readout/{{fold}}/seed-{{seed}}.tsv"
+        conda:
+            "../envs/model.yaml"
+        threads: CONFIG.training.threads
+        params:
+            timeline=section(CONFIG.timeline),
+            settings=section(CONFIG.latent_readout),
+            code=code("neurohorizon.models.latent_readout_training:train_latent_readout"),
+        shell:
+            """
+            python "$CALL" neurohorizon.models.latent_readout_training:train_latent_readout --weights {input.weights:q} \
+                --paths.session {input.sessions:q} --paths.features {input.features:q} \
+                --paths.readout {input.readouts:q} --timeline {params.timeline:q} --settings {params.settings:q} \
+                --fold {wildcards.fold:q} --seed {wildcards.seed} --threads {threads} --code {params.code} \
+                --output {output.weights:q} >{log:q} 2>&1
+            """
+
+
 if CONFIG.regressions:
 
     rule tune_regressions:

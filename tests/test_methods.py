@@ -12,6 +12,7 @@ from neurohorizon.methods import (
     DECODINGS,
     ENSEMBLE,
     FORECASTER,
+    LATENT_READOUT,
     METHOD_ORDER,
     METHODS,
     ORACLE,
@@ -24,7 +25,7 @@ from neurohorizon.methods import (
 
 
 def test_each_method_has_one_part_in_the_comparison():
-    parts = [*BASELINES, FORECASTER, ENSEMBLE, ADAPTIVE, *DECODINGS, *WITHIN_SESSION, *CONTROLS, ORACLE]
+    parts = [*BASELINES, FORECASTER, LATENT_READOUT, ENSEMBLE, ADAPTIVE, *DECODINGS, *WITHIN_SESSION, *CONTROLS, ORACLE]
     assert sorted(parts) == sorted(METHODS)
     assert tuple(parts) == METHOD_ORDER, "the order of tables is that of the parts"
 

@@ -23,6 +23,7 @@ from neurohorizon.methods import (
     EXPERTS,
     FITTED,
     FORECASTER,
+    LATENT_READOUT,
     METHODS,
     ORACLE,
     OWN_HISTORY,
@@ -172,6 +173,7 @@ class Layout:
             *CLOSED_FORM,
             *(REGRESSIONS if self.config.regressions else ()),
             *self.seeded(*self.networks(), *baselines.controls),
+            *(self.seeded(LATENT_READOUT) if self.config.latent_readout else ()),
             *((ENSEMBLE,) if len(self.config.run.seeds) > 1 else ()),
             *(self.seeded(ADAPTIVE) if self.config.adaptive else ()),
             *(self.seeded(UPPER_BOUND) if baselines.learned_embedding else ()),
@@ -182,7 +184,8 @@ class Layout:
     def experts(self, wildcards) -> list[str]:
         """Return the forecasts of one held-out session that the adaptive mixture weighs."""
         regressions = (name for name in REGRESSIONS if self.config.regressions and name in EXPERTS)
-        names = [*CLOSED_FORM, *regressions, *(f"{name}_seed-{wildcards.seed}" for name in self.networks())]
+        networks = [*self.networks(), *([LATENT_READOUT] if self.config.latent_readout else [])]
+        names = [*CLOSED_FORM, *regressions, *(f"{name}_seed-{wildcards.seed}" for name in networks)]
         return self.forecasts(wildcards.fold, wildcards.session, names)
 
     def of_seeds(self, wildcards) -> list[str]:
