@@ -153,18 +153,19 @@ def test_the_papers_cohort_is_made_from_given_tables_and_then_planned_in_full(wo
     assert made.returncode == 0, made.stdout
     again = workflow.snakemake("cohorts")
     assert "Nothing to be done" in again.stdout
-    found = counts(workflow.snakemake("-n").stdout)
+    # each seed repeats the same jobs, so the plan of one shows the whole
+    found = counts(workflow.snakemake("-n", "--config", "run={seeds: [0]}").stdout)
     assert found["download_ibl"] == found["preprocess_ibl"] == 430, "459 sessions minus the 29 reserved ones"
     assert found["download_ibl_archive"] == 2, "two files for all sessions"
     assert found["download_allen"] == 58
-    assert found["train"] == 9
+    assert found["train"] == 3
     assert "make_cohort" not in found
     points = {"scaling": 4 * 5 + 1 + 2 * 5 + 3, "ablations": 10 * 3}
     assert found["train_point"] == found["score_point"] == sum(points.values())
     assert found["choose_sessions"] == 5, "sessions with matching regions are chosen, once for each draw"
     assert found["score"] == found["score_elapsed"] == 83, "held-out sessions"
-    assert found["score_curves"] == found["sample_paths"] == 3 * 83, "and seeds"
-    assert sum(found.values()) < 7500, "the graph is built within a minute"
+    assert found["score_curves"] == found["sample_paths"] == 83
+    assert sum(found.values()) < 5500, "the graph is built within a minute"
 
 
 @pytest.mark.slow
