@@ -73,6 +73,10 @@ class Layout:
         values = asdict(replace(found, role="", fold="", why="", extras={}))
         return json.dumps(values | {"extras": dict(found.extras)})
 
+    def exclusions(self, wildcards) -> str:
+        """Return which units of a session are excluded, as JSON; other sessions do not depend on it."""
+        return section(self.config.cohort.exclusions(wildcards.session))
+
     def download_attempt(self, source: str) -> Callable[[object], int]:
         """Return the number of a session's download, which changes only if the last one failed for a passing reason.
 

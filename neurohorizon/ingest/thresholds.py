@@ -47,7 +47,25 @@ THRESHOLDS = {
     "same_spikes_share": Threshold(
         0.5, "share of the smaller unit's spikes", "units merged twice share nearly all; chance coincidences are few"
     ),
-    "same_spikes": Threshold(20, "spikes", "fewer say nothing"),
+    "same_spikes": Threshold(20, "spikes", "fewer coincide by chance"),
+    "coincidence_us": Threshold(100, "us", "a neuron on two probes or templates: a few samples of a 30 kHz clock"),
+    "distinct_times": Threshold(
+        0.5, "share of spikes", "on a coarser clock than 100 us, spikes of unrelated units have equal times"
+    ),
+    "refractory_us": Threshold(
+        1500, "us", "default of AllenSDK and SpikeInterface; 2 ms would include bursts of pyramidal cells"
+    ),
+    "refractory_violations": Threshold(20, "intervals", "fewer are chance"),
+    "refractory_share": Threshold(
+        0.01, "share of intervals", "a fast unit has this share of short intervals if a fifth of it is other neurons"
+    ),
+    "contamination": Threshold(
+        0.2, "share of spikes", "Hill et al. 2011; sorters accept 0.1, and a unit is useful a little beyond"
+    ),
+    "refractory_units": Threshold(5, "units", "fewer fast units do not show whether a session has a refractory period"),
+    "refractory_units_share": Threshold(
+        0.5, "share of fast units", "simulated spikes and electrodes with several neurons have no refractory period"
+    ),
     "implausible_rate_hz": Threshold(
         100, "Hz", "no well-isolated neuron of these preparations keeps this up on average; noise clusters do"
     ),
