@@ -28,13 +28,13 @@ def exclude_units(session: Session, exclusions: Exclusions) -> Session:
         SessionError: A listed unit does not exist, or no unit is left.
     """
     ids, rate_hz = session.units["id"], mean_rates_hz(session)
-    there = set(ids.tolist())
-    if absent := [one for one in exclusions.units if one not in there]:
+    own_hz = dict(zip(ids.tolist(), rate_hz.tolist(), strict=True))
+    if absent := [one for one in exclusions.units if one not in own_hz]:
         raise SessionError(
             f"{session.session_id} has no unit {list_names(absent)}, which cohort.exclude_units lists; its units are "
             f"{list_names(ids.tolist(), _SHOWN_IDS)}"
         )
-    reasons: dict[str, list[str]] = {one: ["listed in cohort.exclude_units"] for one in exclusions.units}
+    reasons = {one: [f"listed in cohort.exclude_units ({own_hz[one]:.1f} Hz)"] for one in exclusions.units}
     most_hz = exclusions.maximum_rate_hz
     for row in np.flatnonzero(rate_hz > most_hz) if most_hz is not None else ():
         reasons.setdefault(str(ids[row]), []).append(f"{rate_hz[row]:.1f} Hz, above cohort.maximum_rate_hz")

@@ -229,7 +229,7 @@ def _check_clocks(files: list[NwbFile]) -> None:
 def _domain(
     readers: "list[_Reader]", units: "dict[_Reader, _Units]", source: NwbReading, times_s: list[np.ndarray]
 ) -> Intervals:
-    """Return the valid time of the units of all files; the spike times of each file with units are a list of [spike]."""
+    """Return the valid time of the units of all files; ``times_s`` are the spike times of each file, [spike]."""
     if source.valid_time in ("obs_intervals", WHOLE):
         if source.valid_time == WHOLE:
             parts = [reader.spanned(own) for reader, own in zip(units, times_s, strict=True)]

@@ -168,8 +168,8 @@ def refractory_violations(session: Session, settings: Settings) -> Iterator[Find
     period_ms = limit("refractory_us") / 1000
     if found.is_absent:
         message = (
-            f"no refractory period: {count} of {session.n_units} units fire within {period_ms:g} ms of their own spikes "
-            "as often as unrelated spikes do; are they simulated, or of several neurons each?"
+            f"no refractory period: {count} of {session.n_units} units fire within {period_ms:g} ms of their own "
+            "spikes as often as unrelated spikes do; are they simulated, or of several neurons each?"
         )
         yield Finding("no_refractory_period", "warning", message, count)
     elif count:
