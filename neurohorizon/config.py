@@ -176,8 +176,8 @@ class NwbReading(Section):
     key: ClassVar[str]
     valid_time: str | ValidTime
     """Where the recording is valid: outside of it bins are masked, not zero. ``obs_intervals``: observed for every kept
-    unit. ``whole``: from the first to the last spike, for files without valid time. Another name, such as ``trials`` or ``epochs``: a table of intervals. ``{table: epochs, tags: [run]}``: its
-    rows with one of the tags."""
+    unit. ``whole``: from the first to the last spike, for files without valid time. Another name, such as ``trials`` or
+    ``epochs``: a table of intervals. ``{table: epochs, tags: [run]}``: its rows with one of the tags."""
     region: str | None
     """Column of ``units``, else of ``electrodes``, that names each unit's region; null: none."""
     behaviour: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], str]

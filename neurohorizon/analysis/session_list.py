@@ -24,7 +24,8 @@ def session_list(sessions: Iterable[str | Path], cohort: str | Path) -> pd.DataF
     Returns:
         :data:`COLUMNS`: ``role`` and ``fold`` as in the cohort; ``units`` of all regions;
         ``excluded_units`` are the ids that the configuration excludes, each with the reason, "" if there are none;
-        ``spikes``, and ``recorded_s`` of valid time; ``left_out`` is the reason why a session could not be used, "" if it could.
+        ``spikes``, and ``recorded_s`` of valid time; ``left_out`` is the reason why a session could not be used, "" if
+        it could.
     """
     roles = {row.session: {"role": row.role, "fold": row.fold} for row in read_cohort(cohort)}
     rows = []

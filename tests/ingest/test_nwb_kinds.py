@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pynwb
 import pytest
+from factories.bent_sessions import NO_EXCLUSIONS
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import NwbSource, Splits, Timeline
@@ -665,6 +666,7 @@ def test_a_session_that_cannot_be_used_is_left_out_whatever_the_error(write, tmp
             nwb=source(),
             timeline=TIMELINE,
             splits=SPLITS,
+            exclusions=NO_EXCLUSIONS,
             on_fatal="leave_out",
             output=tmp_path / "left.h5",
         )
