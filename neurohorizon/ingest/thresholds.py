@@ -48,19 +48,21 @@ THRESHOLDS = {
         0.5, "share of the smaller unit's spikes", "units merged twice share nearly all; chance coincidences are few"
     ),
     "same_spikes": Threshold(20, "spikes", "fewer coincide by chance"),
-    "coincidence_us": Threshold(100, "us", "a neuron on two probes or templates: a few samples of a 30 kHz clock"),
+    "coincidence_us": Threshold(100, "us", "one spike found twice: three samples of a 30 kHz clock"),
     "distinct_times": Threshold(
-        0.5, "share of spikes", "on a coarser clock than 100 us, spikes of unrelated units have equal times"
+        0.5, "share of spikes", "on a coarse clock, such as of 10 ms, spikes of unrelated units have equal times"
     ),
     "refractory_us": Threshold(
         1500, "us", "default of AllenSDK and SpikeInterface; 2 ms would include bursts of pyramidal cells"
     ),
     "refractory_violations": Threshold(20, "intervals", "fewer are chance"),
     "refractory_share": Threshold(
-        0.01, "share of intervals", "a fast unit has this share of short intervals if a fifth of it is other neurons"
+        0.01,
+        "share of intervals",
+        "at 20 Hz, a unit has this share if a fifth of its spikes are of another neuron",
     ),
     "contamination": Threshold(
-        0.2, "share of spikes", "Hill et al. 2011; sorters accept 0.1, and a unit is useful a little beyond"
+        0.2, "share of spikes", "sorters accept up to 0.1; a count of spikes is useful a little beyond"
     ),
     "refractory_units": Threshold(5, "units", "fewer fast units do not show whether a session has a refractory period"),
     "refractory_units_share": Threshold(

@@ -51,13 +51,8 @@ def violations_of(times_s: np.ndarray) -> int:
 def test_contamination_is_the_share_of_spikes_of_another_neuron(share):
     # Hill et al. 2011 derive the formula for spikes of two neurons in one unit
     times_s = np.concatenate([refractory(40 * (1 - share), seed=1), refractory(40 * share, seed=2)])
-    found = contamination(
-        np.array([violations_of(times_s)]),
-        np.array([len(times_s)]),
-        valid_s=4000.0,
-        refractory_s=0.0015,
-        censored_s=0.0,
-    )
+    counts = np.array([violations_of(times_s)]), np.array([len(times_s)])
+    found = contamination(*counts, valid_s=4000.0, refractory_s=0.0015, censored_s=0.0)
     assert found[0] == pytest.approx(share, abs=0.015)
 
 
@@ -69,13 +64,13 @@ def test_contamination_is_half_where_the_formula_has_no_solution_and_zero_withou
 
 
 def test_a_censored_period_leaves_less_time_for_violations():
-    counts = np.array([100]), np.array([10_000])
+    counts = np.array([30]), np.array([10_000])
     options = {"valid_s": 1000.0, "refractory_s": 0.0015}
     open_s = contamination(*counts, censored_s=0.0, **options)[0]
     censored = contamination(*counts, censored_s=0.0005, **options)[0]
     assert open_s < censored
     for found, length_s in ((open_s, 0.0015), (censored, 0.001)):
-        assert 2 * length_s * 1e4**2 * (1 - found) * found / 1000 == pytest.approx(100)
+        assert 2 * length_s * 1e4**2 * (1 - found) * found / 1000 == pytest.approx(30)
 
 
 def test_intervals_across_blocks_of_memory_count_once(monkeypatch):
@@ -85,7 +80,7 @@ def test_intervals_across_blocks_of_memory_count_once(monkeypatch):
     parts = find_refractory(found), find_duplicates(session(more=COPIED))
     np.testing.assert_array_equal(parts[0].violations, whole[0].violations)
     np.testing.assert_array_equal(parts[0].contamination, whole[0].contamination)
-    assert whole[0].violations.sum() > 1000
+    assert whole[0].violations.sum() > 500
     assert parts[1] == whole[1] != []
 
 
@@ -120,15 +115,14 @@ def test_of_two_units_the_one_with_fewer_spikes_is_the_duplicate():
 
 
 def test_times_on_a_coarse_clock_show_no_duplicates():
-    fine = session()
-    grid_us = fine.spike_times_us // 10_000 * 10_000
-    order = np.lexsort((fine.spike_unit, grid_us))
-    crowded = session(spike_times_us=grid_us[order], spike_unit=fine.spike_unit[order], rate_hz=5.0)
-    assert len(np.unique(grid_us)) > len(grid_us) / 2
-    assert find_duplicates(crowded) == []
-    rows = np.arange(6)
-    together = np.repeat(np.arange(0, 120_000_000, 150_000), 6)
-    assert find_duplicates(session(spike_times_us=together, spike_unit=np.tile(rows, len(together) // 6))) == []
+    ticks_us = np.arange(0, 120_000_000, 150_000)
+
+    def copies(units: int) -> Session:
+        times_us, unit = np.repeat(ticks_us, units), np.tile(np.arange(units), len(ticks_us))
+        return session(spike_times_us=times_us, spike_unit=unit)
+
+    assert find_duplicates(copies(2)) == [(1, 0, 1.0)]
+    assert find_duplicates(copies(6)) == [], "most times are those of another spike"
 
 
 def test_a_session_without_any_refractory_period_has_a_finding_and_no_proposal():

@@ -472,7 +472,7 @@ def test_a_bare_file_is_valid_from_its_first_to_its_last_spike(write, capsys):
     assert "from the first to the last spike" in found.message
     assert found.message in capsys.readouterr().err
     assert session.provenance["valid_time"] == "whole"
-    with pytest.raises(SessionError, match="convert them to seconds|another unit"):
+    with pytest.raises(SessionError, match=r"convert them to seconds|another unit"):
         read(write(without_valid_time, spikes=trains(scale=1e6)), valid_time="whole")
 
 
