@@ -5,6 +5,7 @@ that coincide with those of another unit. :mod:`neurohorizon.ingest.exclusions` 
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -222,11 +223,15 @@ def propose_exclusions(session: Session) -> tuple[Proposal, ...]:
     return tuple(found)
 
 
-def exclusion_line(session_id: str, proposals: tuple[Proposal, ...]) -> str:
-    """Return the line for the section ``cohort`` of the configuration that excludes all proposed units; "" for none."""
+def exclusion_line(session: Session, proposals: tuple[Proposal, ...]) -> str:
+    """Return the line for the section ``cohort`` of the configuration that excludes all proposed units; "" for none.
+
+    Units that are excluded already stay in the line.
+    """
     if not proposals:
         return ""
-    units = dict.fromkeys(one.unit for one in proposals)
-    # an id such as 007 or 1_000 would be another number in YAML
-    listed = ", ".join(one if one == "0" or (one.isdecimal() and one[0] != "0") else json.dumps(one) for one in units)
-    return f"exclude_units: {{{json.dumps(session_id)}: [{listed}]}}"
+    excluded = json.loads(session.provenance.get("excluded_units", "{}"))
+    units = dict.fromkeys([*excluded, *(one.unit for one in proposals)])
+    # an id such as 007 would be another number in YAML
+    listed = ", ".join(one if re.fullmatch("0|[1-9][0-9]*", one) else json.dumps(one) for one in units)
+    return f"exclude_units: {{{json.dumps(session.session_id)}: [{listed}]}}"

@@ -81,7 +81,7 @@ def validate_session(session: Session, *, timeline: Timeline, splits: SplitSetti
         summary=summary,
         findings=tuple(findings),
         proposals=proposals,
-        exclude=exclusion_line(session.session_id, proposals),
+        exclude=exclusion_line(session, proposals),
     )
 
 

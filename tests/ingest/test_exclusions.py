@@ -142,6 +142,8 @@ def test_the_proposed_line_excludes_what_was_proposed(tmp_path):
     cohort = Cohort.model_validate_json(json.dumps({**rest, **values, "exclude_proposed": False}))
     assert exclude_units(found, cohort.exclusions("bent")).units["id"].tolist() == ["0", "1", "02", "4", "5"]
     assert cohort.exclusions("another") == NO_EXCLUSIONS
+    more = excluded(found, "1", "02")
+    assert validate_session(more, timeline=TIMELINE, splits=SPLITS).exclude.endswith('[1, "02", "u-3"]}')
     draw_report(tmp_path / "picture.svg", found, report)
     text = (tmp_path / "picture.svg").read_text()
     assert "proposed to be excluded: u-3 (rate: " in text
