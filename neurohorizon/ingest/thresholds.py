@@ -64,9 +64,11 @@ THRESHOLDS = {
     "contamination": Threshold(
         0.2, "share of spikes", "sorters accept up to 0.1; a count of spikes is useful a little beyond"
     ),
-    "refractory_units": Threshold(5, "units", "fewer fast units do not show whether a session has a refractory period"),
+    "refractory_units": Threshold(5, "units", "fewer units do not show whether a session has a refractory period"),
     "refractory_units_share": Threshold(
-        0.5, "share of fast units", "simulated spikes and electrodes with several neurons have no refractory period"
+        0.5,
+        "share of fast units, or of all",
+        "simulations and electrodes with several neurons have none",
     ),
     "implausible_rate_hz": Threshold(
         100, "Hz", "no well-isolated neuron of these preparations keeps this up on average; noise clusters do"

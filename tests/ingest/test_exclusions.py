@@ -133,6 +133,15 @@ def test_a_session_without_any_refractory_period_has_a_finding_and_no_proposal()
     assert "refractory_violations" not in codes
 
 
+def test_slow_electrodes_with_several_neurons_each_are_not_proposed():
+    bursts = tuple((time + lag, unit) for unit in range(4) for time in range(1, 60) for lag in (0.0, 0.001))
+    found = find_refractory(session(more=bursts))
+    assert not found.tested.any(), "at 5 to 8 Hz, unrelated spikes have too few violations to be found"
+    assert np.flatnonzero(found.violating).tolist() == [0, 1, 2, 3]
+    assert reasons(session(more=bursts)) == []
+    assert reasons(session(more=bursts[:118])) == [("a", "refractory")]
+
+
 def test_the_proposed_line_excludes_what_was_proposed(tmp_path):
     found = session(more=NOISE, units={"id": np.array(["0", "1", "02", "u-3", "4", "5"]), "region": np.full(6, "")})
     report = validate_session(found, timeline=TIMELINE, splits=SPLITS)
