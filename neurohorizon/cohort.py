@@ -18,6 +18,7 @@ differ only in blanks, in case or in the Unicode form of a letter are one animal
 """
 
 import csv
+import difflib
 import hashlib
 import io
 import re
@@ -355,6 +356,21 @@ def sessions_in_use(rows: Iterable[Row], sources: Sources) -> tuple[Row, ...]:
         given = [name for name in SOURCES if getattr(sources, name, None) is not None]
         raise CohortError(f"with the sources that the configuration gives ({', '.join(given)}): {error}") from None
     return used
+
+
+def check_excluded(rows: Iterable[Row], exclude_units: Mapping[str, object]) -> None:
+    """Check that the sessions of which units are excluded are in the cohort table.
+
+    Raises:
+        CohortError: A session is not in the table.
+    """
+    names = [row.session for row in rows]
+    for absent in (name for name in exclude_units if name not in names):
+        near = difflib.get_close_matches(absent, names, n=1)
+        raise CohortError(
+            f"cohort.exclude_units names the session {absent!r}, which is not in the table"
+            + (f"; did you mean {near[0]!r}?" if near else "; correct its name, or remove it")
+        )
 
 
 def _is_date(text: str) -> bool:

@@ -89,6 +89,29 @@ class Cohort(Section):
     release tables; null: the table is written by hand."""
     on_fatal: Literal["stop", "leave_out"]
     """A session with a fatal fault stops the run, or is left out and listed in the report."""
+    exclude_units: dict[str, Choices[int | str]]
+    """Session -> ids of units that are excluded from everything, as the session file stores them; empty: none. The
+    validation of a session proposes such units."""
+    maximum_rate_hz: PositiveFloat | None
+    """Units with a larger mean rate in valid time are excluded; null: none."""
+    exclude_proposed: bool
+    """Whether all units that the validation proposes are excluded."""
+
+    def exclusions(self, session: str) -> "Exclusions":
+        """Return what is excluded of one session."""
+        units = tuple(str(one) for one in self.exclude_units.get(session, ()))
+        return Exclusions(units=units, maximum_rate_hz=self.maximum_rate_hz, proposed=self.exclude_proposed)
+
+
+class Exclusions(Section):
+    """Units of one session that are excluded when it is read."""
+
+    units: tuple[str, ...]
+    """Ids of units."""
+    maximum_rate_hz: PositiveFloat | None
+    """Largest mean rate in valid time; null: any."""
+    proposed: bool
+    """Whether the units that the validation proposes are excluded."""
 
 
 class IblSource(Section):
@@ -153,8 +176,8 @@ class NwbReading(Section):
     key: ClassVar[str]
     valid_time: str | ValidTime
     """Where the recording is valid: outside of it bins are masked, not zero. ``obs_intervals``: observed for every kept
-    unit. Another name, such as ``trials`` or ``epochs``: a table of intervals. ``{table: epochs, tags: [run]}``: its
-    rows with one of the tags."""
+    unit. ``whole``: from the first to the last spike, for files without valid time. Another name, such as ``trials`` or
+    ``epochs``: a table of intervals. ``{table: epochs, tags: [run]}``: its rows with one of the tags."""
     region: str | None
     """Column of ``units``, else of ``electrodes``, that names each unit's region; null: none."""
     behaviour: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], str]

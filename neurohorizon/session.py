@@ -6,6 +6,7 @@ random costs a page or two and any number of processes share one mapping.
 """
 
 import importlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -355,6 +356,12 @@ def read_identity(path: str | Path) -> dict[str, str]:
             "source": file["brainset"].attrs["source"],
             "left_out": file.attrs["left_out"],
         }
+
+
+def read_excluded_units(path: str | Path) -> dict[str, str]:
+    """Return the ids of the units that ingest excluded, each with the reason, without reading spikes."""
+    with _opened(path) as file:
+        return json.loads(file["provenance"].attrs.get("excluded_units", "{}"))
 
 
 def read_size(path: str | Path) -> dict[str, float]:

@@ -14,7 +14,7 @@ from needs import memory_mb
 from progress import lines_at_error, lines_at_start, lines_at_success, reasons
 from snakemake.utils import update_config
 
-from neurohorizon.cohort import NAME_CHARACTERS, CohortError, Row, read_cohort, sessions_in_use
+from neurohorizon.cohort import NAME_CHARACTERS, CohortError, Row, check_excluded, read_cohort, sessions_in_use
 from neurohorizon.config import Config, ConfigError, expand_folder, parse_config
 from neurohorizon.methods import ADAPTIVE, CLOSED_FORM, ENSEMBLE, FORECASTER, LATENT_READOUT, NETWORKS, REGRESSIONS
 from neurohorizon.sources import IBL_ARCHIVE_VERSIONS, SOURCES
@@ -66,7 +66,9 @@ code = Code(ROOT).fingerprint  # as a parameter, the fingerprint of a function m
 @cache
 def _read_cohort() -> tuple[Row, ...]:
     try:
-        return sessions_in_use(read_cohort(COHORT), CONFIG.sources)
+        rows = read_cohort(COHORT)
+        check_excluded(rows, CONFIG.cohort.exclude_units)
+        return sessions_in_use(rows, CONFIG.sources)
     except (CohortError, FileNotFoundError) as error:
         raise WorkflowError(f"cohort.table {COHORT}: {error}") from None
 

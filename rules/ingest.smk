@@ -236,13 +236,14 @@ if CONFIG.sources.ibl:
             ibl=section(CONFIG.sources.ibl),
             timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
+            exclusions=LAYOUT.exclusions,
             on_fatal=CONFIG.cohort.on_fatal,
             code=code("neurohorizon.ingest.ibl_preprocess:preprocess_ibl"),
         shell:
             """
             python "$CALL" neurohorizon.ingest.ibl_preprocess:preprocess_ibl --manifest {input:q} --row {params.row:q} \
                 --ibl {params.ibl:q} --timeline {params.timeline:q} --splits {params.splits:q} \
-                --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
+                --exclusions {params.exclusions:q} --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
 
@@ -320,13 +321,14 @@ if CONFIG.sources.allen:
             allen=section(CONFIG.sources.allen),
             timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
+            exclusions=LAYOUT.exclusions,
             on_fatal=CONFIG.cohort.on_fatal,
             code=code("neurohorizon.ingest.allen:preprocess_allen"),
         shell:
             """
             python "$CALL" neurohorizon.ingest.allen:preprocess_allen --manifest {input:q} --row {params.row:q} \
                 --allen {params.allen:q} --timeline {params.timeline:q} --splits {params.splits:q} \
-                --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
+                --exclusions {params.exclusions:q} --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
     rule export_images:
@@ -371,13 +373,14 @@ if CONFIG.sources.nwb:
             nwb=section(CONFIG.sources.nwb),
             timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
+            exclusions=LAYOUT.exclusions,
             on_fatal=CONFIG.cohort.on_fatal,
             code=code("neurohorizon.ingest.nwb:preprocess_nwb"),
         shell:
             """
             python "$CALL" neurohorizon.ingest.nwb:preprocess_nwb --recordings {input:q} --row {params.row:q} \
                 --nwb {params.nwb:q} --timeline {params.timeline:q} --splits {params.splits:q} \
-                --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
+                --exclusions {params.exclusions:q} --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
 
@@ -443,13 +446,14 @@ if CONFIG.sources.dandi:
             dandi=section(CONFIG.sources.dandi),
             timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
+            exclusions=LAYOUT.exclusions,
             on_fatal=CONFIG.cohort.on_fatal,
             code=code("neurohorizon.ingest.nwb:preprocess_dandi"),
         shell:
             """
             python "$CALL" neurohorizon.ingest.nwb:preprocess_dandi --manifest {input:q} --row {params.row:q} \
                 --dandi {params.dandi:q} --timeline {params.timeline:q} --splits {params.splits:q} \
-                --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
+                --exclusions {params.exclusions:q} --on-fatal {params.on_fatal} --output {output:q} >{log:q} 2>&1
             """
 
 

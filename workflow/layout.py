@@ -6,6 +6,7 @@ sessions. This module does not import Snakemake, so paths are tested without it.
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -53,6 +54,7 @@ class Layout:
         self.results = config.run.results
         self.cohort = cohort
         self._dinov2_card = dinov2_card
+        self._printed_absent = False
 
     # sessions
 
@@ -64,14 +66,42 @@ class Layout:
         return found[0]
 
     def recordings(self, folder: str) -> Inputs:
-        """Return the NWB files of a session in a folder; their names may differ from the session's."""
-        return lambda wildcards: [f"{folder}/{name}" for name in self.row(wildcards.session).recording_names]
+        """Return the NWB files of a session in a folder; their names may differ from the session's.
+
+        The first absent file of a session that is still to be read is printed with what to do, since the error of
+        Snakemake that follows has only its path.
+        """
+
+        def files(wildcards) -> list[str]:
+            paths = _in_folder(folder, [self.row(wildcards.session)])
+            absent = [path for path in paths if not Path(path).is_file()]
+            if absent and not Path(f"{self.results}/sessions/nwb/{wildcards.session}.h5").is_file():
+                self._print_absent(absent[0], folder)
+            return paths
+
+        return files
+
+    def _print_absent(self, path: str, folder: str) -> None:
+        if self._printed_absent:
+            return
+        self._printed_absent = True
+        of_cohort = _in_folder(folder, [one for one in self.cohort() if one.source == "nwb"])
+        found = sum(Path(one).is_file() for one in of_cohort)
+        print(
+            f"There is no file {path}; {found} of the {len(of_cohort)} recordings of the cohort are in {folder}: put "
+            "them there, or set sources.nwb.folder or the environment variable NEUROHORIZON_NWB to their folder.",
+            file=sys.stderr,
+        )
 
     def row_json(self, wildcards) -> str:
         """Return a session's row as JSON without its role in the cohort, since its data do not depend on the role."""
         found = self.row(wildcards.session)
         values = asdict(replace(found, role="", fold="", why="", extras={}))
         return json.dumps(values | {"extras": dict(found.extras)})
+
+    def exclusions(self, wildcards) -> str:
+        """Return which units of a session are excluded, as JSON; other sessions do not depend on it."""
+        return section(self.config.cohort.exclusions(wildcards.session))
 
     def download_attempt(self, source: str) -> Callable[[object], int]:
         """Return the number of a session's download, which changes only if the last one failed for a passing reason.
@@ -510,6 +540,10 @@ def point_and_seed(wildcards) -> tuple[str, int]:
     """Split the name of a point into the point and the seed of its network."""
     name, _, seed = wildcards.point.rpartition("_seed-")
     return name, int(seed)
+
+
+def _in_folder(folder: str, rows: Iterable[Row]) -> list[str]:
+    return [f"{folder}/{name}" for one in rows for name in one.recording_names]
 
 
 def section(part: Section | None) -> str:

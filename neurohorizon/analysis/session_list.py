@@ -7,9 +7,12 @@ import pandas as pd
 
 from neurohorizon.cohort import read_cohort
 from neurohorizon.files import replacing
-from neurohorizon.session import read_identity, read_size
+from neurohorizon.session import read_excluded_units, read_identity, read_size
 
-COLUMNS = ("session", "source", "subject", "lab", "role", "fold", "units", "spikes", "recorded_s", "left_out")
+COLUMNS = (
+    *("session", "source", "subject", "lab", "role", "fold", "units", "excluded_units", "spikes", "recorded_s"),
+    "left_out",
+)
 
 
 def session_list(sessions: Iterable[str | Path], cohort: str | Path) -> pd.DataFrame:
@@ -19,14 +22,17 @@ def session_list(sessions: Iterable[str | Path], cohort: str | Path) -> pd.DataF
         cohort: The cohort's table, which has their roles.
 
     Returns:
-        :data:`COLUMNS`: ``role`` and ``fold`` as in the cohort; ``units`` of all regions, ``spikes``,
-        and ``recorded_s`` of valid time; ``left_out`` is the reason why a session could not be used, "" if it could.
+        :data:`COLUMNS`: ``role`` and ``fold`` as in the cohort; ``units`` of all regions;
+        ``excluded_units`` are the ids that the configuration excludes, each with the reason, "" if there are none;
+        ``spikes``, and ``recorded_s`` of valid time; ``left_out`` is the reason why a session could not be used, "" if
+        it could.
     """
     roles = {row.session: {"role": row.role, "fold": row.fold} for row in read_cohort(cohort)}
     rows = []
     for path in map(Path, sessions):
         who = read_identity(path)
-        rows.append(who | roles[who["session"]] | read_size(path))
+        excluded = " | ".join(f"{unit}: {reason}" for unit, reason in read_excluded_units(path).items())
+        rows.append(who | roles[who["session"]] | read_size(path) | {"excluded_units": excluded})
     return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["source", "session"], ignore_index=True)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from neurohorizon.methods import FORECASTER
+
 FEW_ANIMALS = 6
 """With fewer animals no p of a sign-flip test can reach 0.05."""
 SIGNIFICANT = 0.05
@@ -116,6 +118,34 @@ def scope_sentence(summary: pd.DataFrame) -> str:
     if not shared:
         return "No forecast animal was in the training data."
     return f"Other recordings of {shared} were trained on: the results are for unseen recordings, not unseen animals."
+
+
+def influence_sentence(influence: pd.DataFrame, most: int = 3) -> str:
+    """State in which sessions one unit has more than half of the scored spikes, and the score without it; "" for none.
+
+    Args:
+        influence: Rows of sessions and methods: session, method, unit_id, spike_share, bits_per_spike,
+            bits_per_spike_without.
+        most: Number of sessions that are named.
+    """
+    rows = influence[influence["method"] == FORECASTER]
+    carried = rows[rows["spike_share"] > 0.5]
+    if carried.empty:
+        return ""
+    named = [
+        f"{row['session']} (unit {row['unit_id']}: {row['spike_share']:.0%}; {row['bits_per_spike']:+.3f} bits/spike "
+        + (
+            f"with it, {row['bits_per_spike_without']:+.3f} without it)"
+            if np.isfinite(row["bits_per_spike_without"])
+            else "with it, and no other spike is scored)"
+        )
+        for _, row in carried.head(most).iterrows()
+    ]
+    further = f" and {len(carried) - most} more" if len(carried) > most else ""
+    return (
+        f"In {len(carried)} of {counted(len(rows), 'session')} one unit has more than half of the scored spikes: "
+        f"{', '.join(named)}{further}."
+    )
 
 
 def _bounds(row: Row, name: str) -> tuple[float, float]:

@@ -130,7 +130,7 @@ CATALOGUE = {
             number=1,
             sums={"scores": "scores/{fold}/{session}.parquet", "sessions": "scores/sessions.parquet"},
             code="neurohorizon.experiments.cross_session.",
-            shown=("summary", "comparisons", "sessions", "left_out"),
+            shown=("summary", "comparisons", "sessions", "unit_influence", "left_out"),
             tables=("horizon_sessions", "horizon", "regions_sessions", "regions"),
             figures={
                 "main": ("example.h5", "horizon", "sessions", "summary"),

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import AllenSource, Timeline
+from neurohorizon.config import AllenSource, Exclusions, Timeline
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.ingest.allen_units import AllenUnits, read_units
 from neurohorizon.ingest.checks import check_spikes
@@ -55,6 +55,7 @@ def preprocess_allen(
     allen: AllenSource,
     timeline: Timeline,
     splits: SplitSettings,
+    exclusions: Exclusions,
     on_fatal: OnFatal,
     output: Path,
 ) -> None:
@@ -66,11 +67,21 @@ def preprocess_allen(
         allen: The section ``sources.allen`` of the configuration.
         timeline: The section ``timeline``.
         splits: The section ``splits``.
+        exclusions: Units of the session that are excluded.
         on_fatal: Effect of a fatal fault.
         output: Session file.
     """
     ingest = partial(ingest_allen, manifest, row, source=allen, splits=splits)
-    write_ingested(output, ingest, manifest=manifest, row=row, on_fatal=on_fatal, timeline=timeline, splits=splits)
+    write_ingested(
+        output,
+        ingest,
+        manifest=manifest,
+        row=row,
+        on_fatal=on_fatal,
+        timeline=timeline,
+        splits=splits,
+        exclusions=exclusions,
+    )
 
 
 def ingest_allen(manifest: Path, row: Row, *, source: AllenSource, splits: SplitSettings) -> Session:

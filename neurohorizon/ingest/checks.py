@@ -36,9 +36,9 @@ from neurohorizon.ingest.spike_checks import (
     other_unit,
     outside_by_unit,
     restarts,
-    same_spikes,
     whole_numbers,
 )
+from neurohorizon.ingest.unit_checks import refractory_violations, same_spikes
 from neurohorizon.session import Session
 
 PROBES, RAW, SESSION = "probes as read", "spikes as read", "session"
@@ -77,11 +77,19 @@ CHECKS = (
     Check(none_inside, ("none_inside",), (), RAW),
     Check(coarse_times, ("coarse_times",), ("coarse_us",), RAW),
     Check(restarts, ("restarts",), ("restart_share", "restarts", "restart_units"), RAW),
-    Check(same_spikes, ("same_spikes",), ("same_spikes_share", "same_spikes"), RAW),
     Check(outside_by_unit, ("outside_domain",), (), RAW),
     Check(too_short, ("too_short",)),
     Check(long_valid_time, ("long_valid_time",), ("long_recording_s", "half_day_s", "slow_long_rate_hz")),
     Check(rates, ("impossible_rates", "implausible_rate"), ("impossible_rate_hz", "implausible_rate_hz")),
+    Check(
+        refractory_violations,
+        ("refractory_violations", "no_refractory_period"),
+        (
+            *("refractory_us", "refractory_violations", "refractory_share", "contamination"),
+            *("refractory_units", "refractory_units_share"),
+        ),
+    ),
+    Check(same_spikes, ("same_spikes",), ("coincidence_us", "same_spikes_share", "same_spikes", "distinct_times")),
     Check(silences, ("silence",), ("silence_s", "silence_spikes", "silence_usual", "silent_share")),
     Check(no_spikes, ("no_spikes",)),
     Check(silent_units, ("empty_units", "silent_in_reference", "silent_in_test")),
@@ -90,7 +98,10 @@ CHECKS = (
     Check(gaps, ("gaps",)),
     Check(
         repairs,
-        ("not_finite", "outside_domain", "unsorted", "filtered_units", "duplicate_spikes", "spikes_outside"),
+        (
+            *("not_finite", "outside_domain", "unsorted", "filtered_units", "excluded_units"),
+            *("duplicate_spikes", "spikes_outside"),
+        ),
     ),
     Check(behaviour_cover, ("no_behaviour", "behaviour_unknown", "behaviour_short"), ("series_cover",)),
     Check(
@@ -142,6 +153,7 @@ READER_FINDINGS = {
     "trial_columns_replaced": "Columns of trials have the names of the record's own columns and are replaced.",
     "trial_columns_skipped": "Columns of trials without single values are not kept.",
     "trials_far": "Trials far from the valid time, or longer than any recording, are not kept.",
+    "whole_valid_time": "Valid time is from the first to the last spike, since the file names none.",
     "trials_without_times": "Trials lack a start or a stop; they are not kept.",
     "unit_columns_replaced": "Columns of units have the names of the record's own columns and are replaced.",
     "unit_columns_skipped": "Columns of units without single values are not kept.",

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import IblSource, Timeline
+from neurohorizon.config import Exclusions, IblSource, Timeline
 from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.ingest.ibl import ingest_ibl
 from neurohorizon.ingest.ibl_archive_session import ingest_archive
@@ -18,6 +18,7 @@ def preprocess_ibl(
     ibl: IblSource,
     timeline: Timeline,
     splits: SplitSettings,
+    exclusions: Exclusions,
     on_fatal: OnFatal,
     output: Path,
 ) -> None:
@@ -29,9 +30,19 @@ def preprocess_ibl(
         ibl: The section ``sources.ibl`` of the configuration.
         timeline: The section ``timeline``.
         splits: The section ``splits``.
+        exclusions: Units of the session that are excluded.
         on_fatal: Effect of a fatal fault.
         output: Session file.
     """
     reader = ingest_archive if ibl.mode == "archive" else ingest_ibl
     ingest = partial(reader, manifest, row, source=ibl, splits=splits)
-    write_ingested(output, ingest, row=row, on_fatal=on_fatal, timeline=timeline, splits=splits, manifest=manifest)
+    write_ingested(
+        output,
+        ingest,
+        row=row,
+        on_fatal=on_fatal,
+        timeline=timeline,
+        splits=splits,
+        manifest=manifest,
+        exclusions=exclusions,
+    )

@@ -14,8 +14,9 @@ from textwrap import shorten
 from typing import Any, Literal
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import Splits, Timeline
+from neurohorizon.config import Exclusions, Splits, Timeline
 from neurohorizon.files import replacing
+from neurohorizon.ingest.exclusions import exclude_units
 from neurohorizon.ingest.validation import require_usable
 from neurohorizon.session import Session, SessionError, left_out_session, write_session
 
@@ -83,6 +84,7 @@ def write_ingested(
     *,
     row: Row,
     on_fatal: OnFatal,
+    exclusions: Exclusions,
     timeline: Timeline,
     splits: Splits,
     manifest: Path | None = None,
@@ -94,6 +96,7 @@ def write_ingested(
         ingest: Reads the session.
         row: The session's row of the cohort table.
         on_fatal: What a fatal fault does.
+        exclusions: Units of the session that are excluded.
         timeline: Bins and windows that the session must have room for.
         splits: Its parts.
         manifest: List of downloaded files, where the source has one.
@@ -106,7 +109,7 @@ def write_ingested(
         if noted:
             raise SessionError(noted)
         with faults_of_session(row.session):
-            session = ingest()
+            session = exclude_units(ingest(), exclusions)
             require_usable(session, timeline=timeline, splits=splits)
     except SessionError as fault:
         if on_fatal == "stop":

@@ -6,6 +6,7 @@ time is a finding and does not stop it.
 """
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ import h5py
 import numpy as np
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import DandiSource, NwbReading, NwbSource, Splits, Timeline, ValidTime, ValueRange
+from neurohorizon.config import DandiSource, Exclusions, NwbReading, NwbSource, Splits, Timeline, ValidTime, ValueRange
 from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Notes, decode_findings, encode_findings, list_names
 from neurohorizon.ingest.leave_out import OnFatal, write_ingested
@@ -29,6 +30,8 @@ from neurohorizon.ingest.thresholds import limit
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain, to_us
 
+WHOLE = "whole"
+"""Choice of ``valid_time``: from the first to the last spike."""
 _UNKNOWN_REGIONS = {"", "nan", "none", "unknown", "n/a"}
 _ELECTRODES = "general/extracellular_ephys/electrodes"
 
@@ -40,6 +43,7 @@ def preprocess_nwb(
     nwb: NwbSource,
     timeline: Timeline,
     splits: Splits,
+    exclusions: Exclusions,
     on_fatal: OnFatal,
     output: Path,
 ) -> None:
@@ -51,11 +55,12 @@ def preprocess_nwb(
         nwb: The section ``sources.nwb`` of the configuration.
         timeline: The section ``timeline``.
         splits: The section ``splits``.
+        exclusions: Units of the session that are excluded.
         on_fatal: Effect of a fatal fault.
         output: Session file.
     """
     ingest = partial(ingest_nwb, recordings, row, source=nwb, splits=splits)
-    write_ingested(output, ingest, row=row, on_fatal=on_fatal, timeline=timeline, splits=splits)
+    write_ingested(output, ingest, row=row, on_fatal=on_fatal, exclusions=exclusions, timeline=timeline, splits=splits)
 
 
 def preprocess_dandi(
@@ -65,6 +70,7 @@ def preprocess_dandi(
     dandi: DandiSource,
     timeline: Timeline,
     splits: Splits,
+    exclusions: Exclusions,
     on_fatal: OnFatal,
     output: Path,
 ) -> None:
@@ -76,11 +82,21 @@ def preprocess_dandi(
         dandi: The section ``sources.dandi`` of the configuration.
         timeline: The section ``timeline``.
         splits: The section ``splits``.
+        exclusions: Units of the session that are excluded.
         on_fatal: Effect of a fatal fault.
         output: Session file.
     """
     ingest = partial(ingest_assets, manifest, row, source=dandi, splits=splits)
-    write_ingested(output, ingest, row=row, on_fatal=on_fatal, timeline=timeline, splits=splits, manifest=manifest)
+    write_ingested(
+        output,
+        ingest,
+        row=row,
+        on_fatal=on_fatal,
+        timeline=timeline,
+        splits=splits,
+        manifest=manifest,
+        exclusions=exclusions,
+    )
 
 
 def ingest_assets(manifest: Path, row: Row, *, source: DandiSource, splits: Splits) -> Session:
@@ -149,9 +165,9 @@ def _session(readers: "list[_Reader]", row: Row, source: NwbReading, splits: Spl
         reader.check_identity(began)
     with_units = [reader for reader in readers if reader.has("units/spike_times")] or [first]
     units = {reader: _Units(reader.file, source) for reader in with_units}
-    domain = _domain(readers, units, source)
-    ids, columns = _units_of_all(units, notes)
     spikes = [one.spikes() for one in units.values()]
+    domain = _domain(readers, units, source, [times_s for times_s, _ in spikes])
+    ids, columns = _units_of_all(units, notes)
     before = np.cumsum([0, *(len(one) for one in units.values())])
     times_s = np.concatenate([times for times, _ in spikes])
     unit = np.concatenate([unit + offset for (_, unit), offset in zip(spikes, before, strict=False)])
@@ -210,10 +226,15 @@ def _check_clocks(files: list[NwbFile]) -> None:
         )
 
 
-def _domain(readers: "list[_Reader]", units: "dict[_Reader, _Units]", source: NwbReading) -> Intervals:
-    """Return the valid time of the units of all files."""
-    if source.valid_time == "obs_intervals":
-        parts = [reader.observed(one) for reader, one in units.items()]
+def _domain(
+    readers: "list[_Reader]", units: "dict[_Reader, _Units]", source: NwbReading, times_s: list[np.ndarray]
+) -> Intervals:
+    """Return the valid time of the units of all files; ``times_s`` are the spike times of each file, [spike]."""
+    if source.valid_time in ("obs_intervals", WHOLE):
+        if source.valid_time == WHOLE:
+            parts = [reader.spanned(own) for reader, own in zip(units, times_s, strict=True)]
+        else:
+            parts = [reader.observed(one) for reader, one in units.items()]
         domain = parts[0]
         for part in parts[1:]:
             domain = domain.intersect(part)
@@ -227,7 +248,7 @@ def _domain(readers: "list[_Reader]", units: "dict[_Reader, _Units]", source: Nw
     if not len(domain):
         raise SessionError(
             f"{name}: {chosen} leave no valid time for its {sum(map(len, units.values()))} units; "
-            f"{what_there_is(readers[0].file)}; choose another {source.key}.valid_time"
+            f"{what_there_is(readers[0].file)}; choose another {source.key}.valid_time{_or_whole(source)}"
         )
     first_s, last_s = domain.hull_s
     span_s = last_s - first_s
@@ -290,13 +311,30 @@ class _Reader:
         table = self.file.table("intervals/invalid_times")
         return self._union(table) if table is not None and table.rows else Intervals.empty()
 
+    def spanned(self, times_s: np.ndarray) -> Intervals:
+        """Return the time from the first to the last spike, and note it; nothing if no spike has a time."""
+        finite_s = times_s[np.isfinite(times_s)]
+        if not len(finite_s):
+            return Intervals.empty()
+        first_s, last_s = float(finite_s.min()), float(finite_s.max())
+        message = (
+            f"{self.source.key}.valid_time is {WHOLE}: all time from the first to the last spike, {first_s:g} to "
+            f"{last_s:g} s, counts as recorded; a pause of the recording would count as silence"
+        )
+        self.notes.add("whole_valid_time", message)
+        print(f"{self.file.path.name}: {message}", file=sys.stderr)
+        if max(abs(first_s), abs(last_s)) > limit("far_recording_s"):
+            raise self.file.fault("units/spike_times", f"reach {last_s:g}", "convert them to seconds")
+        first_us, last_us = to_us(np.array([first_s, last_s]))
+        return Intervals(np.array([first_us]), np.array([last_us + 1]))
+
     def observed(self, units: "_Units") -> Intervals:
         """Return the time in which every kept unit was observed; name the units that cost the others most."""
         file = self.file
         if "obs_intervals" not in units.table.names:
             raise SessionError(
                 f"{file.path.name}: {self.source.key}.valid_time is obs_intervals, which its units lack; "
-                f"{what_there_is(file)}"
+                f"{what_there_is(file)}; choose one of these tables{_or_whole(self.source)}"
             )
         ids = units.table.ids()
         of_unit, cache = [], {}
@@ -348,7 +386,7 @@ class _Reader:
         if table is None or not table.rows:
             raise SessionError(
                 f"{file.path.name}: {self.source.key}.valid_time is {name}, which it does not have; "
-                f"{what_there_is(file)}"
+                f"{what_there_is(file)}; choose one of these tables{_or_whole(self.source)}"
             )
         kept = np.ones(table.rows, bool)
         if tags:
@@ -752,6 +790,11 @@ def what_there_is(file: NwbFile) -> str:
         table = file.table(f"intervals/{name}")
         rows[name] = table.rows if table is not None else 0
     return f"it has {shown}, " + ", ".join(f"{count} {name}" for name, count in rows.items())
+
+
+def _or_whole(source: NwbReading) -> str:
+    """Return the end of an error about valid time: the choice that every file with spikes allows."""
+    return "" if source.valid_time == WHOLE else f", or {WHOLE} (from the first to the last spike)"
 
 
 def _named(valid_time: str | ValidTime) -> str:

@@ -97,11 +97,15 @@ def silent_units(session: Session, settings: Settings) -> Iterator[Finding]:
             yield _of_units(session, f"silent_in_{name}", f"are silent in {name} and fire elsewhere", missing)
 
 
+def mean_rates_hz(session: Session) -> np.ndarray:
+    """Return the mean rate of each unit in valid time in Hz, [unit]."""
+    spikes = np.bincount(session.spike_unit, minlength=session.n_units)
+    return spikes / (session.domain.duration_us / MICROSECONDS)
+
+
 def rates(session: Session, settings: Settings) -> Iterator[Finding]:
     """Find mean rates that no neuron has."""
-    spikes = np.bincount(session.spike_unit, minlength=session.n_units)
-    valid_s = session.domain.duration_us / MICROSECONDS
-    rate_hz = spikes / valid_s
+    rate_hz = mean_rates_hz(session)
     median_hz = float(np.median(rate_hz))
     if median_hz > limit("impossible_rate_hz"):
         message = (
@@ -279,6 +283,7 @@ _REPAIRS = {
     "outside_domain": "spikes outside valid time, dropped: {}",
     "unsorted": "spikes listed after a later one of their unit, sorted: {}; did the clock jump back?",
     "filtered_units": "units dropped by their released labels: {}",
+    "excluded_units": "units excluded by the configuration: {}; the session file has the reasons",
 }
 
 

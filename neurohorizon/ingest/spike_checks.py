@@ -11,8 +11,8 @@ import numpy as np
 
 from neurohorizon.ingest.findings import Finding, Severity, list_names
 from neurohorizon.ingest.thresholds import limit
-from neurohorizon.session import joins, sorted_keys, steps_back
-from neurohorizon.timeline import MICROSECONDS, Intervals, blocks, nearest_us
+from neurohorizon.session import steps_back
+from neurohorizon.timeline import MICROSECONDS, Intervals, nearest_us
 
 
 @dataclass(frozen=True)
@@ -148,42 +148,6 @@ def restarts(raw: RawSpikes) -> Iterator[Finding]:
     else:
         message += "such a unit may hold the spikes of two units or recordings: check spike_times_index"
     yield Finding("restarts", severity, message, int(per_unit[again].sum()))
-
-
-def same_spikes(raw: RawSpikes) -> Iterator[Finding]:
-    """Find pairs of units that share most of their spikes."""
-    if not len(raw.finite):
-        return
-    pairs, shared = np.unique(_ties(raw), return_counts=True)
-    if not len(pairs):
-        return
-    counts = np.bincount(raw.finite_unit, minlength=len(raw.ids))
-    first, second = pairs // len(raw.ids), pairs % len(raw.ids)
-    smaller = np.minimum(counts[first], counts[second])
-    same = (shared >= limit("same_spikes")) & (shared > limit("same_spikes_share") * smaller)
-    if same.any():
-        named = [
-            f"{raw.ids[a]} and {raw.ids[b]} ({share:.0%})"
-            for a, b, share in zip(first[same], second[same], shared[same] / smaller[same], strict=True)
-        ]
-        message = (
-            f"pairs of units with the same spikes: {same.sum()}; {list_names(named, 3)}; one neuron listed twice? Drop "
-            "one of each with unit filters"
-        )
-        yield Finding("same_spikes", "warning", message, int(same.sum()))
-
-
-def _ties(raw: RawSpikes) -> np.ndarray:
-    """Pairs of units that spike in the same microsecond, each ``first unit * units + second unit``, [tie]."""
-    times_us, units = nearest_us(raw.finite), len(raw.ids)
-    if not joins(times_us, units):
-        times_us = np.unique(times_us, return_inverse=True)[1].astype(np.int64)  # their order is enough
-    key, tied = sorted_keys(times_us, raw.finite_unit, units), [np.zeros(0, np.int64)]
-    for part in blocks(len(key) - 1):
-        one, other = key[part], key[part.start + 1 : part.stop + 1]
-        tie = (one // units == other // units) & (one != other)
-        tied.append(one[tie] % units * units + other[tie] % units)
-    return np.concatenate(tied)
 
 
 def outside_by_unit(raw: RawSpikes) -> Iterator[Finding]:

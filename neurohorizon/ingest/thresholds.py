@@ -47,7 +47,29 @@ THRESHOLDS = {
     "same_spikes_share": Threshold(
         0.5, "share of the smaller unit's spikes", "units merged twice share nearly all; chance coincidences are few"
     ),
-    "same_spikes": Threshold(20, "spikes", "fewer say nothing"),
+    "same_spikes": Threshold(20, "spikes", "fewer coincide by chance"),
+    "coincidence_us": Threshold(100, "us", "one spike found twice: three samples of a 30 kHz clock"),
+    "distinct_times": Threshold(
+        0.5, "share of spikes", "on a coarse clock, such as of 10 ms, spikes of unrelated units have equal times"
+    ),
+    "refractory_us": Threshold(
+        1500, "us", "default of AllenSDK and SpikeInterface; 2 ms would include bursts of pyramidal cells"
+    ),
+    "refractory_violations": Threshold(20, "intervals", "fewer are chance"),
+    "refractory_share": Threshold(
+        0.01,
+        "share of intervals",
+        "at 20 Hz, a unit has this share if a fifth of its spikes are of another neuron",
+    ),
+    "contamination": Threshold(
+        0.2, "share of spikes", "sorters accept up to 0.1; a count of spikes is useful a little beyond"
+    ),
+    "refractory_units": Threshold(5, "units", "fewer units do not show whether a session has a refractory period"),
+    "refractory_units_share": Threshold(
+        0.5,
+        "share of fast units, or of all",
+        "simulations and electrodes with several neurons have none",
+    ),
     "implausible_rate_hz": Threshold(
         100, "Hz", "no well-isolated neuron of these preparations keeps this up on average; noise clusters do"
     ),

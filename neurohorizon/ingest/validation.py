@@ -15,6 +15,7 @@ from neurohorizon.files import replacing
 from neurohorizon.ingest.checks import check_session
 from neurohorizon.ingest.findings import Finding, decode_findings
 from neurohorizon.ingest.session_checks import Settings, count_windows
+from neurohorizon.ingest.unit_checks import Proposal, exclusion_line, propose_exclusions
 from neurohorizon.session import Session, SessionError
 from neurohorizon.timeline import MICROSECONDS
 
@@ -32,6 +33,8 @@ class Report:
         left_out: Why ingest left the session out; None where it did not.
         summary: Units, spikes, seconds of valid time, windows of each part; empty for one left out.
         findings: Fatal ones first.
+        proposals: Units that are no single neuron, each with the reason.
+        exclude: Line for the section ``cohort`` of the configuration that excludes them; "" without proposals.
     """
 
     session: str
@@ -42,6 +45,8 @@ class Report:
     left_out: str | None
     summary: dict[str, float]
     findings: tuple[Finding, ...]
+    proposals: tuple[Proposal, ...] = ()
+    exclude: str = ""
 
     @property
     def fatal(self) -> tuple[Finding, ...]:
@@ -59,9 +64,10 @@ def validate_session(session: Session, *, timeline: Timeline, splits: SplitSetti
     """
     if session.left_out is not None:
         summary: dict[str, float] = {}
+        proposals: tuple[Proposal, ...] = ()
         findings = [Finding("left_out", "fatal", f"left out: {session.left_out}", 1)]
     else:
-        summary = _summary(session, timeline)
+        summary, proposals = _summary(session, timeline), propose_exclusions(session)
         found = decode_findings(session.provenance.get("findings", ""))
         found += tuple(check_session(session, Settings(timeline=timeline, splits=splits)))
         findings = sorted(_without_echoes(found), key=lambda finding: finding.severity != "fatal")
@@ -74,6 +80,8 @@ def validate_session(session: Session, *, timeline: Timeline, splits: SplitSetti
         left_out=session.left_out,
         summary=summary,
         findings=tuple(findings),
+        proposals=proposals,
+        exclude=exclusion_line(session, proposals),
     )
 
 

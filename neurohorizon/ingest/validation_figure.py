@@ -216,8 +216,12 @@ def _draw_raster(axes: Axes, session: Session) -> None:
 
 def _write_findings(axes: Axes, report: Report) -> None:
     lines = []
-    for finding in report.findings:
-        first, *others = textwrap.wrap(f"{finding.severity}: {finding.message}", 165)
+    messages = [f"{finding.severity}: {finding.message}" for finding in report.findings]
+    if report.proposals:
+        reasons = "; ".join(f"{one.unit} ({one.reason}: {one.detail})" for one in report.proposals)
+        messages.insert(len(report.fatal), f"proposed to be excluded: {reasons}. Under cohort:  {report.exclude}")
+    for message in messages:
+        first, *others = textwrap.wrap(message, 165)
         lines += [first, *(f"    {line}" for line in others)]
     if len(lines) > 9:
         lines = [*lines[:8], f"... and {len(lines) - 8} lines more in the JSON report"]

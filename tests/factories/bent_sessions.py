@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from neurohorizon.config import Splits, Timeline
+from neurohorizon.config import Exclusions, Splits, Timeline
 from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Finding, Notes
 from neurohorizon.ingest.probe_spans import (
@@ -25,6 +25,7 @@ UNITS, SPIKES, LENGTH_S = 4, 500, 100.0
 TIMELINE = Timeline(bin_ms=20, context_bins=50, horizon_bins=50, evaluation_stride_bins=25)
 SPLITS = Splits(reference_fraction=0.5, reference_maximum_s=None, validation_fraction=0.2, gap_s=2.0)
 WHOLE = ((0, 120),)
+NO_EXCLUSIONS = Exclusions(units=(), maximum_rate_hz=None, proposed=False)
 
 
 def raw(times_s: np.ndarray, stop_s: float = LENGTH_S) -> RawSpikes:
@@ -131,6 +132,10 @@ def _repaired(code: str) -> list[Finding]:
 TWO_PROBES = {"id": np.array(list("abcdef")), "region": np.full(6, "CA1"), "probe": np.array(["p", "q"] * 3)}
 NOISE = tuple((time, 3) for time in np.arange(0.003, 119.9, 1 / 107))
 
+CONTAMINATED = tuple((time, 3) for time in np.random.default_rng(1).uniform(0, 120, 2400))
+UNRELATED = tuple((time, unit) for unit in range(6) for time in np.random.default_rng(unit).uniform(0, 120, 2400))
+COPIED = tuple((time, 3) for time in np.arange(0.0137 * 2, 120, 1 / 6) + 2e-5)
+
 EXAMPLES: dict[str, Callable[[], list[Finding]]] = {
     "stray_spikes": _probes,
     "short_probe": _probes,
@@ -143,12 +148,14 @@ EXAMPLES: dict[str, Callable[[], list[Finding]]] = {
     "none_inside": lambda: _spikes(sound() + 1000),
     "coarse_times": lambda: _spikes((sound() + 2000).astype(np.float32), stop_s=3000),
     "restarts": lambda: _spikes(np.concatenate([sound(), sound()], axis=1)),
-    "same_spikes": lambda: _spikes(sound()[[0, 0, 1, 2]]),
     "outside_domain": lambda: _spikes(sound(), stop_s=60),
     "too_short": partial(findings, valid_s=((0, 16),)),
     "long_valid_time": partial(findings, valid_s=((0, 50_000),), drop=lambda times_s, unit: times_s % 1000 > 1),
     "impossible_rates": partial(findings, rate_hz=300),
     "implausible_rate": partial(findings, more=NOISE),
+    "refractory_violations": partial(findings, more=CONTAMINATED),
+    "no_refractory_period": partial(findings, more=UNRELATED),
+    "same_spikes": partial(findings, more=COPIED),
     "silence": partial(findings, drop=lambda times_s, unit: (times_s > 31) & (times_s < 34.5)),
     "no_spikes": partial(findings, drop=lambda times_s, unit: times_s > 62),
     "empty_units": partial(findings, drop=lambda times_s, unit: unit == 2),
@@ -160,6 +167,7 @@ EXAMPLES: dict[str, Callable[[], list[Finding]]] = {
     "not_finite": partial(_repaired, "not_finite"),
     "unsorted": partial(_repaired, "unsorted"),
     "filtered_units": partial(_repaired, "filtered_units"),
+    "excluded_units": partial(_repaired, "excluded_units"),
     "duplicate_spikes": partial(findings, more=((60.0, 1), (60.0, 1))),
     "spikes_outside": partial(findings, more=((125.0, 1),)),
     "no_behaviour": partial(findings, behaviour={}),

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pynwb
 import pytest
+from factories.bent_sessions import NO_EXCLUSIONS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -234,7 +235,14 @@ def outcome(path, on_fatal="stop"):
     output.unlink(missing_ok=True)
     try:
         preprocess_nwb(
-            recordings=[path], row=ROW, nwb=SOURCE, timeline=TIMELINE, splits=SPLITS, on_fatal=on_fatal, output=output
+            recordings=[path],
+            row=ROW,
+            nwb=SOURCE,
+            timeline=TIMELINE,
+            splits=SPLITS,
+            exclusions=NO_EXCLUSIONS,
+            on_fatal=on_fatal,
+            output=output,
         )
     except SessionError as error:
         return None, str(error)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from factories.bent_sessions import NO_EXCLUSIONS
 from factories.ibl_archive import archive_source, eid_of, index_archives, pid_of, publish, write_archives
 from factories.ibl_sessions import SIMULATED, SPLITS, TIMELINE, row_of
 
@@ -350,6 +351,7 @@ def test_the_rule_writes_a_session_file_for_either_mode(both, tmp_path):
         ibl=both.source,
         timeline=TIMELINE,
         splits=SPLITS,
+        exclusions=NO_EXCLUSIONS,
         on_fatal="stop",
         output=tmp_path / "s.h5",
     )

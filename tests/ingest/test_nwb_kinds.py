@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pynwb
 import pytest
+from factories.bent_sessions import NO_EXCLUSIONS
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import NwbSource, Splits, Timeline
@@ -44,7 +45,9 @@ def source(**changes):
 def trains(scale=1.0, offset_s=0.0):
     rng = np.random.default_rng(5)
     counts = (rng.poisson(8 * LENGTH_S * (0.5 + 0.25 * unit)) for unit in range(UNITS))
-    return [np.round(np.sort(rng.uniform(0.01, LENGTH_S, n)), 6) * scale + offset_s for n in counts]
+    refractory_s = 0.002
+    drawn = (np.sort(rng.uniform(0.01, LENGTH_S - n * refractory_s, n)) + np.arange(n) * refractory_s for n in counts)
+    return [np.round(times, 6) * scale + offset_s for times in drawn]
 
 
 def build(spikes=None, observed=((0.0, LENGTH_S),), trials=((0.0, 2.0),) * 0, **more):
@@ -447,6 +450,37 @@ def test_units_with_the_same_spikes_are_named(write):
     assert "1 and 4 (100%)" in found.message
 
 
+def without_valid_time(file):
+    for name in ("obs_intervals", "obs_intervals_index"):
+        del file["units"][name]
+    file["units"].attrs["colnames"] = [name for name in file["units"].attrs["colnames"] if name != "obs_intervals"]
+
+
+def test_a_bare_file_is_valid_from_its_first_to_its_last_spike(write, capsys):
+    path = write(without_valid_time)
+    with pytest.raises(SessionError, match=r"which its units lack; .*, or whole \(from the first to the last spike\)"):
+        read(path)
+    with pytest.raises(SessionError, match=r"valid_time is lunch, .*, or whole"):
+        read(path, valid_time="lunch")
+    capsys.readouterr()
+    session = read(path, valid_time="whole")
+    times_us = to_us(np.concatenate(trains()))
+    assert (session.domain.start_us, session.domain.stop_us) == ([times_us.min()], [times_us.max() + 1])
+    np.testing.assert_array_equal(session.spike_times_us, np.sort(times_us))
+    found = findings(session)["whole_valid_time"]
+    assert found.severity == "warning"
+    assert "from the first to the last spike" in found.message
+    assert found.message in capsys.readouterr().err
+    assert session.provenance["valid_time"] == "whole"
+    with pytest.raises(SessionError, match=r"convert them to seconds|another unit"):
+        read(write(without_valid_time, spikes=trains(scale=1e6)), valid_time="whole")
+
+
+def test_a_file_without_a_spike_has_no_whole_valid_time(write):
+    with pytest.raises(SessionError, match="whole leave no valid time for its 6 units"):
+        read(write(without_valid_time, spikes=[np.full(3, np.nan)] * UNITS), valid_time="whole")
+
+
 def test_single_precision_is_named(write):
     late = [times.astype(np.float32).astype(float) for times in trains(offset_s=3 * 3600)]
     observed = ((3 * 3600.0, 3 * 3600 + LENGTH_S),)
@@ -665,6 +699,7 @@ def test_a_session_that_cannot_be_used_is_left_out_whatever_the_error(write, tmp
             nwb=source(),
             timeline=TIMELINE,
             splits=SPLITS,
+            exclusions=NO_EXCLUSIONS,
             on_fatal="leave_out",
             output=tmp_path / "left.h5",
         )

@@ -203,6 +203,16 @@ def test_the_row_of_a_session_does_not_depend_on_its_role(layout):
     assert values["role"] == values["fold"] == values["why"] == ""
 
 
+def test_only_the_session_of_an_excluded_unit_depends_on_it(tmp_path):
+    first, second = HELD_OUT[:2]
+    changed = CONFIG.model_copy(
+        update={"cohort": CONFIG.cohort.model_copy(update={"exclude_units": {first.session: (19, "b")}})}
+    )
+    before, after = layout_of(tmp_path), layout_of(tmp_path, config=changed)
+    assert json.loads(after.exclusions(wildcards(session=first.session)))["units"] == ["19", "b"]
+    assert after.exclusions(wildcards(session=second.session)) == before.exclusions(wildcards(session=second.session))
+
+
 def test_only_dinov2_reads_weights(layout):
     assert layout.encoder_weights(wildcards(encoder="pixels")) == []
     assert layout.encoder_weights_name(wildcards(encoder="pixels")) == ""

@@ -115,10 +115,15 @@ def test_a_configfile_replaces_the_papers_and_is_not_added_to_it(project, steinm
 
 
 @pytest.mark.slow
-def test_a_missing_recording_is_named(project, tmp_path):
+def test_a_missing_recording_is_named_once_with_what_to_do_before_snakemakes_error(project, tmp_path):
     done = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", NEUROHORIZON_NWB=str(tmp_path))
     assert done.returncode != 0
-    assert str(tmp_path / "steinmetz_01.nwb") in done.stdout
+    message = (
+        f"There is no file {tmp_path}/steinmetz_01.nwb; 0 of the 11 recordings of the cohort are in {tmp_path}: put "
+        "them there, or set sources.nwb.folder or the environment variable NEUROHORIZON_NWB to their folder."
+    )
+    assert done.stdout.count("There is no file") == 1
+    assert message in done.stdout.split("MissingInputException")[0]
     assert "Traceback" not in done.stdout
 
 

@@ -13,6 +13,7 @@ from neurohorizon.analysis.wording import (
     bullets,
     counted,
     few_animals,
+    influence_sentence,
     interval_text,
     paragraphs,
     prose,
@@ -42,9 +43,10 @@ _OUTSIDE = {
 
 def describe_results(folder: Path) -> str:
     """The experiment in a few paragraphs, from the folder of its tables."""
-    table = read_tables(folder, "summary", "comparisons", "horizon", "left_out")
+    table = read_tables(folder, "summary", "comparisons", "horizon", "left_out", "unit_influence")
     return paragraphs(
         prose(describe_result(table["summary"]), describe_data(table["summary"], table["left_out"])),
+        influence_sentence(table["unit_influence"]),
         prose(describe_family(table["comparisons"]), describe_sources(table["summary"])),
         describe_adaptive(table["summary"], table["comparisons"]),
         describe_horizon(table["horizon"]),
@@ -71,7 +73,8 @@ def describe_result(summary: pd.DataFrame) -> str:
     row = shown.loc[FORECASTER]
     text = (
         f"NeuroHorizon scores **{row['bits_per_spike']:+.3f} bits/spike** relative to the reference-window mean rate, "
-        f"as a mean over sessions ({interval_text(row)}; all spikes pooled: {row['pooled']:+.3f}). "
+        f"as a mean over sessions ({interval_text(row)}; all spikes pooled: {row['pooled']:+.3f}; mean "
+        f"over units: {row['unit_mean']:+.3f}). "
         f"{against_zero(row, 'the null')}"
     )
     share = row.get("share_of_oracle", np.nan)

@@ -41,7 +41,7 @@ from neurohorizon.analysis.tables import (
     with_holm,
     write_tables,
 )
-from neurohorizon.analysis.wording import counted, scope_sentence, smallest_p
+from neurohorizon.analysis.wording import counted, influence_sentence, scope_sentence, smallest_p
 from neurohorizon.forecasts.scoring import left_out_reason
 from neurohorizon.methods import (
     ADAPTIVE,
@@ -64,7 +64,9 @@ _SUMS = ["spikes", "model_nats", "reference_nats", "evaluation_nats"]
 class Pooled:
     """Score sums of sessions, one row per seed: of all units and bins, by horizon bin, and by region.
 
-    Poisson D2 in ``whole`` is averaged over units.
+    ``whole`` also has means over units: Poisson D2, and ``{null}_unit_mean`` of bits per spike over the
+    ``spiking_units``, which have a scored spike. ``largest_unit_id`` is the unit with most scored spikes,
+    ``largest_spikes`` their number, and ``others_spikes`` and ``others_{nats}`` are the sums of all other units.
     """
 
     whole: pd.DataFrame
@@ -98,10 +100,18 @@ def _pool(scores: pd.DataFrame) -> Pooled:
     by_unit = summed([*key, "unit_id"], [*_SUMS, "saturated_nats"])
     nats = ("model_nats", "evaluation_nats", "saturated_nats")
     by_unit["poisson_d2"] = poisson_d2(**{name: by_unit[name].to_numpy() for name in nats})
+    for null in NULLS:
+        by_unit[f"{null}_unit_mean"] = score(by_unit, f"{null}_nats")  # NaN without a spike, and then not in the mean
     grouped = by_unit.groupby(key, dropna=False, sort=False)
-    whole = summed(key, _SUMS).merge(
-        grouped.agg(poisson_d2=("poisson_d2", "mean"), units=("unit_id", "size")).reset_index(), on=key
+    means = {name: (name, "mean") for name in ("poisson_d2", *(f"{null}_unit_mean" for null in NULLS))}
+    counts = {"units": ("unit_id", "size"), "spiking_units": ("spikes", np.count_nonzero)}
+    rows = grouped["spikes"].idxmax()
+    largest = by_unit.loc[rows, [*key, "unit_id", "spikes"]].rename(
+        columns={name: f"largest_{name}" for name in ("unit_id", "spikes")}
     )
+    others = by_unit.drop(index=rows).groupby(key, dropna=False, sort=False)[_SUMS].sum().add_prefix("others_")
+    whole = summed(key, _SUMS).merge(grouped.agg(**means, **counts).reset_index(), on=key)
+    whole = whole.merge(largest, on=key).merge(others.reset_index(), on=key, how="left")
     windows = scores.groupby(key, dropna=False, sort=False)[["windows", "unscored_units"]].max().reset_index()
     horizon = summed([*key, "horizon_bin", "bin_us"], _SUMS)
     units = scores.groupby([*key, "region"], dropna=False, sort=False)["unit_id"].nunique()
@@ -116,15 +126,37 @@ def session_table(pooled: Pooled) -> pd.DataFrame:
     """Score of each session, method and null over all units and horizon bins, averaged over seeds.
 
     Columns: fold, session, subject, lab, source, method, class, null, bits_per_spike, gain_nats (log-likelihood
-    relative to the null), spikes, windows, units, unscored_units (too slow in the reference window), poisson_d2 (mean
+    relative to the null), spikes, windows, units, spiking_units (with a scored spike), unscored_units (too slow in the
+    reference window), unit_mean (mean of bits/spike over the spiking units, each with equal weight), poisson_d2 (mean
     over units, on rows of the evaluation null, which defines it), seeds, seed_sd (standard deviation of bits_per_spike
     between seeds; NaN with one).
     """
-    rows = pd.concat([_over_null(pooled.whole, null) for null in NULLS], ignore_index=True)
-    firsts = {name: (name, "first") for name in ("windows", "units", "unscored_units")}
-    table = _average_seeds(rows, [], **firsts, poisson_d2=("poisson_d2", "mean"))
+    of_nulls = [_over_null(pooled.whole, null) for null in NULLS]
+    of_nulls = [rows.assign(unit_mean=rows[f"{null}_unit_mean"]) for null, rows in zip(NULLS, of_nulls, strict=True)]
+    rows = pd.concat(of_nulls, ignore_index=True)
+    firsts = {name: (name, "first") for name in ("windows", "units", "spiking_units", "unscored_units")}
+    means = {name: (name, "mean") for name in ("unit_mean", "poisson_d2")}
+    table = _average_seeds(rows, [], **firsts, **means)
     table["poisson_d2"] = table["poisson_d2"].where(table["null"] == "evaluation")
     return ordered(table, ["null", "fold", "session", "method"])
+
+
+def unit_influence_table(pooled: Pooled) -> pd.DataFrame:
+    """How far the unit with most scored spikes carries the score of a session, relative to the primary null.
+
+    Columns: fold, session, subject, lab, source, method, class, null, unit_id, spike_share (its share of the scored
+    spikes of the session), bits_per_spike, bits_per_spike_without (of all other units; NaN if they have no spike),
+    gain_nats, spikes, seeds, seed_sd.
+    """
+    rows = _over_null(pooled.whole, PRIMARY_NULL)
+    others = rows[[f"others_{name}" for name in _SUMS]].set_axis(_SUMS, axis=1)
+    rows = rows.assign(
+        unit_id=rows["largest_unit_id"],
+        spike_share=rows["largest_spikes"] / rows["spikes"],
+        bits_per_spike_without=score(others, f"{PRIMARY_NULL}_nats"),
+    )
+    also = {"spike_share": ("spike_share", "first"), "bits_per_spike_without": ("bits_per_spike_without", "mean")}
+    return ordered(_average_seeds(rows, ["unit_id"], **also), ["fold", "session", "method"])
 
 
 def horizon_table(horizon_sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
@@ -179,8 +211,9 @@ def summary_table(
 
     Columns: source, method, class, null, bits_per_spike (mean over sessions) with lower, upper and their nominal
     coverage, interval; sessions, animals; pooled (all nats over all spikes) with pooled_lower and pooled_upper;
-    poisson_d2 (on rows of the evaluation null), units, unscored_units (too slow in the reference window), seeds,
-    seed_sd (standard deviation between seeds, mean over sessions; NaN with one seed); share_of_oracle with its bounds
+    unit_mean (mean over all spiking units of all sessions, each with equal weight) with its bounds; poisson_d2
+    (on rows of the evaluation null), units, unscored_units (too slow in the reference window), seeds, seed_sd (standard
+    deviation between seeds, mean over sessions; NaN with one seed); share_of_oracle with its bounds
     (if there is a ceiling); gap_closed with its bounds (share of the gap between the reference mean and the upper
     bound, the network whose embeddings are fitted on the session; NaN if that was not run or gains nothing); the paired
     differences over_shrinkage, over_own_history and over_own_history_readout with their bounds and, if declared, Holm's
@@ -204,7 +237,12 @@ def _summary_of(sessions: pd.DataFrame, comparisons: pd.DataFrame, resampling: R
         # bits, so that the pooled score has the unit of the mean
         gain_bits = rows["gain_nats"].to_numpy() / np.log(2)
         pooled = bootstrap_ratio(gain_bits, rows["spikes"], animal_names(rows), resampling.rng(), **resampling.options)
-        found = resampling.mean_row(rows) | bounds("pooled", pooled) | {"poisson_d2": rows["poisson_d2"].mean()}
+        unit_bits = rows["unit_mean"] * rows["spiking_units"]
+        of_units = bootstrap_ratio(
+            unit_bits, rows["spiking_units"], animal_names(rows), resampling.rng(), **resampling.options
+        )
+        found = resampling.mean_row(rows) | bounds("pooled", pooled) | bounds("unit_mean", of_units)
+        found |= {"poisson_d2": rows["poisson_d2"].mean()}
         found |= {name: int(rows[name].sum()) for name in ("units", "unscored_units")}
         found |= {"seeds": rows["seeds"].min(), "seed_sd": rows["seed_sd"].mean()}
         for ceiling in ceilings:
@@ -233,7 +271,9 @@ def _declared_p(comparisons: pd.DataFrame, null: str, method: str, against: str)
     return float(row["p_holm"].iloc[0]) if len(row) else np.nan
 
 
-def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: pd.DataFrame) -> list[str]:
+def format_summary(
+    summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: pd.DataFrame, influence: pd.DataFrame
+) -> list[str]:
     """The summary and the comparisons relative to the primary null, as lines of text for a terminal."""
     primary = summary[summary["null"] == PRIMARY_NULL]
     shown = over_all_sources(primary)
@@ -242,6 +282,7 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
     interval = f"{shown['interval'].iloc[0]:.0%} interval"
     closed = "gap_closed" in shown and bool(shown["gap_closed"].notna().any())
     columns: dict[str, Cell] = {"bits/spike": "{bits_per_spike:+.4f}", interval: interval_cell()}
+    columns |= {"pooled": "{pooled:+.4f}", "unit mean": "{unit_mean:+.4f}"}
     columns |= {"sessions": "{sessions}", "animals": "{animals}"}
     columns["of oracle"] = "{share_of_oracle:.0%}" if "share_of_oracle" in shown else ""
     named: dict[str, Cell] = {"method": "{method}", "class": class_cell}
@@ -260,6 +301,11 @@ def format_summary(summary: pd.DataFrame, comparisons: pd.DataFrame, left_out: p
             f"Gap closed: share of the gap between the reference mean and {UPPER_BOUND}, which fits the session."
         )
     lines.append("Intervals are bootstrapped over animals; with few animals they are coarse, with one there is none.")
+    lines.append(
+        "bits/spike: mean over sessions; pooled: all spikes with equal weight; unit mean: all units with equal weight."
+    )
+    if found := influence_sentence(influence):
+        lines.append(found)
     if unscored := shown["unscored_units"].iloc[0]:
         units = unscored + shown["units"].iloc[0]
         lines.append(f"{unscored} of {units} units are too slow in the reference window to be scored.")
@@ -306,8 +352,10 @@ def make_tables(
     by_region = _average_seeds(_over_null(pooled.region, PRIMARY_NULL), ["region"], units=("units", "first"))
     region_sessions = ordered(by_region, ["fold", "session", "region", "method"])
     comparisons = comparison_table(by_session, resampling)
+    influence = unit_influence_table(pooled)
     tables = {
         "sessions": by_session,
+        "unit_influence": influence,
         "horizon_sessions": horizon_sessions,
         "horizon": horizon_table(horizon_sessions, resampling),
         "regions_sessions": region_sessions,
@@ -316,7 +364,7 @@ def make_tables(
         "summary": summary_table(by_session, comparisons, resampling, shared_subjects),
         "left_out": left_out_table(scores, sessions),
     }
-    write_tables(tables, folder, format_summary(tables["summary"], comparisons, tables["left_out"]))
+    write_tables(tables, folder, format_summary(tables["summary"], comparisons, tables["left_out"], influence))
 
 
 def _over_null(sums: pd.DataFrame, null: str) -> pd.DataFrame:

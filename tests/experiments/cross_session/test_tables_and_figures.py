@@ -32,6 +32,7 @@ from factories.forecasts import (  # noqa: E402
 
 from neurohorizon.analysis.session_list import write_session_list  # noqa: E402
 from neurohorizon.analysis.tables import Resampling, TableError, left_out_table  # noqa: E402
+from neurohorizon.analysis.wording import influence_sentence  # noqa: E402
 from neurohorizon.cohort import Row, write_cohort  # noqa: E402
 from neurohorizon.config import read_config  # noqa: E402
 from neurohorizon.experiments.catalogue import CATALOGUE  # noqa: E402
@@ -255,6 +256,57 @@ def test_a_session_row_is_the_ratio_of_its_sums(run):
     assert set(rows.index) == {"reference", "evaluation"}
 
 
+def test_the_unit_mean_gives_each_unit_of_each_session_the_same_weight(run):
+    sessions = _table(run, "sessions").query("method == 'own_history'").set_index(["session", "null"])
+    every = []
+    for number in range(SESSIONS):
+        name = make_session(number).name
+        scores = pd.read_parquet(run / "scores" / f"{name}.parquet").query("method == 'own_history'")
+        sums = scores.groupby(["seed", "unit_id"])[["model_nats", "reference_nats", "spikes"]].sum()
+        gain_bits = (sums["model_nats"] - sums["reference_nats"]) / np.log(2)
+        units = (gain_bits / sums["spikes"])[sums["spikes"] > 0].groupby("unit_id").mean()
+        assert sessions.loc[(name, "reference"), "unit_mean"] == pytest.approx(units.mean(), abs=1e-12)
+        assert sessions.loc[(name, "reference"), "spiking_units"] == len(units)
+        every += units.tolist()
+    summary = _table(run, "summary").query("null == 'reference'").set_index("method").loc["own_history"]
+    assert summary["unit_mean"] == pytest.approx(np.mean(every), abs=1e-12)
+    assert summary["unit_mean_lower"] <= summary["unit_mean"] <= summary["unit_mean_upper"]
+
+
+def test_the_unit_with_most_spikes_is_named_with_the_score_without_it(run):
+    made = make_session(5)
+    scores = pd.read_parquet(run / "scores" / f"{made.name}.parquet").query("method == 'neurohorizon' and seed == 0")
+    spikes = scores.groupby("unit_id")["spikes"].sum()
+    largest = spikes.idxmax()
+    table = _table(run, "unit_influence").query("session == @made.name").set_index("method")
+    assert set(table["unit_id"]) == {largest}, "spikes are the same for every method"
+    assert table["spike_share"].tolist() == pytest.approx([spikes.max() / spikes.sum()] * len(table))
+    others = pd.read_parquet(run / "scores" / f"{made.name}.parquet").query(
+        "method == 'neurohorizon' and unit_id != @largest"
+    )
+    sums = others.groupby("seed")[["model_nats", "reference_nats", "spikes"]].sum()
+    by_seed = (sums["model_nats"] - sums["reference_nats"]) / (sums["spikes"] * np.log(2))
+    assert table.loc["neurohorizon", "bits_per_spike_without"] == pytest.approx(np.mean(by_seed), abs=1e-12)
+    whole = _table(run, "sessions").query("session == @made.name and null == 'reference'").set_index("method")
+    pd.testing.assert_series_equal(table["bits_per_spike"], whole["bits_per_spike"][table.index])
+
+
+def test_a_session_that_one_unit_carries_is_named_in_a_sentence(run):
+    table = _table(run, "unit_influence")
+    assert influence_sentence(table) == "", "no unit has half of the spikes"
+    first = table["session"].iloc[0]
+    table.loc[table["session"] == first, ["unit_id", "spike_share", "bits_per_spike"]] = ["19", 0.91, 0.098]
+    table.loc[table["session"] == first, "bits_per_spike_without"] = 0.402
+    assert influence_sentence(table) == (
+        f"In 1 of {SESSIONS} sessions one unit has more than half of the scored spikes: {first} (unit 19: 91%; +0.098 "
+        "bits/spike with it, +0.402 without it)."
+    )
+    table.loc[table["session"] == first, "bits_per_spike_without"] = np.nan
+    assert "no other spike is scored" in influence_sentence(table)
+    summary, comparisons, left_out = (_table(run, name) for name in ("summary", "comparisons", "left_out"))
+    assert influence_sentence(table) in format_summary(summary, comparisons, left_out, table)
+
+
 def test_horizon_bins_and_regions_add_up_to_the_session(run):
     whole = _table(run, "sessions").query("null == 'reference'").set_index(["session", "method"])
     for name in ("horizon_sessions", "regions_sessions"):
@@ -316,10 +368,11 @@ def test_sources_are_told_apart_where_there_are_several(run):
     for source in ("allen", "ibl"):
         assert rows.loc[source, "bits_per_spike"] == pytest.approx(primary[source].mean())
     left_out = _table(run, "left_out")
-    lines = format_summary(summary, comparisons, left_out)
+    influence = _table(run, "unit_influence")
+    lines = format_summary(summary, comparisons, left_out, influence)
     assert f"ibl     neurohorizon  {rows.loc['ibl', 'bits_per_spike']:+.4f}" in "\n".join(lines)
     # what is not by source is as it was without them
-    assert set(format_summary(whole, comparisons, left_out)) <= set(lines)
+    assert set(format_summary(whole, comparisons, left_out, influence)) <= set(lines)
     assert f"{rows.loc['allen', 'bits_per_spike']:+.3f} in 2 sessions of 1 animal of source allen" in (
         describe_sources(summary)
     )
