@@ -1,4 +1,7 @@
-"""Thresholds of the checks: one table, each with its reason."""
+"""Thresholds of the checks: one table, each with its reason.
+
+Those on refractory violations were set after the proposals for real recordings of rats, mice and arrays had been seen.
+"""
 
 from dataclasses import dataclass
 

@@ -431,7 +431,7 @@ def test_what_fits_the_session_controls_and_other_decodings_have_no_adjusted_p(e
     assert set(apart.index) == {
         *("neurohorizon_autoregressive", "neurohorizon_blockwise", "neurohorizon_coarse_to_fine", "history_glm"),
         *("coupled_glm", "learned_embedding", "shuffled_identity", "mean_identity", "oracle"),
-        "neurohorizon_adaptive",
+        *("neurohorizon_adaptive", "neurohorizon_ensemble", "neurohorizon_latent_readout"),
     }
     assert apart["p_holm"].isna().all()
     text = describe_others(comparisons.reset_index())
