@@ -337,6 +337,8 @@ class Readout(Section):
     """Candidate prior precisions of a log-gain weight; each session's reference window chooses."""
     horizon_edges_bins: tuple[Positive, ...]
     """Ends of the groups of horizon bins that share weights; the last is ``horizon_bins``."""
+    leverage: NonNegativeFloat
+    """How much less a readout counts in states far from those of the reference window; 0: it always counts fully."""
 
 
 class Model(Section):

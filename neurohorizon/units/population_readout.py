@@ -17,12 +17,15 @@ from neurohorizon.units.counts import reference_counts
 from neurohorizon.units.gains import LARGEST_LOG_GAIN, Origins, cumulative, fit_gains, mean_between
 from neurohorizon.units.reference import WINDOW_NAMES, read_reference
 
+LEAST_SPREAD = 0.01
+"""Variance that is added to each direction of the state for its leverage, as a share of the mean variance."""
 AXES = {
     "mean_counts": "unit",
     "modes": "unit, mode",
     "scale": "span, mode",
     "span_edges_bins": "span",
     "weights": "span * mode, unit, group",
+    "distrust": "span * mode, direction",
     "cv_gain": "unit, 2 * group",
 }
 """Arrays of a readout and their axes, in memory and in its file."""
@@ -38,6 +41,8 @@ class PopulationReadout:
         scale: Standard deviation of each mode's mean over each span, [span, mode].
         span_edges_bins: Rising ends of the spans, in bins before the origin, [span].
         weights: Log gain per standard deviation, float32, [span * mode, unit, group].
+        distrust: Directions of the state whose squared sum is its leverage times ``readout.leverage``, float32,
+            [span * mode, direction]; no direction where leverage does not count.
         cv_gain: Cross-validated on blocks of the reference window: first the gain in nats per expected spike for
             each group of horizon bins, then the slope of the outcome on the readout, float32, [unit, 2 * group].
     """
@@ -47,12 +52,18 @@ class PopulationReadout:
     scale: np.ndarray
     span_edges_bins: np.ndarray
     weights: np.ndarray
+    distrust: np.ndarray
     cv_gain: np.ndarray
 
     def log_gain(
         self, context: np.ndarray, context_mask: np.ndarray, units: np.ndarray, encoded_units: np.ndarray | None = None
     ) -> np.ndarray:
         """Compute the log gain of units from contexts.
+
+        Far from the states of the reference window the weights are less certain. A gain is therefore divided by
+        ``sqrt(1 + readout.leverage * h)``, where ``h`` is the leverage of the state in the reference window, relative
+        to its mean there. This is the form of the mean of a Bayesian classifier whose weights are Gaussian (MacKay,
+        Neural Computation 1992).
 
         Args:
             context: Counts, oldest bin first, 0 where masked, [window, context bin, unit].
@@ -80,6 +91,9 @@ class PopulationReadout:
         state = sums / np.maximum(valid, 1)[..., None] / self.scale
         state = state.reshape(len(state), -1).astype(np.float32)
         gain = (state @ weights.reshape(len(weights), -1)).reshape(len(state), *weights.shape[1:])
+        if self.distrust.size:
+            leverage = np.square(state @ self.distrust).sum(axis=1)
+            gain /= np.sqrt(1 + leverage)[:, None, None]
         return np.clip(gain, -LARGEST_LOG_GAIN, LARGEST_LOG_GAIN)
 
     def _residual(self, counts: np.ndarray) -> np.ndarray:
@@ -116,8 +130,9 @@ def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, r
     projected = cumulative(residual @ modes)
     state = np.stack([mean_between(projected, *span) for span in origins.past(edges)], axis=1)  # [origin, span, mode]
     scale = np.maximum(state.std(axis=0), 1e-6)
+    state = (state / scale).reshape(len(state), -1)
     weights, cv_gain = fit_gains(
-        (state / scale).reshape(len(state), -1), cumulative(counts / mean_counts - 1), origins, mean_counts, readout
+        state, cumulative(counts / mean_counts - 1), origins, mean_counts, readout
     )
     return PopulationReadout(
         mean_counts=mean_counts.astype(np.float32),
@@ -125,8 +140,19 @@ def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, r
         scale=scale.astype(np.float32),
         span_edges_bins=edges,
         weights=weights,
+        distrust=_distrust(state, readout.leverage),
         cv_gain=cv_gain,
     )
+
+
+def _distrust(state: np.ndarray, leverage: float) -> np.ndarray:
+    """Return directions of states [origin, state] whose squared sum has the mean ``leverage`` over these states."""
+    if not leverage or not state.any():
+        return np.zeros((state.shape[1], 0), np.float32)
+    values, vectors = np.linalg.eigh(np.asarray(state.T @ state, np.float64) / len(state))
+    # directions that hardly vary are shrunk: a change of one would otherwise count without bound
+    spread = values + LEAST_SPREAD * values.mean()
+    return (vectors * np.sqrt(leverage / (values / spread).sum() / spread)).astype(np.float32)
 
 
 def zero_readout(log_rate: np.ndarray, readout: Readout) -> PopulationReadout:
@@ -139,6 +165,7 @@ def zero_readout(log_rate: np.ndarray, readout: Readout) -> PopulationReadout:
         scale=np.ones((edges.size, 0), np.float32),
         span_edges_bins=edges,
         weights=np.zeros((0, n_units, n_groups), np.float32),
+        distrust=np.zeros((0, 0), np.float32),
         cv_gain=np.zeros((n_units, 2 * n_groups), np.float32),
     )
 

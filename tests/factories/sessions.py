@@ -33,6 +33,7 @@ def small_config(**sections: dict) -> Config:
                 "span_edges_bins": [2, 10],
                 "ridge": [10.0, 100.0, 1000.0],
                 "horizon_edges_bins": [2, 6],
+                "leverage": 0.0,
             },
         },
         "training": {

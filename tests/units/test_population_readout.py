@@ -139,6 +139,26 @@ def test_units_that_are_not_heard_do_not_matter(reference):
     assert not np.allclose(quiet, fitted.log_gain(louder, mask, np.arange(8)))
 
 
+def test_a_gain_counts_less_the_further_the_state_is_from_the_reference_window(reference):
+    counts, segment, log_rate = reference
+    full, careful = (fit_readout(counts, segment, log_rate, SETTINGS.model_copy(update={"leverage": c})) for c in (0, 2))
+    assert full.distrust.shape == (6, 0)
+    np.testing.assert_array_equal(full.weights, careful.weights)
+    origins = np.arange(10, len(counts) - 2)[segment[10:-2] == segment[:-12]]
+    context, mask = contexts(counts, segment, origins)
+    ratio = careful.log_gain(context, mask, np.arange(8)) / full.log_gain(context, mask, np.arange(8))
+    residual = (context - np.exp(log_rate)) / np.exp(log_rate / 2)
+    spans = [residual[:, -2:].mean(1) @ full.modes, residual[:, -10:-2].mean(1) @ full.modes]
+    state = (np.stack(spans, axis=1) / full.scale).reshape(len(origins), -1)
+    covariance = state.T @ state / len(state)
+    inverse = np.linalg.inv(covariance + 0.01 * np.trace(covariance) / 6 * np.eye(6))
+    leverage = np.einsum("tk,kl,tl->t", state, inverse, state)
+    expected = 1 / np.sqrt(1 + 2 * leverage / leverage.mean())
+    np.testing.assert_allclose(ratio[:, 0, 0], expected, rtol=0.05)
+    far = careful.log_gain(50 * context, mask, np.arange(8)), full.log_gain(50 * context, mask, np.arange(8))
+    assert np.abs(far[0]).max() < 0.2 * np.abs(far[1]).max()
+
+
 def test_silent_units_and_tiny_windows_stay_finite():
     counts = np.zeros((40, 3), int)
     counts[5, 0] = 1
