@@ -12,12 +12,16 @@ from layout import Layout, section
 from needs import memory_mb
 from progress import lines_at_error, lines_at_start, lines_at_success, reasons
 from snakemake.utils import update_config
+from stale_lock import hold_folder
 
 from neurohorizon.cohort import NAME_CHARACTERS, CohortError, Row, check_excluded, read_cohort, sessions_in_use
 from neurohorizon.config import Config, ConfigError, expand_folder, parse_config
 from neurohorizon.methods import ADAPTIVE, CLOSED_FORM, ENSEMBLE, FORECASTER, LATENT_READOUT, NETWORKS, REGRESSIONS
 from neurohorizon.sources import IBL_ARCHIVE_VERSIONS, SOURCES
 from neurohorizon.strict_yaml import YamlError, parse_yaml, read_yaml
+
+if workflow.is_main_process and (_line := hold_folder(Path.cwd())):
+    print(_line, file=sys.stderr)
 
 # Each job uses its own environment and this package, and no package of the user.
 shell.prefix(

@@ -330,14 +330,19 @@ def test_a_killed_training_resumes_from_its_checkpoint(finished):
     deadline = time.monotonic() + 300
     while not list(checkpoints.rglob("last.ckpt")) and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.2)
+    os.killpg(running.pid, signal.SIGSTOP)  # so that it does not end meanwhile
+    second = finished.snakemake(*arguments)
+    assert second.returncode != 0 and "Directory cannot be locked" in second.stdout
+    assert str(running.pid) in re.search(r"is kept: process ([\d, ]+) works here", second.stdout)[1].split(", ")
+    assert running.poll() is None
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     assert list(checkpoints.rglob("last.ckpt")), "killed in the middle"
     assert not (finished.root / target).exists()
 
-    assert finished.snakemake("--unlock", *MINIATURE).returncode == 0
     done = finished.snakemake(*arguments)
     assert done.returncode == 0, done.stdout
+    assert done.stdout.count("was killed and left its lock; no process holds it") == 1
     log = (finished.root / RESULTS / "logs" / "train" / "unseen" / "neurohorizon_seed-7.log").read_text()
     assert "Restor" in log, "the second job resumes where the first stopped"
     assert (finished.root / target).exists()
