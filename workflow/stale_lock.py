@@ -11,13 +11,14 @@ import os
 import shutil
 import socket
 from pathlib import Path
+from typing import TextIO
 
 RECORD = ".snakemake/neurohorizon_runs"
 """Machine and process of the runs in a folder, one a line, since the last time that it had no lock."""
 LOCKS = ".snakemake/locks"
 UNKNOWN = "(unknown)"
 """Machine of a lock that was there before the first record."""
-_held = []  # a closed file is not locked
+_held: list[TextIO] = []  # a closed file is not locked
 
 
 def hold_folder(folder: Path) -> str:
@@ -61,7 +62,7 @@ def _doubt(folder: Path, machines: set[str], nobody_holds_it: bool) -> str:
     return ""
 
 
-def _lock(record, kind: int) -> bool:
+def _lock(record: TextIO, kind: int) -> bool:
     try:
         fcntl.flock(record, kind)
     except OSError:
