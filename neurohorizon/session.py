@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from neurohorizon.files import replacing
+from neurohorizon.printed_names import CONTROL_CHARACTERS
 from neurohorizon.timeline import MICROSECONDS, Intervals, Splits, blocks, compact, nearest_us, to_s, to_us
 
 SCHEMA_VERSION = 1
@@ -179,6 +180,9 @@ class Session:
             lengths = {name: len(values) for name, values in columns.items()}
             if len(set(lengths.values())) > 1:
                 raise SessionError(f"columns of {table} differ in length: {lengths}")
+        for name in {"id", "region", "probe"} & self.units.keys():
+            if odd := [one for one in self.units[name].tolist() if CONTROL_CHARACTERS.search(str(one))]:
+                raise SessionError(f"units['{name}'] has control characters in {odd[0]!r}; export them without")
         if self.units["id"].dtype.kind != "U" or len(set(self.units["id"].tolist())) != self.n_units:
             raise SessionError("units['id'] must be strings, each once")
         for table, columns in (("trials", self.trials), ("stimuli", self.stimuli)):

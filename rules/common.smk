@@ -7,17 +7,21 @@ from pathlib import Path
 ROOT = Path(str(workflow.current_basedir)).parent
 sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 
-import yaml
 from fingerprint import Code
 from layout import Layout, section
 from needs import memory_mb
 from progress import lines_at_error, lines_at_start, lines_at_success, reasons
 from snakemake.utils import update_config
+from stale_lock import hold_folder
 
 from neurohorizon.cohort import NAME_CHARACTERS, CohortError, Row, check_excluded, read_cohort, sessions_in_use
 from neurohorizon.config import Config, ConfigError, expand_folder, parse_config
 from neurohorizon.methods import ADAPTIVE, CLOSED_FORM, ENSEMBLE, FORECASTER, LATENT_READOUT, NETWORKS, REGRESSIONS
 from neurohorizon.sources import IBL_ARCHIVE_VERSIONS, SOURCES
+from neurohorizon.strict_yaml import YamlError, parse_yaml, read_yaml
+
+if workflow.is_main_process and (_line := hold_folder(Path.cwd())):
+    print(_line, file=sys.stderr)
 
 # Each job uses its own environment and this package, and no package of the user.
 shell.prefix(
@@ -37,15 +41,24 @@ def typed(values: object) -> object:
         return {key: typed(value) for key, value in values.items()}
     if isinstance(values, list):
         return [typed(value) for value in values]
-    return yaml.safe_load(values) if isinstance(values, str) else values
+    return parse_yaml(values) if isinstance(values, str) else values
 
 
-def checked(values: dict) -> Config:
-    """Check the configuration first, so that a typo stops even a dry run."""
+def checked() -> Config:
+    """Check the configuration first, so that a typo stops even a dry run.
+
+    Its files are read again, since Snakemake also takes aliases, tags and keys that are there twice.
+    """
+    values = {}
     try:
-        return parse_config(values)
-    except ConfigError as error:
+        for path in workflow.configfiles:
+            update_config(values, read_yaml(path))
+        update_config(values, typed(workflow.config_settings.config or {}))
+        found = parse_config(values)
+    except (ConfigError, YamlError) as error:
         raise WorkflowError(str(error)) from None
+    update_config(config, values)  # captions of the report are filled in from it
+    return found
 
 
 # a --configfile replaces the paper's configuration, it is not added to it
@@ -54,8 +67,7 @@ if not workflow.configfiles:
     configfile: shipped("config/config.yaml")
 
 
-update_config(config, typed(workflow.config_settings.config or {}))
-CONFIG = checked(config)
+CONFIG = checked()
 RESULTS = CONFIG.run.results
 COHORT = shipped(CONFIG.cohort.table)
 REVIEW = globals().get("REVIEW", False)  # set by profiles/review/Snakefile: use only files of sums

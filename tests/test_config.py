@@ -8,7 +8,7 @@ import yaml
 from factories import ROOT
 from pydantic import ValidationError
 
-from neurohorizon.config import Config, ConfigError, expand_folder, parse_config, read_config
+from neurohorizon.config import Cohort, Config, ConfigError, Run, expand_folder, parse_config, read_config
 
 FOLDER = ROOT / "config"
 SHIPPED = sorted(FOLDER.glob("*.yaml"))
@@ -99,6 +99,65 @@ def test_a_wrong_value_is_named_with_what_was_expected(path, value, complaint):
     section(values, path[:-1])[path[-1]] = value
     with pytest.raises(ConfigError, match=complaint):
         parse_config(values)
+
+
+NO_PATH = ["$(ls)", "a`b`", "a'b", 'a"b', "a\nb", "a\n", "-rf", "a/-b", "a;b", "a|b", "a{b}", "a&b", "~/a", "*"]
+
+
+@pytest.mark.parametrize("value", [*NO_PATH, "../a", "a/../b", "a b", "a//b", "./a", "a/", "/", ""])
+def test_a_run_writes_only_to_a_folder_whose_name_is_safe_in_a_shell(value):
+    run = {"name": "a", "seed": 0, "seeds": [0]}
+    with pytest.raises(ValidationError, match=r"names between / have letters, digits and \. _ - \+ = @ ,"):
+        Run.model_validate_json(json.dumps(run | {"results": value}))
+    for good in ("results/demo", "/scratch/mine-2.1/run_3", ".hidden/ü"):
+        assert Run.model_validate_json(json.dumps(run | {"results": good})).results == good
+
+
+@pytest.mark.parametrize("value", NO_PATH)
+def test_a_path_that_a_run_reads_holds_nothing_that_a_shell_replaces(value, monkeypatch):
+    cohort = {"heldout_fraction": None, "on_fatal": "stop"}
+    with pytest.raises(ValidationError, match="names between / have letters, digits, blanks"):
+        Cohort.model_validate_json(json.dumps(cohort | {"table": value}))
+    monkeypatch.setenv("RECORDINGS", value)
+    with pytest.raises(ValueError, match=r"names between / have letters, digits, blanks|variable or a user"):
+        expand_folder("$RECORDINGS")
+    good = "../My recordings (old)/a"
+    assert Cohort.model_validate_json(json.dumps(cohort | {"table": good})).table == expand_folder(good) == good
+
+
+@pytest.mark.parametrize(
+    "path",
+    [("run", "results"), ("sources", "ibl", "folder"), ("cohort", "table"), ("multimodal", "images", "dinov2")],
+)
+def test_every_path_of_a_configuration_is_checked(path):
+    values = demo()
+    section(values, path[:-1])[path[-1]] = "a;b"
+    with pytest.raises(ConfigError) as error:
+        parse_config(values)
+    (line,) = str(error.value).splitlines()[1:]
+    assert line.startswith(f"  {'.'.join(path)}: ") and "letters, digits" in line
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("run", "name"), "--> <script>"),
+        (("multimodal", "images", "sets"), ["../a"]),
+        (("scaling", "sizes"), {"a/b": {}}),
+    ],
+)
+def test_a_name_that_becomes_part_of_a_path_is_a_name(path, value):
+    values = demo()
+    section(values, path[:-1])[path[-1]] = value
+    with pytest.raises(ConfigError, match=rf"{'.'.join(path)}.*should match pattern"):
+        parse_config(values)
+
+
+def test_a_file_that_yaml_allows_and_a_configuration_does_not_is_named_with_its_line(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(DEMO.read_text().replace("  seed: 0\n", "  seed: 0\n  seed: 1\n", 1))
+    with pytest.raises(ConfigError, match=r"mine\.yaml, line \d+, column 3: the key seed is there twice"):
+        read_config(path)
 
 
 def test_the_archive_has_no_units_below_the_label_of_1():

@@ -352,3 +352,12 @@ def test_order_spikes_may_use_the_memory_of_its_times():
     kept = times_s.copy()
     order_spikes(kept, unit, domain=domain)
     np.testing.assert_array_equal(kept, times_s)
+
+
+@pytest.mark.parametrize("name", ["id", "region"])
+@pytest.mark.parametrize("odd", ["CA1\n# a", "CA1\x1b[2J", "CA1\u2028"])
+def test_a_name_of_a_unit_has_no_control_characters(name, odd):
+    units = make_session().units
+    values = [odd, *units[name][1:].tolist()]
+    with pytest.raises(SessionError, match=rf"units\['{name}'\] has control characters in .*CA1"):
+        make_session(units={**units, name: np.array(values, dtype=str)})

@@ -14,6 +14,7 @@ from neurohorizon.analysis.wording import format_interval
 from neurohorizon.files import replacing
 from neurohorizon.forecasts.scoring import OF_SESSION, left_out_reason
 from neurohorizon.methods import CLASS_ORDER, METHOD_ORDER, class_word
+from neurohorizon.printed_names import CONTROL_CHARACTERS
 from neurohorizon.scores import NULLS, bits_per_spike
 
 PRIMARY_NULL = "reference"
@@ -294,7 +295,10 @@ def text_table(table: pd.DataFrame, columns: Mapping[str, Cell]) -> list[str]:
         named = [row[name] for _, name, _, _ in Formatter().parse(cell) if name]
         return "" if any(isinstance(value, float) and np.isnan(value) for value in named) else cell.format_map(row)
 
-    rows = [tuple(text(cell, row) for cell in columns.values()) for row in table.to_dict("records")]
+    rows = [
+        tuple(CONTROL_CHARACTERS.sub(" ", text(cell, row)) for cell in columns.values())
+        for row in table.to_dict("records")
+    ]
     return ["", *aligned([tuple(columns), *rows])]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from neurohorizon.methods import FORECASTER
+from neurohorizon.printed_names import in_sentence
 
 FEW_ANIMALS = 6
 """With fewer animals no p of a sign-flip test can reach 0.05."""
@@ -114,7 +115,7 @@ def few_animals(animals: int) -> str:
 
 def scope_sentence(summary: pd.DataFrame) -> str:
     """State whether the results hold for unseen animals or for unseen recordings."""
-    shared = summary["shared_subjects"].iloc[0]
+    shared = in_sentence(summary["shared_subjects"].iloc[0])
     if not shared:
         return "No forecast animal was in the training data."
     return f"Other recordings of {shared} were trained on: the results are for unseen recordings, not unseen animals."

@@ -14,6 +14,7 @@ import numpy as np
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import AllenSource
+from neurohorizon.hdf5_storage import ForeignValuesError, require_own_values
 from neurohorizon.session import SessionError
 
 QUALITY = ("isi_violations", "amplitude_cutoff", "presence_ratio")
@@ -56,10 +57,14 @@ def read_units(path: Path, row: Row, *, source: AllenSource) -> AllenUnits:
         source: The section ``sources.allen`` of the configuration.
 
     Raises:
-        SessionError: No unit passes, or a probe of the cohort table has none.
+        SessionError: No unit passes, a probe of the cohort table has none, or the file takes values from another file.
         KeyError, OSError, ValueError: The file is not as it should be.
     """
     with h5py.File(path, "r") as file:
+        try:
+            require_own_values(file)  # before AllenSDK reads the file too
+        except ForeignValuesError as error:
+            raise SessionError(f"session {row.session}: {path.name}: {error}; refused: download it again") from None
         table, sites = file["units"], file["general/extracellular_ephys/electrodes"]
         site = _sites_of(table["peak_channel_id"][:], sites["id"][:])
         location, probe = (sites[name].asstr()[:].astype(str)[site] for name in ("location", "group_name"))

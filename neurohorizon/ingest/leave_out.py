@@ -18,6 +18,7 @@ from neurohorizon.config import Exclusions, Splits, Timeline
 from neurohorizon.files import replacing
 from neurohorizon.ingest.exclusions import exclude_units
 from neurohorizon.ingest.validation import require_usable
+from neurohorizon.printed_names import one_line
 from neurohorizon.session import Session, SessionError, left_out_session, write_session
 
 OnFatal = Literal["stop", "leave_out"]
@@ -120,6 +121,6 @@ def write_ingested(
             subject=row.subject,
             lab=row.lab,
             date=row.date,
-            reason=str(fault),
+            reason=one_line(fault),
         )
     write_session(path, session)

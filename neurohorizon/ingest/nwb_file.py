@@ -17,6 +17,7 @@ import h5py
 import hdf5plugin  # noqa: F401 - registers the compression filters of HDF5 plugins
 import numpy as np
 
+from neurohorizon.hdf5_storage import other_file
 from neurohorizon.session import SessionError
 
 MOST_VALUES = 1 << 28
@@ -117,10 +118,8 @@ class NwbFile:
         Raises:
             SessionError: The values are in another file, are too many, or cannot be decompressed.
         """
-        if dataset.external or (
-            dataset.is_virtual and any(part.file_name != "." for part in dataset.virtual_sources())
-        ):
-            raise self.fault(inside, "has its values in other files", "export them into this file")
+        if other := other_file(dataset):
+            raise self.fault(inside, f"has its values in another file ({other!r})", "export them into this file")
         if dataset.size is not None and dataset.size > MOST_VALUES:
             raise self.fault(
                 inside, f"has {dataset.size} values", f"expected at most {MOST_VALUES}: name another object"
@@ -232,7 +231,8 @@ class Table:
         values = self._values(name)
         elements = dataset.attrs.get("elements")
         if isinstance(elements, h5py.Reference) and elements:
-            labels = np.array([*map(text, dataset.file[elements][()].tolist()), ""])
+            listed = self.file.read(dataset.file[elements], f"{self.inside}/{name}_elements")
+            labels = np.array([*map(text, listed.tolist()), ""])
             values = values.astype(np.int64)
             return labels[np.where((values >= 0) & (values < len(labels) - 1), values, -1)]
         if values.dtype.kind in "SUO":
@@ -329,7 +329,8 @@ def open_nwb(path: Path) -> Iterator[NwbFile]:
             root = files.enter_context(h5py.File(path, "r"))
         except OSError as error:
             raise SessionError(f"{path.name} {_why_not_open(path, error)}") from error
-        found = _version(root)
+        file = NwbFile(path, root, files)
+        found = _version(file)
         if found is None:
             raise SessionError(
                 f"{path.name} is not a readable NWB file: it has no nwb_version, only {sorted(root)[:5]}; "
@@ -337,7 +338,7 @@ def open_nwb(path: Path) -> Iterator[NwbFile]:
             )
         if not re.fullmatch(r"2\.\d+(\.\d+)?(-\w+)?", found):
             raise SessionError(f"{path.name} is NWB {found}; expected NWB 2: export it again with a current program")
-        yield NwbFile(path, root, files)
+        yield file
 
 
 def _why_not_open(path: Path, error: OSError) -> str:
@@ -355,11 +356,9 @@ def _why_not_open(path: Path, error: OSError) -> str:
     return f"cannot be opened, it may be cut short ({_short(error)}); fetch it again"
 
 
-def _version(root: h5py.File) -> str | None:
-    found = root.attrs.get("nwb_version")
-    if found is None and isinstance(root.get("nwb_version"), h5py.Dataset):
-        found = np.asarray(root["nwb_version"][()]).reshape(-1)[0]
-    return None if found is None else text(found).removeprefix("NWB-")
+def _version(file: NwbFile) -> str | None:
+    found = file.root.attrs.get("nwb_version")
+    return (text(found) if found is not None else file.text("nwb_version")).removeprefix("NWB-") or None
 
 
 def _is_own_group(group: h5py.Group, name: str) -> bool:

@@ -13,6 +13,7 @@ from neurohorizon.config import Splits as SplitSettings
 from neurohorizon.config import Timeline
 from neurohorizon.files import replacing
 from neurohorizon.ingest.validation import Report, validate_session, write_report
+from neurohorizon.printed_names import in_figure
 from neurohorizon.session import Session, read_session
 from neurohorizon.timeline import MICROSECONDS, Intervals, bin_domain, to_s
 
@@ -79,7 +80,8 @@ def draw_report(path: str | Path, session: Session, report: Report) -> None:
     else:
         _write_findings(figure.add_subplot(), report)
     about = (report.source, report.subject, report.lab, report.date)
-    figure.suptitle(f"{report.session}   ({', '.join(text for text in about if text)})", fontsize=12, color=_INK)
+    title = f"{report.session}   ({', '.join(in_figure(text) for text in about if text)})"
+    figure.suptitle(title, fontsize=12, color=_INK)
     path = Path(path)
     dated = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     with replacing(path) as temporary:
@@ -122,7 +124,7 @@ def _draw_stimuli(axes: Axes, session: Session, *, row: int) -> None:
             if names[begin] == name
         ]
         if runs:
-            axes.broken_barh(runs, (row - 0.4, 0.8), color=colour, linewidth=0, label=name.replace("_", " "))
+            axes.broken_barh(runs, (row - 0.4, 0.8), color=colour, linewidth=0, label=in_figure(name.replace("_", " ")))
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6, fontsize=7, frameon=False)
 
 
@@ -221,7 +223,7 @@ def _write_findings(axes: Axes, report: Report) -> None:
         reasons = "; ".join(f"{one.unit} ({one.reason}: {one.detail})" for one in report.proposals)
         messages.insert(len(report.fatal), f"proposed to be excluded: {reasons}. Under cohort:  {report.exclude}")
     for message in messages:
-        first, *others = textwrap.wrap(message, 165)
+        first, *others = textwrap.wrap(in_figure(message), 165)
         lines += [first, *(f"    {line}" for line in others)]
     if len(lines) > 9:
         lines = [*lines[:8], f"... and {len(lines) - 8} lines more in the JSON report"]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
-from pathlib import Path
 
 import torch
 import torch.distributed
@@ -86,10 +85,9 @@ def batch_numbers(epoch: int, *, steps: int, accumulated: int, rank: int, ranks:
 class EpochBatches(Sampler[int]):
     """Batches of the current epoch. Lightning sets the epoch, except for the first one after a resumption."""
 
-    def __init__(self, training: Training, resumed_from: Path | None) -> None:
-        done = torch.load(resumed_from, map_location="cpu", weights_only=False)["global_step"] if resumed_from else 0
+    def __init__(self, training: Training, *, steps_done: int) -> None:
         self.steps, self.accumulated = training.validate_every_steps, training.accumulate_batches
-        self.epoch = done // self.steps
+        self.epoch = steps_done // self.steps
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next batches."""

@@ -44,6 +44,7 @@ from neurohorizon.models.batch import (
     batch_loader,
     process_place,
 )
+from neurohorizon.models.checkpoint import read_checkpoint, resume_from
 from neurohorizon.models.forecaster import Forecaster, HorizonDecoder, PopulationEncoder
 from neurohorizon.models.layers import SelfLayer
 from neurohorizon.models.likelihoods import LOSSES, gained_nats
@@ -237,22 +238,24 @@ def train_forecaster(
         **_side_by_side(training.devices),
     )
     last = checkpoints / "last.ckpt"
-    resumed_from = last if last.exists() else None
+    weights = {"weights": "state_dict", "like": module.state_dict()}
+    resumed = resume_from(last, **weights, others=("global_step", "loops", "optimizer_states", "lr_schedulers"))
     trainer.fit(
         module,
         train_dataloaders=batch_loader(
-            NumberedDataset(stream), EpochBatches(training, resumed_from), workers=training.workers
+            NumberedDataset(stream),
+            EpochBatches(training, steps_done=resumed["global_step"] if resumed else 0),
+            workers=training.workers,
         ),
         val_dataloaders=batch_loader(
             ListDataset(validation_batches), ShareOfBatches(len(validation_batches)), workers=0
         ),
-        ckpt_path=resumed_from,
-        weights_only=False,  # a checkpoint of this training; the final weights are safetensors
+        ckpt_path=last if resumed else None,
+        weights_only=True,
     )
     if not trainer.is_global_zero:
         return
-    weights = torch.load(best.best_model_path, map_location="cpu", weights_only=False)["state_dict"]
-    module.load_state_dict(weights)
+    module.load_state_dict(read_checkpoint(Path(best.best_model_path), **weights)["state_dict"])
     score = float(best.best_model_score)
     card = card.scored(validation_bits_per_spike=score, steps=trainer.global_step, seed=seed)
     save_forecaster(output, module.forecaster, card)
@@ -335,7 +338,8 @@ class TrainingModule(lightning.LightningModule):
         def share(step: int) -> float:
             if step < warm:
                 return (step + 1) / warm
-            return 0.1 + 0.45 * (1 + np.cos(np.pi * min((step - warm) / max(total - warm, 1), 1)))
+            # a checkpoint holds the rate, and a number of numpy in it would not be read
+            return float(0.1 + 0.45 * (1 + np.cos(np.pi * min((step - warm) / max(total - warm, 1), 1))))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -37,7 +37,7 @@ def run_page(results: Mapping, summaries: Mapping[str, str]) -> str:
     for section in results["sections"]:
         parts += [f"## {section['title']}", f"*{section['question']}*", section["text"].strip()]
         if section["name"] in summaries:
-            parts.append(f"```text\n{_plain(summaries[section['name']])}\n```")
+            parts.append(_fenced(_plain(summaries[section["name"]])))
     return "\n\n".join(parts) + "\n"
 
 
@@ -48,6 +48,12 @@ def _scores(rows: list[Mapping]) -> str:
         cells = [row["method"], row["class"], f"{row['bits_per_spike']:.3f}", interval]
         lines.append(f"| {' | '.join([*cells, str(row['sessions']), str(row['animals'])])} |")
     return "\n".join(lines)
+
+
+def _fenced(text: str) -> str:
+    """Return text as a block of Markdown, with a longer fence than any in it."""
+    fence = max(["``", *re.findall("`{3,}", text)], key=len) + "`"
+    return f"{fence}text\n{text}\n{fence}"
 
 
 def _plain(text: str) -> str:

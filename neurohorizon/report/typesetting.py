@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from neurohorizon.files import replacing
 
-_SPECIAL = re.compile(r"([\\#$@_*`~\[\]<>])")
+_SPECIAL = re.compile(r"([\\#$@_*`~\[\]<>/])")
 _MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 _MARKUP = re.compile(r"\*\*(?P<strong>.+?)\*\*|\*(?P<emph>[^*\s][^*]*)\*|`(?P<code>.+?)`|<sup>(?P<sup>.+?)</sup>")
 

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import NAMESPACE_URL, uuid5
 
-VERSION, KEY = "0.240101.1200", "the-key"
+VERSION, KEY = "0.240101.1200", "key-of-an-account"
 _VERSION = r"/dandisets/(\d{6})/versions/([\w.]+)"
 PAGE = 2
 """Assets on a page, where the client does not ask for more."""

@@ -60,6 +60,18 @@ def copy_workflow(folder: Path) -> Workflow:
     return Workflow(folder)
 
 
+def files_with(folder: Path, *values: str) -> list[str]:
+    """Return the files below a folder that hold one of some values, with the value."""
+    return [
+        f"{path.relative_to(folder)}: {value}"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+        for content in [path.read_bytes()]
+        for value in values
+        if value.encode() in content
+    ]
+
+
 def counts(output: str) -> dict[str, int]:
     """Return the number of jobs of each rule that Snakemake plans."""
     table = output.split("Job stats:")[1].split("total")[0]

@@ -514,6 +514,22 @@ def units_read(path: Path, *, probes: str = "", **limits: float) -> AllenUnits:
     return read_units(path, row, source=allen_driver.source(path.parent, **limits))
 
 
+def test_a_file_that_takes_values_from_another_file_is_refused(tmp_path):
+    path = tmp_path / "file.nwb"
+    write_units(path)
+    with h5py.File(path, "a") as file:
+        file["stimulus"] = h5py.ExternalLink("/etc/passwd", "/")
+    with pytest.raises(SessionError, match=r"file\.nwb: stimulus is a link to another file \('/etc/passwd'\); refused"):
+        units_read(path)
+    write_units(path)
+    with h5py.File(path, "a") as file:
+        del file["general/extracellular_ephys/electrodes/location"]
+        where = file["general/extracellular_ephys/electrodes"]
+        where.create_dataset("location", (4,), "S8", external=[("/etc/passwd", 0, 32)])
+    with pytest.raises(SessionError, match=r"electrodes/location has its values in another file \('/etc/passwd'\)"):
+        units_read(path)
+
+
 def test_units_are_ordered_by_probe_and_id_and_have_their_own_spikes(tmp_path):
     written = write_units(tmp_path / "file.nwb")
     units = units_read(tmp_path / "file.nwb")

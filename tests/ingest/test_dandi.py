@@ -10,10 +10,10 @@ import pytest
 import yaml
 from factories import ROOT
 from factories.dandi_driver import ADA, BOB, READING, row, source
-from factories.dandi_server import Asset, DandiServer, Fault
+from factories.dandi_server import KEY, Asset, DandiServer, Fault
 from factories.nwb_files import make_file, make_long_file
 from factories.tiny_run import write_miniature
-from factories.workflow import Workflow, copy_workflow, counts
+from factories.workflow import Workflow, copy_workflow, counts, files_with
 
 from neurohorizon.cohort import CohortError, read_cohort
 from neurohorizon.config import ConfigError, DandiSource, NwbSource, Splits, parse_config
@@ -280,7 +280,7 @@ def test_a_download_that_was_lost_goes_on_where_it_was_at_a_new_address(outcomes
 
 @pytest.mark.slow
 def test_the_key_is_sent_to_the_archive_and_not_to_the_store(outcomes):
-    assert outcomes["scenes"]["embargoed, key"]["keys"] == [[False, "token the-key"], [True, ""]]
+    assert outcomes["scenes"]["embargoed, key"]["keys"] == [[False, f"token {KEY}"], [True, ""]]
 
 
 @pytest.mark.slow
@@ -338,7 +338,7 @@ def test_a_run_reads_what_is_there_and_the_next_run_tries_only_what_was_damaged_
     wanted = [results / f"{name}.h5" for name in sessions]
 
     def run() -> tuple[dict[str, str | None], str]:
-        done = workflow.snakemake(*wanted, "--configfile", path)
+        done = workflow.snakemake(*wanted, "--configfile", path, DANDI_API_KEY=KEY)
         assert done.returncode == 0, done.stdout
         read = [read_session(workflow.root / path) for path in wanted]
         return {one.subject: one.left_out for one in read}, done.stdout
@@ -353,6 +353,7 @@ def test_a_run_reads_what_is_there_and_the_next_run_tries_only_what_was_damaged_
     archive.faults = []
     left_out, shown = run()
     archive.close()
+    assert files_with(workflow.root / "results", KEY) + files_with(workflow.root / ".snakemake", KEY) == []
     assert (left_out["Bob"], left_out["Ada"]) == (None, None)
     assert counts(shown)["download_dandi"] == counts(shown)["preprocess_dandi"] == 1
 

@@ -654,12 +654,40 @@ def test_values_in_other_files_and_objects_are_refused(write, tmp_path):
             "data", (12000,), "f8", external=[(str(tmp_path / "secret"), 0, 8 * 12000)]
         )
 
+    def spikes(file):
+        count = len(file["units/spike_times"])
+        del file["units/spike_times"]
+        layout = h5py.VirtualLayout((count,), "f8")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "secret"), "a", (count,))
+        file.create_virtual_dataset("units/spike_times", layout)
+
+    def regions(file):
+        count = file["units/id"].shape[0]
+        file["units"].create_dataset("location", (count,), "S8", external=[("/etc/passwd", 0, 8 * count)])
+
+    def labels(file):
+        count = file["units/id"].shape[0]
+        file["units/location"] = np.zeros(count, "u1")
+        file["units"].create_dataset("location_elements", (4,), "S8", external=[("/etc/passwd", 0, 32)])
+        file["units/location"].attrs["elements"] = file["units/location_elements"].ref
+
+    def version(file):
+        del file.attrs["nwb_version"]
+        file.create_dataset("nwb_version", (1,), "S8", external=[("/etc/passwd", 0, 8)])
+
     def opaque(file):
         replaced(file, "processing/behavior/speed/data", np.zeros(12000, "V8"))
 
     wanted = {"behaviour": {"speed": "processing/behavior/speed"}}
-    with pytest.raises(SessionError, match="has its values in other files"):
-        read(write(raw), **wanted)
+    for bend, name, other in (
+        (raw, "processing/behavior/speed/data", tmp_path / "secret"),
+        (spikes, "units/spike_times", tmp_path / "secret"),
+        (regions, "units/location", "/etc/passwd"),
+        (labels, "units/location_elements", "/etc/passwd"),
+        (version, "nwb_version", "/etc/passwd"),
+    ):
+        with pytest.raises(SessionError, match=rf"{name} has its values in another file \('{other}'\)"):
+            read(write(bend), **wanted, region="location")
     with pytest.raises(SessionError, match="opaque values"):
         read(write(opaque), **wanted)
 

@@ -24,7 +24,7 @@ from neurohorizon.session import Series, SessionError, left_out_session, write_s
 from neurohorizon.timeline import Intervals, to_s, to_us
 
 LEFT_OUT = left_out_session(
-    session_id="x", source="nwb", subject="m", lab="l", date="2020-01-02", reason="its file is cut short"
+    session_id="x", source="nwb", subject="m", lab="$\\frac$", date="2020-01-02", reason="its file is cut short"
 )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from factories import ROOT
 from factories.sessions import made_files, made_session, small_config
 from safetensors.numpy import load_file
@@ -19,6 +20,7 @@ from neurohorizon.baselines.closed_form import tune_on_files
 from neurohorizon.config import Timeline
 from neurohorizon.forecasts.forecast import forecast_with_baselines, forecast_with_network, forecast_with_oracle
 from neurohorizon.forecasts.forecast_file import read_forecast
+from neurohorizon.models import training
 from neurohorizon.models.batch import batch_numbers
 from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
@@ -51,9 +53,31 @@ def train(folder: Path, files, *, method="neurohorizon", seed=0, config=CONFIG):
     return folder / "model.safetensors"
 
 
+class Bomb:
+    """An object that makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.folder),)
+
+
 @pytest.fixture(scope="module")
 def weights(files, tmp_path_factory):
-    return train(tmp_path_factory.mktemp("trained"), files[:2])
+    """The weights of a training whose folder has a checkpoint that runs code when it is unpickled."""
+    folder = tmp_path_factory.mktemp("trained")
+    resumed_from = folder / "checkpoints" / "last.ckpt"
+    resumed_from.parent.mkdir()
+    torch.save({"state_dict": Bomb(folder / "hit"), "global_step": 10}, resumed_from)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "resume_folder", lambda checkpoints, *settings: checkpoints)
+        return train(folder, files[:2])
+
+
+def test_a_checkpoint_of_somebody_else_is_not_unpickled_and_the_training_starts_again(weights):
+    assert not (weights.parent / "hit").exists()
+    assert load_forecaster(weights)[1].scores["steps"] == CONFIG.training.steps
 
 
 def forecast(weights, made, output, timeline: Timeline = CONFIG.timeline):

@@ -1,13 +1,16 @@
 """The score archive: what goes in comes out, whole and proven, and nothing else is written."""
 
+import hashlib
 import io
 import subprocess
 import tarfile
 from pathlib import Path
 
+import h5py
 import pytest
 import yaml
 
+from neurohorizon.cohort import COLUMNS
 from neurohorizon.report.archive import SUMS, ArchiveError, restore_archive, write_archive
 
 CONFIG = {
@@ -18,8 +21,16 @@ CONFIG = {
 SCORES = {
     "scores/main/one.parquet": b"\x00\x01",
     "multimodal/scores/main/one.parquet": b"",
-    "models/main/b.json": b"{}",
+    "models/main/baselines.json": b"{}",
 }
+COHORT = "\n".join(
+    "\t".join(fields)
+    for fields in (
+        COLUMNS,
+        ("one", "nwb", "a", "lab", "", "heldout", "main", ""),
+        ("two", "nwb", "b", "lab", "", "train", "", ""),
+    )
+)
 
 
 @pytest.fixture
@@ -31,7 +42,7 @@ def run(tmp_path) -> Path:
         (folder / name).write_bytes(content)
     (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     (folder / "forecast.h5").write_text("large")
-    (tmp_path / "cohort.tsv").write_text("session\none\n")
+    (tmp_path / "cohort.tsv").write_text(COHORT)
     return folder
 
 
@@ -69,7 +80,7 @@ def test_what_goes_in_comes_out_and_nothing_else(run, tmp_path):
     assert files_below(tmp_path / "new") == {*SCORES, "config.yaml", "cohorts/mine.tsv"}
     for name, content in SCORES.items():
         assert (tmp_path / "new" / name).read_bytes() == content
-    assert (tmp_path / "new" / "cohorts" / "mine.tsv").read_text() == "session\none\n"
+    assert (tmp_path / "new" / "cohorts" / "mine.tsv").read_text() == COHORT
 
 
 def test_the_same_files_give_the_same_archive_and_its_hash_stands_beside_it(run, tmp_path):
@@ -93,12 +104,12 @@ def _damage(name: str, content: bytes):
 
 
 def _drop(name: str, content: bytes):
-    return None if name == "models/main/b.json" else content
+    return None if name == "models/main/baselines.json" else content
 
 
 def _lead_out(name: str, content: bytes):
-    content = content.replace(b"models/main/b.json", b"../stranger.json")
-    return ("../stranger.json", content) if name == "models/main/b.json" else content
+    content = content.replace(b"models/main/baselines.json", b"../stranger.json")
+    return ("../stranger.json", content) if name == "models/main/baselines.json" else content
 
 
 def _headless(name: str, content: bytes):
@@ -109,8 +120,8 @@ def _headless(name: str, content: bytes):
     ("change", "says"),
     [
         (_damage, "scores/main/one.parquet is damaged"),
-        (_drop, "models/main/b.json is in SHA256SUMS or in the archive, but not once in both"),
-        (_lead_out, "../stranger.json is no plain file inside"),
+        (_drop, "'models/main/baselines.json' is in SHA256SUMS or in the archive, but not once in both"),
+        (_lead_out, r"'\.\./stranger\.json' is no plain file inside"),
         (_headless, "no score archive"),
     ],
 )
@@ -119,6 +130,128 @@ def test_a_wrong_archive_is_refused_and_nothing_is_written(run, tmp_path, change
         restored(rewritten(archived(run), change), tmp_path / "new")
     assert files_below(tmp_path / "new") == set()
     assert not (tmp_path / "stranger.json").exists()
+
+
+def built(path: Path, members: dict[str, bytes], *others: tarfile.TarInfo, sums: bytes | None = None) -> Path:
+    """An archive whose hashes are right, as anybody can make one."""
+    lines = [f"{hashlib.sha256(content).hexdigest()}  {name}" for name, content in members.items()]
+    lines += [f"{hashlib.sha256().hexdigest()}  {one.name}" for one in others]
+    with tarfile.open(path, "w") as archive:
+        for name, content in {SUMS: "\n".join(lines).encode() if sums is None else sums, **members}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for member in others:
+            archive.addfile(member)
+    return path
+
+
+GOOD = {"config.yaml": yaml.safe_dump(CONFIG).encode(), "cohort.tsv": COHORT.encode()}
+
+
+def test_an_archive_that_is_built_by_hand_is_restored(tmp_path):
+    assert restored(built(tmp_path / "a.tar", GOOD), tmp_path / "new") == ["cohort.tsv", "config.yaml"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "checkpoints/main/neurohorizon_seed-0/a1b2/last.ckpt",
+        "models/main/neurohorizon_seed-0/model.safetensors",
+        "sessions/ibl/one.h5",
+        "features/ibl/one.h5",
+        "raw/ibl/one.json",
+        "forecasts/main/one/oracle.h5",
+        "cross_session/tables/summary.parquet",
+        "report/results.json",
+        "scores/main/one.ckpt",
+        "scores/main/.one.parquet",
+        "scores/ma in/one.parquet",
+        "scores/main/one.parquet\n",
+        "restored.txt",
+        "../scores/main/one.parquet",
+        "/scores/main/one.parquet",
+        "scores/../scores/one.parquet",
+        "./scores/main/one.parquet",
+        "scores/main/one.parquet/one.parquet",
+    ],
+)
+def test_only_files_of_sums_are_restored(tmp_path, name):
+    archive = built(tmp_path / "a.tar", {**GOOD, "scores/main/one.parquet": b"", name: b"pickle"})
+    with pytest.raises(ArchiveError) as error:
+        restored(archive, tmp_path / "new")
+    assert name.split("/")[-1].strip() in str(error.value) and "\n" not in str(error.value)
+    assert files_below(tmp_path / "new") == files_below(tmp_path / "scores") == set()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
+def test_links_devices_and_folders_are_refused_by_name(tmp_path, kind):
+    member = tarfile.TarInfo("scores/main/one.parquet")
+    member.type, member.linkname = kind, "/etc/passwd"
+    with pytest.raises(ArchiveError, match=r"'scores/main/one\.parquet' is no plain file"):
+        restored(built(tmp_path / "a.tar", GOOD, member), tmp_path / "new")
+    first = tarfile.TarInfo(SUMS)
+    first.type, first.linkname = kind, "/etc/passwd"
+    with tarfile.open(tmp_path / "b.tar", "w") as archive:
+        archive.addfile(first)
+    with pytest.raises(ArchiveError, match="no score archive"):
+        restored(tmp_path / "b.tar", tmp_path / "new")
+
+
+def test_a_member_that_is_there_twice_is_refused_by_name(tmp_path):
+    again = tarfile.TarInfo("scores/main/one.parquet")
+    archive = built(tmp_path / "a.tar", {**GOOD, again.name: b""})
+    with tarfile.open(archive, "a") as file:
+        file.addfile(again)
+    with pytest.raises(
+        ArchiveError, match=r"'scores/main/one\.parquet' is in SHA256SUMS or in the archive, but not once"
+    ):
+        restored(archive, tmp_path / "new")
+
+
+HASH = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("sums", "says"),
+    [
+        (b"nonsense", "line 1 of SHA256SUMS is 'nonsense'; expected a hash"),
+        (f"{HASH}  a\n\n".encode(), "line 2 of SHA256SUMS is ''"),
+        (f"{HASH}  a\n{HASH}  a\n".encode(), "line 2 of SHA256SUMS"),
+        (f"{HASH} a".encode(), "line 1 of SHA256SUMS"),
+        (b"\xff\xfe", "line 1 of SHA256SUMS"),
+        (b"a" * 11_000_000, "SHA256SUMS has 11000000 bytes, expected at most"),
+    ],
+)
+def test_a_malformed_list_of_hashes_is_refused_with_its_line(tmp_path, sums, says):
+    with pytest.raises(ArchiveError, match=says):
+        restored(built(tmp_path / "a.tar", GOOD, sums=sums), tmp_path / "new")
+
+
+def test_a_configuration_a_cohort_or_a_file_that_cannot_be_used_is_refused(tmp_path):
+    with h5py.File(tmp_path / "taken.h5", "w") as file:
+        file.create_dataset("spikes", (4,), "f8", external=[("/etc/passwd", 0, 32)])
+    for name, content, says in (
+        ("config.yaml", b"a: &a [*a]", r"config\.yaml cannot be used .*alias \*a is refused"),
+        (
+            "cohort.tsv",
+            COHORT.replace("one", "../one").encode(),
+            r"cohort\.tsv cannot be used .*'\.\./one' names files",
+        ),
+        ("cross_session/tables/example.h5", (tmp_path / "taken.h5").read_bytes(), r"another file \('/etc/passwd'\)"),
+        ("cross_session/tables/example.h5", b"pickle", r"example\.h5 cannot be used"),
+    ):
+        with pytest.raises(ArchiveError, match=says) as error:
+            restored(built(tmp_path / "a.tar", {**GOOD, name: content}), tmp_path / "new")
+        assert ".part-" not in str(error.value), "a folder that is gone"
+        assert files_below(tmp_path / "new") == set()
+
+
+def test_an_empty_record_of_the_hash_is_not_the_hash(run, tmp_path):
+    archive = archived(run)
+    Path(f"{archive}.sha256").write_text("")
+    with pytest.raises(ArchiveError, match="is not the file whose hash"):
+        restored(archive, tmp_path / "new")
 
 
 @pytest.mark.parametrize("length", [0, 300, 512, 900, 2300])
@@ -153,6 +286,11 @@ def test_a_cohort_that_is_there_is_never_overwritten(run, tmp_path):
         restored(archived(run), tmp_path / "new")
     assert cohort.read_text() == "another\n"
     assert files_below(tmp_path / "new") == {"cohorts/mine.tsv"}
+
+
+def test_files_that_would_not_be_restored_are_not_archived(run, tmp_path):
+    with pytest.raises(ArchiveError, match=r"forecast\.h5 is no file of sums"):
+        write_archive(tmp_path / "scores.tar", scores=[run / "forecast.h5"], folder=run, cohort=tmp_path / "cohort.tsv")
 
 
 def test_files_of_another_run_are_not_archived(run, tmp_path):

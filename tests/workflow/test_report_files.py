@@ -14,6 +14,7 @@ from report_files import ReportFiles, input_options
 from neurohorizon.cohort import read_cohort
 from neurohorizon.config import read_config
 from neurohorizon.experiments.catalogue import CATALOGUE
+from neurohorizon.report.archive import is_file_of_sums
 
 CONFIG = read_config(ROOT / "config/demo.yaml")
 WILDCARDS = SimpleNamespace()
@@ -58,13 +59,16 @@ def test_tables_of_every_entry_are_made_from_existing_files(report):
         assert any(map(files_of, [*report.sums(one).values(), report.beside(one)])), one.name
 
 
-def test_the_archive_has_all_sums_and_no_table(report):
+def test_the_archive_has_all_sums_and_no_table(report, tmp_path):
     kept = set(report.archived(WILDCARDS))
     for one in report.tabled:
         if one.name != "planted_effects":
             for files in [*report.sums(one).values(), report.beside(one)]:
                 assert set(files_of(files)) <= kept, one.name
     assert {path for path in kept if "/tables/" in path} == {report.example}
+    below = {path.removeprefix(f"{CONFIG.run.results}/") for path in kept}
+    assert {path for path in below if not is_file_of_sums(path)} == {str(tmp_path / "dinov2.json")}
+    assert is_file_of_sums("weights/dinov2.json"), "where a run has it"
 
 
 def test_planted_effects_are_compared_with_tables_that_the_run_makes(report):

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from factories import ROOT
 from factories.tiny_run import GHOST, HELD_OUT, write_miniature
-from factories.workflow import Workflow, copy_workflow
+from factories.workflow import Workflow, copy_workflow, files_with
 
 from neurohorizon.experiments.catalogue import CATALOGUE
 from neurohorizon.methods import METHODS
@@ -42,6 +42,11 @@ NOT_IN_THE_MINIATURE = {
 }
 """Functions of rules of other sources and of other targets."""
 
+CREDENTIALS = {
+    name: f"credential-of-{name}"
+    for name in ("ALYX_LOGIN", "ALYX_PWD", "ALYX_TOKEN", "DANDI_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY")
+}
+
 # the command of the copy first writes the interpreter that runs it
 WITNESS = (
     "import importlib.metadata, json, pathlib, sys; "
@@ -59,8 +64,9 @@ def finished(tmp_path_factory) -> Workflow:
     witnesses.mkdir()
     command = project.root / "workflow" / "scripts" / "call.py"
     command.write_text(WITNESS.format(folder=str(witnesses)) + command.read_text())
-    done = project.snakemake(*MINIATURE)
+    done = project.snakemake(*MINIATURE, **CREDENTIALS)
     assert done.returncode == 0, done.stdout
+    assert not [value for value in CREDENTIALS.values() if value in done.stdout]
     return project
 
 
@@ -91,6 +97,12 @@ def test_every_rule_ran_in_the_interpreter_of_its_environment(finished):
     assert len({prefix for prefix, _ in witnesses.values()}) == 6, (
         "all except nwb and dandi, which have no session here"
     )
+
+
+def test_no_file_of_a_run_has_a_credential_of_the_environment(finished):
+    written = {path.parts[0] for path in (one.relative_to(finished.root) for one in finished.root.rglob("*.*"))}
+    assert {"results", ".snakemake"} <= written
+    assert files_with(finished.root, *CREDENTIALS.values()) == []
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -330,14 +342,19 @@ def test_a_killed_training_resumes_from_its_checkpoint(finished):
     deadline = time.monotonic() + 300
     while not list(checkpoints.rglob("last.ckpt")) and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.2)
+    os.killpg(running.pid, signal.SIGSTOP)  # so that it does not end meanwhile
+    second = finished.snakemake(*arguments)
+    assert second.returncode != 0 and "Directory cannot be locked" in second.stdout
+    assert str(running.pid) in re.search(r"is kept: process ([\d, ]+) works here", second.stdout)[1].split(", ")
+    assert running.poll() is None
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     assert list(checkpoints.rglob("last.ckpt")), "killed in the middle"
     assert not (finished.root / target).exists()
 
-    assert finished.snakemake("--unlock", *MINIATURE).returncode == 0
     done = finished.snakemake(*arguments)
     assert done.returncode == 0, done.stdout
+    assert done.stdout.count("was killed and left its lock; no process holds it") == 1
     log = (finished.root / RESULTS / "logs" / "train" / "unseen" / "neurohorizon_seed-7.log").read_text()
     assert "Restor" in log, "the second job resumes where the first stopped"
     assert (finished.root / target).exists()

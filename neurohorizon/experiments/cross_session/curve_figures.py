@@ -21,6 +21,7 @@ from neurohorizon.analysis.style import BLACK, GREY, LIGHT_GREY, VERMILLION, hou
 from neurohorizon.analysis.tables import PRIMARY_NULL, whole_horizon
 from neurohorizon.experiments.cross_session.elapsed_scores import LENGTH, UNITS
 from neurohorizon.methods import CEILING, FORECASTER, NETWORKS, UPPER_BOUND, class_word, method_label
+from neurohorizon.printed_names import in_figure
 
 _ROW_INCHES = 0.2
 _BELOW = LEGEND_BELOW | {"handlelength": 3.2}
@@ -92,7 +93,8 @@ def draw_matched_regions(*, matched_regions: pd.DataFrame) -> Figure:
     error_bar(right, rows, shown, "difference", horizontal=True, **look)
     null_line(right, vertical=True)
     names = [
-        f"{row.region} ({row.pairs} pairs; {row.sessions}, {row.animals})" for row in shown.itertuples(index=False)
+        f"{in_figure(row.region)} ({row.pairs} pairs; {row.sessions}, {row.animals})"
+        for row in shown.itertuples(index=False)
     ]
     left.set_yticks(rows, names)
     left.set_ylim(-0.6, len(shown) - 0.4)

@@ -19,6 +19,7 @@ from neurohorizon.analysis.wording import (
 )
 from neurohorizon.experiments.cross_session.curve_tables import FEWEST_PAIRS, LARGEST_RATE_RATIO
 from neurohorizon.methods import FORECASTER, OWN_HISTORY, UPPER_BOUND, method_label
+from neurohorizon.printed_names import in_sentence
 
 _NEARLY_ALL = 0.95
 """Share of the score with everything known that the text calls nearly all of it."""
@@ -118,10 +119,13 @@ def describe_regions(matched_regions: pd.DataFrame) -> str:
     if shown["lower"].isna().all():
         return f"{text}One animal gives no interval: nothing follows for regions of other animals."
     excluding = shown[(shown["lower"] > 0) | (shown["upper"] < 0)].sort_values("difference", ascending=False)
-    named = [f"{row['region']} ({row['difference']:+.3f}, {interval_text(row)})" for _, row in excluding.iterrows()]
+    named = [
+        f"{in_sentence(row['region'])} ({row['difference']:+.3f}, {interval_text(row)})"
+        for _, row in excluding.iterrows()
+    ]
     text += f"The interval excludes zero in {', '.join(named)}." if named else "No interval excludes zero."
     kept = shown.loc[shown["p_holm"] <= SIGNIFICANT, "region"]
-    found = f"the difference remains in {listed(kept)}" if len(kept) else "no difference remains"
+    found = f"the difference remains in {listed(kept.map(in_sentence))}" if len(kept) else "no difference remains"
     text += f" After Holm's adjustment over the regions {found}."
     few = shown[shown["animals"] < FEW_ANIMALS]
     if len(few):

@@ -38,6 +38,7 @@ from neurohorizon.analysis.tables import PRIMARY_NULL, over_all_sources
 from neurohorizon.analysis.wording import counted
 from neurohorizon.forecasts.example import Example, read_example
 from neurohorizon.methods import FORECASTER, METHODS, class_word, method_label
+from neurohorizon.printed_names import in_figure
 
 _RATE_COLOURS = LinearSegmentedColormap.from_list("rate", [BLUE, "#FFFFFF", VERMILLION])
 _DEEPEST = -0.5  # lowest score drawn, as a multiple of the highest, unless the forecaster itself is lower
@@ -160,7 +161,14 @@ def _animal_legend(axes: Axes, animals: list[str]) -> None:
     looks = [_animal_look(index, len(animals)) for index in range(len(animals))]
     handles = [Line2D([], [], color=colour, marker=marker, markersize=3, linewidth=0.8) for colour, marker in looks]
     # scores rise from top to bottom, so this corner is free
-    axes.legend(handles, animals, loc="upper right", fontsize=5.5, labelspacing=0.2, handlelength=1.6)
+    axes.legend(
+        handles,
+        [in_figure(name) for name in animals],
+        loc="upper right",
+        fontsize=5.5,
+        labelspacing=0.2,
+        handlelength=1.6,
+    )
 
 
 def _animal_look(index: int, animals: int) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from neurohorizon.experiments.downstream.tables import (
     TARGET_WORDS,
     TRAIN,
 )
+from neurohorizon.printed_names import in_sentence
 
 
 def describe_results(folder: Path) -> str:
@@ -150,7 +151,7 @@ def describe_left_out(left_out: pd.DataFrame) -> str:
     for target in TARGET_WORDS:
         rows = left_out[left_out["target"] == target].drop_duplicates(["role", "fold", "session"])
         if len(rows):
-            reason = rows["left_out"].value_counts(sort=True).index[0]
+            reason = in_sentence(rows["left_out"].value_counts(sort=True).index[0])
             parts.append(f"{TARGET_WORDS[target]} of {counted(len(rows), 'session')} (such as: {reason})")
     return f"Not decoded were {listed(parts)}." if parts else ""
 

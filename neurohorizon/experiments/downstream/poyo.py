@@ -35,6 +35,7 @@ from neurohorizon.experiments.downstream.labels import (
 )
 from neurohorizon.files import replacing
 from neurohorizon.inputs.windows import cut_windows
+from neurohorizon.models.checkpoint import resume_from
 from neurohorizon.timeline import Intervals
 
 VOCABULARIES = ("unit_emb", "session_emb")
@@ -447,9 +448,9 @@ def fit(
     optimiser = torch.optim.AdamW([one for one in groups if one["params"]], lr=learning_rate)
     warm = max(steps // 20, 1)
     first = 0
-    if checkpoint is not None and checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        tensors = dict(network.named_parameters())
+    tensors = dict(network.named_parameters())
+    expected = {"weights": "network", "like": tensors, "others": ("optimiser", "step"), "device": device}
+    if checkpoint is not None and (state := resume_from(checkpoint, **expected)):
         with torch.no_grad():
             for name, value in state["network"].items():
                 tensors[name].copy_(value)

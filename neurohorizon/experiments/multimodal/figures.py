@@ -25,6 +25,7 @@ from neurohorizon.experiments.multimodal.scores import region_group
 from neurohorizon.experiments.multimodal.tables import CONDITION_ORDER, ENCODERS, REGION_GROUPS, SPIKES, shown_encoder
 from neurohorizon.methods import CEILING, CONTROL, class_word
 from neurohorizon.modalities.conditions import CONDITIONS
+from neurohorizon.printed_names import in_figure
 
 CONDITION_LABELS = {
     "spikes": "spikes only",
@@ -180,7 +181,7 @@ def _region_panel(axes: Axes, regions: pd.DataFrame) -> None:
     visual = sum(not _is_elsewhere(name) for name in names)
     units = ahead.set_index("region")["units"].reindex(names)
     size = 6.5 if len(names) <= _REGIONS_APART else 5
-    axes.set_xticks(range(len(names)), [f"{name}\n{count}" for name, count in units.items()], fontsize=size)
+    axes.set_xticks(range(len(names)), [f"{in_figure(name)}\n{count}" for name, count in units.items()], fontsize=size)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.set_xlabel("region, scored units")
     if 0 < visual < len(names):
@@ -315,8 +316,8 @@ def _psth_panel(axes: Axes, example: pd.DataFrame) -> None:
     axes.set_xlim(0, (observed["phase_ms"].max() + observed["width_ms"].iloc[0]) / 1000)
     axes.set_ylim(0, 1.25 * max(observed["observed_hz"].max(), 1e-9))
     row = observed.iloc[0]
-    repeats = f"unit {row['unit_id']} in {row['region']} of {row['session']}; mean over the repeats of test time"
-    note(axes, repeats)
+    unit = in_figure(f"unit {row['unit_id']} in {row['region']} of {row['session']}")
+    note(axes, f"{unit}; mean over the repeats of test time")
     axes.legend(loc="upper right", ncols=4, handlelength=1.8)
 
 

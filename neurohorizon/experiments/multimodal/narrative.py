@@ -18,6 +18,7 @@ from neurohorizon.analysis.wording import (
     verdict,
 )
 from neurohorizon.experiments.multimodal.tables import REGION_GROUPS, SPIKES, cell_name, shown_encoder
+from neurohorizon.printed_names import in_sentence
 
 _NAMES = {
     "spikes": "spikes only",
@@ -215,4 +216,4 @@ def _gain(row: pd.Series) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) else "none"
+    return ", ".join(map(in_sentence, names)) if len(names) else "none"

@@ -1,0 +1,87 @@
+"""The lock of a run that was killed is removed when the next run starts.
+
+Snakemake's lock files hold names of files, and not which process made them. So each run also writes its machine to a
+record, which it keeps open and locked (`flock`) until its process ends, also if it is killed. A lock is stale if no
+process holds the record, all runs in it were of this machine, and no process of a run works in the folder: jobs
+continue if only Snakemake was killed. Otherwise, and in any doubt, the lock is kept.
+"""
+
+import fcntl
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import TextIO
+
+RECORD = ".snakemake/neurohorizon_runs"
+"""Machine and process of the runs in a folder, one a line, since the last time that it had no lock."""
+LOCKS = ".snakemake/locks"
+UNKNOWN = "(unknown)"
+"""Machine of a lock that was there before the first record."""
+_held: list[TextIO] = []  # a closed file is not locked
+
+
+def hold_folder(folder: Path) -> str:
+    """Hold the record of a folder's runs until this process ends, and remove a lock that is stale.
+
+    Returns:
+        A line to print about a lock that was there; "" if there was none.
+    """
+    (folder / RECORD).parent.mkdir(exist_ok=True)
+    record = (folder / RECORD).open("a+")
+    _held.append(record)
+    nobody_holds_it = _lock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    record.seek(0)
+    machines = {line.split()[0] for line in record}
+    line = ""
+    if any((folder / LOCKS).glob("*.lock")):
+        if not machines:
+            machines = {UNKNOWN}
+            print(UNKNOWN, file=record)
+        doubt = _doubt(folder, machines, nobody_holds_it)
+        if doubt:
+            line = f"The lock of another run in this folder is kept: {doubt}."
+        else:
+            shutil.rmtree(folder / LOCKS)
+            line = "A run in this folder was killed and left its lock; no process holds it, so this run removes it."
+    if nobody_holds_it and not any((folder / LOCKS).glob("*.lock")):
+        record.truncate(0)
+    print(socket.gethostname(), os.getpid(), file=record, flush=True)
+    _lock(record, fcntl.LOCK_SH)
+    return line
+
+
+def _doubt(folder: Path, machines: set[str], nobody_holds_it: bool) -> str:
+    """Return why a lock is perhaps not stale; "" if it is."""
+    if working := _processes(folder):
+        return f"process {', '.join(map(str, working))} works here; wait for it, or end it with `kill`"
+    if not nobody_holds_it:
+        return "a process of another user or machine holds it, or this file system has no locks"
+    if others := machines - {socket.gethostname()}:
+        return f"it may be of a run on {', '.join(sorted(others))}; if none is alive there: snakemake --unlock"
+    return ""
+
+
+def _lock(record: TextIO, kind: int) -> bool:
+    try:
+        fcntl.flock(record, kind)
+    except OSError:
+        return False
+    return True
+
+
+def _processes(folder: Path) -> list[int]:
+    """Return other processes of Snakemake and of its jobs on this machine whose working directory is the folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            here = os.path.samefile(process / "cwd", folder)
+        except OSError:  # it has ended, or is another user's
+            continue
+        program, *script = (os.path.basename(word) for word in words[:3])
+        snakemake = program == "snakemake" or (program.startswith("python") and "snakemake" in script)
+        job = any("workflow/scripts/call.py" in word for word in words)
+        if here and (snakemake or job) and int(process.name) != os.getpid():
+            found.append(int(process.name))
+    return sorted(found)
