@@ -20,7 +20,9 @@ TABLES = RESULTS / "cross_session" / "tables"
 ACTIVITY = RESULTS / "activity"
 OVERVIEW = RESULTS / "report" / "overview.html"
 PYTHON = ROOT / ".venv-test" / "bin" / "python"
-OFF = dict.fromkeys(("rollout", "multimodal", "poyo", "regressions", "cross_session", "scaling", "downstream"))
+OFF = dict.fromkeys(
+    ("rollout", "multimodal", "poyo", "regressions", "latent_readout", "cross_session", "scaling", "downstream")
+)
 
 
 def recipe(heading: str) -> list[tuple[str, str]]:
