@@ -217,7 +217,7 @@ CATALOGUE = {
             settings=("evaluation.horizons_ms", "rollout.block_bins"),
             shown=("horizons", "reach", "comparisons", "teacher_forced", "calibration"),
             tables=(
-                *("bins", "bins_over_filter", "teacher_forced_bins"),
+                *("joint", "bins", "bins_over_filter", "teacher_forced_bins"),
                 *("sessions", "teacher_forced_sessions", "left_out"),
             ),
             figures={
@@ -242,7 +242,7 @@ CATALOGUE = {
             },
             code="neurohorizon.experiments.horizons.calibration_",
             settings=("evaluation.horizons_ms",),
-            shown=("calibration", "comparisons"),
+            shown=("calibration", "joint", "comparisons"),
             tables=("sessions", "horizon", "coverage", "pit", "left_out", "example.h5"),
             figures={"calibration": ("pit", "coverage", "horizon", "calibration"), "paths": ("example.h5",)},
         ),

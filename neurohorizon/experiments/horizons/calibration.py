@@ -17,6 +17,9 @@ Coverage
     plain interval of whole counts, from quantile to quantile, bounds included, covers more than the nominal share if
     counts are low; it is stored with its width (bounds' difference plus one: the number of counts in it).
 
+The energy score of a vector of counts is the CRPS with distances in place of differences. It scores the counts of a
+window together, so it depends on their dependence (:func:`energy_scores`).
+
 Few paths show a miscalibration less clearly than a law: ranks among S paths blur a PIT that is not uniform. Methods are
 therefore compared by PIT and coverage of the same number of paths, drawn from the law where there is one.
 
@@ -32,8 +35,11 @@ from scipy.special import xlogy
 UNIT, UNIT_TOTAL, POPULATION, POPULATION_TOTAL = "unit", "unit_total", "population", "population_total"
 TARGETS = (UNIT, UNIT_TOTAL, POPULATION, POPULATION_TOTAL)
 """Scored targets: spikes of a unit in a bin and over the horizon, and of all units together."""
-GAIN, EXCHANGED = "shared_gain", "shared_gain_exchanged"
-"""Paths of the parallel forecast times a gain that units share, and their control; added to the name of the network."""
+VECTORS = (UNIT, UNIT_TOTAL, POPULATION)
+"""Targets whose counts in a window, over bins and units, are scored together as one vector."""
+GAIN, EXCHANGED = "shared_gain", "exchanged"
+"""Paths of the parallel forecast times a gain that units share, added to the name of the network; and the control of
+paths whose units depend on each other, added to the name of their method."""
 INTERVALS = (0.5, 0.9)
 """Central intervals whose plain bounds are scored."""
 ADAPTED, ADAPTED_WIDTH = "adapted_90", "adapted_width_90"
@@ -172,6 +178,32 @@ def measure_paths(paths: np.ndarray, counts: np.ndarray, rng: np.random.Generato
         crps=far / n - spread,
         bounds=bounds.astype(np.float64).reshape(len(INTERVALS), 2, *below.shape),
     )
+
+
+def energy_scores(paths: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Score sample paths of a vector of counts: energy score divided by the root of the vector's length, [window].
+
+    The score is ``E|X - y| - E|X - X'| / 2`` with Euclidean distances (Gneiting & Raftery 2007, J. Am. Stat. Assoc.
+    102), in spikes; lower is better. As for the CRPS, the mean over pairs is that of different paths, so that its
+    expectation does not depend on their number. A vector of one count has its CRPS.
+
+    Args:
+        paths: Sample paths, [window, count, path].
+        counts: Observed counts, [window, count].
+
+    Raises:
+        ValueError: There are fewer than two paths, which have no spread.
+    """
+    n = paths.shape[-1]
+    if n < 2:
+        raise ValueError(f"{n} path cannot be scored: the spread of a forecast needs at least 2")
+    # distances from products, which are exact: they are of whole counts
+    vectors = np.concatenate([paths, counts[..., None]], axis=-1).astype(np.float64)
+    products = vectors.transpose(0, 2, 1) @ vectors
+    squares = np.diagonal(products, axis1=1, axis2=2)
+    distance = np.sqrt(np.maximum(squares[:, :, None] + squares[:, None] - 2 * products, 0))
+    near = distance[:, :n, :n].sum((1, 2)) / (2 * n * (n - 1))
+    return (distance[:, :n, n].mean(1) - near) / np.sqrt(counts.shape[1])
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,15 @@ the same number of paths, and by its law if a target has one (such as sums of in
 * the network's parallel forecast: independent bins and units.
 * ``..._shared_gain``: paths of the parallel forecast times a gain that units share
   (:mod:`neurohorizon.forecasts.shared_gain`), fitted on the reference window. Expected counts are those of the parallel
-  forecast. ``..._shared_gain_exchanged`` (control): the same paths, exchanged at random between the paths of each unit,
-  so that each unit keeps its distribution and the units are independent.
+  forecast.
 * its other decodings (:mod:`neurohorizon.models.rollout`): by paths. Their forecast of a bin is the mean over paths of
   the counts expected on each.
+* ``..._exchanged`` (control) of the shared gain and of each decoding: the same paths, exchanged at random between the
+  paths of each unit, so that each unit keeps its distribution and the units are independent. In all other methods they
+  are independent without it.
+
+The counts of a window are also scored together, as one vector for each of ``VECTORS``, by the energy score. Only
+windows that are wholly valid are in it, so its sum is in the row of the target ``population_total``.
 
 No draw depends on the number of windows before or after it: windows are in blocks, whose size depends on the session
 and the configuration, and each block's generators are seeded by the network's seed, the session, the method and the
@@ -42,10 +47,12 @@ from neurohorizon.experiments.horizons.calibration import (
     TARGETS,
     UNIT,
     UNIT_TOTAL,
+    VECTORS,
     CalibrationSums,
     Law,
     NegativeBinomial,
     Poisson,
+    energy_scores,
     measure_law,
     measure_paths,
     sum_measures,
@@ -84,6 +91,7 @@ SCHEMA = pa.schema(
         *fields(pa.int64(), *(f"pit_{index:02d}" for index in range(PIT_BINS))),
         *fields(pa.float64(), "model_nats", "reference_nats"),  # of the expected counts; NaN except for the target unit
         *fields(pa.float64(), ADAPTED, ADAPTED_WIDTH),  # NaN for the target unit
+        *fields(pa.float64(), *(f"energy_{vector}" for vector in VECTORS)),  # NaN except for paths of population_total
         pa.field("half_nats", pa.float64()),  # by half of the paths, mean of both halves; NaN where a law forecasts
     ]
 )
@@ -99,6 +107,8 @@ class MethodForecasts:
         laws: Law of each target that has one, of the scored units, [window, part, member].
         paths: Sampled counts, [window, path, horizon bin, unit]; None where every target has a law.
         halves: As ``log_rate``, of either half of the paths; empty where the forecast is not a mean over paths.
+        exchanged_from: Name of the method whose paths are exchanged within units, so that units have the same paths;
+            "" if none. It was added for the same block before.
     """
 
     method: str
@@ -106,6 +116,14 @@ class MethodForecasts:
     laws: Mapping[str, Law]
     paths: np.ndarray | None
     halves: tuple[np.ndarray, ...] = ()
+    exchanged_from: str = ""
+
+    def exchange(self, rng: np.random.Generator) -> "MethodForecasts":
+        """Exchange the paths of each unit in each window at random: units keep their paths and become independent."""
+        windows, n_paths, _, units = self.paths.shape
+        order = rng.random((windows, n_paths, 1, units)).argsort(axis=1)
+        paths = np.take_along_axis(self.paths, order, axis=1)
+        return replace(self, method=f"{self.method}_{EXCHANGED}", paths=paths, exchanged_from=self.method)
 
 
 def sample_session(
@@ -255,14 +273,19 @@ class Sampler(PathDrawer):
                 self.draw(forecaster, x, block, "parallel").counts[0].cpu().numpy(),
             )
         rng = np.random.default_rng(self.words(GAIN, block))
-        joint = self.gain.draw(log_rate, self.rollout.paths, rng)
-        yield MethodForecasts(f"{self.method}_{GAIN}", log_rate, {}, joint)
-        yield MethodForecasts(f"{self.method}_{EXCHANGED}", log_rate, {}, _exchanged(joint, rng))
+        joint = MethodForecasts(
+            f"{self.method}_{GAIN}", log_rate, {}, self.gain.draw(log_rate, self.rollout.paths, rng)
+        )
+        yield joint
+        yield joint.exchange(rng)
         for decoding in self.rollout.decodings:
             drawn = self.draw(forecaster, x, block, decoding)
             halves = tuple(single_session(drawn.log_mean(half)) for half in drawn.halves())
             counts = drawn.counts[0].cpu().numpy()
-            yield MethodForecasts(f"{self.method}_{decoding}", single_session(drawn.log_mean()), {}, counts, halves)
+            name = f"{self.method}_{decoding}"
+            rollout = MethodForecasts(name, single_session(drawn.log_mean()), {}, counts, halves)
+            yield rollout
+            yield rollout.exchange(np.random.default_rng(self.words(f"{name}_{EXCHANGED}", block)))
 
     def _poisson_sums(self, log_rate: np.ndarray) -> dict[str, Law]:
         """Laws of all targets, for independent Poisson counts: their sums are Poisson."""
@@ -321,10 +344,12 @@ class CalibrationAccumulator:
         self._half_nats: dict[str, np.ndarray] = {}
         self._adapted: dict[tuple[str, str], AdaptedInterval] = {}
         self._adapted_sums: dict[tuple[str, str], np.ndarray] = {}
+        self._energy: dict[tuple[str, str], float] = {}
 
     def add(self, one: MethodForecasts, block: Windows) -> None:
         """Add the measures of a method in a block of windows."""
         scored, n_paths = self._sampler.scored, self._sampler.rollout.paths
+        whole = block.target_mask.all(axis=1)
         for target in TARGETS:
             counts, mask = summed(block.counts[..., scored], target), summed_mask(block.target_mask, target)
             # the PIT's draws are the same for every method, so that methods differ only by their forecasts
@@ -336,15 +361,36 @@ class CalibrationAccumulator:
                 drawn = law.draw(n_paths, np.random.default_rng(self._sampler.words(f"{one.method} {target}", block)))
             else:
                 drawn = np.moveaxis(summed(one.paths[..., scored], target), 1, -1)
-            measured = measure_paths(np.ascontiguousarray(drawn), counts, np.random.default_rng(words))
+            drawn = np.ascontiguousarray(drawn)
+            if target in VECTORS:
+                size = counts[0].size
+                vectors = drawn.reshape(-1, size, n_paths)[whole], counts.reshape(-1, size)[whole]
+                key = one.method, target
+                self._energy[key] = self._energy.get(key, 0.0) + float(energy_scores(*vectors).sum())
+            if one.exchanged_from and target in (UNIT, UNIT_TOTAL):
+                self._copy_units(one, target)
+                continue
+            measured = measure_paths(drawn, counts, np.random.default_rng(words))
             self._add((one.method, target, n_paths), sum_measures(measured, counts, mask))
             if target != UNIT:
                 self._adapt((one.method, target), drawn, counts, mask, block)
+        if one.exchanged_from:
+            for sums in (self._scores, self._half_nats):
+                if one.exchanged_from in sums:
+                    sums[one.method] = sums[one.exchanged_from]
+            return
         scores = self._score(one.log_rate, block)
         self._scores[one.method] = self._scores[one.method] + scores if one.method in self._scores else scores
         if one.halves:
             by_half = [self._score(log_rate, block).model_nats.sum(axis=1) for log_rate in one.halves]
             self._half_nats[one.method] = self._half_nats.get(one.method, 0.0) + np.mean(by_half, axis=0)
+
+    def _copy_units(self, one: MethodForecasts, target: str) -> None:
+        """Copy the sums of a target of units from the method that has the same paths of each unit, in another order."""
+        n_paths = self._sampler.rollout.paths
+        self._sums[one.method, target, n_paths] = self._sums[one.exchanged_from, target, n_paths]
+        if target != UNIT:
+            self._adapted_sums[one.method, target] = self._adapted_sums[one.exchanged_from, target]
 
     def _adapt(
         self, key: tuple[str, str], drawn: np.ndarray, counts: np.ndarray, mask: np.ndarray, block: Windows
@@ -382,7 +428,7 @@ class CalibrationAccumulator:
             of_method = {
                 **named(forecast),
                 "method": method,
-                "class": CONTROL if method.endswith(EXCHANGED) else ZERO_SHOT,
+                "class": CONTROL if method.endswith(f"_{EXCHANGED}") else ZERO_SHOT,
                 "seed": self._sampler.seed if of_network else None,
                 "target": target,
                 "bin_us": self._sampler.shape.bin_us,
@@ -395,6 +441,7 @@ class CalibrationAccumulator:
             for part in range(parts):
                 nats = self._scores[method] if target == UNIT else None
                 half = self._half_nats.get(method) if target == UNIT else None
+                whole = paths and target == POPULATION_TOTAL
                 adapted = self._adapted_sums[method, target][:, part] if paths and target != UNIT else (np.nan, np.nan)
                 rows.append(
                     {
@@ -415,17 +462,11 @@ class CalibrationAccumulator:
                         "reference_nats": float(nats.reference_nats[part].sum()) if nats else float("nan"),
                         ADAPTED: float(adapted[0]),
                         ADAPTED_WIDTH: float(adapted[1]),
+                        **{f"energy_{name}": self._energy[method, name] if whole else float("nan") for name in VECTORS},
                         "half_nats": float("nan") if half is None else float(half[part]),
                     }
                 )
         return pa.Table.from_pylist(rows, schema=SCHEMA)
-
-
-def _exchanged(paths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Exchange the paths of each unit in each window at random, [window, path, horizon bin, unit]."""
-    windows, n_paths, _, units = paths.shape
-    order = rng.random((windows, n_paths, 1, units)).argsort(axis=1)
-    return np.take_along_axis(paths, order, axis=1)
 
 
 def _with_running_total(blocks: np.ndarray) -> np.ndarray:

@@ -50,13 +50,15 @@ from neurohorizon.experiments.horizons.calibration import (
     POPULATION_TOTAL,
     TARGETS,
     UNIT,
+    VECTORS,
     central_coverage,
 )
 from neurohorizon.experiments.horizons.example_paths import read_paths_example, write_paths_example
+from neurohorizon.experiments.horizons.joint_tables import format_joint, joint_table
 from neurohorizon.methods import DECODINGS, FORECASTER
 
 GAMMA_POISSON, REFERENCE_MEAN = "gamma_poisson", "reference_mean"
-SHARED_GAIN, EXCHANGED_GAIN = f"{FORECASTER}_{GAIN}", f"{FORECASTER}_{EXCHANGED}"
+SHARED_GAIN, EXCHANGED_GAIN = f"{FORECASTER}_{GAIN}", f"{FORECASTER}_{GAIN}_{EXCHANGED}"
 NOMINAL = tuple(round(2 * step / PIT_BINS, 2) for step in range(1, PIT_BINS // 2))
 """Central intervals of the coverage table."""
 DECLARED = tuple(
@@ -78,6 +80,7 @@ _PIT = [f"pit_{index:02d}" for index in range(PIT_BINS)]
 _PLAIN = [f"{name}_{interval * 100:.0f}" for name in ("covered", "width") for interval in INTERVALS]
 _ADAPTED = {ADAPTED: "adapted_coverage_90", ADAPTED_WIDTH: "adapted_width_90"}
 _SUMS = ["windows", "cases", "spikes", "crps", *_PLAIN, *_PIT, *_ADAPTED, "model_nats", "reference_nats", "half_nats"]
+_ENERGY = [f"energy_{vector}" for vector in VECTORS]
 _COVERAGES = [f"coverage_{interval * 100:.0f}" for interval in INTERVALS]
 _MEASURES = ["crps_skill", *_COVERAGES, "bits_per_spike"]
 
@@ -92,7 +95,7 @@ def read_calibration(paths: Iterable[str | Path]) -> pd.DataFrame:
     # methods that draw nothing are in the file of every seed, and are averaged like the others
     seeds = read_scored(paths).groupby(key, sort=False)
     # a mean skips missing values, so a score that is missing for all seeds stays missing
-    return seeds[_SUMS].mean().assign(seeds=seeds.size()).reset_index()
+    return seeds[[*_SUMS, *_ENERGY]].mean().assign(seeds=seeds.size()).reset_index()
 
 
 def session_calibration(sums: pd.DataFrame, parts_ms: Sequence[tuple[float, float]]) -> pd.DataFrame:
@@ -195,6 +198,7 @@ def make_tables(
     by_session = session_calibration(found, horizon_parts(horizons_ms, horizon_ms))
     tables = {
         "calibration": calibration_table(by_session, resampling),
+        "joint": joint_table(found, by_session, resampling),
         "comparisons": comparison_table(by_session, resampling),
         "sessions": by_session,
         "horizon": horizon_calibration(found, resampling),
@@ -202,13 +206,14 @@ def make_tables(
         "pit": pit_table(by_session, resampling),
         "left_out": left_out_table(sums),
     }
-    write_tables(tables, folder, format_calibration(tables["calibration"], tables["comparisons"]))
-    shown = (read_paths_example(path) for path in examples)
-    write_paths_example(Path(folder) / "example.h5", next((one for one in shown if one is not None), None))
+    shown = (tables[name] for name in ("calibration", "joint", "comparisons"))
+    write_tables(tables, folder, format_calibration(*shown))
+    read = (read_paths_example(path) for path in examples)
+    write_paths_example(Path(folder) / "example.h5", next((one for one in read if one is not None), None))
 
 
-def format_calibration(calibration: pd.DataFrame, comparisons: pd.DataFrame) -> list[str]:
-    """Calibration over the whole horizon, and the declared comparisons, as lines of text for a terminal."""
+def format_calibration(calibration: pd.DataFrame, joint: pd.DataFrame, comparisons: pd.DataFrame) -> list[str]:
+    """Calibration over the whole horizon, joint scores and the declared comparisons, as lines for a terminal."""
     whole = whole_horizon(calibration)
     interval = f"{whole['interval'].iloc[0]:.0%} interval"
     lines = ["Calibration of counts in held-out sessions; null: reference-window mean rate, Poisson"]
@@ -225,7 +230,7 @@ def format_calibration(calibration: pd.DataFrame, comparisons: pd.DataFrame) -> 
         rows = whole[whole["target"] == target]
         lines += ["", target, *text_table(rows, columns)[1:]]
     names = {"difference": DIFFERENCE, "target": "{target}", "measure": "{measure}"}
-    return [*lines, *text_table(comparisons, names | comparison_cells(interval, "mean"))]
+    return [*lines, *format_joint(joint), *text_table(comparisons, names | comparison_cells(interval, "mean"))]
 
 
 def _ratios(sums: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from neurohorizon.analysis.wording import (
     prose,
     verdict,
 )
-from neurohorizon.experiments.horizons.calibration import POPULATION, POPULATION_TOTAL, UNIT
+from neurohorizon.experiments.horizons.calibration import POPULATION, POPULATION_TOTAL, UNIT, UNIT_TOTAL
 from neurohorizon.experiments.horizons.calibration_tables import (
     EXCHANGED_GAIN,
     GAMMA_POISSON,
@@ -39,11 +39,11 @@ _LITTLE = 1.0  # percentage points of coverage that are too few to mention
 
 def describe_results(folder: Path) -> str:
     """The experiment in a few paragraphs, from the folder of its tables."""
-    table = read_tables(folder, "horizons", "reach", "comparisons", "teacher_forced", "calibration")
+    table = read_tables(folder, "horizons", "reach", "comparisons", "teacher_forced", "calibration", "joint")
     return paragraphs(
         prose(describe_horizons(table["horizons"]), describe_reach(table["reach"])),
         prose(describe_decodings(table["comparisons"]), describe_teacher_forced(table["teacher_forced"])),
-        describe_calibration(table["calibration"]),
+        prose(describe_calibration(table["calibration"]), describe_dependence(table["joint"])),
     )
 
 
@@ -169,21 +169,25 @@ def describe_calibration(calibration: pd.DataFrame) -> str:
                 shown.append(f"for {_name(name)} {covered}{_spread(ends[-1])}")
         if shown:
             sentences.append(f"The 90 % intervals of the count of {words} in a bin cover, {'; '.join(shown)}.")
-    return prose(*sentences, describe_dependence(calibration)) or "No sample paths were scored."
+    return prose(*sentences) or "No sample paths were scored."
 
 
-def describe_dependence(calibration: pd.DataFrame) -> str:
-    """The sum of all units over the horizon, with and without the shared gain; "" if a run has none."""
-    rows = whole_horizon(calibration[calibration["target"] == POPULATION_TOTAL]).set_index("method")
+def describe_dependence(joint: pd.DataFrame) -> str:
+    """The sum of all units over the horizon, and the contribution of dependence; "" if a run has no shared gain."""
+    rows = joint.set_index("method")
     if not {FORECASTER, SHARED_GAIN, EXCHANGED_GAIN} <= set(rows.index):
         return ""
-    joint, independent, exchanged = (rows.loc[name] for name in (SHARED_GAIN, FORECASTER, EXCHANGED_GAIN))
+    gain, independent, exchanged = (rows.loc[name] for name in (SHARED_GAIN, FORECASTER, EXCHANGED_GAIN))
+    covered, crps = f"coverage_90_{POPULATION_TOTAL}", f"crps_{POPULATION_TOTAL}"
+    name = f"dependence_energy_{UNIT_TOTAL}"
+    removes = "removes" if gain[name] >= 0 else "**adds**"
     return (
         f"Of the sum of all units over the horizon, the 90 % intervals of independent counts cover "
-        f"{independent['coverage_90']:.1%} and those of paths with a shared gain {joint['coverage_90']:.1%}; the CRPS "
-        f"changes by {joint['crps'] / independent['crps'] - 1:+.1%}. Intervals whose width also follows their "
-        f"misses cover {joint['adapted_coverage_90']:.1%}. With the paths exchanged between units, so that "
-        f"each unit keeps its distribution and units are independent, they cover {exchanged['coverage_90']:.1%}."
+        f"{independent[covered]:.1%} and those of paths with a shared gain {gain[covered]:.1%}; the CRPS changes by "
+        f"{gain[crps] / independent[crps] - 1:+.1%}. Intervals whose width also follows their misses cover "
+        f"{gain[f'adapted_{covered}']:.1%}. With the paths exchanged between units, so that each unit keeps its "
+        f"distribution and units are independent, they cover {exchanged[covered]:.1%}. The dependence between units "
+        f"{removes} {abs(gain[name]):.2%} of the energy score of the sums of single units."
     )
 
 

@@ -53,7 +53,8 @@ from neurohorizon.experiments.horizons.calibration_tables import (
     read_calibration,
     session_calibration,
 )
-from neurohorizon.methods import CEILING, DECODINGS, FORECASTER, METHOD_ORDER
+from neurohorizon.experiments.horizons.joint_tables import joint_table
+from neurohorizon.methods import CEILING, CONTROL, DECODINGS, FORECASTER, METHOD_ORDER
 
 TEACHER_FORCED = f"{FORECASTER}_teacher_forced"
 AUTOREGRESSIVE = DECODINGS[0]
@@ -76,7 +77,9 @@ def read_sums(calibration: pd.DataFrame, teacher_forced: Iterable[str | Path]) -
     Raises:
         TableError: The files are not of the same windows and units.
     """
-    drawn = calibration[(calibration["target"] == UNIT) & (calibration["paths"] > 0)]
+    # the expected counts of a control with exchanged paths are those of its method
+    of_unit = (calibration["target"] == UNIT) & (calibration["paths"] > 0) & (calibration["class"] != CONTROL)
+    drawn = calibration[of_unit]
     drawn = drawn.assign(horizon_bin=drawn["first_bin"], many_nats=_many_nats(drawn))
     found = pd.concat([pd.read_parquet(path) for path in teacher_forced], ignore_index=True)
     key = [*SESSION, *METHOD, "horizon_bin", "bin_us", "units", "unscored_units"]
@@ -235,6 +238,7 @@ def make_tables(
     forecasts = _forecasts(bins)
     over = mean_table(_forecasts(over_filter(by_bin, "horizon_ms")), "horizon_ms", resampling)
     over = over.drop(columns=["many_paths", *bounds("share_of_oracle", None)]).assign(against=GAMMA_POISSON)
+    whole_ms = (calibrated["last_bin"] * calibrated["bin_us"]).max() / 1000
     bin_ms = sums["bin_us"].iloc[0] / 1000
     step_ms = {name: bin_ms * (1 if name == AUTOREGRESSIVE else block_bins) for name in DECODINGS}
     tables = {
@@ -244,6 +248,7 @@ def make_tables(
         "reach": reach_table({REFERENCE_MEAN: forecasts, GAMMA_POISSON: over}),
         "comparisons": comparison_table(by_session, step_ms, resampling),
         "calibration": horizon_calibration(calibrated, horizons_ms, resampling),
+        "joint": joint_table(calibrated, session_calibration(calibrated, [(0.0, whole_ms)]), resampling),
         "teacher_forced": teacher_forced_table(by_session, means, resampling),
         "teacher_forced_bins": _teacher_forced(bins).drop(columns="many_paths"),
         "sessions": _forecasts(by_session),

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import gammaln
 
 from neurohorizon.experiments.horizons.calibration import (
     INTERVALS,
@@ -8,6 +9,7 @@ from neurohorizon.experiments.horizons.calibration import (
     NegativeBinomial,
     Poisson,
     central_coverage,
+    energy_scores,
     measure_law,
     measure_paths,
     sum_measures,
@@ -200,3 +202,39 @@ def test_a_central_interval_that_cuts_a_bin_is_refused():
     assert central_coverage(histogram, 0.9) == histogram[1:-1].sum() / histogram.sum()
     with pytest.raises(ValueError, match="PIT bins"):
         central_coverage(histogram, 0.95)
+
+
+def test_the_energy_score_is_that_of_a_loop_over_paths():
+    paths, counts = rng(1).poisson(3.0, (3, 5, 7)), rng(2).poisson(3.0, (3, 5))
+    found = energy_scores(paths, counts)
+    for window in range(3):
+        draws = paths[window].T
+        far = np.mean([np.linalg.norm(one - counts[window]) for one in draws])
+        pairs = [np.linalg.norm(draws[i] - draws[j]) for i in range(7) for j in range(7) if i != j]
+        assert found[window] == pytest.approx((far - np.mean(pairs) / 2) / np.sqrt(5))
+    with pytest.raises(ValueError, match="at least 2"):
+        energy_scores(paths[..., :1], counts)
+
+
+def test_the_energy_score_of_one_count_is_its_crps():
+    paths, counts = rng(1).poisson(900.0, (50, 1, 8)), rng(2).poisson(900.0, (50, 1))
+    np.testing.assert_allclose(energy_scores(paths, counts), measure_paths(paths, counts, rng()).crps[:, 0])
+
+
+@pytest.mark.parametrize("paths", [2, 16])
+def test_the_energy_score_of_a_right_normal_forecast_is_the_closed_form_for_any_number_of_paths(paths):
+    """Half the mean distance of two draws, ``Gamma((d + 1) / 2) / Gamma(d / 2)`` for d independent normal numbers."""
+    length, windows = 4, 20_000
+    found = energy_scores(rng(1).normal(size=(windows, length, paths)), rng(2).normal(size=(windows, length)))
+    expected = np.exp(gammaln((length + 1) / 2) - gammaln(length / 2)) / np.sqrt(length)
+    assert found.mean() == pytest.approx(expected, abs=4 * found.std() / np.sqrt(windows))
+
+
+def test_the_energy_score_rewards_the_right_dependence():
+    windows, units = 2000, 10
+    gain = rng(1).gamma(4.0, 0.25, (windows, 1, 17))
+    drawn = rng(2).poisson(5.0 * gain, (windows, units, 17))
+    joint, counts = drawn[..., 1:], drawn[..., 0]
+    exchanged = rng(3).permuted(joint, axis=2)
+    difference = energy_scores(exchanged, counts) - energy_scores(joint, counts)
+    assert difference.mean() > 5 * difference.std() / np.sqrt(windows)

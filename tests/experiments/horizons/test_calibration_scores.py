@@ -81,9 +81,11 @@ def rows_of(output, method, target):
 def test_every_method_and_target_is_scored_in_every_window(files, done):
     table = pd.read_parquet(done.sums)
     methods = {"reference_mean", "gamma_poisson", "neurohorizon"}
-    methods |= {f"neurohorizon_{name}" for name in (*CONFIG.rollout.decodings, "shared_gain", "shared_gain_exchanged")}
+    dependent = {f"neurohorizon_{name}" for name in (*CONFIG.rollout.decodings, "shared_gain")}
+    controls = {f"{name}_exchanged" for name in dependent}
+    methods |= dependent | controls
     assert set(zip(table["method"], table["target"], strict=True)) == {(m, t) for m in methods for t in TARGETS}
-    control = table["method"] == "neurohorizon_shared_gain_exchanged"
+    control = table["method"].isin(controls)
     assert set(table.loc[control, "class"]) == {"control"} and set(table.loc[~control, "class"]) == {"zero_shot"}
     assert table.loc[table["method"] == "reference_mean", "seed"].isna().all()
     windows = len(read_forecast(done.forecasts["autoregressive"]).start_us)
@@ -114,6 +116,24 @@ def test_the_shared_gain_changes_no_expected_count_and_its_control_only_the_depe
             assert paths[0] == paths[1]
     again = {one.method: one for one in sampler.outlooks(block)}
     np.testing.assert_array_equal(again["neurohorizon_shared_gain"].paths, joint.paths)
+
+
+def test_exchanged_paths_keep_every_score_of_units_and_change_that_of_their_sums(sampler):
+    block = cut_windows(sampler.inputs.spikes, sampler.inputs.part, origins_of(sampler)[:5], SHAPE)
+    accumulator, scored_afresh = CalibrationAccumulator(sampler), CalibrationAccumulator(sampler)
+    for one in sampler.outlooks(block):
+        accumulator.add(one, block)
+        scored_afresh.add(replace(one, exchanged_from=""), block)
+    found, expected = (one.table(_named()).to_pandas() for one in (accumulator, scored_afresh))
+    pd.testing.assert_frame_equal(found, expected)
+    rows = found.set_index(["method", "target"]).select_dtypes("number")
+    for name in ("blockwise", "shared_gain"):
+        for target in ("unit", "unit_total"):
+            own, control = (rows.loc[(f"neurohorizon_{name}{end}", target)] for end in ("", "_exchanged"))
+            np.testing.assert_array_equal(own.to_numpy(), control.to_numpy())
+        own, control = (rows.loc[(f"neurohorizon_{name}{end}", "population_total")] for end in ("", "_exchanged"))
+        assert own["crps"] != control["crps"] and own["energy_unit_total"] != control["energy_unit_total"]
+        assert own["spikes"] == control["spikes"]
 
 
 def test_the_gain_is_fitted_on_the_reference_window_only(files):
@@ -155,11 +175,40 @@ def test_sums_are_those_of_the_windows_one_by_one(sampler):
     far = np.abs(total - observed[:, None]).mean(1)
     near = np.abs(total[:, :, None] - total[:, None]).sum((1, 2)) / (2 * n * (n - 1))
     assert whole["crps"] == pytest.approx((far - near).sum()) and whole["last_bin"] == HORIZON
+    # energy score of the vector of all counts, window by window
+    whole = rows.loc[("neurohorizon_blockwise", "population_total", 0)]
+    expected = 0.0
+    for window in range(5):
+        vectors, observed = paths[window].reshape(n, -1), counts[window].ravel()
+        far = np.linalg.norm(vectors - observed, axis=1).mean()
+        near = np.linalg.norm(vectors[:, None] - vectors, axis=2).sum() / (2 * n * (n - 1))
+        expected += (far - near) / np.sqrt(observed.size)
+    assert whole["energy_unit"] == pytest.approx(expected)
+    others = rows.drop(index="population_total", level="target")
+    assert others["energy_unit"].isna().all() and rows.xs("population_total", level=1)["energy_population"].any()
 
 
 def _named():
     names = dict.fromkeys(("session", "subject", "lab", "source", "fold", "method"), "x")
     return Forecast(**names, method_class="zero_shot", bin_us=BIN_US, left_out="", seed=3)
+
+
+def test_windows_with_invalid_bins_have_no_energy_score(sampler):
+    block = cut_windows(sampler.inputs.spikes, sampler.inputs.part, origins_of(sampler)[:3], SHAPE)
+    shorter, cut = CalibrationAccumulator(sampler), CalibrationAccumulator(sampler)
+    mask = block.target_mask.copy()
+    mask[1, -1] = False
+    (one,) = (one for one in sampler.outlooks(block) if one.method == "neurohorizon_blockwise")
+    cut.add(one, replace(block, target_mask=mask))
+    kept = [0, 2]
+    names = ("counts", "target_mask", "context", "context_mask", "origin_us")
+    some = replace(block, **{name: getattr(block, name)[kept] for name in names})
+    shorter.add(replace(one, paths=one.paths[kept], log_rate=one.log_rate[kept], halves=()), some)
+    found, expected = (
+        accumulator.table(_named()).to_pandas().set_index("target").loc["population_total"]
+        for accumulator in (cut, shorter)
+    )
+    assert found["energy_unit"] == pytest.approx(expected["energy_unit"]) and found["windows"] == 2
 
 
 def test_sums_of_poisson_counts_that_are_drawn_apart_are_poisson_and_the_filters_law_is_negative_binomial(sampler):

@@ -11,6 +11,7 @@ from neurohorizon.analysis.tables import Resampling, TableError, horizon_parts
 from neurohorizon.experiments.horizons.calibration import (
     PIT_BINS,
     TARGETS,
+    VECTORS,
     NegativeBinomial,
     Poisson,
     measure_law,
@@ -42,7 +43,9 @@ METHODS = {  # method: (law of all that is made, whether it is judged by its law
     "gamma_poisson": (lambda mean: NegativeBinomial(mean, np.full_like(mean, SHAPE)), True),
     "neurohorizon": (Poisson, True),
     "neurohorizon_autoregressive": (lambda mean: NegativeBinomial(mean, np.full_like(mean, SHAPE)), False),
+    "neurohorizon_autoregressive_exchanged": (lambda mean: NegativeBinomial(mean, np.full_like(mean, SHAPE)), False),
 }
+ENERGY = dict(zip(METHODS, (4.0, 3.0, 2.0, 1.5, 1.6), strict=True))  # known energy scores of a window
 
 
 def write_sums(path, session, *, seed=0, left_out=None):
@@ -69,7 +72,7 @@ def write_sums(path, session, *, seed=0, left_out=None):
                         "lab": "l",
                         "source": "ibl",
                         "method": method,
-                        "class": "zero_shot",
+                        "class": "control" if method.endswith("_exchanged") else "zero_shot",
                         "seed": seed if method.startswith("neuro") else None,
                         "target": target,
                         "first_bin": part * BINS // parts,
@@ -89,6 +92,8 @@ def write_sums(path, session, *, seed=0, left_out=None):
                         row[f"covered_{interval}"] = int(sums.covered[part, index])
                         row[f"width_{interval}"] = float(sums.width[part, index])
                     row |= {f"pit_{index:02d}": int(cases) for index, cases in enumerate(sums.pit[part])}
+                    if target == "population_total" and paths:
+                        row |= {f"energy_{name}": WINDOWS * (ENERGY[method] + session + seed) for name in VECTORS}
                     rows.append(row)
     table = SCHEMA.empty_table() if left_out else pa.Table.from_pylist(rows, schema=SCHEMA)
     names = {"fold": "f", "session": f"s{session}", "subject": "a", "lab": "l", "source": "ibl"}
@@ -158,7 +163,7 @@ def test_the_law_that_made_the_counts_is_calibrated_and_a_narrower_one_is_not(fo
 def test_methods_are_compared_by_as_many_paths_and_the_crps_is_that_of_the_law_where_there_is_one(folder):
     found = whole(folder)
     assert (found["paths"] == PATHS).all()
-    by_law = found.index.get_level_values("method") != "neurohorizon_autoregressive"
+    by_law = ~found.index.get_level_values("method").str.startswith("neurohorizon_autoregressive")
     assert (found.loc[by_law, "crps_from"] == "law").all() and (found.loc[~by_law, "crps_from"] == "paths").all()
     assert found.loc[by_law, "law_coverage_50"].notna().all() and found.loc[~by_law, "law_coverage_50"].isna().all()
     sums = pd.read_parquet(folder / "s2" / "seed-0.parquet")
@@ -221,6 +226,28 @@ def test_declared_comparisons_are_paired_differences_with_one_adjustment(folder)
     assert row["difference"] == pytest.approx(difference.mean())
     assert row["sessions_better"] == (difference > 0).sum()
     assert (found["p_holm"] >= found["p"]).all()
+
+
+def test_joint_scores_are_means_over_sessions_and_dependence_the_share_of_the_control(folder):
+    found, calibration = table(folder, "joint").set_index("method"), whole(folder)
+    means = {name: ENERGY[name] + 0.5 + np.arange(4) for name in METHODS}  # seeds are averaged within a session
+    for name in METHODS:
+        assert found.loc[name, "energy_unit_total"] == pytest.approx(means[name].mean())
+        skill = (1 - means[name] / means["reference_mean"]).mean()
+        assert found.loc[name, "energy_skill_unit"] == pytest.approx(skill)
+        for target in TARGETS:
+            covered = calibration.loc[(target, name), "coverage_90"]
+            assert found.loc[name, f"coverage_90_{target}"] == pytest.approx(covered)
+        crps = calibration.loc[("population_total", name), "crps"]
+        assert found.loc[name, "crps_population_total"] == pytest.approx(crps)
+    rollout, control = "neurohorizon_autoregressive", "neurohorizon_autoregressive_exchanged"
+    row = found.loc[rollout]
+    assert row["dependence_energy_population"] == pytest.approx((1 - means[rollout] / means[control]).mean())
+    assert row["dependence_energy_population_lower"] < row["dependence_energy_population"]
+    assert found.drop(rollout)["dependence_energy_population"].isna().all()
+    assert (found["animals"] == 2).all()
+    text = (folder / "tables" / "summary.txt").read_text()
+    assert f"{row['dependence_energy_unit_total']:+.2%}" in text
 
 
 def test_what_was_left_out_is_listed_and_no_sums_at_all_are_refused(folder):

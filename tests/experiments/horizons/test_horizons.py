@@ -471,7 +471,8 @@ def test_sentences_follow_the_numbers(folder, tmp_path):
     assert "the autoregressive rollout first includes zero at **140 ms**" in text
     assert re.search(r"autoregressive rollout loses 0\.1800 bits/spike .*?\*\*worse\*\*", text)
     turned = {
-        name: read(folder, name) for name in ("horizons", "reach", "comparisons", "teacher_forced", "calibration")
+        name: read(folder, name)
+        for name in ("horizons", "reach", "comparisons", "teacher_forced", "calibration", "joint")
     }
     scores = turned["horizons"]
     scores["bits_per_spike"] = np.where(scores["last_ms"] == 200, 0.9, 0.1)
