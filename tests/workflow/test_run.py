@@ -16,6 +16,7 @@ from factories.tiny_run import GHOST, HELD_OUT, write_miniature
 from factories.workflow import Workflow, copy_workflow, files_with
 
 from neurohorizon.experiments.catalogue import CATALOGUE
+from neurohorizon.experiments.downstream.poyo_tables import METHOD_ORDER
 from neurohorizon.methods import METHODS
 
 pytestmark = pytest.mark.slow
@@ -145,7 +146,7 @@ def test_the_tables_of_decoding_list_every_decoder_and_every_excluded_session(fi
     found = {(row["part"], row["method"]) for row in rows if row["r2"]}
     assert found == {
         ("validation", "poyo"),
-        *(("test", name) for name in ("poyo", "latent_probe", "forecast_probe", "count_ridge")),
+        *(("test", name) for name in METHOD_ORDER),
     }
     assert all(row["source"] == "ibl" for row in rows)
     assert "is not in the release" in {row["session"]: row for row in rows}[GHOST]["left_out"]

@@ -7,14 +7,27 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from neurohorizon.analysis.panels import error_bar, page_figure
-from neurohorizon.analysis.style import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, PURPLE, VERMILLION, house_style
+from neurohorizon.analysis.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    LIGHT_GREY,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILLION,
+    house_style,
+)
 from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.downstream.tables import (
+    FORECAST_MODES,
     HELDOUT,
     LATENTS,
     METHOD_ORDER,
     METHOD_WORDS,
     NORMALISED,
+    POPULATION_MODES,
     POYO,
     POYO_LATENTS,
     RAW,
@@ -25,6 +38,8 @@ from neurohorizon.experiments.downstream.tables import (
 
 LOOKS = {  # colour and marker: distinct in grey print too
     LATENTS: (VERMILLION, "o"),
+    FORECAST_MODES: (BLACK, "X"),
+    POPULATION_MODES: (SKY_BLUE, "P"),
     NORMALISED: (GREEN, "^"),
     RAW: (ORANGE, "s"),
     POYO_LATENTS: (BLUE, "D"),
@@ -51,7 +66,7 @@ def draw_scores(*, summary: pd.DataFrame) -> Figure:
         _panel(axes, summary[summary["target"] == target], target, methods)
     handles = [*_handles(methods, 4.5), Line2D([], [], linestyle="none", marker="_", color=BLACK, markersize=7)]
     labels = [*(f"{METHOD_WORDS[name]} (fitted)" for name in methods), "chance"]
-    look = {"ncols": min(len(handles), 6), "columnspacing": 1.2, "handletextpad": 0.3}
+    look = {"ncols": min(len(handles), 4), "columnspacing": 1.2, "handletextpad": 0.3}
     figure.legend(handles, labels, loc="outside upper center", **look)
     return figure
 
@@ -66,7 +81,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, target: str, methods: list[str]) -> N
             if method not in of_role.index:
                 continue
             row = of_role.loc[method]
-            at = group + 0.15 * (number - (len(methods) - 1) / 2)
+            at = group + min(0.15, 0.8 / len(methods)) * (number - (len(methods) - 1) / 2)
             colour, marker = LOOKS[method]
             look = {"marker": marker, "color": colour, "markersize": 4.5, "elinewidth": 1.0, "zorder": 3}
             error_bar(axes, [at], row, "score", **look)

@@ -1,5 +1,6 @@
 """Latents and forecasts of a frozen forecaster, as inputs of linear probes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,8 @@ class FrozenFeatures:
 
     Attributes:
         latents: Latents after the last layer of the encoder, oldest first, float32 [window, latent, width].
-        log_rate: Natural log of expected counts in some bins of the horizon, float32 [window, bin, encoded unit].
+        log_rate: Natural log of mean expected counts per bin in groups of horizon bins, float32 [window, group, encoded
+            unit].
         age_bins: Age of each latent's place on the time grid at the end of the context, in bins, [latent].
     """
 
@@ -36,7 +38,7 @@ def frozen_features(
     origin_us: np.ndarray,
     shape: WindowShape,
     *,
-    bins: tuple[int, ...],
+    groups: Sequence[Sequence[int]],
     encoded_units: np.ndarray | None = None,
 ) -> FrozenFeatures:
     """Pass contexts through a forecaster without changing it.
@@ -47,7 +49,8 @@ def frozen_features(
         part: Valid time that contexts may read.
         origin_us: Ends of the contexts, int64 [window]; at least one.
         shape: Lengths with which the forecaster was trained.
-        bins: Bins of the horizon to forecast; empty for latents only, which is faster.
+        groups: Bins of the horizon in each group, over which expected counts are averaged; empty for latents only,
+            which is faster.
         encoded_units: True for units that are encoded and forecast, [unit]; None: all.
 
     Raises:
@@ -67,11 +70,13 @@ def frozen_features(
             x = Tensors.of(collate([block]))
             encoded = forecaster.encode(x)
             latents.append(encoded.latents[0].numpy())
-            if bins:
-                log_rate.append(forecaster.decode(encoded, x).log_rate[0][:, list(bins)].numpy())
+            if groups:
+                forecast = forecaster.decode(encoded, x).log_rate[0]
+                means = [forecast[:, list(bins)].logsumexp(dim=1) - np.log(len(bins)) for bins in groups]
+                log_rate.append(torch.stack(means, dim=1).numpy())
     nothing = np.zeros((len(origin_us), 0, head.size), np.float32)
     return FrozenFeatures(
         latents=np.concatenate(latents),
-        log_rate=np.concatenate(log_rate) if bins else nothing,
+        log_rate=np.concatenate(log_rate) if groups else nothing,
         age_bins=forecaster.encoder.grid_age_bins.numpy(),
     )

@@ -6,16 +6,33 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurohorizon.analysis.panels import error_bar, note, null_line, page_figure
-from neurohorizon.analysis.style import BLUE, GREEN, LIGHT_GREY, ORANGE, VERMILLION, house_style
+from neurohorizon.analysis.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    LIGHT_GREY,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILLION,
+    YELLOW,
+    house_style,
+)
 from neurohorizon.analysis.wording import counted
-from neurohorizon.experiments.downstream.poyo_tables import METHOD_ORDER, METHOD_WORDS, POYO
+from neurohorizon.experiments.downstream.poyo_tables import EXCHANGED, METHOD_ORDER, METHOD_WORDS, POYO
 from neurohorizon.methods import class_word
 
 _LOOKS = {  # colour and marker: distinct in grey print too
     POYO: (BLUE, "D"),
     "latent_probe": (VERMILLION, "o"),
     "forecast_probe": (ORANGE, "s"),
+    "relative_forecast_probe": (PURPLE, "v"),
+    "forecast_mode_probe": (BLACK, "X"),
+    "population_mode_probe": (SKY_BLUE, "P"),
+    "association_ridge": (YELLOW, "p"),
     "count_ridge": (GREEN, "^"),
+    EXCHANGED: (GREY, "<"),
 }
 
 
@@ -25,15 +42,18 @@ def draw_decoding(*, sessions: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     scored = sessions[sessions["left_out"] == ""]
     keys = ["part", "method", "target", "fold", "session", "subject"]
     scored = scored.groupby(keys, as_index=False)["r2"].mean()
-    figure = page_figure(3.0)
+    figure = page_figure(3.4)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.0, 1.25])
     for axes, part, words in (
         (left, "validation", "held-out time of training sessions"),
         (right, "test", "new sessions"),
     ):
         _panel(axes, scored[scored["part"] == part], summary[summary["part"] == part], words)
-    low, high = left.get_ylim()  # shared; room for the legend
-    left.set_ylim(low, high + 0.3 * (high - low))
+    low, high = left.get_ylim()  # shared; room for the title
+    left.set_ylim(low, high + 0.1 * (high - low))
+    handles, labels = max((axes.get_legend_handles_labels() for axes in (left, right)), key=lambda one: len(one[1]))
+    if labels:
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=1.0, fontsize=6)
     target = scored["target"].iloc[0] if len(scored) else "behaviour"
     left.set_ylabel(f"R$^2$ of {target}\nat the end of the context")
     for axes, letter in ((left, "a"), (right, "b")):
@@ -50,7 +70,7 @@ def _panel(axes: Axes, scored: pd.DataFrame, summary: pd.DataFrame, words: str) 
     for number, method in enumerate(methods):
         colour, marker = _LOOKS[method]
         rows = scored[scored["method"] == method]
-        shift = 0.17 * (number - (len(methods) - 1) / 2)
+        shift = min(0.17, 0.8 / len(methods)) * (number - (len(methods) - 1) / 2)
         at = np.array([place.get((row.fold, row.session), np.nan) for row in rows.itertuples()]) + shift
         row = summary[summary["method"] == method].iloc[0]
         axes.plot(at, rows["r2"], linestyle="none", marker=marker, markersize=4, color=colour, markeredgewidth=0)
@@ -62,11 +82,10 @@ def _panel(axes: Axes, scored: pd.DataFrame, summary: pd.DataFrame, words: str) 
         axes.set_xticks([])
         note(axes, f"{words}: none")
         return
-    axes.axvline(len(place) - 0.1, ymax=0.76, color=LIGHT_GREY, linewidth=0.8)
+    axes.axvline(len(place) - 0.1, ymax=0.9, color=LIGHT_GREY, linewidth=0.8)
     axes.set_xticks([*range(len(place)), len(place) + 0.6], [*(str(n + 1) for n in range(len(place))), "mean"])
     axes.set_xlim(-0.6, len(place) + 1.2)
     animals = scored["subject"].nunique()
     axes.set_xlabel("session, by rank")
     title = f"{words}: {counted(len(place), 'session')}, {counted(animals, 'animal')}"
     note(axes, title)
-    axes.legend(loc="upper right", handlelength=1.0, labelspacing=0.25, fontsize=6)

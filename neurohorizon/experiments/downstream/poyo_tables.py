@@ -16,19 +16,25 @@ from neurohorizon.analysis.tables import (
     write_tables,
 )
 from neurohorizon.experiments.downstream.decoding_file import Decoding, r2, read_decodings
-from neurohorizon.methods import FITTED
+from neurohorizon.methods import CONTROL, FITTED
 
 POYO = "poyo"
-METHOD_ORDER = (POYO, "latent_probe", "forecast_probe", "count_ridge")
-"""Order of decoders in tables and figures."""
+EXCHANGED = "association_ridge_exchanged"
 METHOD_WORDS = {
     POYO: "POYO",
     "latent_probe": "ridge on NeuroHorizon's latents",
     "forecast_probe": "ridge on NeuroHorizon's forecasts",
+    "relative_forecast_probe": "ridge on its forecasts relative to local rates",
+    "forecast_mode_probe": "ridge on its forecasts in population modes",
+    "population_mode_probe": "ridge on population modes",
+    "association_ridge": "ridge on counts by association profile",
     "count_ridge": "ridge on counts",
+    EXCHANGED: "ridge on counts by exchanged profiles",
 }
-CLASS = FITTED
-"""Every decoder is fitted on labels of the session that it decodes."""
+METHOD_ORDER = tuple(METHOD_WORDS)
+"""Order of decoders in tables and figures."""
+CLASSES = {name: CONTROL if name == EXCHANGED else FITTED for name in METHOD_ORDER}
+"""Class of each decoder: all are fitted on labels of the session that they decode."""
 SESSION = ["fold", "part", "session", "subject", "lab", "source", "target", "unit"]
 PART_WORDS = {
     "validation": "held-out time of training sessions",
@@ -47,7 +53,7 @@ def session_table(decodings: Sequence[Decoding]) -> pd.DataFrame:
         by_channel = [r2(one.observed[:, [channel]], one.predicted[:, [channel]]) for channel in channels]
         rows.append(
             {name: getattr(one, name) for name in SESSION}
-            | {"method": one.method, "class": CLASS, "seed": one.seed}
+            | {"method": one.method, "class": CLASSES[one.method], "seed": one.seed}
             | {"windows": len(one.origin_us), "labelled_s": one.labelled_s, "saw": one.saw, "chosen": one.chosen}
             | {"r2": r2(one.observed, one.predicted), "r2_by_channel": " ".join(f"{value:.4f}" for value in by_channel)}
             | {"left_out": one.left_out}
@@ -73,7 +79,7 @@ def summary_table(sessions: pd.DataFrame, resampling: Resampling) -> pd.DataFram
         wide = of_part.pivot(index=names, columns="method", values="r2").reset_index()
         for method in [name for name in METHOD_ORDER if name in wide]:
             one = of_part[of_part["method"] == method]
-            row = {"part": part, "method": method, "class": CLASS, "target": one["target"].iloc[0]}
+            row = {"part": part, "method": method, "class": CLASSES[method], "target": one["target"].iloc[0]}
             row |= resampling.mean_row(one, "r2")
             row |= {"above_zero": int((one["r2"] > 0).sum()), "labelled_s": one["labelled_s"].mean()}
             found = resampling.compare(wide, POYO, method) if method != POYO else None

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import Ridge
 
 from neurohorizon.config import Poyo, Timeline
+from neurohorizon.experiments.downstream.contexts import normalised, span_counts
 from neurohorizon.experiments.downstream.decoding_file import blank, filled, unscored, write_decodings
 from neurohorizon.experiments.downstream.labels import (
     LabelledSession,
@@ -18,6 +20,14 @@ from neurohorizon.experiments.downstream.labels import (
     scored_origins,
 )
 from neurohorizon.experiments.downstream.latents import FrozenFeatures, frozen_features
+from neurohorizon.experiments.downstream.modes import (
+    NO_MODES,
+    association_profiles,
+    forecast_modes,
+    local_level,
+    population_modes,
+    relative_forecasts,
+)
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths, load_inputs
 from neurohorizon.inputs.windows import WindowShape, cut_windows
@@ -26,6 +36,22 @@ from neurohorizon.models.weights import Card, load_forecaster
 from neurohorizon.session import read_splits
 from neurohorizon.timeline import Intervals
 
+LATENT, FORECAST, RELATIVE_FORECAST = "latent_probe", "forecast_probe", "relative_forecast_probe"
+FORECAST_MODE, POPULATION_MODE, COUNT = "forecast_mode_probe", "population_mode_probe", "count_ridge"
+ASSOCIATION, EXCHANGED_ASSOCIATION = "association_ridge", "association_ridge_exchanged"
+NORMALISED_COUNTS = "normalised_counts"
+_OF_NETWORK = "spikes of its reference window; spikes of other sessions"
+_OF_SESSION = "spikes of its reference window"
+_SAW = {
+    LATENT: _OF_NETWORK,
+    FORECAST: _OF_NETWORK,
+    RELATIVE_FORECAST: f"{_OF_NETWORK}; spikes of the last minute",
+    FORECAST_MODE: f"{_OF_NETWORK}; spikes of the last minute",
+    POPULATION_MODE: _OF_SESSION,
+    ASSOCIATION: _OF_SESSION,
+    EXCHANGED_ASSOCIATION: _OF_SESSION,
+    COUNT: "",
+}
 BLOCKS = 5
 """Blocks of time among which a penalty is chosen."""
 LARGEST = 5.0
@@ -43,10 +69,12 @@ def probe_session(
     code: str,
     output: Path,
 ) -> None:
-    """Decode the test part of a held-out session by ridge: on a forecaster's latents, on its forecasts, and on counts.
+    """Decode the test part of a held-out session by ridge: on a forecaster's latents and forecasts, and on counts.
 
-    All are fitted on the same labelled seconds of the reference window; the forecaster is unchanged and was not
-    trained on the session.
+    Forecasts are decoded directly, relative to the local level of each unit, and in population modes; counts directly,
+    in population modes, and projected on the association profiles of units. Control: the profiles exchanged between
+    units. All decoders are fitted on the same labelled seconds of the reference window; the forecaster is unchanged and
+    was not trained on the session.
 
     Args:
         poyo: Decoded series, and the candidate penalties.
@@ -56,27 +84,38 @@ def probe_session(
         ValueError: The forecaster was trained on the session.
     """
     session = read_labelled(paths.session, target=poyo.target, still_s=poyo.still_s)
-    decodings = [
-        blank(session, poyo=poyo, fold=fold, method=method, seed=seed, part="test", code=code, saw=saw)
-        for method, saw in (
-            ("latent_probe", "spikes of its reference window; spikes of other sessions"),
-            ("forecast_probe", "spikes of its reference window; spikes of other sessions"),
-            ("count_ridge", ""),
-        )
-    ]
+    decodings = {
+        method: blank(session, poyo=poyo, fold=fold, method=method, seed=seed, part="test", code=code, saw=saw)
+        for method, saw in _SAW.items()
+    }
     learned, scored = labelled_origins(session, poyo, timeline), scored_origins(session, "test", poyo, timeline)
     if reason := unscored(session, learned, scored):
-        write_decodings(output, [replace(one, left_out=reason) for one in decodings])
+        write_decodings(output, [replace(one, left_out=reason) for one in decodings.values()])
         return
+    frozen = read_frozen(weights, paths)
+    if session.session_id in frozen.card.sessions:
+        raise ValueError(f"{weights} was trained on {session.session_id}: its latents would not be zero-shot")
     span_us = label_span_us(poyo, timeline)
     label = session.labels.at(learned, span_us)[0]
     parts = ((session.splits.reference, learned), (session.splits.test, scored))
-    latents, forecasts = _frozen(weights, paths, parts, session)
-    counts = [binned_counts(session, part, origins, poyo, timeline) for part, origins in parts]
+    known, unseen = (probe_inputs(frozen, session, part, origins, poyo, timeline) for part, origins in parts)
+    normalised_counts = [one.pop(NORMALISED_COUNTS) for one in (known, unseen)]
+    profiles = association_profiles(normalised_counts[0][:, 0], label)
+    exchanged = np.random.default_rng(seed).permutation(profiles)
+    for method, one in ((ASSOCIATION, profiles), (EXCHANGED_ASSOCIATION, exchanged)):
+        known[method], unseen[method] = (_flat(counts @ one) for counts in normalised_counts)
     found = []
-    for decoding, (known, unseen) in zip(decodings, (latents, forecasts, counts), strict=True):
+    for method, decoding in decodings.items():
+        if not known[method].shape[1]:
+            found.append(replace(decoding, left_out=NO_MODES))
+            continue
         predicted, penalty = ridge_probe(
-            known, label, unseen, learned, penalties=poyo.ridge, gap_us=timeline.context_bins * timeline.bin_ms * 1000
+            known[method],
+            label,
+            unseen[method],
+            learned,
+            penalties=poyo.ridge,
+            gap_us=timeline.context_bins * timeline.bin_ms * 1000,
         )
         labels = {"learned": learned, "scored": scored, "span_us": span_us}
         found.append(filled(decoding, session, predicted=predicted, chosen=f"penalty {penalty:g}", **labels))
@@ -141,13 +180,14 @@ def _ridge(known: np.ndarray, label: np.ndarray, unseen: np.ndarray, penalties: 
     return guesses.transpose(1, 0, 2)
 
 
-def binned_counts(
-    session: LabelledSession, part: Intervals, origin_us: np.ndarray, poyo: Poyo, timeline: Timeline
-) -> np.ndarray:
-    """Count the spikes of each unit in bins as long as a label over the context, float32 [window, bin * unit]."""
-    counts = cut_windows(session.spikes, part, origin_us, decoding_shape(timeline)).context[:, ::-1]
-    starts = np.arange(0, timeline.context_bins, poyo.target_bins)
-    return np.add.reduceat(counts, starts, axis=1).reshape(len(origin_us), -1).astype(np.float32)
+def binned_counts(context: np.ndarray, bins: int) -> np.ndarray:
+    """Count the spikes of each unit in bins as long as a label, the newest first, [window, bin, unit].
+
+    Args:
+        context: Counts, oldest bin first, [window, context bin, unit].
+        bins: Bins of a label.
+    """
+    return np.add.reduceat(context[:, ::-1], np.arange(0, context.shape[1], bins), axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,10 +209,31 @@ class Frozen:
     shape: WindowShape
     encoded_units: np.ndarray
 
-    def features(self, part: Intervals, origin_us: np.ndarray, bins: Sequence[int] = ()) -> FrozenFeatures:
-        """Latents of contexts, and forecasts of some bins of the horizon."""
-        options = {"bins": bins, "encoded_units": self.encoded_units}
+    @property
+    def log_rate(self) -> np.ndarray:
+        """Natural log of the expected spikes per bin of the encoded units in the reference window, [encoded unit]."""
+        return self.inputs.reference_log_rate[self.encoded_units]
+
+    @property
+    def modes(self) -> np.ndarray:
+        """Loading of each encoded unit on each population mode of the session's readout, [encoded unit, mode]."""
+        readout = self.inputs.readout
+        return np.zeros((self.encoded_units.sum(), 0)) if readout is None else readout.modes[self.encoded_units]
+
+    @property
+    def horizon_groups(self) -> list[range]:
+        """Bins of the horizon in each group of the readout."""
+        return [range(first, last) for first, last in pairwise((0, *self.card.model.readout.horizon_edges_bins))]
+
+    def features(self, part: Intervals, origin_us: np.ndarray, groups: Sequence[Sequence[int]] = ()) -> FrozenFeatures:
+        """Latents of contexts, and forecasts of groups of horizon bins."""
+        options = {"groups": groups, "encoded_units": self.encoded_units}
         return frozen_features(self.forecaster, self.inputs, part, origin_us, self.shape, **options)
+
+    def level(self, part: Intervals, origin_us: np.ndarray) -> np.ndarray:
+        """Local level of the encoded units at the ends of contexts, [window, encoded unit]."""
+        level = local_level(self.inputs.spikes, part, origin_us, self.inputs.reference_log_rate, self.shape.bin_us)
+        return level[:, self.encoded_units]
 
 
 def read_frozen(weights: Path, paths: SessionPaths) -> Frozen:
@@ -187,21 +248,35 @@ def read_frozen(weights: Path, paths: SessionPaths) -> Frozen:
     return Frozen(forecaster, card, inputs, WindowShape.of(timeline, card.model), encoded_units)
 
 
-def _frozen(
-    weights: Path,
-    paths: SessionPaths,
-    parts: Sequence[tuple[Intervals, np.ndarray]],
-    session: LabelledSession,
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Latents of the last quarter of the context, and forecasts at the first bin of each group of the readout."""
-    frozen = read_frozen(weights, paths)
-    card = frozen.card
-    if session.session_id in card.sessions:
-        raise ValueError(f"{weights} was trained on {session.session_id}: its latents would not be zero-shot")
-    bins = (0, *card.model.readout.horizon_edges_bins[:-1])
-    features = [frozen.features(part, origins, bins) for part, origins in parts]
+def probe_inputs(
+    frozen: Frozen, session: LabelledSession, part: Intervals, origin_us: np.ndarray, poyo: Poyo, timeline: Timeline
+) -> dict[str, np.ndarray]:
+    """Represent the spikes of contexts for each decoder that reads no label, float32 [window, input].
+
+    Latents are those of the last quarter of the context, forecasts those of the first bin of each group of the readout;
+    relative forecasts and forecast modes are means over these groups. :data:`NORMALISED_COUNTS` are of spans of the
+    readout, [window, span, encoded unit].
+    """
+    card, groups, log_rate = frozen.card, frozen.horizon_groups, frozen.log_rate
+    features = frozen.features(part, origin_us, [*((group[0],) for group in groups), *groups])
     last = -(-card.model.latents_per_window // 4)
-    return (
-        [one.latents[:, -last:].reshape(len(one.latents), -1) for one in features],
-        [one.log_rate.reshape(len(one.log_rate), -1) for one in features],
-    )
+    forecasts, means = np.split(features.log_rate, 2, axis=1)
+    relative = relative_forecasts(means, frozen.level(part, origin_us), log_rate)
+    context = cut_windows(session.spikes, part, origin_us, decoding_shape(timeline)).context
+    edges = card.model.readout.span_edges_bins
+    counts = span_counts(context[:, :, frozen.encoded_units], edges)
+    found = {
+        LATENT: features.latents[:, -last:],
+        FORECAST: forecasts,
+        RELATIVE_FORECAST: relative,
+        FORECAST_MODE: forecast_modes(relative, log_rate, frozen.modes),
+        POPULATION_MODE: population_modes(counts / np.diff((0, *edges))[:, None], log_rate, frozen.modes),
+        COUNT: binned_counts(context, poyo.target_bins),
+    }
+    return {name: _flat(values) for name, values in found.items()} | {
+        NORMALISED_COUNTS: normalised(counts, log_rate, edges)
+    }
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(len(values), -1).astype(np.float32)

@@ -14,6 +14,12 @@ from neurohorizon.config import Downstream, Timeline
 from neurohorizon.experiments.downstream.contexts import normalised, read_contexts, span_counts, span_means
 from neurohorizon.experiments.downstream.decoding_file import Decoding, r2, read_decodings
 from neurohorizon.experiments.downstream.labels import decoding_shape
+from neurohorizon.experiments.downstream.modes import (
+    NO_MODES,
+    forecast_modes,
+    population_modes,
+    relative_forecasts,
+)
 from neurohorizon.experiments.downstream.nested_probes import (
     OneClassError,
     Probed,
@@ -23,7 +29,17 @@ from neurohorizon.experiments.downstream.nested_probes import (
     shifted_scores,
 )
 from neurohorizon.experiments.downstream.ridge_probes import Frozen, read_frozen
-from neurohorizon.experiments.downstream.tables import CLASS, HELDOUT, LATENTS, NORMALISED, POYO, POYO_LATENTS, RAW
+from neurohorizon.experiments.downstream.tables import (
+    CLASS,
+    FORECAST_MODES,
+    HELDOUT,
+    LATENTS,
+    NORMALISED,
+    POPULATION_MODES,
+    POYO,
+    POYO_LATENTS,
+    RAW,
+)
 from neurohorizon.experiments.downstream.targets import Labelled, read_labels
 from neurohorizon.files import replacing
 from neurohorizon.inputs.sessions import SessionPaths
@@ -33,6 +49,8 @@ from neurohorizon.timeline import Intervals, to_us
 
 _SAW = {
     LATENTS: "spikes of its reference window; spikes of other sessions",
+    FORECAST_MODES: "spikes of its reference window and of the last minute; spikes of other sessions",
+    POPULATION_MODES: "spikes of its reference window",
     RAW: "",
     NORMALISED: "spikes of its reference window",
     POYO_LATENTS: "labels of the wheel in its reference window; spikes and labels of the wheel of other sessions",
@@ -78,7 +96,7 @@ def score_downstream(
     identity = read_identity(paths.session)
     reason = identity.pop("left_out")
     begun = {"fold": fold, "role": role, **identity, "class": CLASS, "seed": seed, "code": code}
-    methods = (LATENTS, RAW, NORMALISED, *([POYO_LATENTS] if poyo else []))
+    methods = (LATENTS, FORECAST_MODES, POPULATION_MODES, RAW, NORMALISED, *([POYO_LATENTS] if poyo else []))
     if reason:
         rows = [
             {"target": one, "method": method, "left_out": reason} for one in downstream.targets for method in methods
@@ -126,6 +144,8 @@ def _rows(
         for method in methods:
             values = _of_poyo(from_poyo, one, contexts) if method == POYO_LATENTS else made[key][method]
             row = {"target": one.target, "method": method, "units": int(frozen.encoded_units.sum())}
+            if not isinstance(values, str) and not values.shape[1]:
+                values = NO_MODES
             if isinstance(values, str):
                 rows.append(row | {"left_out": values})
                 continue
@@ -138,15 +158,19 @@ def _rows(
 def representations(
     frozen: Frozen, part: Intervals, origin_us: np.ndarray, downstream: Downstream, timeline: Timeline
 ) -> dict[str, np.ndarray]:
-    """Represent the spikes of contexts in every way, each in the same spans of time, [window, input]."""
+    """Represent the spikes of contexts in every way, [window, input]: in spans of time, or groups of horizon bins."""
     edges = downstream.span_edges_bins
     windows = cut_windows(frozen.inputs.spikes, part, origin_us, decoding_shape(timeline))
     counts = span_counts(windows.context[:, :, frozen.encoded_units], edges)
-    features = frozen.features(part, origin_us)
+    log_rate, modes = frozen.log_rate, frozen.modes
+    features = frozen.features(part, origin_us, frozen.horizon_groups)
+    relative = relative_forecasts(features.log_rate, frozen.level(part, origin_us), log_rate)
     found = {
         LATENTS: span_means(features.latents, features.age_bins, edges),
+        FORECAST_MODES: forecast_modes(relative, log_rate, modes),
+        POPULATION_MODES: population_modes(counts / np.diff((0, *edges))[:, None], log_rate, modes),
         RAW: counts,
-        NORMALISED: normalised(counts, frozen.inputs.reference_log_rate[frozen.encoded_units], edges),
+        NORMALISED: normalised(counts, log_rate, edges),
     }
     return {name: values.reshape(len(values), -1) for name, values in found.items()}
 

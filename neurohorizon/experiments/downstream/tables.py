@@ -20,11 +20,14 @@ from neurohorizon.analysis.tables import (
 from neurohorizon.methods import FITTED
 
 LATENTS, RAW, NORMALISED = "latents", "raw_counts", "normalised_counts"
+FORECAST_MODES, POPULATION_MODES = "forecast_modes", "population_modes"
 POYO, POYO_LATENTS = "poyo", "poyo_latents"
-METHOD_ORDER = (LATENTS, NORMALISED, RAW, POYO_LATENTS, POYO)
+METHOD_ORDER = (LATENTS, FORECAST_MODES, POPULATION_MODES, NORMALISED, RAW, POYO_LATENTS, POYO)
 """Order of representations in tables and figures."""
 METHOD_WORDS = {
     LATENTS: "NeuroHorizon's latents",
+    FORECAST_MODES: "NeuroHorizon's forecasts in population modes",
+    POPULATION_MODES: "population modes",
     NORMALISED: "counts over reference rates",
     RAW: "raw counts",
     POYO_LATENTS: "POYO's latents",

@@ -7,6 +7,8 @@ whose paths are exchanged within each unit: the share of the control's score tha
 dependence contributes nothing, negative if it does harm, and missing for methods whose units are independent.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -19,11 +21,11 @@ from neurohorizon.analysis.tables import (
     animal_names,
     class_cell,
     grouped_rows,
-    interval_cell,
     ordered,
     text_table,
     whole_horizon,
 )
+from neurohorizon.analysis.wording import format_interval
 from neurohorizon.experiments.horizons.calibration import (
     EXCHANGED,
     POPULATION,
@@ -101,7 +103,12 @@ def format_joint(joint: pd.DataFrame) -> list[str]:
     """The table as lines of text for a terminal."""
     if joint.empty:
         return []
-    share = f"dependence_energy_{UNIT_TOTAL}"
+    units, bins = f"dependence_energy_{UNIT_TOTAL}", f"dependence_energy_{POPULATION}"
+
+    def interval(row: Mapping[str, object]) -> str:
+        bounds = row[f"{bins}_lower"], row[f"{bins}_upper"]
+        return "" if np.isnan(row[bins]) else format_interval(*bounds, "+.2%")
+
     cells: dict[str, Cell] = {
         "method": "{method}",
         "class": class_cell,
@@ -111,13 +118,14 @@ def format_joint(joint: pd.DataFrame) -> list[str]:
         "CRPS, bins": f"{{crps_{POPULATION}:.3f}}",
         "total": f"{{crps_{POPULATION_TOTAL}:.3f}}",
         **{f"90 %: {target}": f"{{coverage_90_{target}:.3f}}" for target in TARGETS},
-        "dependence": f"{{{share}:+.2%}}",
-        f"{joint['interval'].iloc[0]:.0%} interval": interval_cell(share),
+        "dependence, units": f"{{{units}:+.2%}}",
+        "dependence, bins": f"{{{bins}:+.2%}}",
+        f"{joint['interval'].iloc[0]:.0%} interval": interval,
     }
     return [
         "",
         "Counts of a window together: energy score of all counts, of the sums of units over the horizon, and of the "
         "bins of the population, spikes;",
-        "dependence: share of the energy score of the sums of units that dependence between units removes",
+        "dependence: share of these energy scores that dependence between units removes",
         *text_table(joint, cells)[1:],
     ]

@@ -179,15 +179,15 @@ def describe_dependence(joint: pd.DataFrame) -> str:
         return ""
     gain, independent, exchanged = (rows.loc[name] for name in (SHARED_GAIN, FORECASTER, EXCHANGED_GAIN))
     covered, crps = f"coverage_90_{POPULATION_TOTAL}", f"crps_{POPULATION_TOTAL}"
-    name = f"dependence_energy_{UNIT_TOTAL}"
-    removes = "removes" if gain[name] >= 0 else "**adds**"
+    units, bins = (gain[f"dependence_energy_{vector}"] for vector in (UNIT_TOTAL, POPULATION))
     return (
         f"Of the sum of all units over the horizon, the 90 % intervals of independent counts cover "
         f"{independent[covered]:.1%} and those of paths with a shared gain {gain[covered]:.1%}; the CRPS changes by "
         f"{gain[crps] / independent[crps] - 1:+.1%}. Intervals whose width also follows their misses cover "
         f"{gain[f'adapted_{covered}']:.1%}. With the paths exchanged between units, so that each unit keeps its "
-        f"distribution and units are independent, they cover {exchanged[covered]:.1%}. The dependence between units "
-        f"{removes} {abs(gain[name]):.2%} of the energy score of the sums of single units."
+        f"distribution and units are independent, they cover {exchanged[covered]:.1%}. Dependence between units "
+        f"changes the energy score of the sums of single units by {-units:+.2%}, and that of the bins of all units by "
+        f"{-bins:+.2%}."
     )
 
 

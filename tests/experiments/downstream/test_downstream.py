@@ -401,6 +401,11 @@ def made(tmp_path_factory, config) -> MadeFiles:
     return planted("new", config, tmp_path_factory.mktemp("sessions"))
 
 
+def of_targets(config: Config, *targets: str) -> Config:
+    """The configuration with some targets only."""
+    return config.model_copy(update={"downstream": config.downstream.model_copy(update={"targets": list(targets)})})
+
+
 def scored(forecaster: Path, made: MadeFiles, config: Config, output: Path, **changes: object) -> pd.DataFrame:
     """Score a session."""
     options = {"role": "heldout", "fold": "made", "seed": 3, "code": "abc", "poyo": ()}
@@ -421,15 +426,15 @@ def test_a_session_is_scored_for_every_target_and_representation(tmp_path, forec
     table = scored(forecaster, made, config, tmp_path / "x.parquet")
     rows = table.set_index(["target", "method"])
     assert set(table["target"]) == set(config.downstream.targets)
-    assert set(table["method"]) == {"latents", "raw_counts", "normalised_counts"}
+    assert set(table["method"]) == {"latents", "raw_counts", "normalised_counts", "population_modes", "forecast_modes"}
     assert (table["role"] == "heldout").all() and (table["class"] == "fitted").all() and (table["seed"] == 3).all()
-    for method in ("raw_counts", "normalised_counts", "latents"):
+    for method in ("raw_counts", "normalised_counts", "latents", "population_modes"):
         choice, reward = rows.loc[("choice", method)], rows.loc[("reward", method)]
         assert choice["score"] > choice["chance_upper"] > choice["chance"]
         assert choice["score"] > 0.8 and choice["auc"] > 0.85
         assert reward["score"] == pytest.approx(0.5, abs=0.17)
         assert choice["chance"] == pytest.approx(0.5, abs=0.08)
-    velocity = rows.xs("wheel_velocity")
+    velocity = rows.xs("wheel_velocity").drop("forecast_modes")  # of an untrained network
     assert (velocity["score"] > 0.3).all() and (velocity["metric"] == "R2").all() and (velocity["chance"] == 0).all()
     assert "runs of equal labels" in rows.loc[("block", "latents"), "left_out"]
     assert rows.loc[("choice", "raw_counts"), "inputs"] == 2 * 10
@@ -442,9 +447,9 @@ def test_choices_that_follow_nothing_are_not_found(tmp_path, forecaster, made, c
     trials["choice"] = np.random.default_rng(1).permutation(trials["choice"])
     path = tmp_path / "shuffled.h5"
     write_session(path, replace(made.session, trials=trials))
-    table = scored(forecaster, replace(made, paths=replace(made.paths, session=path)), config, tmp_path / "x.parquet")
-    choice = table[table["target"] == "choice"]
-    assert (choice["score"] < 0.68).all()
+    shuffled, config = replace(made, paths=replace(made.paths, session=path)), of_targets(config, "choice")
+    table = scored(forecaster, shuffled, config, tmp_path / "x.parquet")
+    assert len(table) and (table["score"] < 0.68).all()
 
 
 def test_no_spike_after_its_context_and_no_label_reaches_a_representation(tmp_path, forecaster, made, config):
@@ -480,8 +485,18 @@ def test_no_spike_after_its_context_and_no_label_reaches_a_representation(tmp_pa
         config.downstream,
         config.timeline,
     )
+    # forecasts also read a unit's own past before the context
+    for name in found.keys() - {"forecast_modes"}:
+        np.testing.assert_allclose(again[name], found[name], atol=1e-5, err_msg=name)
+    last = choice.origin_us[-1:]
+    kept = session.spike_times_us < last[0]
+    write_session(
+        path, replace(session, spike_times_us=session.spike_times_us[kept], spike_unit=session.spike_unit[kept])
+    )
+    frozen = read_frozen(forecaster, replace(made.paths, session=path))
+    again = representations(frozen, session.splits.test, last, config.downstream, config.timeline)
     for name, values in found.items():
-        np.testing.assert_allclose(again[name], values, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(again[name], values[-1:], atol=1e-5, err_msg=name)
 
 
 def test_what_is_decoded_lies_in_the_test_part_alone(made, config):
@@ -501,7 +516,7 @@ def test_what_is_decoded_lies_in_the_test_part_alone(made, config):
 
 @pytest.mark.slow
 def test_a_session_that_was_trained_on_is_no_held_out_one(tmp_path, forecaster, config):
-    known = planted("known", config, tmp_path)
+    known, config = planted("known", config, tmp_path), of_targets(config, "wheel_velocity")
     with pytest.raises(ValueError, match="was trained on known"):
         scored(forecaster, known, config, tmp_path / "x.parquet")
     table = scored(forecaster, known, config, tmp_path / "x.parquet", role="train")
@@ -526,6 +541,7 @@ def test_a_session_that_was_left_out_has_rows_that_say_why(tmp_path, forecaster,
 
 @pytest.mark.slow
 def test_poyo_is_probed_at_the_same_contexts_or_not_at_all(tmp_path, forecaster, made, config):
+    config = of_targets(config, "choice", "wheel_velocity")
     labels = read_labels(
         made.paths.session,
         targets=config.downstream.targets,

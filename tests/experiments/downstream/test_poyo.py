@@ -41,7 +41,7 @@ from neurohorizon.experiments.downstream.poyo import (
 )
 from neurohorizon.experiments.downstream.poyo_decoding import decode_new_session, decode_training_sessions
 from neurohorizon.experiments.downstream.poyo_figures import draw_decoding
-from neurohorizon.experiments.downstream.poyo_tables import format_summary, session_table, summary_table
+from neurohorizon.experiments.downstream.poyo_tables import METHOD_ORDER, format_summary, session_table, summary_table
 from neurohorizon.experiments.downstream.ridge_probes import block_errors, probe_session, ridge_probe
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape
@@ -409,7 +409,7 @@ def test_no_label_but_the_labelled_seconds_reaches_a_decoding(tmp_path, files, c
         probes[name] = probe(forecaster, replace(made.paths, session=path), config, tmp_path / "probes.h5")
     told = extend(weights, made.paths.session, tmp_path / "poyo.h5")
     told_probes = probe(forecaster, made.paths, config, tmp_path / "probes.h5")
-    assert set(told_probes) == {"latent_probe", "forecast_probe", "count_ridge"}
+    assert set(told_probes) == set(METHOD_ORDER) - {"poyo"}
     for name in ("later", "earlier"):
         np.testing.assert_array_equal(poyo[name].predicted, told.predicted)
         for method, one in told_probes.items():
@@ -457,18 +457,22 @@ def test_frozen_features_see_no_spike_outside_of_the_context(files, config, fore
     shape = WindowShape.of(config.timeline, card.model)
     session = files[NEW].session
     origins = scored_origins(labelled(files, NEW), "test", small_poyo(), config.timeline)[2:5]
-    found = frozen_features(network, inputs, session.splits.test, origins, shape, bins=(0, 2))
+    found = frozen_features(network, inputs, session.splits.test, origins, shape, groups=[(0,), (1, 2)])
     assert found.latents.shape == (3, card.model.latents_per_window, card.model.width)
     assert found.log_rate.shape == (3, 2, session.n_units)
     assert (np.diff(found.age_bins) < 0).all() and found.age_bins[-1] > 0, "oldest first"
-    alone = frozen_features(network, inputs, session.splits.test, origins, shape, bins=())
+    single = frozen_features(network, inputs, session.splits.test, origins, shape, groups=[(0,), (1,), (2,)])
+    rate = np.exp(single.log_rate.astype(float))
+    np.testing.assert_allclose(np.exp(found.log_rate[:, 0]), rate[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(np.exp(found.log_rate[:, 1]), rate[:, 1:].mean(1), rtol=1e-5)
+    alone = frozen_features(network, inputs, session.splits.test, origins, shape, groups=())
     np.testing.assert_array_equal(alone.latents, found.latents)
     context_us = config.timeline.context_bins * config.timeline.bin_ms * 1000
     inside = (session.spike_times_us >= origins[1] - context_us) & (session.spike_times_us < origins[1])
     spikes = type(inputs.spikes)(files[NEW].paths.session)
     spikes.times_s, spikes.unit = session.spike_times_us[inside] / 1e6, session.spike_unit[inside]
     alone = frozen_features(
-        network, replace(inputs, spikes=spikes), session.splits.test, origins[1:2], shape, bins=(0, 2)
+        network, replace(inputs, spikes=spikes), session.splits.test, origins[1:2], shape, groups=[(0,), (1, 2)]
     )
     np.testing.assert_allclose(alone.latents[0], found.latents[1], atol=1e-5)
     np.testing.assert_allclose(alone.log_rate[0], found.log_rate[1], atol=1e-5)
@@ -555,6 +559,7 @@ def test_decodings_come_back_as_they_were_written_and_say_their_axes(tmp_path):
 
 def made_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     errors = {"poyo": 2.0, "latent_probe": 8.0, "forecast_probe": 6.0, "count_ridge": 4.0}
+    errors["association_ridge_exchanged"] = 9.0
     decodings = [
         made_decoding(session, method, seed, error + place + seed)
         for place, session in enumerate(("a1", "a2", "b1"))
@@ -573,7 +578,9 @@ def test_tables_average_seeds_first_and_keep_who_was_left_out():
     scores = {m: [np.mean([1 - (e + p + s) ** 2 / variance for s in (0, 1)]) for p in range(3)] for m, e in
               {"poyo": 2, "count_ridge": 4}.items()}  # fmt: skip
     rows = summary[summary["part"] == "test"].set_index("method")
-    assert list(rows.index) == ["poyo", "latent_probe", "forecast_probe", "count_ridge"]
+    assert list(rows.index) == [
+        "poyo", "latent_probe", "forecast_probe", "count_ridge", "association_ridge_exchanged"
+    ]  # fmt: skip
     for method, values in scores.items():
         assert rows.loc[method, "r2"] == pytest.approx(np.mean(values), rel=1e-6)
     assert rows.loc["poyo", "sessions"] == 3 and rows.loc["poyo", "animals"] == 2
@@ -582,7 +589,8 @@ def test_tables_average_seeds_first_and_keep_who_was_left_out():
     )
     assert rows.loc["count_ridge", "poyo_better"] == 3
     assert sessions.loc[sessions["session"] == "e1", "left_out"].item() == "no wheel"
-    assert (sessions["class"] == "fitted").all()
+    control = sessions["method"] == "association_ridge_exchanged"
+    assert set(sessions.loc[~control, "class"]) == {"fitted"} and set(sessions.loc[control, "class"]) == {"control"}
     text = "\n".join(format_summary(summary, sessions, 0.95))
     assert "left out: e1 (test): no wheel" in text
     assert "POYO" in text and "held-out time of training sessions" in text
@@ -600,12 +608,13 @@ def test_tables_and_figure_of_a_run_in_which_nobody_could_be_decoded():
 def test_the_figure_shows_every_decoder_and_is_the_same_each_time():
     sessions, summary = made_tables()
     figure = draw_decoding(sessions=sessions, summary=summary)
-    left, right = figure.axes
-    assert [text.get_text() for text in right.get_legend().get_texts()] == [
+    left = figure.axes[0]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "POYO (fitted)",
         "ridge on NeuroHorizon's latents (fitted)",
         "ridge on NeuroHorizon's forecasts (fitted)",
         "ridge on counts (fitted)",
+        "ridge on counts by exchanged profiles (control)",
     ]
     assert "2 sessions, 2 animals" in left.get_title(loc="right")
     assert render_png(figure) == render_png(draw_decoding(sessions=sessions, summary=summary))
