@@ -4,8 +4,8 @@ Modes are those of the closed-form population readout (:mod:`neurohorizon.units.
 the reference window without labels: loadings ``V`` of units, for Pearson residuals. With spikes per bin ``r`` of units
 and their reference rates ``r_0``, the state is ``V' (r - r_0) / sqrt(r_0)``. A forecast is first divided by the local
 level of each unit, which removes slow drift; ``r - r_0`` is then replaced by ``r_0 log(r / r_0)``, which is equal to
-first order and limits the effect of high rates. Both were chosen on training sessions, on which the level raises the
-score of forecasts and hardly that of observed modes.
+first order and limits the effect of high rates. The level was chosen on training sessions: it raises the score of
+forecasts there, and not that of observed modes.
 
 An association profile (:func:`association_profiles`) is the regression of a unit's counts on labels.
 """

@@ -563,6 +563,7 @@ def test_poyo_is_probed_at_the_same_contexts_or_not_at_all(tmp_path, forecaster,
     rows = scored(forecaster, made, config, tmp_path / "x.parquet", poyo=poyo).set_index(["target", "method"])
     assert rows.loc[("choice", "poyo_latents"), "score"] > 0.9
     assert "POYO" in rows.loc[("wheel_velocity", "poyo"), "left_out"]
+    config = of_targets(config, "choice")
     write_contexts(contexts, "POYO has no unit of it")
     rows = scored(forecaster, made, config, tmp_path / "x.parquet", poyo=poyo).set_index(["target", "method"])
     assert rows.loc[("choice", "poyo_latents"), "left_out"] == "POYO has no unit of it"
