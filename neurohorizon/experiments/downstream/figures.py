@@ -129,7 +129,7 @@ def draw_sessions(*, sessions: pd.DataFrame) -> Figure:
         axes.set_xlabel(f"{words}, from another representation")
         axes.set_ylabel("from NeuroHorizon's latents")
     names = [METHOD_WORDS[name] for name in others]
-    figure.legend(_handles(others, 3.5), names, loc="outside upper center", ncols=len(others) or 1)
+    figure.legend(_handles(others, 3.5), names, loc="outside upper center", ncols=min(len(others), 4) or 1)
     return figure
 
 

@@ -26,7 +26,7 @@ METHOD_ORDER = (LATENTS, FORECAST_MODES, POPULATION_MODES, NORMALISED, RAW, POYO
 """Order of representations in tables and figures."""
 METHOD_WORDS = {
     LATENTS: "NeuroHorizon's latents",
-    FORECAST_MODES: "NeuroHorizon's forecasts in population modes",
+    FORECAST_MODES: "NeuroHorizon's forecast modes",
     POPULATION_MODES: "population modes",
     NORMALISED: "counts over reference rates",
     RAW: "raw counts",

@@ -25,7 +25,7 @@ from neurohorizon.experiments.horizons.figures import (
     draw_main,
     draw_teacher_forced,
 )
-from neurohorizon.experiments.horizons.narrative import describe_reach, describe_results
+from neurohorizon.experiments.horizons.narrative import describe_dependence, describe_reach, describe_results
 from neurohorizon.experiments.horizons.tables import (
     TEACHER_FORCED,
     _many_nats,
@@ -485,3 +485,16 @@ def test_sentences_follow_the_numbers(folder, tmp_path):
     text = describe_results(tmp_path)
     assert "**does not fall**" in text and "**better**" in text and "**too narrow**" in text
     assert "**worse**" not in text and "loses" not in text
+
+
+def test_the_contribution_of_dependence_is_a_number_of_the_joint_table():
+    methods = ["neurohorizon", "neurohorizon_shared_gain", "neurohorizon_shared_gain_exchanged"]
+    joint = pd.DataFrame({"method": methods, "crps_population_total": [4.0, 3.0, 3.6]})
+    joint["coverage_90_population_total"] = [0.5, 0.88, 0.61]
+    joint["adapted_coverage_90_population_total"] = [0.7, 0.89, 0.72]
+    joint["dependence_energy_unit_total"] = [np.nan, 0.0123, np.nan]
+    joint["dependence_energy_population"] = [np.nan, -0.04, np.nan]
+    text = describe_dependence(joint)
+    assert "sums of single units by -1.23%" in text and "bins of all units by +4.00%" in text
+    assert "independent counts cover 50.0%" in text and "changes by -25.0%" in text and "they cover 61.0%" in text
+    assert describe_dependence(joint[:2]) == ""
