@@ -70,6 +70,7 @@ def readout():
     drive = np.repeat(rng.normal(0, 0.5, (400, 1)), 5, axis=0) * rng.normal(1, 0.3, UNITS)
     counts = rng.poisson(0.3 * np.exp(drive))
     options = {"modes": 3, "span_edges_bins": (2, 8), "ridge": (10.0,), "horizon_edges_bins": (2, 4)}
+    options["leverage"] = 0.0
     return fit_readout(counts, np.zeros(len(counts), int), np.log(counts.mean(0)), Readout(**options))
 
 
