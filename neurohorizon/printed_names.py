@@ -8,7 +8,7 @@ import re
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Characters that move the cursor, colour a terminal or end a line."""
 # the full-width form of a mark reads alike and means nothing to HTML, Markdown, Typst, LaTeX and Mermaid
-_MARKS = {ord(mark): ord(mark) + 0xFEE0 for mark in "<>&\"'`*_~#$\\[]{}|=@!^"} | {ord("_"): ord("_")}
+_MARKS = {ord(mark): ord(mark) + 0xFEE0 for mark in '<>&"`*~#$\\[]{}|^'}
 
 
 def one_line(text: object) -> str:

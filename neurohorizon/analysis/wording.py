@@ -134,7 +134,8 @@ def influence_sentence(influence: pd.DataFrame, most: int = 3) -> str:
     if carried.empty:
         return ""
     named = [
-        f"{row['session']} (unit {row['unit_id']}: {row['spike_share']:.0%}; {row['bits_per_spike']:+.3f} bits/spike "
+        in_sentence(f"{row['session']} (unit {row['unit_id']}: ")
+        + f" {row['spike_share']:.0%}; {row['bits_per_spike']:+.3f} bits/spike "
         + (
             f"with it, {row['bits_per_spike_without']:+.3f} without it)"
             if np.isfinite(row["bits_per_spike_without"])

@@ -131,9 +131,7 @@ def fit_readout(counts: np.ndarray, segment: np.ndarray, log_rate: np.ndarray, r
     state = np.stack([mean_between(projected, *span) for span in origins.past(edges)], axis=1)  # [origin, span, mode]
     scale = np.maximum(state.std(axis=0), 1e-6)
     state = (state / scale).reshape(len(state), -1)
-    weights, cv_gain = fit_gains(
-        state, cumulative(counts / mean_counts - 1), origins, mean_counts, readout
-    )
+    weights, cv_gain = fit_gains(state, cumulative(counts / mean_counts - 1), origins, mean_counts, readout)
     return PopulationReadout(
         mean_counts=mean_counts.astype(np.float32),
         modes=modes,

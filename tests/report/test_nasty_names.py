@@ -10,7 +10,7 @@ typst = pytest.importorskip("typst")
 
 from neurohorizon.analysis.style import save_figure  # noqa: E402
 from neurohorizon.analysis.tables import text_table  # noqa: E402
-from neurohorizon.analysis.wording import scope_sentence  # noqa: E402
+from neurohorizon.analysis.wording import influence_sentence, scope_sentence  # noqa: E402
 from neurohorizon.experiments.cross_session.curve_figures import draw_matched_regions  # noqa: E402
 from neurohorizon.experiments.cross_session.curve_narrative import describe_regions  # noqa: E402
 from neurohorizon.experiments.downstream.narrative import describe_left_out  # noqa: E402
@@ -21,7 +21,7 @@ from neurohorizon.report.run_page import run_page  # noqa: E402
 from neurohorizon.report.typesetting import to_typst  # noqa: E402
 
 NASTY = '<script>alert("1")</script> $\\frac$ #panic() [a](javascript:b) `c` // **d** {{e}}\x1b[2J\n# f | g'
-MARKUP = set("<>#$[]{}|\\`\"'\n\x1b")
+MARKUP = set('<>#$[]{}|\\`"\n\x1b')
 PART = {"sessions": 1, "animals": 1, "labs": 1, "units": 1, "hours": 1.0}
 
 
@@ -36,7 +36,7 @@ def regions():
 
 
 def test_names_keep_what_people_write_and_lose_what_markup_needs():
-    for name in ("VISp2/3", "area 6 (left)", "MOs, layer 5", "SIM_101", "S1-Tr", "Hippocampe é"):
+    for name in ("VISp2/3", "area 6 (left)", "MOs, layer 5", "SIM_101", "S1-Tr", "Hippocampe é", "a5'", "a=1@b"):
         assert in_sentence(name) == in_figure(name) == one_line(name) == name
     assert not MARKUP & set(in_sentence(NASTY))
     assert in_sentence("a<b") == "a\N{FULLWIDTH LESS-THAN SIGN}b"
@@ -47,14 +47,16 @@ def test_no_sentence_has_the_markup_of_a_name(regions):
     target = next(iter(TARGET_WORDS))
     left_out = pd.DataFrame({"target": [target], "role": "train", "fold": "a", "session": "b", "left_out": [NASTY]})
     of_images = {"condition": "image_ahead", "stimulus": "all", "encoder": "", "lower": 0.1}
+    one_unit = {"method": "neurohorizon", "spike_share": 0.9, "bits_per_spike": 0.1, "bits_per_spike_without": 0.1}
     texts = [
         describe_regions(regions),
         scope_sentence(shared),
         describe_left_out(left_out),
         narrative.describe_regions(pd.DataFrame([{"region": NASTY, **of_images}])),
+        influence_sentence(pd.DataFrame([{"session": NASTY, "unit_id": NASTY, **one_unit}])),
     ]
     for text in texts:
-        own = set("[]'")
+        own = set("[]")
         assert "script" in text and not (MARKUP - own) & set(text) and "**d" not in text and "[a]" not in text
 
 

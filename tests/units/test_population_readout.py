@@ -141,7 +141,9 @@ def test_units_that_are_not_heard_do_not_matter(reference):
 
 def test_a_gain_counts_less_the_further_the_state_is_from_the_reference_window(reference):
     counts, segment, log_rate = reference
-    full, careful = (fit_readout(counts, segment, log_rate, SETTINGS.model_copy(update={"leverage": c})) for c in (0, 2))
+    full, careful = (
+        fit_readout(counts, segment, log_rate, SETTINGS.model_copy(update={"leverage": c})) for c in (0, 2)
+    )
     assert full.distrust.shape == (6, 0)
     np.testing.assert_array_equal(full.weights, careful.weights)
     origins = np.arange(10, len(counts) - 2)[segment[10:-2] == segment[:-12]]
