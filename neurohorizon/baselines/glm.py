@@ -213,8 +213,14 @@ class PooledGlm:
 
     def group_rates(self, rows: UnitRows) -> np.ndarray:
         """Forecast expected counts of each group of bins, [window, group, unit]."""
-        inputs = pooled_inputs(rows, self.centre, self.scale)
-        gain = np.clip(self.intercept + inputs @ self.weights.T, -LARGEST_LOG_GAIN, LARGEST_LOG_GAIN)
+        history = surprises(rows.windows, rows.mean_counts)
+        statistics = (rows.statistics - self.centre) / self.scale
+        n_spans = history.shape[2]
+        own, known, products = np.split(self.weights.T, [n_spans, n_spans + statistics.shape[1]])
+        # the products of all windows would take gigabytes; the weights of a unit's spans, given its statistics, do not
+        of_unit = own + np.einsum("uk,hkg->uhg", statistics, products.reshape(n_spans, statistics.shape[1], -1))
+        gain = self.intercept + statistics @ known + np.einsum("wuh,uhg->wug", history, of_unit, optimize=True)
+        gain = np.clip(gain, -LARGEST_LOG_GAIN, LARGEST_LOG_GAIN)
         return (rows.mean_counts[:, None] * np.exp(gain)).transpose(0, 2, 1)
 
     def names(self) -> list[str]:
@@ -258,12 +264,21 @@ class PooledGlm:
         )
 
 
-def pooled_inputs(rows: UnitRows, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Build the inputs: a unit's surprises, its standardised statistics and their products, [window, unit, input]."""
+def pooled_inputs(rows: UnitRows, centre: np.ndarray, scale: np.ndarray, step: int = 1) -> np.ndarray:
+    """Build the inputs: a unit's surprises, its standardised statistics and their products.
+
+    Args:
+        step: Every step-th pair of window and unit is kept.
+
+    Returns:
+        Inputs, [pair, input].
+    """
     history = surprises(rows.windows, rows.mean_counts)
-    statistics = np.broadcast_to((rows.statistics - centre) / scale, (len(history), *rows.statistics.shape))
-    products = history[..., :, None] * statistics[..., None, :]
-    return np.concatenate([history, statistics, products.reshape(*history.shape[:2], -1)], axis=2)
+    n_windows, n_units, n_spans = history.shape
+    statistics = ((rows.statistics - centre) / scale)[np.arange(0, n_windows * n_units, step) % n_units]
+    history = history.reshape(-1, n_spans)[::step]
+    products = history[:, :, None] * statistics[:, None, :]
+    return np.concatenate([history, statistics, products.reshape(len(history), -1)], axis=1)
 
 
 def fit_pooled_glms(
@@ -272,21 +287,28 @@ def fit_pooled_glms(
     """Fit the pooled regression on training sessions, once for each precision.
 
     The exposure of a row is the expected count of the reference mean, so that the reference is the offset.
+
+    Args:
+        sessions: Windows of the training sessions, which are iterated over twice, so that a collection that cuts them
+            when they are needed holds those of one session at a time.
+        precisions: Precisions of the prior on weights.
     """
-    sessions = list(sessions)
-    of_units = np.concatenate([one.statistics for one in sessions])
+    of_units, n_rows, names = [], 0, ()
+    for one in sessions:
+        of_units.append(one.statistics)
+        n_rows += one.windows.counts.shape[0] * one.mean_counts.size
+        names = names or one.names
+    of_units = np.concatenate(of_units)
     centre, scale = of_units.mean(axis=0), np.maximum(of_units.std(axis=0), 1e-6)
-    n_rows = sum(one.windows.counts.shape[0] * one.mean_counts.size for one in sessions)
     step = -(-n_rows // MOST_ROWS)
     inputs, counts, exposure = [], [], []
     for one in sessions:
-        history = pooled_inputs(one, centre, scale)
         summed, n_bins = group_sums(one.windows, settings.horizon_edges_bins)
         valid = n_bins[..., None] * one.mean_counts
-        # every step-th pair of window and unit, counted from zero in each session
-        inputs.append(history.reshape(-1, history.shape[2])[::step])
-        counts.append(summed.transpose(0, 2, 1).reshape(-1, summed.shape[1])[::step])
-        exposure.append(valid.transpose(0, 2, 1).reshape(-1, summed.shape[1])[::step])
+        # every step-th pair of window and unit, counted from zero in each session; copies, to free the others
+        inputs.append(pooled_inputs(one, centre, scale, step))
+        counts.append(summed.transpose(0, 2, 1).reshape(-1, summed.shape[1])[::step].copy())
+        exposure.append(valid.transpose(0, 2, 1).reshape(-1, summed.shape[1])[::step].copy())
     inputs, counts, exposure = np.concatenate(inputs), np.concatenate(counts), np.concatenate(exposure)
     for precision in precisions:
         fits = []
@@ -298,7 +320,7 @@ def fit_pooled_glms(
         yield PooledGlm(
             history_edges_bins=settings.history_edges_bins,
             horizon_edges_bins=settings.horizon_edges_bins,
-            statistics=sessions[0].names,
+            statistics=names,
             centre=centre,
             scale=scale,
             intercept=fits[:, 0],

@@ -137,10 +137,9 @@ def _try_unit_glms(sessions: Sequence[Imitation], regressions: Regressions, own_
 def _try_pooled(
     paths: Sequence[SessionPaths], shape: WindowShape, regressions: Regressions, minimum_rate_hz: float
 ) -> tuple[PooledGlm, Tried]:
-    rows = [row for use in ("early", "late") for row in _rows(paths, use, shape)]
-    fits = list(fit_pooled_glms(rows, regressions, regressions.precision))
+    fits = list(fit_pooled_glms(_Rows(paths, ("early", "late"), shape), regressions, regressions.precision))
     gains = Gains(regressions.horizon_edges_bins)
-    for row in _rows(paths, "validation", shape, MOST_WINDOWS):
+    for row in _Rows(paths, ("validation",), shape, MOST_WINDOWS):
         scored = scored_units(row.mean_counts, minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)
         gains.begin(row.windows, row.mean_counts, scored)
         for precision, fit in zip(regressions.precision, fits, strict=True):
@@ -149,10 +148,20 @@ def _try_pooled(
     return fits[regressions.precision.index(best(tried)["precision"])], tried
 
 
-def _rows(paths: Sequence[SessionPaths], use: Use, shape: WindowShape, most: int | None = None) -> Iterator[UnitRows]:
-    for one in paths:
-        inputs = load_inputs(one, use, groups=MARGINAL_GROUPS, readout=None)
-        yield unit_rows(one, use, inputs, _windows(inputs, shape, most))
+@dataclass(frozen=True)
+class _Rows:
+    """Windows of sessions, cut again in each iteration: those of a large cohort do not fit into memory."""
+
+    paths: Sequence[SessionPaths]
+    uses: tuple[Use, ...]
+    shape: WindowShape
+    most: int | None = None
+
+    def __iter__(self) -> Iterator[UnitRows]:
+        for use in self.uses:
+            for one in self.paths:
+                inputs = load_inputs(one, use, groups=MARGINAL_GROUPS, readout=None)
+                yield unit_rows(one, use, inputs, _windows(inputs, self.shape, self.most))
 
 
 class Gains:

@@ -8,7 +8,14 @@ from factories.sessions import made_files, made_session, small_config
 from scipy.optimize import minimize
 from sklearn.linear_model import Ridge
 
-from neurohorizon.baselines.glm import PooledGlm, fit_poisson, fit_pooled_glms, fit_unit_glms, surprises
+from neurohorizon.baselines.glm import (
+    PooledGlm,
+    fit_poisson,
+    fit_pooled_glms,
+    fit_unit_glms,
+    pooled_inputs,
+    surprises,
+)
 from neurohorizon.baselines.linear import (
     OWN_PENALTY,
     SOFT_COUNTS,
@@ -347,6 +354,24 @@ def test_the_pooled_regression_is_one_poisson_regression_of_all_rows(files):
     direct = fit_poisson(np.array(inputs), np.array(gain), np.array(exposure), 20.0)
     np.testing.assert_allclose(fit.intercept[1], direct[0], atol=1e-3)
     np.testing.assert_allclose(fit.weights[1], direct[1:], atol=2e-3)
+
+
+def test_windows_of_the_pooled_regression_may_be_cut_in_each_iteration(files):
+    class Cut:
+        def __iter__(self):
+            return iter(pooled_rows(files[:2]))
+
+    listed, cut = (next(fit_pooled_glms(rows, SETTINGS, [20.0])) for rows in (pooled_rows(files[:2]), Cut()))
+    np.testing.assert_array_equal(listed.weights, cut.weights)
+    np.testing.assert_array_equal(listed.centre, cut.centre)
+
+
+def test_a_pooled_forecast_is_the_weighted_sum_of_its_inputs(files):
+    rows = pooled_rows(files[:1], ["early"])
+    fit = next(fit_pooled_glms(rows, SETTINGS, [20.0]))
+    gain = fit.intercept + pooled_inputs(rows[0], fit.centre, fit.scale) @ fit.weights.T
+    rates = rows[0].mean_counts[:, None] * np.exp(gain).reshape(len(rows[0].windows.counts), 8, -1)
+    np.testing.assert_allclose(fit.group_rates(rows[0]), rates.transpose(0, 2, 1), rtol=1e-10)
 
 
 def test_the_pooled_regression_is_read_back_from_its_file(files, tmp_path):
