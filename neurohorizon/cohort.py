@@ -62,7 +62,8 @@ class Row:
         role: One of :data:`ROLES`.
         fold: For ``heldout`` and ``rotate``, the fold that forecasts the session; else empty.
         why: The reason for the role, in words.
-        extras: Further columns of the table by name, such as ``eid``, ``number``, ``probes``, ``group`` or ``file``.
+        extras: Further columns of the table by name, such as ``eid``, ``number``, ``probes``, ``group``,
+            ``file`` or ``file_subject`` (the name in the file of an animal that the table names differently).
     """
 
     session: str
@@ -193,6 +194,43 @@ def write_cohort(path: str | Path, rows: Iterable[Row]) -> None:
             raise CohortError(f"session {row.session}: a field holds a tab or a line break")
     with replacing(path) as temporary:
         temporary.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8", newline="\n")
+
+
+def check_new(output: Path, *, force: bool) -> None:
+    """Check that a cohort table is not there yet, unless it is made again on purpose.
+
+    Raises:
+        CohortError: The table exists.
+    """
+    if output.exists() and not force:
+        raise CohortError(f"{output} is there, and a cohort is frozen once made; to make another, force it")
+
+
+def freeze_cohort(output: Path, rows: Iterable[Row], *, made_from: str, force: bool) -> None:
+    """Write a cohort table and record its hash next to it.
+
+    A table that is made again must have the hash that is already recorded. ``force`` overrules this.
+
+    Args:
+        output: The table; ``{output}.sha256`` holds its hash.
+        rows: Its rows.
+        made_from: Description of its inputs and settings, for the error.
+        force: Record the hash that comes out.
+
+    Raises:
+        CohortError: The rows do not hold together, or the hash is another than recorded.
+    """
+    made = output.with_name(f"{output.name}.made")
+    write_cohort(made, rows)
+    expected, found = recorded_hash(output), cohort_hash(made)
+    if expected is not None and expected != found and not force:
+        made.unlink()
+        raise CohortError(
+            f"{hash_path(output)} records {expected}, but {made_from} give {found}: another release, seed or share "
+            "than the recorded cohort's; force it if a new cohort is meant"
+        )
+    made.replace(output)
+    hash_path(output).write_text(f"{found}  {output.name}\n", encoding="utf-8")
 
 
 def cohort_hash(path: str | Path) -> str:

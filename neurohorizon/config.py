@@ -102,14 +102,32 @@ class Run(Section):
     """Seeds of the trained models; each is one training job and one row of forecasts."""
 
 
+class ArrayCohort(Section):
+    """A table of multi-electrode recordings, made from their manifest; see :mod:`neurohorizon.ingest.array_cohort`."""
+
+    manifest: str
+    """Table of the recordings, in the folder of ``sources.nwb``."""
+    hold_out: Literal["animals", "studies"]
+    """``animals``: the share ``heldout_fraction`` of the animals or cultures of each study, in one fold. ``studies``:
+    each study is a fold, trained on all others."""
+    minimum_reference_s: PositiveFloat
+    """Recordings with a shorter reference window are left out."""
+    minimum_units: Positive
+    """Recordings in which fewer units reach ``evaluation.minimum_rate_hz`` in the reference window are left out."""
+
+
 class Cohort(Section):
     """Which sessions take part, and what happens to one that cannot be used."""
 
     table: ReadablePath
     """Tab-separated table of sessions (``config/cohorts/*.tsv``), frozen once made."""
     heldout_fraction: Fraction | None
-    """Share of each lab's animals that is held out when the workflow makes the table from the public
-    release tables; null: the table is written by hand."""
+    """Share of each lab's animals that is held out when the workflow makes the table, from the public release tables or
+    as ``arrays`` describes; null: none is drawn."""
+    arrays: ArrayCohort | None
+    """If set, the workflow makes the table from the manifest of multi-electrode recordings."""
+    note: str | None
+    """A sentence on the recordings that the summary and the pages of results print; null: none."""
     on_fatal: Literal["stop", "leave_out"]
     """A session with a fatal fault stops the run, or is left out and listed in the report."""
     exclude_units: dict[str, Choices[int | str]]
@@ -135,6 +153,20 @@ class Exclusions(Section):
     """Largest mean rate in valid time; null: any."""
     proposed: bool
     """Whether the units that the validation proposes are excluded."""
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the workflow makes the table, if it does not exist."""
+        return self.heldout_fraction is not None or self.arrays is not None
+
+    @model_validator(mode="after")
+    def _a_share_is_drawn_of_animals(self) -> "Cohort":
+        if self.arrays and (self.heldout_fraction is None) == (self.arrays.hold_out == "animals"):
+            raise ValueError(
+                f"cohort.heldout_fraction is {self.heldout_fraction} and cohort.arrays.hold_out is "
+                f"{self.arrays.hold_out}: animals need a share, studies need null"
+            )
+        return self
 
 
 class IblSource(Section):
@@ -854,6 +886,8 @@ class Config(Section):
             raise ValueError(
                 "model.feedback needs the decoder: set model.population to true, or model.feedback to false"
             )
+        if self.cohort.arrays and self.sources.nwb is None:
+            raise ValueError("cohort.arrays needs sources.nwb, the folder of the manifest and of the recordings")
         self._same_labels()
         self._experiments_fit()
         for source, row in SOURCES.items():

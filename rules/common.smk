@@ -71,7 +71,7 @@ CONFIG = checked()
 RESULTS = CONFIG.run.results
 COHORT = shipped(CONFIG.cohort.table)
 REVIEW = globals().get("REVIEW", False)  # set by profiles/review/Snakefile: use only files of sums
-COHORT_IS_MADE = not REVIEW and CONFIG.cohort.heldout_fraction is not None and not Path(COHORT).exists()
+COHORT_IS_MADE = not (REVIEW or Path(COHORT).exists()) and CONFIG.cohort.is_made
 code = Code(ROOT).fingerprint  # as a parameter, the fingerprint of a function makes its code a dependency
 
 

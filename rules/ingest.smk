@@ -8,6 +8,9 @@ RELEASE_TABLES = {
     "ibl": os.environ.get("IBL_TABLE", f"{RESULTS}/cohort/ibl_release.csv"),
     "allen": os.environ.get("ALLEN_TABLE", f"{RESULTS}/cohort/allen_sessions.csv"),
 }
+if CONFIG.sources.nwb:
+    RECORDINGS = expand_folder(os.environ.get("NEUROHORIZON_NWB", CONFIG.sources.nwb.folder))
+OF_RELEASES = COHORT_IS_MADE and CONFIG.cohort.arrays is None
 
 
 rule cohorts:
@@ -15,7 +18,7 @@ rule cohorts:
         COHORT,
 
 
-if COHORT_IS_MADE and FROM_ARCHIVE:
+if OF_RELEASES and FROM_ARCHIVE:
 
     rule fetch_ibl_table:
         input:
@@ -38,7 +41,7 @@ if COHORT_IS_MADE and FROM_ARCHIVE:
             """
 
 
-if COHORT_IS_MADE and not FROM_ARCHIVE:
+if OF_RELEASES and not FROM_ARCHIVE:
 
     rule fetch_ibl_table:
         output:
@@ -59,7 +62,7 @@ if COHORT_IS_MADE and not FROM_ARCHIVE:
             """
 
 
-if COHORT_IS_MADE:
+if OF_RELEASES:
 
     rule fetch_allen_table:
         output:
@@ -102,6 +105,43 @@ if COHORT_IS_MADE:
             """
             python "$CALL" neurohorizon.ingest.paper_cohort:make_cohort --ibl-table {input.ibl:q} \
                 --allen-table {input.allen:q} --reserved {input.reserved:q} \
+                --heldout-fraction {params.heldout_fraction} --seed {params.seed} --output {output:q} >{log:q} 2>&1
+            """
+
+
+if COHORT_IS_MADE and CONFIG.cohort.arrays:
+
+    MANIFEST = f"{RECORDINGS}/{CONFIG.cohort.arrays.manifest}"
+    if not os.path.isfile(MANIFEST):
+        raise WorkflowError(
+            f"there is no manifest {MANIFEST}: put the recordings there, or set NEUROHORIZON_NWB to their folder"
+        )
+
+    checkpoint make_cohort:
+        input:
+            MANIFEST,
+        output:
+            COHORT,
+        log:
+            f"{RESULTS}/logs/make_cohort.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/make_cohort.tsv"
+        conda:
+            "../envs/nwb.yaml"
+        params:
+            arrays=section(CONFIG.cohort.arrays),
+            nwb=section(CONFIG.sources.nwb),
+            timeline=section(CONFIG.timeline),
+            splits=section(CONFIG.splits),
+            minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
+            heldout_fraction=[] if CONFIG.cohort.heldout_fraction is None else CONFIG.cohort.heldout_fraction,
+            seed=CONFIG.run.seed,
+            code=code("neurohorizon.ingest.array_cohort:make_array_cohort"),
+        shell:
+            """
+            python "$CALL" neurohorizon.ingest.array_cohort:make_array_cohort --manifest {input:q} \
+                --arrays {params.arrays:q} --nwb {params.nwb:q} --timeline {params.timeline:q} \
+                --splits {params.splits:q} --minimum-rate-hz {params.minimum_rate_hz} \
                 --heldout-fraction {params.heldout_fraction} --seed {params.seed} --output {output:q} >{log:q} 2>&1
             """
 
@@ -355,7 +395,6 @@ if CONFIG.sources.allen:
 
 
 if CONFIG.sources.nwb:
-    RECORDINGS = expand_folder(os.environ.get("NEUROHORIZON_NWB", CONFIG.sources.nwb.folder))
 
     rule preprocess_nwb:
         input:

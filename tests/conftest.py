@@ -66,6 +66,12 @@ def release_tables() -> Path:
     return _data("tables")
 
 
+@pytest.fixture(scope="session")
+def arrays() -> Path:
+    """Folder of the real recordings of multi-electrode arrays and their manifest; skips the test where there is none."""
+    return _data("mea")
+
+
 @pytest.fixture
 def workflow(tmp_path) -> Workflow:
     """A copy of the project, for one test."""

@@ -13,6 +13,7 @@ from neurohorizon.config import Cohort, Config, ConfigError, Run, expand_folder,
 FOLDER = ROOT / "config"
 SHIPPED = sorted(FOLDER.glob("*.yaml"))
 DEMO = FOLDER / "demo.yaml"
+ARRAYS = {"manifest": "manifest.tsv", "hold_out": "animals", "minimum_reference_s": 60.0, "minimum_units": 5}
 NAMED_BY_USERS = {("scaling", "sizes")}
 """Mappings whose keys are names of the user's choice."""
 
@@ -75,6 +76,8 @@ def test_a_misspelt_key_is_named_with_the_right_one(path):
         (("timeline", "bin_ms"), 0, r"timeline.bin_ms: .*greater than 0.*\(found 0\)"),
         (("splits", "reference_fraction"), 1.0, "splits.reference_fraction: .*less than 1"),
         (("cohort", "on_fatal"), "ignore", "cohort.on_fatal: .*'stop' or 'leave_out'.*'ignore'"),
+        (("cohort", "arrays"), ARRAYS, "heldout_fraction is None and cohort.arrays.hold_out is animals"),
+        (("cohort", "arrays"), ARRAYS | {"hold_out": "studies"}, "cohort.arrays needs sources.nwb"),
         (("run",), None, "run: .*"),
         (("splits", "gap_s"), 1.9, "gap_s is 1.9; context and horizon need at least 2.0"),
         (("model", "heads"), 5, "model.width 64 must be a multiple"),

@@ -235,8 +235,11 @@ def check_configuration(path: str) -> list[Check]:
         return [Check("configuration", "problem", _one_line(error), "correct it; keys: neurohorizon/config.py")]
     checks = [Check("configuration", "ok", f"{path} is complete; the run is called {config.run.name}")]
     table = _table(config)
-    if not table.exists() and config.cohort.heldout_fraction is not None:
-        made = f"{table} is not made yet; its first job makes it from the public release tables"
+    if not table.exists() and config.cohort.is_made:
+        origin = (
+            f"the manifest {config.cohort.arrays.manifest}" if config.cohort.arrays else "the public release tables"
+        )
+        made = f"{table} is not made yet; its first job makes it from {origin}"
         return [*checks, Check("cohort", "ok", made)]
     try:
         rows = sessions_in_use(read_cohort(table), config.sources)

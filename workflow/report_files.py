@@ -179,6 +179,8 @@ def _options(values: Mapping[str, object]) -> str:
     words = []
     for name, value in values.items():
         match value:
+            case None:
+                texts = []
             case BaseModel():
                 texts = [value.model_dump_json()]
             case dict():

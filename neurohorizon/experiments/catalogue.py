@@ -131,6 +131,7 @@ CATALOGUE = {
             sums={"scores": "scores/{fold}/{session}.parquet", "sessions": "scores/sessions.parquet"},
             code="neurohorizon.experiments.cross_session.",
             shown=("summary", "comparisons", "sessions", "unit_influence", "left_out"),
+            settings=("cohort.note",),
             tables=("horizon_sessions", "horizon", "regions_sessions", "regions"),
             figures={
                 "main": ("example.h5", "horizon", "sessions", "summary"),

@@ -133,8 +133,9 @@ def ingest_assets(manifest: Path, row: Row, *, source: DandiSource, splits: Spli
 def ingest_nwb(paths: str | Path | Sequence[str | Path], row: Row, *, source: NwbReading, splits: Splits) -> Session:
     """Read the NWB file of a session, or its files.
 
-    Subject, lab and date are those of the cohort table. A file that names another subject is refused, since
-    the split of animals depends on it; another date (often made up to hide the real one) or lab is a finding.
+    Subject, lab and date are those of the cohort table. A file that names another subject than the table's column
+    ``file_subject``, or ``subject`` without one, is refused, since the split of animals depends on it; another date
+    (often made up to hide the real one) or lab is a finding.
 
     Several files of a session, such as one per probe and one of behaviour, must have one clock. Units are those of all
     files; a time is valid where it is valid for the units of every file; a table or a series comes from the first
@@ -293,9 +294,10 @@ class _Reader:
         file, row = self.file, self.row
         named = file.text("general/subject/subject_id")
         # one letter may be one character or two
-        if named.strip() and normalize("NFC", named.strip()) != normalize("NFC", row.subject):
+        expected = row.extras.get("file_subject") or row.subject
+        if named.strip() and normalize("NFC", named.strip()) != normalize("NFC", expected):
             raise SessionError(
-                f"{file.path.name} is of subject {named!r}, the cohort table has {row.subject!r} for {row.session}: "
+                f"{file.path.name} is of subject {named!r}, the cohort table has {expected!r} for {row.session}: "
                 "correct the table, or put the right file there"
             )
         if not named.strip():

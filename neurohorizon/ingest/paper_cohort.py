@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from neurohorizon.cohort import CohortError, Row, cohort_hash, hash_path, recorded_hash, write_cohort
+from neurohorizon.cohort import CohortError, Row, check_new, freeze_cohort
 
 IBL_COLUMNS = ("pid", "eid", "probe_name", "session_number", "date", "subject", "lab")
 ALLEN_COLUMNS = ("id", "date_of_acquisition", "specimen_id", "session_type")
@@ -47,8 +47,7 @@ def make_cohort(
     Raises:
         CohortError: The table is there, a release table does not fit, or the hash is another than recorded.
     """
-    if output.exists() and not force:
-        raise CohortError(f"{output} is there, and a cohort is frozen once made; to make another, force it")
+    check_new(output, force=force)
     rows = [
         *ibl_rows(
             read_release(ibl_table, IBL_COLUMNS),
@@ -58,18 +57,8 @@ def make_cohort(
         ),
         *allen_rows(read_release(allen_table, ALLEN_COLUMNS), heldout_fraction=heldout_fraction, seed=seed),
     ]
-    made = output.with_name(f"{output.name}.made")
-    write_cohort(made, rows)
-    expected, found = recorded_hash(output), cohort_hash(made)
-    if expected is not None and expected != found and not force:
-        made.unlink()
-        raise CohortError(
-            f"{hash_path(output)} records {expected}, but these release tables with seed {seed} and "
-            f"heldout_fraction {heldout_fraction} give {found}: another release, seed or share than "
-            "the recorded cohort's; force it if a new cohort is meant"
-        )
-    made.replace(output)
-    hash_path(output).write_text(f"{found}  {output.name}\n", encoding="utf-8")
+    settings = f"these release tables with seed {seed} and heldout_fraction {heldout_fraction}"
+    freeze_cohort(output, rows, made_from=settings, force=force)
 
 
 def ibl_rows(

@@ -111,6 +111,10 @@ def coarse_times(raw: RawSpikes) -> Iterator[Finding]:
         grid_us = float(np.spacing(np.abs(single).max())) * MICROSECONDS
     if grid_us <= limit("coarse_us") or not (single == raw.finite).all():
         return
+    # a clock has the same grid all the time, float32 a finer one for earlier times
+    last_s = float(raw.finite.max())
+    if raw.finite.min() < last_s / 2 and not (raw.finite % (grid_us / MICROSECONDS)).any():
+        return
     if not (raw.finite == np.rint(raw.finite)).all():
         message = f"spike times are float32, on a grid of up to {grid_us:.0f} us; export them as float64"
         yield Finding("coarse_times", "warning", message, len(raw.finite))

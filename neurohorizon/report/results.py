@@ -163,6 +163,8 @@ def overview(results: Mapping) -> str:
         if results["simulated"]
         else "Recordings are real."
     )
+    if note := config["cohort"]["note"]:
+        made += f" {html.escape(note)}"
     rows = "\n".join(
         f"<li><b>{html.escape(one['title'])}.</b> <i>{html.escape(one['question'])}</i> "
         f"{_inline_html(one['headline'])}</li>"

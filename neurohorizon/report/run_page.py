@@ -30,6 +30,7 @@ def run_page(results: Mapping, summaries: Mapping[str, str]) -> str:
     parts = [
         NOTICE.format(name=name),
         f"# Results of `{name}`",
+        *([note] if (note := results["config"]["cohort"]["note"]) else []),
         f"{kind} Trained on {counted_data(data['trained'])}; forecast: {counted_data(data['heldout'])}.",
         "Scores are bits per spike over the mean rate of the reference window. Intervals resample animals.",
         _scores(results["scores"]),

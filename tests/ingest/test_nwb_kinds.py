@@ -487,6 +487,19 @@ def test_single_precision_is_named(write):
     assert "grid of up to 977 us" in findings(read(write(spikes=late, observed=observed)))["coarse_times"].message
 
 
+def test_single_precision_is_distinguished_from_a_clock_of_coarse_steps(write):
+    start_s = 1000.0
+    observed = ((start_s, start_s + LENGTH_S),)
+    of_float32 = [times.astype(np.float32).astype(float) for times in trains(offset_s=start_s)]
+    of_clock = [np.rint(times * 2**14) / 2**14 for times in trains(offset_s=start_s)]
+    early = [0.25, 10.1]
+    for trains_s, named in ((of_float32, True), (of_clock, False)):
+        grid = np.float32 if named else (lambda times_s: np.rint(np.array(times_s) * 2**14) / 2**14)
+        with_early = [np.concatenate([np.array(grid(early), float), times]) for times in trains_s]
+        found = findings(read(write(spikes=with_early, observed=((0.0, 20.0), *observed))))
+        assert ("coarse_times" in found) == named
+
+
 def test_the_unit_that_costs_the_others_time_is_named(write):
     seen = dict.fromkeys(range(UNITS), ((0.0, LENGTH_S),)) | {3: ((0.0, 60.0),)}
     session = read(write(observed=seen))

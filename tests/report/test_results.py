@@ -22,6 +22,7 @@ from neurohorizon.report.results import (  # noqa: E402
     count_data,
     headline,
     svg_width_pt,
+    overview,
     write_results,
 )
 from neurohorizon.report.typesetting import to_typst, typeset  # noqa: E402
@@ -110,12 +111,13 @@ def test_the_paper_is_typeset_the_same_each_time_and_with_the_numbers_of_the_run
         "first": told,
         "again": told,
         "other": changed(told, "other.json", lambda values: values["training"][0].update(steps=778)),
+        "noted": changed(told, "noted.json", lambda values: values["config"]["cohort"].update(note="In a dish.")),
     }.items():
         typeset(paper, results=results, output=tmp_path / f"{name}.pdf")
-    first, again, other = ((tmp_path / f"{name}.pdf").read_bytes() for name in ("first", "again", "other"))
+    first, again, *others = ((tmp_path / f"{name}.pdf").read_bytes() for name in ("first", "again", "other", "noted"))
     assert first.startswith(b"%PDF")
     assert first == again
-    assert first != other
+    assert first not in others
 
 
 def test_prose_of_the_paper_has_no_number_of_its_own():
@@ -163,6 +165,12 @@ def test_the_first_page_of_the_report_can_be_laid_out_and_names_what_is_simulate
     assert "1 session of 1 animal (20 units, 1 h)" in page
     assert "data:image/png;base64" in page
     assert max(map(len, page.splitlines())) < 10000, "docutils takes no longer line"
+
+
+def test_the_first_page_of_the_report_has_the_note_on_the_recordings(told):
+    results = json.loads(told.read_text())
+    results["config"]["cohort"]["note"] = "Slices & cultures."
+    assert "say nothing of brains. Slices &amp; cultures.</p>" in overview(results)
 
 
 def test_a_width_is_that_of_the_file(tmp_path):

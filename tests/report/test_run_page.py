@@ -7,7 +7,7 @@ from neurohorizon.report.run_page import run_page, write_run_page
 
 PART = {"sessions": 4, "animals": 2, "labs": 1, "units": 51, "hours": 3.5}
 RESULTS = {
-    "config": {"run": {"name": "tiny"}},
+    "config": {"run": {"name": "tiny"}, "cohort": {"note": None}},
     "simulated": False,
     "data": {"trained": PART, "heldout": PART | {"sessions": 1, "units": 17}},
     "scores": [
@@ -41,6 +41,12 @@ def test_the_data_are_counted_and_real_recordings_are_called_real():
         RESULTS, {}
     )
     assert "Simulated recordings" in run_page(RESULTS | {"simulated": True}, {})
+
+
+def test_the_note_on_the_recordings_comes_before_every_number():
+    noted = RESULTS | {"config": {"run": {"name": "tiny"}, "cohort": {"note": "In a dish."}}}
+    with_note, without = run_page(noted, {}), run_page(RESULTS, {})
+    assert with_note == without.replace("# Results of `tiny`\n", "# Results of `tiny`\n\nIn a dish.\n", 1)
 
 
 def test_a_page_is_written_from_the_files_of_a_run(tmp_path):

@@ -51,6 +51,15 @@ def test_the_options_of_a_table_job_are_the_arguments_of_its_function(report, na
     assert {one.name for one in parameters if one.default is one.empty} <= given | {"folder"}
 
 
+def test_a_note_on_the_recordings_is_an_option_and_none_is_not(report):
+    entry = CATALOGUE["cross_session"]
+    assert "--note" not in report.settings(entry)
+    noted = CONFIG.cohort.model_copy(update={"note": "In a dish."})
+    changed = ReportFiles(Layout(CONFIG.model_copy(update={"cohort": noted}), lambda: [], lambda: ""))
+    words = shlex.split(changed.settings(entry))
+    assert words[words.index("--note") + 1] == "In a dish."
+
+
 def test_tables_of_every_entry_are_made_from_existing_files(report):
     for one in report.tabled:
         for files in [*report.sums(one).values(), report.beside(one)]:

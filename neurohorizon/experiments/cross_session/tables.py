@@ -336,6 +336,7 @@ def make_tables(
     resampling: Resampling,
     sessions: str | Path | None = None,
     shared_subjects: Sequence[str] = (),
+    note: str = "",
 ) -> None:
     """Write every table as Parquet and as TSV, and ``summary.txt`` for the terminal.
 
@@ -343,6 +344,7 @@ def make_tables(
         scores: Score files, one per fold and held-out session.
         sessions: The list of the run's sessions (Parquet), to list excluded training sessions too.
         shared_subjects: Animals that are both trained on and forecast.
+        note: A sentence on the recordings, the first line of the summary.
     """
     scores = sorted(map(Path, scores))
     pooled = pool_scores(scores)
@@ -364,7 +366,8 @@ def make_tables(
         "summary": summary_table(by_session, comparisons, resampling, shared_subjects),
         "left_out": left_out_table(scores, sessions),
     }
-    write_tables(tables, folder, format_summary(tables["summary"], comparisons, tables["left_out"], influence))
+    lines = format_summary(tables["summary"], comparisons, tables["left_out"], influence)
+    write_tables(tables, folder, [note, *lines] if note else lines)
 
 
 def _over_null(sums: pd.DataFrame, null: str) -> pd.DataFrame:

@@ -489,6 +489,8 @@ def test_the_same_scores_in_any_order_give_the_same_bytes(run, tmp_path):
     make_tables(scores=scores, folder=tmp_path, resampling=RESAMPLING, shared_subjects=["animal-1"])
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (run / "tables" / path.name).read_bytes(), path.name
+    make_tables(scores=scores, folder=tmp_path, resampling=RESAMPLING, shared_subjects=["animal-1"], note="In a dish.")
+    assert (tmp_path / "summary.txt").read_text() == "In a dish.\n" + (run / "tables" / "summary.txt").read_text()
 
 
 def test_a_session_scored_twice_is_an_error(run):
