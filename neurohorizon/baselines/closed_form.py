@@ -19,7 +19,10 @@ from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths, load_inputs
 from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins, subsample
 from neurohorizon.scores import poisson_log_likelihood, scored_units
+from neurohorizon.session import read_identity
 
+MOST_SESSIONS = 100
+"""Number of training sessions on which baselines are tuned, evenly spaced over the list."""
 MOST_WINDOWS = 200
 """Number of windows of a training session on which baselines are tuned, evenly spaced."""
 
@@ -165,13 +168,14 @@ def tune_on_files(
     """Choose the settings on the training sessions of a fold, and write them with the scores of all candidates.
 
     Args:
-        paths: Files of the training sessions; excluded sessions are skipped.
+        paths: Files of the training sessions; excluded sessions are skipped, and at most :data:`MOST_SESSIONS` read.
         baselines: The section ``baselines``: candidates.
         minimum_rate_hz: Lowest mean rate in the reference window of a scored unit.
     """
     shape = baseline_shape(timeline, baselines.trailing_bins)
-    loaded = (load_inputs(one, "validation", groups=(), readout=None) for one in paths)
-    sessions = (one for one in loaded if one is not None)
+    used = [one for one in paths if not read_identity(one.session)["left_out"]]
+    few = subsample(used, MOST_SESSIONS)
+    sessions = (load_inputs(one, "validation", groups=(), readout=None) for one in few)
     write_tuned(output, try_baselines(sessions, shape=shape, baselines=baselines, minimum_rate_hz=minimum_rate_hz))
 
 

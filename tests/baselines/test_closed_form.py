@@ -181,6 +181,15 @@ def test_slow_units_do_not_affect_the_choice(files):
     assert abs(score(fast, rates_hz[:4].min() / 10) - plain) < plain
 
 
+def test_a_large_cohort_is_tuned_on_evenly_spaced_sessions(files, tmp_path, monkeypatch):
+    monkeypatch.setattr("neurohorizon.baselines.closed_form.MOST_SESSIONS", 2)
+    paths = [one.paths for one in files] * 2
+    for name, some in (("all", paths), ("spaced", paths[::2]), ("first", paths[:2])):
+        tune_on_files(some, timeline=CONFIG.timeline, baselines=CONFIG.baselines, output=tmp_path / name)
+    written = {name: (tmp_path / name).read_text() for name in ("all", "spaced", "first")}
+    assert written["all"] == written["spaced"] != written["first"]
+
+
 def test_the_file_lists_all_candidates(files, tmp_path):
     output = tmp_path / "baselines.json"
     tune_on_files([one.paths for one in files], timeline=CONFIG.timeline, baselines=CONFIG.baselines, output=output)
