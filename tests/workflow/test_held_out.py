@@ -202,3 +202,14 @@ def test_the_papers_plan_opens_no_reserved_recording(workflow, release_tables):
     (job,) = (job for job in jobs(done.stdout) if job[0] == "train_point")
     assert len([file for file in job[1] if "/sessions/ibl/" in file]) == 50
     assert not sessions_of(job[1], heldout_sessions(rows, "main"))
+
+
+@pytest.mark.slow
+def test_the_table_of_arrays_is_made_from_their_manifest(workflow):
+    manifest = workflow.root / "arrays" / "manifest.tsv"
+    manifest.parent.mkdir()
+    manifest.touch()
+    plan = ("-n", "cohorts", "--configfile", "config/mea.yaml")
+    done = workflow.snakemake(*plan, NEUROHORIZON_NWB=str(manifest.parent))
+    assert done.returncode == 0, done.stdout
+    assert counts(done.stdout)["make_cohort"] == 1
