@@ -68,7 +68,7 @@ def release_tables() -> Path:
 
 @pytest.fixture(scope="session")
 def arrays() -> Path:
-    """Folder of the real recordings of multi-electrode arrays and their manifest; skips the test where there is none."""
+    """Folder of the real recordings of arrays, ``*.nwb``, and their manifest; skips the test where there is none."""
     return _data("mea")
 
 

@@ -21,8 +21,8 @@ from neurohorizon.report.results import (  # noqa: E402
     caption,
     count_data,
     headline,
-    svg_width_pt,
     overview,
+    svg_width_pt,
     write_results,
 )
 from neurohorizon.report.typesetting import to_typst, typeset  # noqa: E402

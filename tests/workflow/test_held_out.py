@@ -142,7 +142,7 @@ def test_no_shipped_configuration_trains_on_held_out_sessions(path):
     table = ROOT / config.cohort.table
     if not table.exists():
         assert config.cohort.is_made
-        pytest.skip(f"{config.cohort.table} is made by the first job of a run: the test above, and those of array cohorts, make one")
+        pytest.skip(f"{config.cohort.table} is made by a job; other tests make such tables")
     rows = read_cohort(table)
     for fold in folds(rows):
         check(rows, training_sessions(rows, fold), fold, fold)
