@@ -138,6 +138,20 @@ class Cohort(Section):
     exclude_proposed: bool
     """Whether all units that the validation proposes are excluded."""
 
+    @property
+    def is_made(self) -> bool:
+        """Whether the workflow makes the table, if it does not exist."""
+        return self.heldout_fraction is not None or self.arrays is not None
+
+    @model_validator(mode="after")
+    def _a_share_is_drawn_of_animals(self) -> "Cohort":
+        if self.arrays and (self.heldout_fraction is None) == (self.arrays.hold_out == "animals"):
+            raise ValueError(
+                f"cohort.heldout_fraction is {self.heldout_fraction} and cohort.arrays.hold_out is "
+                f"{self.arrays.hold_out}: animals need a share, studies need null"
+            )
+        return self
+
     def exclusions(self, session: str) -> "Exclusions":
         """Return what is excluded of one session."""
         units = tuple(str(one) for one in self.exclude_units.get(session, ()))
@@ -153,20 +167,6 @@ class Exclusions(Section):
     """Largest mean rate in valid time; null: any."""
     proposed: bool
     """Whether the units that the validation proposes are excluded."""
-
-    @property
-    def is_made(self) -> bool:
-        """Whether the workflow makes the table, if it does not exist."""
-        return self.heldout_fraction is not None or self.arrays is not None
-
-    @model_validator(mode="after")
-    def _a_share_is_drawn_of_animals(self) -> "Cohort":
-        if self.arrays and (self.heldout_fraction is None) == (self.arrays.hold_out == "animals"):
-            raise ValueError(
-                f"cohort.heldout_fraction is {self.heldout_fraction} and cohort.arrays.hold_out is "
-                f"{self.arrays.hold_out}: animals need a share, studies need null"
-            )
-        return self
 
 
 class IblSource(Section):
