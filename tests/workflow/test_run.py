@@ -25,6 +25,8 @@ RESULTS = Path("results/miniature")
 MINIATURE = ("--configfile", "config/miniature.yaml")
 TABLE_FUNCTIONS = {one.table_function for one in CATALOGUE.values() if one.code}
 NOT_IN_THE_MINIATURE = {
+    "neurohorizon.forecasts.ensemble:forecast_with_ensemble",
+    "neurohorizon.ingest.array_cohort:make_array_cohort",
     "neurohorizon.agreement.brain_wide_bench:audit",
     "neurohorizon.ingest.allen_release:fetch_allen_release",
     "neurohorizon.ingest.first_session:check_first_session",
