@@ -1,16 +1,15 @@
 """Links of the documentation lead somewhere, and its code runs."""
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from factories import ROOT
+from factories.cards import made_card
 from factories.sessions import made_files, made_session, small_config
 
-from neurohorizon.inputs.sessions import feature_columns
-from neurohorizon.models.weights import Card, save_forecaster
+from neurohorizon.models.weights import save_forecaster
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), ROOT / "config" / "README.md"]
 
@@ -41,24 +40,11 @@ def test_an_anchor_is_a_heading_without_its_punctuation():
 
 def test_the_streaming_example_of_the_network_page_forecasts_the_reference_rates(tmp_path, monkeypatch):
     config, run = small_config(), tmp_path / "results" / "demo"
-    made = made_files(tmp_path, made_session("SESSION", config.splits, n_units=5), config)
+    made_files(tmp_path, made_session("SESSION", config.splits, n_units=5), config)
     for kind in ("sessions", "features", "readouts"):
         (run / kind).mkdir(parents=True)
         (run / kind / "ibl").symlink_to(tmp_path / kind)
-    (run / "config.yaml").write_text(json.dumps(config.model_dump(mode="json")))
-    card = Card(
-        method="neurohorizon",
-        model=config.model,
-        feature_groups=config.features.groups,
-        features=feature_columns(made.paths.features, config.features.groups),
-        bin_ms=config.timeline.bin_ms,
-        context_bins=config.timeline.context_bins,
-        horizon_bins=config.timeline.horizon_bins,
-        fold="main",
-        sessions=(),
-        code="",
-        scores={},
-    )
+    card = made_card(config)
     weights = run / "models" / "main" / "neurohorizon_seed-0" / "model.safetensors"
     weights.parent.mkdir(parents=True)
     save_forecaster(weights, card.build(), card)
