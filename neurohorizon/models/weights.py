@@ -6,19 +6,20 @@ The two files contain all that a forecast of a new recording needs; no configura
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from neurohorizon.config import Features, Model, Timeline, Training
+from neurohorizon.config import Features, Model, Section, Timeline, Training
 from neurohorizon.files import replacing
 from neurohorizon.modalities.tokens import ModalityLayout
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.multimodal import MultimodalForecaster
 from neurohorizon.models.own_history import OwnHistoryForecaster
 
-_SECTIONS = {"model": Model, "features": Features, "timeline": Timeline, "training": Training}
+_SECTIONS: dict[str, type[Section]] = {"model": Model, "features": Features, "timeline": Timeline, "training": Training}
 _TUPLES = ("feature_names", "sessions")
 
 
@@ -67,7 +68,7 @@ class Card:
 
     def build(self, *, dropout: float = 0.0, feature_noise: float = 0.0) -> Forecaster | OwnHistoryForecaster:
         """Build the untrained network."""
-        sizes = {
+        sizes: dict[str, Any] = {
             "model": self.model,
             "n_features": len(self.feature_names),
             "horizon_bins": self.timeline.horizon_bins,
