@@ -44,7 +44,7 @@ EXTRAS = {
     "recordings.*": "model",
     "*": "",
 }
-"""Modules -> extras that are enough to import them, in addition to the dependencies; the first pattern that fits counts."""
+"""Modules -> extras that are enough to import them; the first pattern that fits counts."""
 DISTRIBUTIONS = {"one": "one-api", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 """Names of imports -> names of their packages, where they differ."""
 INSTALLED = ("model", "nwb", "xarray")
@@ -142,8 +142,8 @@ def check(python: str, pins: str) -> None:
         constraints = ["--constraint", ROOT / pins] if pins else []
         _run("uv", "pip", "install", "--quiet", "--python", interpreter, *wanted, *constraints)
         _run(interpreter, "-I", "-c", program, *promised, cwd=folder)
-        tests = [ROOT / "tests" / "recordings", ROOT / "tests" / "test_docs.py", "-k", "recordings or python_page"]
-        options = ["--override-ini", f"pythonpath={ROOT / 'tests'}", "-p", "no:cacheprovider", "-q", "--durations=0"]
+        tests = [ROOT / "tests" / "recordings", ROOT / "tests" / "test_docs.py", "-k", "recordings or python"]
+        options = ["--override-ini", f"pythonpath={ROOT / 'tests'}", "-p", "no:cacheprovider", "-q", "-rs"]
         _run(interpreter, "-P", "-m", "pytest", *tests, *options, cwd=folder)
 
 

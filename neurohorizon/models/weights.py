@@ -110,8 +110,8 @@ def load_forecaster(path: str | Path) -> tuple[Forecaster | OwnHistoryForecaster
     for one, what in ((path, "weights"), (card_path(path), "card of these weights")):
         if not one.is_file():
             raise FileNotFoundError(
-                f"{one}: no such file, expected the {what}; a network is two files in one folder, "
-                f"{path.name} and {card_path(path).name}"
+                f"{one}: no such file, expected the {what}; a network is two files in one folder, such as "
+                "model.safetensors and model.json"
             )
     card = read_card(card_path(path))
     forecaster = card.build()

@@ -12,9 +12,9 @@ from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.weights import Card, WeightsError, load_forecaster
 from neurohorizon.recordings.recording import Recording
-from neurohorizon.recordings.units import intervals_of, recorded_session
+from neurohorizon.recordings.units import intervals_of, read_units
 from neurohorizon.session import SessionError
-from neurohorizon.timeline import MICROSECONDS, Intervals, cut_domain, to_us
+from neurohorizon.timeline import Intervals, cut_domain, to_us
 from neurohorizon.units.reference import feature_names
 
 WEIGHTS = "model.safetensors"
@@ -102,8 +102,8 @@ class Network:
             reference: The reference window: ``(start, stop)`` or intervals, [interval, 2], in seconds; or a share of
                 the valid time from its start. At least 10 s; scores rise up to some minutes.
             valid: When all units were recorded: ``(start, stop)``, intervals, [interval, 2], in seconds, or a pynapple
-                ``IntervalSet``. Other time is unknown, not silent. None: from the first to the last spike, with a
-                warning, unless the units contain their valid time.
+                ``IntervalSet``. Other time is unknown, not silent. None: the valid time that the units contain, else
+                from the first to the last spike, with a warning.
             gap: Seconds after the reference window that no forecast uses; None: a context and a horizon.
             name: Name of the recording, for messages and files.
 
@@ -117,14 +117,18 @@ class Network:
         >>> recording
         Recording(5 units, reference 0 to 40 s, forecasts from 40.32 to 80 s)
         """
-        session, unit_ids = recorded_session(units, valid=valid, name=name)
-        if session.session_id in self.card.sessions:
-            warnings.warn(f"{name} is in the training data: its scores are not zero-shot", UserWarning, stacklevel=2)
+        session, unit_ids, notes = read_units(units, valid=valid, name=name)
         timeline, shape = self.card.timeline, WindowShape.of(self.card.timeline, self.card.model)
         gap_us = (shape.context_bins + shape.horizon_bins) * shape.bin_us if gap is None else int(to_us(gap))
         if gap_us < 0:
             raise SessionError(f"gap is {gap:g} s; expected seconds after the reference window, 0 or more")
         window, part = _split(session.domain, reference, gap_us)
+        if session.session_id in self.card.sessions:
+            notes += (f"{session.session_id} is in the training data, so its scores are not zero-shot",)
+        if (share := _recorded_share(window, reference)) < _VALID_SHARE:
+            notes += (f"of the reference window {share:.0%} was recorded; the rest is not used",)
+        for note in notes:
+            warnings.warn(note, UserWarning, stacklevel=2)
         readout = self.card.model.readout
         if not self.card.population_readout:
             readout = readout.model_copy(update={"modes": 0})
@@ -136,6 +140,7 @@ class Network:
             unit_ids=unit_ids,
             reference=window,
             inputs=inputs,
+            notes=notes,
         )
 
     def __repr__(self) -> str:
@@ -154,14 +159,18 @@ def _split(domain: Intervals, reference: Any, gap_us: int) -> tuple[Intervals, I
         return cut_domain(domain, first_us=round(reference * domain.duration_us), gap_us=gap_us)
     wanted = intervals_of(reference, "reference")
     window = domain.intersect(wanted)
-    if window.duration_us < _VALID_SHARE * wanted.duration_us:
-        first_s, last_s = domain.hull_s
-        message = (
-            f"of the {wanted.duration_us / MICROSECONDS:g} s of the reference window "
-            f"{window.duration_us / MICROSECONDS:g} s are valid time, which lies within {first_s:g} to {last_s:g} s"
+    if not len(window):
+        (from_s, to_s), (first_s, last_s) = wanted.hull_s, domain.hull_s
+        raise SessionError(
+            f"the reference window, {from_s:g} to {to_s:g} s, holds no valid time, which lies within {first_s:g} to "
+            f"{last_s:g} s; choose another reference"
         )
-        if not len(window):
-            raise SessionError(f"{message}; choose another reference")
-        warnings.warn(message, UserWarning, stacklevel=3)
     last_us = int(domain.stop_us[-1])
     return window, domain.clip(int(window.stop_us[-1]) + gap_us, last_us)
+
+
+def _recorded_share(window: Intervals, reference: Any) -> float:
+    """Return the share of the requested reference window that is valid time; 1 for a share of the valid time."""
+    if np.ndim(reference) == 0 and isinstance(reference, float | int):
+        return 1.0
+    return window.duration_us / intervals_of(reference, "reference").duration_us

@@ -38,6 +38,7 @@ class Recording:
         unit_ids: Ids of the units as given, [unit].
         reference: The reference window.
         inputs: Features, rates and readout of the units, and the time in which forecasts lie.
+        notes: Oddities of the recording, one sentence each; each was a warning.
     """
 
     forecaster: Forecaster
@@ -46,6 +47,7 @@ class Recording:
     unit_ids: np.ndarray
     reference: Intervals
     inputs: SessionInputs
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> WindowShape:

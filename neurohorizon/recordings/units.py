@@ -3,14 +3,13 @@
 =============================  =======================================================================================
 form                           valid time, if none is given
 =============================  =======================================================================================
-list of arrays, mapping        from the first to the last spike, with a warning
+list of arrays, mapping        from the first to the last spike, with a note
 pynapple ``TsGroup``           its ``time_support``
 pynwb ``NWBFile``, NWB file    ``obs_intervals`` of all units; without them from the first to the last spike, as above
 ``neurohorizon.session``       its own
 =============================  =======================================================================================
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import list_names
 from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.session import Session, SessionError, order_spikes
-from neurohorizon.timeline import MICROSECONDS, Intervals, Splits, to_us
+from neurohorizon.timeline import Intervals, Splits, to_us
 
 
 class _Found(NamedTuple):
@@ -34,8 +33,22 @@ class _Found(NamedTuple):
     observed: list | None = None
 
 
-def recorded_session(units: Any, *, valid: Any = None, name: str = "recording") -> tuple[Session, np.ndarray]:
-    """Return the record of a recording, whose units are named by text, and the ids of its units as given, [unit].
+class Recorded(NamedTuple):
+    """A recording, checked.
+
+    Attributes:
+        session: Its spikes and valid time; units are named by text.
+        unit_ids: Ids of the units as given, [unit].
+        notes: Oddities of the recording, one sentence each.
+    """
+
+    session: Session
+    unit_ids: np.ndarray
+    notes: tuple[str, ...]
+
+
+def read_units(units: Any, *, valid: Any = None, name: str = "recording") -> Recorded:
+    """Return the record of a recording.
 
     Args:
         units: Spike times in seconds, in one of the forms of this module.
@@ -50,7 +63,7 @@ def recorded_session(units: Any, *, valid: Any = None, name: str = "recording") 
         if units.left_out is not None:
             raise SessionError(f"session {units.session_id} cannot be used: {units.left_out}")
         domain = units.domain if valid is None else units.domain.intersect(intervals_of(valid, "valid"))
-        return _with_domain(units, domain), units.units["id"]
+        return Recorded(_with_domain(units, domain), units.units["id"], ())
     found = _units_of(units)
     texts = [str(one) for one in found.ids]
     if repeated := [one for one, times in Counter(texts).items() if times > 1]:
@@ -59,17 +72,23 @@ def recorded_session(units: Any, *, valid: Any = None, name: str = "recording") 
     times_s, unit = np.concatenate([np.zeros(0), *times]), np.repeat(np.arange(len(times)), [len(one) for one in times])
     if not len(times_s):
         raise SessionError(f"none of the {len(times)} units has a spike: a forecast needs spikes, in seconds")
+    notes = []
     if valid is not None:
         domain = intervals_of(valid, "valid")
     elif found.observed is not None:
         domain = _observed_for_all(texts, found.observed)
     else:
         domain = _whole(times_s)
+        first_s, last_s = domain.hull_s
+        notes.append(
+            f"no valid time is given: it is {first_s:g} to {last_s:g} s, the first to the last spike, and time without "
+            "spikes in between counts as silent; give valid=(start, stop) or intervals"
+        )
     for finding in check_spikes(RawSpikes(times_s, unit, np.array(texts), None, domain)):
         if finding.severity == "fatal":
             raise SessionError(finding.message)
         if valid is None or finding.code != "outside_domain":
-            _warn(finding.message)
+            notes.append(finding.message)
     times_us, unit, _ = order_spikes(times_s, unit, domain=domain)
     session = Session(
         session_id=name,
@@ -83,7 +102,7 @@ def recorded_session(units: Any, *, valid: Any = None, name: str = "recording") 
         domain=domain,
         splits=Splits.empty(),
     )
-    return session, _as_array(found.ids)
+    return Recorded(session, _as_array(found.ids), tuple(notes))
 
 
 def intervals_of(given: Any, name: str) -> Intervals:
@@ -208,10 +227,6 @@ def _observed_for_all(ids: Sequence[str], observed: Iterable[Any]) -> Intervals:
 
 def _whole(times_s: np.ndarray) -> Intervals:
     first_us, last_us = to_us(np.array([times_s.min(), times_s.max()]))
-    _warn(
-        f"no valid time is given: it is {first_us / MICROSECONDS:g} to {last_us / MICROSECONDS:g} s, the first to the "
-        "last spike, and time without spikes in between counts as silent; give valid=(start, stop) or intervals"
-    )
     return Intervals(np.array([first_us]), np.array([last_us + 1]))
 
 
@@ -235,8 +250,3 @@ def _as_array(ids: Sequence[Any]) -> np.ndarray:
     kept = np.empty(len(ids), object)
     kept[:] = ids
     return kept
-
-
-def _warn(message: str) -> None:
-    # the caller of `fit_reference`
-    warnings.warn(message, UserWarning, stacklevel=5)

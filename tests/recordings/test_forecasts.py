@@ -253,5 +253,5 @@ def test_without_xarray_the_error_names_the_extra(recording, monkeypatch):
 
 def test_a_recording_of_the_training_data_is_reported(network, units):
     seen = replace(network, card=replace(network.card, sessions=("mine",)))
-    with pytest.warns(UserWarning, match="mine is in the training data: its scores are not zero-shot"):
+    with pytest.warns(UserWarning, match="mine is in the training data, so its scores are not zero-shot"):
         seen.fit_reference(units, reference=(0.0, 40.0), valid=(0.0, DURATION_S), name="mine")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from neurohorizon import SessionError
-from neurohorizon.recordings.units import intervals_of, recorded_session
+from neurohorizon.recordings.units import intervals_of, read_units
 
 VALID = (0.0, 80.0)
 
@@ -75,22 +75,26 @@ def test_a_session_of_the_workflow_is_a_recording(network, made, recording):
 
 
 def test_units_may_have_their_own_valid_time(units):
-    session, _ = recorded_session(TsGroup(units, [0.0, 50.0], [30.0, 80.0]))
+    session, _, notes = read_units(TsGroup(units, [0.0, 50.0], [30.0, 80.0]))
+    assert notes[0].startswith("spikes outside valid time, dropped: 1552 of 6115")
     assert session.domain.start_us.tolist() == [0, 50_000_000]
     observed = {name: [[0.0, 70.0 + name]] for name in units}
-    session, _ = recorded_session(nwb_file(units, observed))
+    session = read_units(nwb_file(units, observed)).session
     assert session.domain.hull_s == (0.0, 70.0)
     assert session.spike_times_us.max() < 70e6
 
 
-def test_without_valid_time_it_is_from_the_first_to_the_last_spike_and_a_warning_says_so(units):
-    with pytest.warns(UserWarning, match="no valid time is given: it is .* the first to the last spike"):
-        session, _ = recorded_session(list(units.values()))
+def test_without_valid_time_it_is_from_the_first_to_the_last_spike_and_a_warning_says_so(network, units):
+    with pytest.warns(UserWarning, match="no valid time is given: it is .* the first to the last spike") as caught:
+        recording = network.fit_reference(list(units.values()))
+    assert caught[0].filename == __file__, "the warning points to the caller"
+    assert recording.notes == (str(caught[0].message),)
+    session = recording.session
     assert session.domain.start_us[0] == session.spike_times_us[0]
     assert session.domain.stop_us[-1] == session.spike_times_us[-1] + 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        recorded_session(list(units.values()), valid=VALID)
+        assert network.fit_reference(list(units.values()), valid=VALID).notes == ()
 
 
 def test_a_silent_unit_is_kept(network, units):
@@ -126,7 +130,7 @@ A = np.arange(0.1, 60.0, 0.37)
 )
 def test_units_that_cannot_be_used_are_refused_in_three_lines(units, message):
     with pytest.raises(SessionError, match=message) as caught:
-        recorded_session(units, valid=VALID)
+        read_units(units, valid=VALID)
     assert len(str(caught.value)) < 3 * 120
 
 
@@ -157,7 +161,7 @@ def test_intervals_are_sorted_and_joined():
         (1.5, "reference is 1.5; expected a share of the valid time"),
         (0.0, "reference is 0; expected"),
         ((0.0, 8.0), r"the reference window holds 8 s .* features need 10 s"),
-        ((100.0, 200.0), "of the 100 s of the reference window 0 s are valid time, which lies within 0 to 80 s"),
+        ((100.0, 200.0), "the reference window, 100 to 200 s, holds no valid time, which lies within 0 to 80 s"),
         ("first", "could not convert string"),
     ],
 )
@@ -168,7 +172,7 @@ def test_reference_windows_that_cannot_be_used_are_refused(network, units, refer
 
 
 def test_a_reference_window_that_is_not_recorded_throughout_is_reported(network, units):
-    with pytest.warns(UserWarning, match="of the 50 s of the reference window 30 s are valid time"):
+    with pytest.warns(UserWarning, match="of the reference window 60% was recorded"):
         found = network.fit_reference(units, reference=(0.0, 50.0), valid=[(0.0, 30.0), (50.0, 80.0)])
     assert found.reference.hull_s == (0.0, 30.0)
     with pytest.raises(SessionError, match="gap is -1 s"):
@@ -176,8 +180,8 @@ def test_a_reference_window_that_is_not_recorded_throughout_is_reported(network,
 
 
 def test_units_with_the_same_spikes_are_reported(units):
-    with pytest.warns(UserWarning, match="pairs of units with the same spikes: 1; 4 and 5"):
-        recorded_session([*units.values(), units[4]], valid=VALID)
+    (note,) = read_units([*units.values(), units[4]], valid=VALID).notes
+    assert note.startswith("pairs of units with the same spikes: 1; 4 and 5")
 
 
 def test_the_real_pynapple_has_these_parts(network, units, recording):
