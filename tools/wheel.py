@@ -47,6 +47,7 @@ EXTRAS = {
 """Modules -> extras that are enough to import them; the first pattern that fits counts."""
 DISTRIBUTIONS = {"one": "one-api", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 """Names of imports -> names of their packages, where they differ."""
+UV = Path(sys.executable).with_name("uv")
 INSTALLED = ("model", "nwb", "xarray")
 
 
@@ -135,12 +136,12 @@ def check(python: str, pins: str) -> None:
         source.mkdir()
         files = ("pyproject.toml", "README.md", "LICENSE", PACKAGE)
         _run("cp", "-r", *(ROOT / one for one in files), source)
-        _run("uv", "build", "--quiet", "--wheel", "--out-dir", folder, source)
-        _run("uv", "venv", "--quiet", "--python", python, folder / "venv")
+        _run(UV, "build", "--quiet", "--wheel", "--out-dir", folder, source)
+        _run(UV, "venv", "--quiet", "--python", python, folder / "venv")
         (wheel,) = folder.glob("*.whl")
         wanted = [f"{wheel}[{','.join(INSTALLED)}]", "pynapple", "pynwb", "pytest"]
         constraints = ["--constraint", ROOT / pins] if pins else []
-        _run("uv", "pip", "install", "--quiet", "--python", interpreter, *wanted, *constraints)
+        _run(UV, "pip", "install", "--quiet", "--python", interpreter, *wanted, *constraints)
         _run(interpreter, "-I", "-c", program, *promised, cwd=folder)
         tests = [ROOT / "tests" / "recordings", ROOT / "tests" / "test_docs.py", "-k", "recordings or python"]
         options = ["--override-ini", f"pythonpath={ROOT / 'tests'}", "-p", "no:cacheprovider", "-q", "-rs"]

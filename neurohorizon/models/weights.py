@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -104,7 +105,7 @@ def load_forecaster(path: str | Path) -> tuple[Forecaster | OwnHistoryForecaster
 
     Raises:
         FileNotFoundError: The weights or their card are missing.
-        WeightsError: The card is of another version of the package.
+        WeightsError: The card is of another version of the package, or of other weights.
     """
     path = Path(path)
     for one, what in ((path, "weights"), (card_path(path), "card of these weights")):
@@ -115,7 +116,11 @@ def load_forecaster(path: str | Path) -> tuple[Forecaster | OwnHistoryForecaster
             )
     card = read_card(card_path(path))
     forecaster = card.build()
-    forecaster.load_state_dict(load_file(path))
+    try:
+        forecaster.load_state_dict(load_file(path))
+    except (RuntimeError, SafetensorError) as error:
+        first = str(error).strip().split("\n")[-1].strip()
+        raise WeightsError(f"{path} does not fit its card, or is damaged ({first}); copy both files again") from None
     return forecaster.eval(), card
 
 
