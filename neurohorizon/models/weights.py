@@ -87,11 +87,11 @@ class Card:
         return replace(self, scores=scores)
 
 
-def save_forecaster(path: Path, forecaster: nn.Module, card: Card) -> None:
+def save_forecaster(path: str | Path, forecaster: nn.Module, card: Card) -> None:
     """Write the card, then the weights; each file is complete or absent."""
     sections = {name: getattr(card, name) for name in _SECTIONS}
     values = asdict(card) | {name: one and one.model_dump(mode="json") for name, one in sections.items()}
-    with replacing(card_path(path)) as temporary:
+    with replacing(card_path(Path(path))) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n")
     with replacing(path) as temporary:
         save_file(forecaster.state_dict(), temporary)

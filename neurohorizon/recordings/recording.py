@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from neurohorizon.baselines.closed_form import CLOSED_FORMS, baseline_shape
 from neurohorizon.config import Adaptive
 from neurohorizon.forecasts.forecast import forecast_windows
 from neurohorizon.forecasts.online_mixture import mix_windows
@@ -25,6 +26,13 @@ from neurohorizon.timeline import MICROSECONDS, Intervals, to_s, to_us
 
 GAIN_WINDOWS = 400
 """Maximum number of reference windows on which the shared gain of sample paths is fitted."""
+_SETTINGS: dict[str, tuple[str, ...]] = {
+    "reference_mean": (),
+    "trailing_mean": ("bins",),
+    "shrinkage": ("bins", "weight"),
+    "gamma_poisson": ("shape", "discount"),
+}
+"""Settings of each baseline in closed form."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,27 +104,50 @@ class Recording:
         Raises:
             ValueError: An origin is not after the reference window, not in valid time, or its context has a gap.
         """
-        origin_us = to_us(np.atleast_1d(np.asarray(at, np.float64)))
-        if origin_us.ndim != 1 or not origin_us.size:
-            raise ValueError(f"at has shape {origin_us.shape}; expected one or more origins in seconds, [origin]")
-        if gaps not in ("refuse", "mask"):
-            raise ValueError(f"gaps is {gaps!r}; expected refuse or mask")
-        self._check(origin_us)
-        windows = self._observed(origin_us)
-        if gaps == "refuse" and not (whole := windows.context_mask.all(axis=1)).all():
-            first = int(np.argmin(whole))
-            missing = np.count_nonzero(~windows.context_mask[first]) * self.shape.bin_us / MICROSECONDS
-            raise ValueError(
-                f"the context of {np.count_nonzero(~whole)} of {whole.size} origins was not recorded throughout: "
-                f"{missing:g} of {self.shape.context_bins * self.shape.bin_us / MICROSECONDS:g} s before "
-                f"{origin_us[first] / MICROSECONDS:g} s are missing; move the origin, or set gaps='mask'"
-            )
+        windows = self._windows(at, gaps)
+        origin_us = windows.origin_us
         if adaptive:
             log_rate, method = self._mixed(origin_us, self.adaptive_settings(adaptive)), ADAPTIVE
         else:
             log_rate, method = forecast_windows(self.forecaster, self.inputs, origin_us, self.shape), self.card.method
         return self.filled_forecast(
             log_rate, origin_us=origin_us, counts=windows.counts, valid=windows.target_mask, method=method
+        )
+
+    def baseline(
+        self, name: str, at: ArrayLike, *, gaps: Literal["refuse", "mask"] = "refuse", **settings: float
+    ) -> Forecast:
+        """Forecast by a baseline of the workflow in closed form, to compare with; see ``baselines.closed_form``.
+
+        Args:
+            name: ``reference_mean``; ``trailing_mean`` with ``bins``; ``shrinkage`` with ``bins`` and ``weight``; or
+                ``gamma_poisson`` with ``shape`` and ``discount``.
+            at: Forecast origins in seconds, [origin].
+            gaps: As in :meth:`forecast`.
+            **settings: Settings of the baseline; the workflow chooses them on training sessions.
+
+        Raises:
+            ValueError: The baseline or one of its settings does not exist, or as in :meth:`forecast`.
+
+        >>> at = recording.origins(every=1.0)
+        >>> float(recording.baseline("reference_mean", at).score())
+        0.0
+        """
+        expected = _SETTINGS.get(name)
+        if expected is None or set(settings) != set(expected):
+            raise ValueError(
+                f"found the baseline {name!r} with the settings {sorted(settings)}; expected one of "
+                + ", ".join(f"{one} {list(names)}" for one, names in _SETTINGS.items())
+            )
+        shape = baseline_shape(self.card.timeline, [int(settings["bins"])] if "bins" in settings else [])
+        windows = self._windows(at, gaps, shape)
+        log_rate = CLOSED_FORMS[name].log_rate(windows, self.inputs, **settings)
+        return self.filled_forecast(
+            log_rate.astype(np.float32),
+            origin_us=windows.origin_us,
+            counts=windows.counts,
+            valid=windows.target_mask,
+            method=name,
         )
 
     def score(
@@ -210,10 +241,29 @@ class Recording:
                 )
         return evaluation_origins(self.inputs.part, self.shape, stride_bins)
 
-    def _observed(self, origin_us: np.ndarray) -> Windows:
-        """Return the windows at some origins, without the far history, which the network reads from separate blocks."""
-        near = replace(self.shape, history_edges_bins=(self.shape.context_bins,))
-        return cut_windows(self.inputs.spikes, self.inputs.part, origin_us, near)
+    @property
+    def _near(self) -> WindowShape:
+        """Lengths of windows without the far history, which the network reads from separate blocks."""
+        return replace(self.shape, history_edges_bins=(self.shape.context_bins,))
+
+    def _windows(self, at: ArrayLike, gaps: str, shape: WindowShape | None = None) -> Windows:
+        """Return the windows at origins in seconds, after checks of the origins and of their contexts."""
+        origin_us = to_us(np.atleast_1d(np.asarray(at, np.float64)))
+        if origin_us.ndim != 1 or not origin_us.size:
+            raise ValueError(f"at has shape {origin_us.shape}; expected one or more origins in seconds, [origin]")
+        if gaps not in ("refuse", "mask"):
+            raise ValueError(f"gaps is {gaps!r}; expected refuse or mask")
+        self._check(origin_us)
+        windows = cut_windows(self.inputs.spikes, self.inputs.part, origin_us, shape or self._near)
+        if gaps == "refuse" and not (whole := windows.context_mask.all(axis=1)).all():
+            first = int(np.argmin(whole))
+            missing = np.count_nonzero(~windows.context_mask[first]) * self.shape.bin_us / MICROSECONDS
+            raise ValueError(
+                f"the context of {np.count_nonzero(~whole)} of {whole.size} origins was not recorded throughout: "
+                f"{missing:g} of {self.shape.context_bins * self.shape.bin_us / MICROSECONDS:g} s before "
+                f"{origin_us[first] / MICROSECONDS:g} s are missing; move the origin, or set gaps='mask'"
+            )
+        return windows
 
     def _check(self, origin_us: np.ndarray) -> None:
         part, stop_s = self.inputs.part, self.reference.hull_s[1]
@@ -236,7 +286,7 @@ class Recording:
         """Forecast by the mixture, which learns from all origins of the evaluation before the last one."""
         grid = self._origins_us()
         every = np.union1d(grid[grid < origin_us.max()], origin_us)
-        windows = self._observed(every)
+        windows = cut_windows(self.inputs.spikes, self.inputs.part, every, self._near)
         log_rate = forecast_windows(self.forecaster, self.inputs, every, self.shape)
         mixed = mix_windows(
             {

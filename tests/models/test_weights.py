@@ -50,7 +50,7 @@ def changed(weights, change):
         (lambda card: card.pop("timeline"), r"lacks \['timeline'\]; train the network again"),
         (lambda card: card.update(bin_ms=20), r"has \['bin_ms'\]; train"),
         (lambda card: card["timeline"].pop("bin_ms"), r"timeline\.bin_ms: Field required; train"),
-        (lambda card: card["model"].update(widht=3), r"model\.widht: Extra inputs are not permitted; train"),
+        (lambda card: card["model"].update(breadth=3), r"model\.breadth: Extra inputs are not permitted; train"),
         (lambda card: card["features"].update(population_modes=0), r"features\.population_modes: Input should be"),
         (lambda card: card["feature_names"].insert(0, card["feature_names"].pop()), r"this version .* computes \d+"),
         (lambda card: card["feature_names"].pop(), r"does not fit its card, or is damaged \(size mismatch for unit_"),

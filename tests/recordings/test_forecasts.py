@@ -12,8 +12,9 @@ from factories.recordings import CONFIG, DURATION_S, saved_network
 from factories.sessions import made_files, made_session
 
 from neurohorizon import Forecast, Score, load
+from neurohorizon.baselines.closed_form import write_tuned
 from neurohorizon.config import read_config
-from neurohorizon.forecasts.forecast import forecast_with_network
+from neurohorizon.forecasts.forecast import forecast_with_baselines, forecast_with_network
 from neurohorizon.forecasts.forecast_file import read_forecast
 from neurohorizon.forecasts.online_mixture import mix_windows
 from neurohorizon.inputs.sessions import SessionPaths
@@ -207,6 +208,37 @@ def test_what_no_draw_can_give_is_refused(recording):
         forecast.sample(0)
     with pytest.raises(ValueError, match="multiple of the bin width"):
         recording.origins(every=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("reference_mean", {}),
+        ("trailing_mean", {"bins": 25}),
+        ("shrinkage", {"bins": 10, "weight": 0.3}),
+        ("gamma_poisson", {"shape": 2.0, "discount": 0.95}),
+    ],
+)
+def test_a_baseline_from_python_is_that_of_the_workflows_forecast_file(made, files, network, tmp_path, name, settings):
+    chosen = {"reference_mean": {}, "trailing_mean": {"bins": 3}, "shrinkage": {"bins": 3, "weight": 0.5}}
+    chosen |= {"gamma_poisson": {"shape": 1.0, "discount": 0.9}} | {name: settings}
+    tuned = tmp_path / "baselines.json"
+    write_tuned(tuned, {one: [values | {"bits_per_spike": 0.0}] for one, values in chosen.items()})
+    forecast_with_baselines(
+        baselines=tuned, paths=files.paths, fold="main", timeline=CONFIG.timeline, code="", output_folder=tmp_path
+    )
+    expected = read_forecast(tmp_path / f"{name}.h5")
+    recording = network.fit_reference(made, gap=GAP_S)
+    found = recording.baseline(name, recording.origins(), **settings)
+    np.testing.assert_allclose(found.log_rate, expected.log_rate, atol=1e-6)
+    assert found.method == name
+
+
+def test_baselines_that_do_not_exist_are_refused(recording):
+    with pytest.raises(ValueError, match=r"found the baseline 'persistence' with the settings \[\]; expected one of"):
+        recording.baseline("persistence", 50.0)
+    with pytest.raises(ValueError, match=r"shrinkage \['bins', 'weight'\]"):
+        recording.baseline("shrinkage", 50.0, bins=3)
 
 
 def test_units_below_the_minimum_rate_have_a_score_and_do_not_enter_the_total(recording):
