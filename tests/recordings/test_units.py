@@ -78,7 +78,7 @@ def test_units_may_have_their_own_valid_time(units):
     session, _, notes = read_units(TsGroup(units, [0.0, 50.0], [30.0, 80.0]))
     assert notes[0].startswith("spikes outside valid time, dropped: 1552 of 6115")
     assert session.domain.start_us.tolist() == [0, 50_000_000]
-    observed = {name: [[0.0, 70.0 + name]] for name in units}
+    observed = {name: [[0.0, 74.0 - name]] for name in units}
     session = read_units(nwb_file(units, observed)).session
     assert session.domain.hull_s == (0.0, 70.0)
     assert session.spike_times_us.max() < 70e6
