@@ -2,17 +2,16 @@
 
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
+from typing import cast
 
 from neurohorizon.inputs.sessions import known_by
 from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.weights import Card, WeightsError, load_forecaster
 from neurohorizon.recordings.recording import Recording
-from neurohorizon.recordings.units import intervals_of, read_units
+from neurohorizon.recordings.units import Times, Units, intervals_of, read_units
 from neurohorizon.session import SessionError
 from neurohorizon.timeline import Intervals, cut_domain, to_us
 from neurohorizon.units.reference import feature_names
@@ -85,10 +84,10 @@ class Network:
 
     def fit_reference(
         self,
-        units: Any,
-        reference: Any = 0.5,
+        units: Units,
+        reference: float | Times = 0.5,
         *,
-        valid: Any = None,
+        valid: Times | None = None,
         gap: float | None = None,
         name: str = "recording",
     ) -> Recording:
@@ -148,15 +147,16 @@ class Network:
         return f"Network({self.card.method}, bins of {1000 * self.bin_s:g} ms, {lengths})"
 
 
-def _split(domain: Intervals, reference: Any, gap_us: int) -> tuple[Intervals, Intervals]:
+def _split(domain: Intervals, reference: float | Times, gap_us: int) -> tuple[Intervals, Intervals]:
     """Return the reference window, and the valid time after it and after the gap."""
-    if np.ndim(reference) == 0 and isinstance(reference, float | int):
-        if not 0 < reference <= 1:
+    if isinstance(reference, Real):
+        share = float(reference)
+        if not 0 < share <= 1:
             raise SessionError(
-                f"reference is {reference:g}; expected a share of the valid time, above 0 and up to 1, or "
+                f"reference is {share:g}; expected a share of the valid time, above 0 and up to 1, or "
                 "(start, stop) in seconds"
             )
-        return cut_domain(domain, first_us=round(reference * domain.duration_us), gap_us=gap_us)
+        return cut_domain(domain, first_us=round(share * domain.duration_us), gap_us=gap_us)
     wanted = intervals_of(reference, "reference")
     window = domain.intersect(wanted)
     if not len(window):
@@ -169,8 +169,8 @@ def _split(domain: Intervals, reference: Any, gap_us: int) -> tuple[Intervals, I
     return window, domain.clip(int(window.stop_us[-1]) + gap_us, last_us)
 
 
-def _recorded_share(window: Intervals, reference: Any) -> float:
+def _recorded_share(window: Intervals, reference: float | Times) -> float:
     """Return the share of the requested reference window that is valid time; 1 for a share of the valid time."""
-    if np.ndim(reference) == 0 and isinstance(reference, float | int):
+    if isinstance(reference, Real):
         return 1.0
     return window.duration_us / intervals_of(reference, "reference").duration_us

@@ -1,6 +1,6 @@
 """A running forecast of a recording, with the ids of its units."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -47,7 +47,7 @@ class RecordingStream:
         """Start of the current bin, which is the origin of the last forecast, in seconds."""
         return self._network.origin_s
 
-    def push(self, times: ArrayLike, unit_ids: ArrayLike | Any) -> None:
+    def push(self, times: ArrayLike, unit_ids: ArrayLike) -> None:
         """Add spikes of bins that are not over, in any order.
 
         Args:

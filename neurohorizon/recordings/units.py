@@ -14,15 +14,35 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import list_names
 from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.session import Session, SessionError, order_spikes
 from neurohorizon.timeline import Intervals, Splits, to_us
+
+
+class FileWithUnits(Protocol):
+    """A file in memory with a table of units: a pynwb ``NWBFile``."""
+
+    units: Any
+
+
+class Bounds(Protocol):
+    """Starts and ends of intervals: a pynapple ``IntervalSet``."""
+
+    start: Any
+    end: Any
+
+
+Units = Sequence[ArrayLike] | Mapping[Any, Any] | FileWithUnits | Session | str | Path
+"""Forms of units; a pynapple ``TsGroup`` is a mapping."""
+Times = ArrayLike | Bounds | Intervals
+"""Forms of intervals."""
 
 
 class _Found(NamedTuple):
@@ -47,7 +67,7 @@ class Recorded(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_units(units: Any, *, valid: Any = None, name: str = "recording") -> Recorded:
+def read_units(units: Units, *, valid: Times | None = None, name: str = "recording") -> Recorded:
     """Return the record of a recording.
 
     Args:
@@ -105,7 +125,7 @@ def read_units(units: Any, *, valid: Any = None, name: str = "recording") -> Rec
     return Recorded(session, _as_array(found.ids), tuple(notes))
 
 
-def intervals_of(given: Any, name: str) -> Intervals:
+def intervals_of(given: Times, name: str) -> Intervals:
     """Return intervals in seconds, sorted and joined where they overlap or touch.
 
     Args:
