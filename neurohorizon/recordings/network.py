@@ -89,7 +89,7 @@ class Network:
         *,
         valid: Times | None = None,
         gap: float | None = None,
-        name: str = "recording",
+        name: str = "",
     ) -> Recording:
         """Describe the units of a recording by their spikes in a reference window, in closed form, without a gradient.
 
@@ -104,7 +104,8 @@ class Network:
                 ``IntervalSet``. Other time is unknown, not silent. None: the valid time that the units contain, else
                 from the first to the last spike, with a warning.
             gap: Seconds after the reference window that no forecast uses; None: a context and a horizon.
-            name: Name of the recording, for messages and files.
+            name: Name of the recording, for messages and files; "": that of the file without its ending, else
+                ``recording``.
 
         Returns:
             The recording, which forecasts, scores and streams.

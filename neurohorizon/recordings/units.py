@@ -67,14 +67,14 @@ class Recorded(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_units(units: Units, *, valid: Times | None = None, name: str = "recording") -> Recorded:
+def read_units(units: Units, *, valid: Times | None = None, name: str = "") -> Recorded:
     """Return the record of a recording.
 
     Args:
         units: Spike times in seconds, in one of the forms of this module.
         valid: When all units were recorded, ``(start, stop)`` or intervals, [interval, 2], in seconds; None: as in the
             table of this module.
-        name: Name of the recording.
+        name: Name of the recording; "": that of the file without its ending, else ``recording``.
 
     Raises:
         SessionError: The spikes or the valid time cannot be used.
@@ -111,7 +111,7 @@ def read_units(units: Units, *, valid: Times | None = None, name: str = "recordi
             notes.append(finding.message)
     times_us, unit, _ = order_spikes(times_s, unit, domain=domain)
     session = Session(
-        session_id=name,
+        session_id=name or (Path(units).stem if isinstance(units, str | Path) else "recording"),
         source="",
         subject="",
         lab="",

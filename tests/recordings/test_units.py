@@ -63,6 +63,7 @@ def test_every_form_gives_the_same_forecast_and_keeps_the_ids(network, units, re
     for form, (given, ids) in forms(units, tmp_path).items():
         found = network.fit_reference(given, reference=(0.0, 40.0), valid=VALID)
         assert found.unit_ids.tolist() == ids, form
+        assert found.session.session_id == ("made" if "path" in form else "recording")
         np.testing.assert_array_equal(found.forecast(50.0).log_rate, expected, err_msg=form)
 
 
