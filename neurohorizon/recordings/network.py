@@ -1,10 +1,11 @@
 """A trained network, ready for a recording."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from neurohorizon.inputs.sessions import known_by
 from neurohorizon.inputs.windows import WindowShape
@@ -89,6 +90,7 @@ class Network:
         *,
         valid: Times | None = None,
         gap: float | None = None,
+        exclude: Sequence[Any] = (),
         name: str = "",
     ) -> Recording:
         """Describe the units of a recording by their spikes in a reference window, in closed form, without a gradient.
@@ -104,6 +106,7 @@ class Network:
                 ``IntervalSet``. Other time is unknown, not silent. None: the valid time that the units contain, else
                 from the first to the last spike, with a warning.
             gap: Seconds after the reference window that no forecast uses; None: a context and a horizon.
+            exclude: Ids of units that are excluded. A warning proposes units that are likely no single neurons.
             name: Name of the recording, for messages and files; "": that of the file without its ending, else
                 ``recording``.
 
@@ -117,7 +120,7 @@ class Network:
         >>> recording
         Recording(5 units, reference 0 to 40 s, forecasts from 40.32 to 80 s)
         """
-        session, unit_ids, notes = read_units(units, valid=valid, name=name)
+        session, unit_ids, notes = read_units(units, valid=valid, exclude=exclude, name=name)
         timeline, shape = self.card.timeline, WindowShape.of(self.card.timeline, self.card.model)
         gap_us = (shape.context_bins + shape.horizon_bins) * shape.bin_us if gap is None else int(to_us(gap))
         if gap_us < 0:

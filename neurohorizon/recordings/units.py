@@ -11,7 +11,7 @@ pynwb ``NWBFile``, NWB file    ``obs_intervals`` of all units; without them from
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import list_names
 from neurohorizon.ingest.spike_checks import RawSpikes
+from neurohorizon.ingest.unit_checks import propose_exclusions
 from neurohorizon.session import Session, SessionError, order_spikes
 from neurohorizon.timeline import Intervals, Splits, to_us
 
@@ -67,13 +68,14 @@ class Recorded(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_units(units: Units, *, valid: Times | None = None, name: str = "") -> Recorded:
+def read_units(units: Units, *, valid: Times | None = None, exclude: Sequence[Any] = (), name: str = "") -> Recorded:
     """Return the record of a recording.
 
     Args:
         units: Spike times in seconds, in one of the forms of this module.
         valid: When all units were recorded, ``(start, stop)`` or intervals, [interval, 2], in seconds; None: as in the
             table of this module.
+        exclude: Ids of units that are excluded.
         name: Name of the recording; "": that of the file without its ending, else ``recording``.
 
     Raises:
@@ -82,12 +84,18 @@ def read_units(units: Units, *, valid: Times | None = None, name: str = "") -> R
     if isinstance(units, Session):
         if units.left_out is not None:
             raise SessionError(f"session {units.session_id} cannot be used: {units.left_out}")
+        if len(exclude):
+            raise SessionError("a session of the workflow has its own exclusions; set cohort.exclude_units instead")
         domain = units.domain if valid is None else units.domain.intersect(intervals_of(valid, "valid"))
         return Recorded(_with_domain(units, domain), units.units["id"], ())
     found = _units_of(units)
     texts = [str(one) for one in found.ids]
     if repeated := [one for one, times in Counter(texts).items() if times > 1]:
         raise SessionError(f"unit ids occur more than once: {list_names(repeated)}; give each unit its own id")
+    if absent := [str(one) for one in exclude if str(one) not in texts]:
+        raise SessionError(f"exclude names {list_names(absent)}, no units of the recording; it has {list_names(texts)}")
+    found = _without(found, {str(one) for one in exclude})
+    texts = [str(one) for one in found.ids]
     times = [_checked_times(one, values) for one, values in zip(texts, found.times, strict=True)]
     times_s, unit = np.concatenate([np.zeros(0), *times]), np.repeat(np.arange(len(times)), [len(one) for one in times])
     if not len(times_s):
@@ -122,6 +130,15 @@ def read_units(units: Units, *, valid: Times | None = None, name: str = "") -> R
         domain=domain,
         splits=Splits.empty(),
     )
+    if proposals := propose_exclusions(session):
+        of_unit: dict[str, str] = {}
+        for each in proposals:
+            of_unit.setdefault(each.unit, each.detail)
+        named = [f"{unit} ({detail})" for unit, detail in of_unit.items()]
+        notes.append(
+            f"units that are likely no single neurons: {len(of_unit)}; {list_names(named, 3)}; one of them can decide "
+            "a score, and `exclude` leaves units out"
+        )
     return Recorded(session, _as_array(found.ids), tuple(notes))
 
 
@@ -201,6 +218,12 @@ def _of_nwb_file(path: Path) -> _Found:
             raise file.fault("units", "has no spike_times", "sort the spikes first")
         times = [file.as_seconds(inside, file.find(inside), one) for one in table.ragged("spike_times")]
         return _Found(table.ids(), times, table.ragged("obs_intervals") if "obs_intervals" in table.names else None)
+
+
+def _without(found: _Found, excluded: Collection[str]) -> _Found:
+    kept = [index for index, one in enumerate(found.ids) if str(one) not in excluded]
+    ids, times = [found.ids[index] for index in kept], [found.times[index] for index in kept]
+    return _Found(ids, times, found.observed and [found.observed[index] for index in kept])
 
 
 def _checked_times(unit: str, values: Any) -> np.ndarray:
