@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help checked doctor demo results review check test lint bench audit cohorts report schema graph checks lock clean
+.PHONY: help checked doctor demo results review check test lint bench audit cohorts report schema graph checks lock clean test-wheel
 
 PYTHON ?= python3.11
 # two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 checked: .venv/ready
 	@results=$(RESULTS)
@@ -65,6 +65,9 @@ lint: .venv-test/ready ## Check style, format, imports, types, spelling and word
 	.venv-test/bin/mypy
 	.venv-test/bin/codespell
 	.venv-test/bin/python tools/wording.py
+
+test-wheel: .venv/ready ## Build the wheel, install it with its extras in a new environment, and test forecasts from Python.
+	.venv/bin/python tools/wheel.py
 
 bench: .venv-test/ready ## Time our code against other packages and print ratios (BENCH="--only loader" for a selection).
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/bench.py $(BENCH)

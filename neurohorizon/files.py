@@ -10,13 +10,18 @@ from pathlib import Path
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path in the same folder; its content becomes the file, or is removed after an error.
 
-    A missing folder is made, and the suffix is kept. After a kill, the old file or none is left.
+    A missing folder is made, and the suffix is kept. After a kill, the old file or none is left. The mode is that of a
+    new file in the folder, whatever the writer's: libraries that write to a private file first would keep it private.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
+    temporary.touch()
+    mode = temporary.stat().st_mode
+    temporary.unlink()  # so that a writer that writes nothing leaves nothing
     try:
         yield temporary
+        temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

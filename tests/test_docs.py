@@ -1,16 +1,12 @@
 """Links of the documentation lead somewhere, and its code runs."""
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from factories import ROOT
-from factories.sessions import made_files, made_session, small_config
-
-from neurohorizon.inputs.sessions import feature_columns
-from neurohorizon.models.weights import Card, save_forecaster
+from factories.recordings import CONFIG, saved_network
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), ROOT / "config" / "README.md"]
 
@@ -39,36 +35,43 @@ def test_an_anchor_is_a_heading_without_its_punctuation():
     assert anchors("# 3. Horizons, and more\ntext\n## `code`\n") == {"3-horizons-and-more", "code"}
 
 
-def test_the_streaming_example_of_the_network_page_forecasts_the_reference_rates(tmp_path, monkeypatch):
-    config, run = small_config(), tmp_path / "results" / "demo"
-    made = made_files(tmp_path, made_session("SESSION", config.splits, n_units=5), config)
-    for kind in ("sessions", "features", "readouts"):
-        (run / kind).mkdir(parents=True)
-        (run / kind / "ibl").symlink_to(tmp_path / kind)
-    (run / "config.yaml").write_text(json.dumps(config.model_dump(mode="json")))
-    card = Card(
-        method="neurohorizon",
-        model=config.model,
-        feature_groups=config.features.groups,
-        features=feature_columns(made.paths.features, config.features.groups),
-        bin_ms=config.timeline.bin_ms,
-        context_bins=config.timeline.context_bins,
-        horizon_bins=config.timeline.horizon_bins,
-        fold="main",
-        sessions=(),
-        code="",
-        scores={},
-    )
-    weights = run / "models" / "main" / "neurohorizon_seed-0" / "model.safetensors"
-    weights.parent.mkdir(parents=True)
-    save_forecaster(weights, card.build(), card)
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.S)
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch):
+    """A folder with the network of a run, whose weights are drawn."""
+    folder = tmp_path / "results" / "demo" / "models" / "main" / "neurohorizon_seed-0"
+    folder.mkdir(parents=True)
+    saved_network(folder)
     monkeypatch.chdir(tmp_path)
 
-    (example,) = re.findall(r"```python\n(.*?)```", Path(ROOT / "docs" / "network.md").read_text(), flags=re.S)
+
+@pytest.mark.usefixtures("demo")
+def test_the_python_page_runs_from_top_to_bottom():
     names: dict = {}
-    exec(example, names)
-    reference = np.broadcast_to(names["inputs"].reference_log_rate, (config.timeline.horizon_bins, 5))
-    np.testing.assert_allclose(names["log_rate"], reference, atol=1e-6)  # an untrained network forecasts the null
+    for block in python_blocks(ROOT / "docs" / "python.md"):
+        exec(block, names)
+    forecast = names["recording"].forecast(at=[70.0, 80.5, 120.0])
+    assert names["paths"].shape == (3, 32, *forecast.rate_hz.shape[1:])
+    assert names["high"].shape == forecast.rate_hz.shape[:2]
+    assert (names["high"] >= names["low"]).all() and (names["high"] > names["low"]).any()
+    assert np.isfinite(names["score"].of_bin).all() and len(names["score"].of_unit) == 10
+    assert names["adaptive"].rate_hz.shape == (2, *forecast.rate_hz.shape[1:])
+    assert names["forecast"].origin_s.tolist() == [80.04]
+
+
+@pytest.mark.usefixtures("demo")
+def test_the_lines_of_the_readme_and_of_the_python_page_agree_and_run():
+    rng = np.random.default_rng(0)
+    names = {"units": [np.sort(rng.uniform(0, 700, 2000)) for _ in range(4)]}
+    (block,) = python_blocks(ROOT / "README.md")
+    with pytest.warns(UserWarning, match="no valid time is given"):
+        exec(block, names)
+    assert names["forecast"].rate_hz.shape == (2, CONFIG.timeline.horizon_bins, 4)
+    load = next(line for line in block.splitlines() if "nh.load" in line)
+    assert load in python_blocks(ROOT / "docs" / "python.md")[0]
 
 
 # files that docs/extend.md names are made by its reader; tests/workflow/test_extend.py follows it

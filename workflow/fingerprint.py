@@ -26,7 +26,7 @@ class Module:
     Attributes:
         definitions: Name -> the statements that bind it.
         imported: Name -> the (module, name) of the package that it refers to.
-        effects: Statements that run on every import, such as a loop or a call.
+        effects: Statements that run on every import, such as a loop or a call; not imports for types only.
     """
 
     definitions: dict[str, list[ast.stmt]]
@@ -140,6 +140,8 @@ class Code:
         tree = _without_docstrings(ast.parse(path.read_text()))
         module = Module(definitions={}, imported={}, effects=[])
         for statement in tree.body:
+            if _is_for_types(statement):
+                continue
             imports = self._package_imports(statement, name)
             if imports and isinstance(statement, ast.ImportFrom):
                 module.imported.update(imports)
@@ -180,6 +182,14 @@ def _source(script: Path) -> str:
 
 def _roots(statement: ast.Import) -> set[str]:
     return {alias.name.split(".")[0] for alias in statement.names}
+
+
+def _is_for_types(statement: ast.stmt) -> bool:
+    """Return whether a statement is read by type checkers only."""
+    match statement:
+        case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=[]):
+            return True
+    return False
 
 
 def _bound_names(statement: ast.stmt) -> list[str]:

@@ -256,11 +256,11 @@ def heldout_windows(weights: Path, card: Card, paths: SessionPaths, timeline: Ti
     """
     # a network reads its history beyond the context from separate blocks
     held_out = session, inputs, _ = load_test_windows(
-        paths, timeline, WindowShape.of(timeline), groups=card.feature_groups, readout=card.model.readout
+        paths, timeline, WindowShape.of(timeline), groups=card.features.groups, readout=card.model.readout
     )
     if session.session_id in card.sessions:
         raise ValueError(f"{weights} was trained on {session.session_id}: its forecast would not be held out")
-    if inputs is not None and feature_columns(paths.features, card.feature_groups) != card.features:
+    if inputs is not None and feature_columns(paths.features, card.features.groups) != card.feature_names:
         raise ValueError(f"{paths.features} does not hold the features that {weights} was trained on; rerun both")
     return held_out
 

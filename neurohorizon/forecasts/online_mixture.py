@@ -206,6 +206,7 @@ def mix_windows(
     bin_us: int,
     settings: Adaptive,
     stride_bins: int,
+    learned_from: np.ndarray | None = None,
 ) -> np.ndarray:
     """Mix the forecasts of one session's windows in the order of time.
 
@@ -218,7 +219,8 @@ def mix_windows(
         target_mask: True for bins of valid time, [window, horizon bin].
         bin_us: Width of a bin in microseconds.
         settings: Groups of horizon bins, shares and prior.
-        stride_bins: Bins between two windows.
+        stride_bins: Bins between two windows whose outcomes are learned.
+        learned_from: False for windows that are only forecast, [window]; None: the outcomes of all are learned.
 
     Returns:
         Natural log of expected counts per bin, float32, [window, horizon bin, unit].
@@ -232,6 +234,8 @@ def mix_windows(
     mixed = np.empty(counts.shape, np.float32)
     pending: dict[int, Pending] = {}
     learned = [0] * len(mixture.groups)
+    if learned_from is None:
+        learned_from = np.ones(len(start_us), bool)
     for window, origin_us in enumerate(start_us):
         in_block = window % WINDOWS_PER_CHUNK
         if not in_block:
@@ -239,7 +243,8 @@ def mix_windows(
         for group, bins in enumerate(mixture.groups):
             while learned[group] < window and start_us[learned[group]] + bins.stop * bin_us <= origin_us:
                 past = learned[group]
-                mixture.learn(pending[past], group, counts[past, bins], target_mask[past, bins])
+                if learned_from[past]:
+                    mixture.learn(pending[past], group, counts[past, bins], target_mask[past, bins])
                 learned[group] += 1
         pending = {past: one for past, one in pending.items() if past >= min(learned)}
         mixed[window], pending[window] = mixture.forecast(block[:, in_block])

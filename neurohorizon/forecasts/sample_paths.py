@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from neurohorizon.config import Rollout
+from neurohorizon.forecasts.forecast import forecast_windows
+from neurohorizon.forecasts.shared_gain import SharedGain, fit_shared_gain
 from neurohorizon.inputs.batches import SessionInputs, collate, session_block
-from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, spread_origins
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.rollout import Paths, sample_paths
@@ -85,6 +87,20 @@ class PathDrawer:
     def words(self, name: str, block: Windows) -> list[int]:
         """Return the seed of the draws of a method in a block of windows."""
         return seed_words(self.seed, self.inputs.session_id, name, block.origin_us[0])
+
+
+def reference_gain(forecaster: Forecaster, inputs: SessionInputs, shape: WindowShape, windows: int) -> SharedGain:
+    """Fit the gain that units share on a network's forecasts of the reference window.
+
+    Args:
+        inputs: Inputs whose part is the reference window.
+        windows: Maximum number of windows, evenly spaced.
+    """
+    origins = spread_origins(inputs.part, shape, windows)
+    near = replace(shape, history_edges_bins=(shape.context_bins,))
+    observed = cut_windows(inputs.spikes, inputs.part, origins, near)
+    log_rate = forecast_windows(forecaster, inputs, origins, shape)
+    return fit_shared_gain(log_rate, observed.counts, observed.target_mask)
 
 
 def seed_words(seed: int, session: str, name: str, origin_us: int) -> list[int]:

@@ -187,7 +187,7 @@ def bits_gained(readout: LatentReadout, sessions: Sequence[ReadSession]) -> floa
 def _read(
     paths: SessionPaths, use: Use, network: Forecaster, card: Card, shape: WindowShape, settings: Settings
 ) -> ReadSession | None:
-    inputs = load_inputs(paths, use, groups=card.feature_groups, readout=card.model.readout)
+    inputs = load_inputs(paths, use, groups=card.features.groups, readout=card.model.readout)
     if inputs is None:
         return None
     origins = evaluation_origins(inputs.part, shape, shape.horizon_bins)
@@ -211,7 +211,7 @@ def _built(settings: Settings, card: Card) -> LatentReadout:
     n_groups = len(readout.horizon_edges_bins)
     return LatentReadout(
         settings,
-        n_features=len(card.features) + 2 * n_groups,
+        n_features=len(card.feature_names) + 2 * n_groups,
         n_spans=len(readout.span_edges_bins),
         n_groups=n_groups,
         n_modes=readout.modes,

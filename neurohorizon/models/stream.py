@@ -97,13 +97,18 @@ class Stream:
         Returns:
             Natural log of expected counts per bin over the horizon from there on, float32, [horizon bin, unit].
         """
-        self._end_bin(valid)
+        self.end_bin(valid=valid)
         window = {name: torch.from_numpy(value[None]).to(self.device) for name, value in self._window().items()}
         x = replace(self.constant, **window)
         with torch.inference_mode():
             return self.forecaster(x).log_rate[0, 0].float().cpu().numpy()
 
-    def _end_bin(self, valid: bool) -> None:
+    def end_bin(self, *, valid: bool = True) -> None:
+        """End the current bin without a forecast, as for spikes that were recorded before the first forecast.
+
+        Args:
+            valid: True if the bin was recorded.
+        """
         end_us = self.origin_us + self.shape.bin_us
         times, units = self.pending
         over = times < end_us

@@ -91,12 +91,12 @@ def train_on_files(
     if only:
         chosen = json.loads(only.read_text())["sessions"]
         paths = [one for one in paths if one.session.stem in chosen]
-    groups = features.groups
     if method != FORECASTER:
         model = model.model_copy(update={"population": False, "feedback": False})
-        groups = tuple(group for group in groups if group in MARGINAL_GROUPS)
+        groups = tuple(group for group in features.groups if group in MARGINAL_GROUPS)
+        features = features.model_copy(update={"groups": groups})
     inputs = {
-        use: [load_inputs(one, use, groups=groups, readout=model.readout) for one in paths]
+        use: [load_inputs(one, use, groups=features.groups, readout=model.readout) for one in paths]
         for use in ("early", "late", "validation")
     }
     sessions = [one for use in ("early", "late") for one in inputs[use] if one is not None]
@@ -106,11 +106,10 @@ def train_on_files(
     card = Card(
         method=method,
         model=model,
-        feature_groups=groups,
-        features=feature_columns(paths[0].features, groups),
-        bin_ms=timeline.bin_ms,
-        context_bins=timeline.context_bins,
-        horizon_bins=timeline.horizon_bins,
+        features=features,
+        feature_names=feature_columns(paths[0].features, features.groups),
+        timeline=timeline,
+        population_readout=paths[0].readout is not None,
         fold=fold,
         sessions=tuple(one.session_id for one in validation),
         code=code,

@@ -1,18 +1,31 @@
-"""Weights on disk: a safetensors file with a JSON card next to it, loaded without pickle."""
+"""Weights on disk: a safetensors file with a JSON card next to it, loaded without pickle.
+
+The two files contain all that a forecast of a new recording needs; no configuration of the run is read.
+"""
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
+from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from neurohorizon.config import Model, Training
+from neurohorizon.config import Features, Model, Section, Timeline, Training
 from neurohorizon.files import replacing
 from neurohorizon.modalities.tokens import ModalityLayout
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.multimodal import MultimodalForecaster
 from neurohorizon.models.own_history import OwnHistoryForecaster
+
+_SECTIONS: dict[str, type[Section]] = {"model": Model, "features": Features, "timeline": Timeline, "training": Training}
+_TUPLES = ("feature_names", "sessions")
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be loaded; the message gives what was found, what was expected and what to do."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +35,10 @@ class Card:
     Attributes:
         method: Its name in tables, such as ``neurohorizon``.
         model: Its section of the configuration.
-        feature_groups: Groups of its reference features.
-        features: Names of its reference features, in order.
-        bin_ms: Bin width.
-        context_bins: Bins of context.
-        horizon_bins: Bins of the horizon.
+        features: Groups of its reference features, and their settings.
+        feature_names: Names of its reference features, in order.
+        timeline: Its bins, its context and its horizon, and the distance between forecast origins in evaluations.
+        population_readout: True if it reads the population readout, False if it receives one of zeros.
         fold: Fold whose held-out sessions were not in its training data.
         sessions: Its training sessions.
         code: Fingerprint of the code that trained it.
@@ -41,11 +53,10 @@ class Card:
 
     method: str
     model: Model
-    feature_groups: tuple[str, ...]
-    features: tuple[str, ...]
-    bin_ms: int
-    context_bins: int
-    horizon_bins: int
+    features: Features
+    feature_names: tuple[str, ...]
+    timeline: Timeline
+    population_readout: bool
     fold: str
     sessions: tuple[str, ...]
     code: str
@@ -58,15 +69,15 @@ class Card:
 
     def build(self, *, dropout: float = 0.0, feature_noise: float = 0.0) -> Forecaster | OwnHistoryForecaster:
         """Build the untrained network."""
-        sizes = {
+        sizes: dict[str, Any] = {
             "model": self.model,
-            "n_features": len(self.features),
-            "horizon_bins": self.horizon_bins,
+            "n_features": len(self.feature_names),
+            "horizon_bins": self.timeline.horizon_bins,
             "feature_noise": feature_noise,
         }
         if not self.model.population:
             return OwnHistoryForecaster(**sizes)
-        sizes |= {"context_bins": self.context_bins, "dropout": dropout}
+        sizes |= {"context_bins": self.timeline.context_bins, "dropout": dropout}
         if self.modalities is None:
             return Forecaster(**sizes)
         return MultimodalForecaster(**sizes, modalities=self.modalities)
@@ -76,32 +87,75 @@ class Card:
         return replace(self, scores=scores)
 
 
-def save_forecaster(path: Path, forecaster: nn.Module, card: Card) -> None:
+def save_forecaster(path: str | Path, forecaster: nn.Module, card: Card) -> None:
     """Write the card, then the weights; each file is complete or absent."""
-    values = asdict(card) | {
-        "model": card.model.model_dump(mode="json"),
-        "training": card.training and card.training.model_dump(mode="json"),
-    }
-    with replacing(card_path(path)) as temporary:
+    sections = {name: getattr(card, name) for name in _SECTIONS}
+    values = asdict(card) | {name: one and one.model_dump(mode="json") for name, one in sections.items()}
+    with replacing(card_path(Path(path))) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n")
     with replacing(path) as temporary:
         save_file(forecaster.state_dict(), temporary)
 
 
-def load_forecaster(path: Path) -> tuple[Forecaster | OwnHistoryForecaster, Card]:
-    """Read a network for forecasting."""
-    values = json.loads(card_path(path).read_text())
-    model = Model.model_validate_json(json.dumps(values.pop("model")))
-    if training := values["training"]:
-        values["training"] = Training.model_validate_json(json.dumps(training))
-    values |= {"features": tuple(values["features"]), "sessions": tuple(values["sessions"])}
-    values["feature_groups"] = tuple(values["feature_groups"])
+def load_forecaster(path: str | Path) -> tuple[Forecaster | OwnHistoryForecaster, Card]:
+    """Read a network for forecasting.
+
+    Args:
+        path: The weights; their card is next to them.
+
+    Raises:
+        FileNotFoundError: The weights or their card are missing.
+        WeightsError: The card is of another version of the package, or of other weights.
+    """
+    path = Path(path)
+    for one, what in ((path, "weights"), (card_path(path), "card of these weights")):
+        if not one.is_file():
+            raise FileNotFoundError(
+                f"{one}: no such file, expected the {what}; a network is two files in one folder, such as "
+                "model.safetensors and model.json"
+            )
+    card = read_card(card_path(path))
+    forecaster = card.build()
+    try:
+        forecaster.load_state_dict(load_file(path))
+    except (RuntimeError, SafetensorError) as error:
+        first = str(error).strip().split("\n")[-1].strip()
+        raise WeightsError(f"{path} does not fit its card, or is damaged ({first}); copy both files again") from None
+    return forecaster.eval(), card
+
+
+def read_card(path: str | Path) -> Card:
+    """Read a card.
+
+    Raises:
+        WeightsError: The file is no card, or the card of another version of the package.
+    """
+    try:
+        values = json.loads(Path(path).read_text())
+    except ValueError as error:
+        raise WeightsError(f"{path} is no card of weights: it is not JSON ({error}); copy both files again") from None
+    expected, found = {one.name for one in fields(Card)}, set(values) if isinstance(values, dict) else set()
+    if found != expected:
+        raise WeightsError(
+            f"{path} is no card of this version of neurohorizon: it lacks {sorted(expected - found)}"
+            + (f" and has {sorted(found - expected)}" if found - expected else "")
+            + "; train the network again, or install the version that wrote it"
+        )
+    try:
+        for name, section in _SECTIONS.items():
+            if values[name] is not None:
+                values[name] = section.model_validate_json(json.dumps(values[name]))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, (name, *fault["loc"])))
+        raise WeightsError(
+            f"{path} is no card of this version of neurohorizon: {key}: {fault['msg']}; "
+            "train the network again, or install the version that wrote it"
+        ) from None
+    values |= {name: tuple(values[name]) for name in _TUPLES}
     if sizes := values["modalities"]:
         values["modalities"] = ModalityLayout(**sizes | {"behaviour": tuple(sizes["behaviour"])})
-    card = Card(model=model, **values)
-    forecaster = card.build()
-    forecaster.load_state_dict(load_file(path))
-    return forecaster.eval(), card
+    return Card(**values)
 
 
 def card_path(weights: Path) -> Path:

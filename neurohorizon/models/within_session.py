@@ -75,7 +75,7 @@ def fit_within_session(
         The fit; if the reference window is too short to be split, it holds the network without a fit.
     """
     features = features.model_copy(
-        update={"groups": tuple(one for one in features.groups if one in card.feature_groups)}
+        update={"groups": tuple(one for one in features.groups if one in card.features.groups)}
     )
     fitted = with_learned_identity(forecaster, n_units=session.n_units)
     try:

@@ -4,33 +4,20 @@ from types import SimpleNamespace
 
 import torch
 
+from factories.cards import made_card
 from factories.sessions import small_config
 from neurohorizon.experiments.horizons.calibration_scores import sample_session
-from neurohorizon.inputs.sessions import feature_columns
-from neurohorizon.models.weights import Card, save_forecaster
+from neurohorizon.models.weights import save_forecaster
 
 CONFIG = small_config()
 HORIZON = CONFIG.timeline.horizon_bins
 
 
-def network(paths, **model):
+def network(**model):
     """Build a network; weights that start at zero are drawn, so that every path has an effect."""
     torch.manual_seed(0)
     settings = CONFIG.model.model_copy(update=model)
-    columns = feature_columns(paths.features, CONFIG.features.groups)
-    card = Card(
-        method="neurohorizon",
-        model=settings,
-        feature_groups=CONFIG.features.groups,
-        features=columns,
-        bin_ms=CONFIG.timeline.bin_ms,
-        context_bins=CONFIG.timeline.context_bins,
-        horizon_bins=HORIZON,
-        fold="f",
-        sessions=("another",),
-        code="c",
-        scores={},
-    )
+    card = made_card(CONFIG, model=settings, fold="f", code="c")
     forecaster = card.build().eval()
     for parameter in forecaster.parameters():
         if not parameter.any():
@@ -41,7 +28,7 @@ def network(paths, **model):
 def run(folder, made, baselines, *, name="out", forecaster=None, every_windows=1, minimum_rate_hz=0.1, **rollout):
     weights = folder / name / "model.safetensors"
     weights.parent.mkdir(parents=True, exist_ok=True)
-    save_forecaster(weights, *(forecaster or network(made.paths)))
+    save_forecaster(weights, *(forecaster or network()))
     settings = CONFIG.rollout.model_copy(update={"every_windows": every_windows, **rollout})
     wanted = settings.decodings if every_windows == 1 else ()
     files = SimpleNamespace(

@@ -196,7 +196,7 @@ def test_windows_hold_the_sums_of_the_context_and_of_the_horizon(run):
     _, files, weights = run
     network, card = load_forecaster(weights)
     shape = WindowShape.of(CONFIG.timeline, card.model)
-    inputs = load_inputs(files[2].paths, "test", groups=card.feature_groups, readout=card.model.readout)
+    inputs = load_inputs(files[2].paths, "test", groups=card.features.groups, readout=card.model.readout)
     origin = int(inputs.part.start_us[0]) + 2_000_000
     found = grouped_windows(network, inputs, np.array([origin]), shape)
     times_us, unit = files[2].session.spike_times_us, files[2].session.spike_unit
@@ -242,6 +242,6 @@ def test_a_readout_of_another_network_is_refused(run, tmp_path):
 def test_no_window_is_an_error_with_the_session(run):
     _, files, weights = run
     network, card = load_forecaster(weights)
-    inputs = load_inputs(files[2].paths, "test", groups=card.feature_groups, readout=card.model.readout)
+    inputs = load_inputs(files[2].paths, "test", groups=card.features.groups, readout=card.model.readout)
     with pytest.raises(ValueError, match="session s2 has no windows"):
         grouped_windows(network, replace(inputs), np.zeros(0, np.int64), WindowShape.of(CONFIG.timeline, card.model))

@@ -142,7 +142,7 @@ def test_own_history_reads_no_population(files, tmp_path):
     paths = [type(one)(one.session, type(one.paths)(one.paths.session, one.paths.features)) for one in files]
     weights = train(tmp_path, paths[:2], method="own_history")
     _, card = load_forecaster(weights)
-    assert "relational" not in card.feature_groups
+    assert "relational" not in card.features.groups
     made = forecast(weights, paths[2], tmp_path / "f.h5")
     session = files[2].session
     # silence every other unit in the same files' place: the first unit's forecast stays
@@ -160,7 +160,7 @@ def test_own_history_reads_no_population(files, tmp_path):
 def test_own_history_with_readout_hears_the_others_through_the_readout_alone(files, tmp_path):
     weights = train(tmp_path, files[:2], method="own_history_readout")
     _, card = load_forecaster(weights)
-    assert not (card.model.population or card.model.feedback or "relational" in card.feature_groups)
+    assert not (card.model.population or card.model.feedback or "relational" in card.features.groups)
     assert not [name for name in load_file(weights) if name.startswith(("encoder", "decoder", "feedback"))]
     made = forecast(weights, files[2], tmp_path / "f.h5")
     # the same features and readout, and all other units silent

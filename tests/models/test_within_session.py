@@ -290,13 +290,15 @@ def test_every_unit_gets_the_identity_of_another_one():
 
 def test_a_control_changes_the_identities_and_nothing_else(weights, odd):
     forecaster, card = load_forecaster(weights)
-    inputs = load_inputs(odd.paths, "test", groups=card.feature_groups, readout=card.model.readout)
+    inputs = load_inputs(odd.paths, "test", groups=card.features.groups, readout=card.model.readout)
     own = identity_of(forecaster, inputs)
     shuffled = with_control(forecaster, inputs, "shuffled_identity", seed=1)
     np.testing.assert_array_equal(shuffled.unit_encoder.embedding.detach(), own[derangement(UNITS, 1)])
     mean = with_control(forecaster, inputs, "mean_identity", seed=1).unit_encoder.embedding.detach()
     with torch.no_grad():
-        expected = forecaster.unit_encoder.norm(forecaster.unit_encoder.layers(torch.zeros(len(card.features) + 4)))
+        expected = forecaster.unit_encoder.norm(
+            forecaster.unit_encoder.layers(torch.zeros(len(card.feature_names) + 4))
+        )
     np.testing.assert_allclose(mean, expected.expand(UNITS, -1), atol=1e-6)
     for name, value in forecaster.state_dict().items():
         if not name.startswith("unit_encoder"):

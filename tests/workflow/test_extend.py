@@ -151,7 +151,7 @@ def test_a_new_ablation_is_compared_with_the_full_network(finished):
     assert (row["variant"], row["against"], row["declared"]) == ("no_fano", "full", "True")
     cards = (finished.root / RESULTS / "ablations").glob("*/no_fano_seed-0/model.json")
     for card in cards:
-        assert "fano" not in json.loads(card.read_text())["feature_groups"]
+        assert "fano" not in json.loads(card.read_text())["features"]["groups"]
 
 
 def test_a_new_experiment_has_its_table_figure_and_paragraph_in_the_report(finished):

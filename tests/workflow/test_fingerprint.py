@@ -111,6 +111,8 @@ BOTH = {"rates_script", "model_script"}
         ("toy/late.py", "def late", "print('hello')\n\ndef late", {"model_script"}),
         ("toy/deep/__init__.py", "", "print('hello')\n", BOTH),
         ("toy/__init__.py", "", '"""Only a docstring."""\n', set()),
+        ("toy/__init__.py", "", "if TYPE_CHECKING:\n    from toy.late import late as late\n", set()),
+        ("toy/__init__.py", "", "if TYPE_CHECKING:\n    pass\nelse:\n    print('hello')\n", BOTH),
         ("toy/config.py", "N = 1", "N = 2", set()),
         ("rates_script.py", "print(rate(N))", "print(rate(N + 1))", {"rates_script"}),
     ],

@@ -97,7 +97,7 @@ def score_curves(
         return
     if not np.array_equal(windows.origin_us, own.start_us):
         raise ScoringError(f"{forecasts[0]} has other windows than {paths.session}; rerun the forecast")
-    groups = tuple(one for one in features.groups if one in card.feature_groups)
+    groups = tuple(one for one in features.groups if one in card.features.groups)
     features = features.model_copy(update={"groups": groups})
     shape = WindowShape.of(timeline, card.model)
     parts = list(_whole_rows(whole, session, scored, cross_session, random_seed, timeline))

@@ -239,13 +239,11 @@ class Frozen:
 def read_frozen(weights: Path, paths: SessionPaths) -> Frozen:
     """Read a forecaster, and a session that was not left out."""
     forecaster, card = load_forecaster(weights)
-    inputs = load_inputs(paths, "test", groups=card.feature_groups, readout=card.model.readout)
-    lengths = {name: getattr(card, name) for name in ("bin_ms", "context_bins", "horizon_bins")}
-    timeline = Timeline(**lengths, evaluation_stride_bins=1)
+    inputs = load_inputs(paths, "test", groups=card.features.groups, readout=card.model.readout)
     encoded_units = np.zeros(inputs.spikes.n_units, bool)
     for start_us, stop_us in read_splits(paths.session).reference:
         encoded_units[inputs.spikes.between(start_us, stop_us)[1]] = True
-    return Frozen(forecaster, card, inputs, WindowShape.of(timeline, card.model), encoded_units)
+    return Frozen(forecaster, card, inputs, WindowShape.of(card.timeline, card.model), encoded_units)
 
 
 def probe_inputs(

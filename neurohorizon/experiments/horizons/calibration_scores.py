@@ -60,16 +60,14 @@ from neurohorizon.experiments.horizons.calibration import (
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, write_paths_example
 from neurohorizon.forecasts.adapted_interval import AdaptedInterval
 from neurohorizon.forecasts.example import choose_window
-from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast, forecast_windows, heldout_windows
+from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast, heldout_windows
 from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
-from neurohorizon.forecasts.sample_paths import PathDrawer, single_session
+from neurohorizon.forecasts.sample_paths import PathDrawer, reference_gain, single_session
 from neurohorizon.forecasts.scoring import OF_METHOD, fields, named, none_scored, write_sums
-from neurohorizon.forecasts.shared_gain import SharedGain, fit_shared_gain
-from neurohorizon.inputs.batches import SessionInputs
+from neurohorizon.forecasts.shared_gain import SharedGain
 from neurohorizon.inputs.sessions import SessionPaths
-from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, spread_origins
+from neurohorizon.inputs.windows import Windows, WindowShape
 from neurohorizon.methods import CONTROL, ZERO_SHOT
-from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.scores import Sums, scored_units, sum_scores
 
@@ -201,20 +199,6 @@ def sample_session(
         write_forecast(path, filled_forecast(begun(name), session, inputs, windows, np.concatenate(log_rates[name])))
     write_sums(sums, accumulator.table(begun(method)), begun(method), left_out=unfit)
     write_paths_example(example, sampler.example(windows, begun(method)) if unfit is None else None)
-
-
-def reference_gain(forecaster: Forecaster, inputs: SessionInputs, shape: WindowShape, windows: int) -> SharedGain:
-    """Fit the gain that units share on a network's forecasts of the reference window.
-
-    Args:
-        inputs: Inputs whose part is the reference window.
-        windows: Maximum number of windows, evenly spaced.
-    """
-    origins = spread_origins(inputs.part, shape, windows)
-    near = replace(shape, history_edges_bins=(shape.context_bins,))
-    observed = cut_windows(inputs.spikes, inputs.part, origins, near)
-    log_rate = forecast_windows(forecaster, inputs, origins, shape)
-    return fit_shared_gain(log_rate, observed.counts, observed.target_mask)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def train_multimodal_on_files(
     for one, fits in zip(paths, modalities, strict=True):
         images = load_images(one.session, space, settings)
         for use, found in inputs.items():
-            loaded = load_inputs(one, use, groups=base_card.feature_groups, readout=base_card.model.readout)
+            loaded = load_inputs(one, use, groups=base_card.features.groups, readout=base_card.model.readout)
             if loaded is None:
                 continue
             seen = load_modalities(one, use, readouts=fits, images=images, encoder=encoder, settings=settings)

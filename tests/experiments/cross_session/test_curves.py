@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from factories.cards import made_card
 from factories.sessions import made_files, made_session, small_config
 
 from neurohorizon.analysis.tables import Resampling, TableError
@@ -39,9 +40,9 @@ from neurohorizon.experiments.cross_session.reduced_session import begun_later, 
 from neurohorizon.forecasts.forecast import forecast_windows, forecast_with_network
 from neurohorizon.forecasts.forecast_file import read_forecast, write_forecast
 from neurohorizon.forecasts.scoring import left_out_reason, score_session
-from neurohorizon.inputs.sessions import feature_columns, known_by, load_inputs
+from neurohorizon.inputs.sessions import known_by, load_inputs
 from neurohorizon.inputs.windows import WindowShape
-from neurohorizon.models.weights import Card, load_forecaster, save_forecaster
+from neurohorizon.models.weights import load_forecaster, save_forecaster
 from neurohorizon.scores import sum_scores
 from neurohorizon.session import left_out_session
 from neurohorizon.timeline import Intervals, bin_domain, split_domain
@@ -108,19 +109,7 @@ def files(folder, session):
 def weights(folder, files):
     """An untrained network whose forecasts are not those of the reference mean."""
     torch.manual_seed(0)
-    card = Card(
-        method="neurohorizon",
-        model=CONFIG.model,
-        feature_groups=CONFIG.features.groups,
-        features=feature_columns(files.paths.features, CONFIG.features.groups),
-        bin_ms=CONFIG.timeline.bin_ms,
-        context_bins=CONFIG.timeline.context_bins,
-        horizon_bins=CONFIG.timeline.horizon_bins,
-        fold="main",
-        sessions=("another",),
-        code="c0de",
-        scores={},
-    )
+    card = made_card(CONFIG)
     forecaster = card.build()
     torch.nn.init.normal_(forecaster.head.rate_weights.weight, std=0.05)
     save_forecaster(folder / "model.safetensors", forecaster, card)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from factories.cards import made_card
 from factories.sessions import MadeFiles, made_files, made_session, small_config
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
@@ -37,7 +38,7 @@ from neurohorizon.experiments.downstream.ridge_probes import read_frozen
 from neurohorizon.experiments.downstream.scores import representations, score_downstream
 from neurohorizon.experiments.downstream.targets import TRIAL_TARGETS, read_labels, trial_labels, wheel_labels
 from neurohorizon.inputs.windows import WindowShape
-from neurohorizon.models.weights import Card, save_forecaster
+from neurohorizon.models.weights import save_forecaster
 from neurohorizon.session import Series, left_out_session, write_session
 from neurohorizon.timeline import Intervals, to_us
 
@@ -364,19 +365,7 @@ def config() -> Config:
 @pytest.fixture(scope="module")
 def forecaster(tmp_path_factory, config) -> Path:
     """An untrained forecaster."""
-    card = Card(
-        method="neurohorizon",
-        model=config.model,
-        feature_groups=("rate",),
-        features=("log_rate",),
-        bin_ms=config.timeline.bin_ms,
-        context_bins=config.timeline.context_bins,
-        horizon_bins=config.timeline.horizon_bins,
-        fold="made",
-        sessions=("known",),
-        code="",
-        scores={},
-    )
+    card = made_card(config, features=config.features.model_copy(update={"groups": ("rate",)}), sessions=("known",))
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("forecaster") / "model.safetensors"
     save_forecaster(path, card.build(), card)

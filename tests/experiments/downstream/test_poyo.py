@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from factories.cards import made_card
 from factories.sessions import MadeFiles, made_files, made_session, small_config
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
@@ -45,7 +46,7 @@ from neurohorizon.experiments.downstream.poyo_tables import METHOD_ORDER, format
 from neurohorizon.experiments.downstream.ridge_probes import block_errors, probe_session, ridge_probe
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape
-from neurohorizon.models.weights import Card, load_forecaster, save_forecaster
+from neurohorizon.models.weights import load_forecaster, save_forecaster
 from neurohorizon.session import Series, write_session
 from neurohorizon.timeline import Intervals, to_us
 
@@ -119,19 +120,7 @@ def weights(tmp_path_factory, files, config) -> Path:
 @pytest.fixture(scope="module")
 def forecaster(tmp_path_factory, config) -> Path:
     """An untrained forecaster, whose head is not silent."""
-    card = Card(
-        method="neurohorizon",
-        model=config.model,
-        feature_groups=("rate",),
-        features=("log_rate",),
-        bin_ms=config.timeline.bin_ms,
-        context_bins=config.timeline.context_bins,
-        horizon_bins=config.timeline.horizon_bins,
-        fold="made",
-        sessions=TRAINED,
-        code="",
-        scores={},
-    )
+    card = made_card(config, features=config.features.model_copy(update={"groups": ("rate",)}), sessions=TRAINED)
     torch.manual_seed(0)
     network = card.build()
     torch.nn.init.normal_(network.head.rate_weights.weight, std=0.1)

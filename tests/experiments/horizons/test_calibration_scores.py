@@ -15,14 +15,13 @@ from neurohorizon.experiments.horizons.calibration import PIT_BINS, TARGETS, Neg
 from neurohorizon.experiments.horizons.calibration_scores import (
     CalibrationAccumulator,
     Sampler,
-    reference_gain,
     summed,
     summed_mask,
 )
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, read_paths_example
 from neurohorizon.forecasts.forecast import forecast_windows, forecast_with_baselines, forecast_with_network
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
-from neurohorizon.forecasts.sample_paths import seed_words
+from neurohorizon.forecasts.sample_paths import reference_gain, seed_words
 from neurohorizon.forecasts.scoring import left_out_reason, score_session
 from neurohorizon.forecasts.shared_gain import fit_shared_gain
 from neurohorizon.inputs.sessions import load_inputs
@@ -53,8 +52,8 @@ def done(files):
 @pytest.fixture(scope="module")
 def sampler(files):
     _, made, _ = files
-    forecaster, card = network(made.paths)
-    inputs = load_inputs(made.paths, "test", groups=card.feature_groups, readout=card.model.readout)
+    forecaster, card = network()
+    inputs = load_inputs(made.paths, "test", groups=card.features.groups, readout=card.model.readout)
     return Sampler(
         forecaster=forecaster,
         inputs=inputs,
@@ -138,8 +137,8 @@ def test_exchanged_paths_keep_every_score_of_units_and_change_that_of_their_sums
 
 def test_the_gain_is_fitted_on_the_reference_window_only(files):
     _, made, _ = files
-    forecaster, card = network(made.paths)
-    inputs = load_inputs(made.paths, "test", groups=card.feature_groups, readout=card.model.readout)
+    forecaster, card = network()
+    inputs = load_inputs(made.paths, "test", groups=card.features.groups, readout=card.model.readout)
     reference = replace(inputs, part=read_session(made.paths.session).splits.reference)
     found = reference_gain(forecaster, reference, SHAPE, 50)
     origins = spread_origins(reference.part, SHAPE, 50)
@@ -228,8 +227,7 @@ def test_sums_of_poisson_counts_that_are_drawn_apart_are_poisson_and_the_filters
 
 
 def test_a_negative_binomial_network_is_scored_by_its_law_in_a_bin_and_by_paths_in_sums(files, sampler):
-    _, made, _ = files
-    forecaster, _ = network(made.paths, likelihood="negative_binomial")
+    forecaster, _ = network(likelihood="negative_binomial")
     broad = replace(sampler, forecaster=forecaster)
     block = cut_windows(broad.inputs.spikes, broad.inputs.part, origins_of(broad)[:2], SHAPE)
     parallel = next(one for one in broad.outlooks(block) if one.method == "neurohorizon")
@@ -333,7 +331,7 @@ def test_a_session_that_was_left_out_says_why_in_all_its_files(files, tmp_path):
     session = tmp_path / "gone.h5"
     write_session(session, replace(made.session, session_id="gone", left_out="no spikes"))
     gone = replace(made, paths=replace(made.paths, session=session))
-    output = run(tmp_path, gone, baselines, forecaster=network(made.paths))
+    output = run(tmp_path, gone, baselines, forecaster=network())
     assert {read_forecast(path).left_out for path in output.forecasts.values()} == {"no spikes"}
     assert left_out_reason(output.sums)["left_out"] == "no spikes"
     assert pd.read_parquet(output.sums).empty

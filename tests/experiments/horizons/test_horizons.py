@@ -72,7 +72,7 @@ def told(files):
     )
     weights = folder / "told" / "model.safetensors"
     weights.parent.mkdir()
-    save_forecaster(weights, *network(made.paths))
+    save_forecaster(weights, *network())
     return score(weights, [made.paths], [folder / "o" / "trailing_mean.h5"], folder / "told.parquet")
 
 
@@ -95,8 +95,8 @@ def score(weights, paths, oracles, output, **options):
 
 def test_a_teacher_forced_bin_receives_the_counts_of_the_bins_before_it_and_no_others(files):
     _, made, _ = files
-    forecaster, card = network(made.paths)
-    inputs = load_inputs(made.paths, "test", groups=card.feature_groups, readout=card.model.readout)
+    forecaster, card = network()
+    inputs = load_inputs(made.paths, "test", groups=card.features.groups, readout=card.model.readout)
     origins = evaluation_origins(inputs.part, SHAPE, 7)[:4]
     found = forecast_windows(forecaster, inputs, origins, SHAPE, fed_back=FedBackCounts.observed)
     x = Tensors.of(collate([session_block(inputs, origins, SHAPE)]))

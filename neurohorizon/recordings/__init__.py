@@ -1,0 +1,1 @@
+"""One recording in memory: forecasts, scores and streams from Python."""

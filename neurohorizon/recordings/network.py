@@ -1,0 +1,180 @@
+"""A trained network, ready for a recording."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any, cast
+
+from neurohorizon.inputs.sessions import known_by
+from neurohorizon.inputs.windows import WindowShape
+from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.weights import Card, WeightsError, load_forecaster
+from neurohorizon.recordings.recording import Recording
+from neurohorizon.recordings.units import Times, Units, intervals_of, read_units
+from neurohorizon.session import SessionError
+from neurohorizon.timeline import Intervals, cut_domain, to_us
+from neurohorizon.units.reference import feature_names
+
+WEIGHTS = "model.safetensors"
+_VALID_SHARE = 0.9
+"""Share of a requested reference window below which its valid time is reported."""
+
+
+def load(path: str | Path) -> "Network":
+    """Read a trained network.
+
+    Args:
+        path: The weights, ``model.safetensors``, or their folder; the card ``model.json`` is next to them.
+
+    Raises:
+        FileNotFoundError: The weights or their card are missing.
+        WeightsError: The card is of another version of the package, or the network reads more than spikes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / WEIGHTS
+    forecaster, card = load_forecaster(path)
+    if card.modalities is not None:
+        raise WeightsError(
+            f"{path} reads behaviour or images, and forecasts from Python read spikes only; load the network that it "
+            "was trained from"
+        )
+    if (names := tuple(name for group in feature_names(card.features).values() for name in group)) != (
+        card.feature_names
+    ):
+        raise WeightsError(
+            f"{path} reads {len(card.feature_names)} reference features, of which this version of neurohorizon "
+            f"computes {len(set(names) & set(card.feature_names))}; train the network again, or install the version "
+            "that trained it"
+        )
+    # the network of own history is called in the same way
+    return Network(forecaster=cast(Forecaster, forecaster), card=card)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A trained network.
+
+    Attributes:
+        forecaster: The network in PyTorch.
+        card: Its description: settings, training data and scores.
+
+    >>> network
+    Network(neurohorizon, bins of 20 ms, context 200 ms, horizon 120 ms)
+    """
+
+    forecaster: Forecaster
+    card: Card
+
+    @property
+    def bin_s(self) -> float:
+        """Width of a bin in seconds."""
+        return self.card.timeline.bin_ms / 1000
+
+    @property
+    def context_s(self) -> float:
+        """Length of the context in seconds: spikes before the forecast origin, from which the network forecasts."""
+        return self.card.timeline.context_bins * self.card.timeline.bin_ms / 1000
+
+    @property
+    def horizon_s(self) -> float:
+        """Length of the horizon in seconds: the time after the forecast origin that is forecast."""
+        return self.card.timeline.horizon_bins * self.card.timeline.bin_ms / 1000
+
+    def fit_reference(
+        self,
+        units: Units,
+        reference: float | Times = 0.5,
+        *,
+        valid: Times | None = None,
+        gap: float | None = None,
+        exclude: Sequence[Any] = (),
+        name: str = "",
+    ) -> Recording:
+        """Describe the units of a recording by their spikes in a reference window, in closed form, without a gradient.
+
+        Only spikes of the reference window are used. Forecasts start after it.
+
+        Args:
+            units: Spike times in seconds since the recording began, sorted for each unit: a list of arrays; a mapping
+                from unit ids to arrays; a pynapple ``TsGroup``; a pynwb ``NWBFile``; or the path of an NWB file.
+            reference: The reference window: ``(start, stop)`` or intervals, [interval, 2], in seconds; or a share of
+                the valid time from its start. At least 10 s; scores rise up to some minutes.
+            valid: When all units were recorded: ``(start, stop)``, intervals, [interval, 2], in seconds, or a pynapple
+                ``IntervalSet``. Other time is unknown, not silent. None: the valid time that the units contain, else
+                from the first to the last spike, with a warning.
+            gap: Seconds after the reference window that no forecast uses; None: a context and a horizon.
+            exclude: Ids of units that are excluded. A warning proposes units that are likely no single neurons.
+            name: Name of the recording, for messages and files; "": that of the file without its ending, else
+                ``recording``.
+
+        Returns:
+            The recording, which forecasts, scores and streams.
+
+        Raises:
+            SessionError: The spikes, the valid time or the reference window cannot be used. It is a ``ValueError``.
+
+        >>> recording = network.fit_reference(units, reference=(0.0, 40.0), valid=(0.0, 80.0))
+        >>> recording
+        Recording(5 units, reference 0 to 40 s, forecasts from 40.32 to 80 s)
+        """
+        session, unit_ids, notes = read_units(units, valid=valid, exclude=exclude, name=name)
+        timeline, shape = self.card.timeline, WindowShape.of(self.card.timeline, self.card.model)
+        gap_us = (shape.context_bins + shape.horizon_bins) * shape.bin_us if gap is None else int(to_us(gap))
+        if gap_us < 0:
+            raise SessionError(f"gap is {gap:g} s; expected seconds after the reference window, 0 or more")
+        window, part = _split(session.domain, reference, gap_us)
+        if session.session_id in self.card.sessions:
+            notes += (f"{session.session_id} is in the training data, so its scores are not zero-shot",)
+        if (share := _recorded_share(window, reference)) < _VALID_SHARE:
+            notes += (f"of the reference window {share:.0%} was recorded; the rest is not used",)
+        for note in notes:
+            warnings.warn(note, UserWarning, stacklevel=2)
+        readout = self.card.model.readout
+        if not self.card.population_readout:
+            readout = readout.model_copy(update={"modes": 0})
+        inputs = known_by(session, window, part, timeline=timeline, features=self.card.features, readout=readout)
+        return Recording(
+            forecaster=self.forecaster,
+            card=self.card,
+            session=session,
+            unit_ids=unit_ids,
+            reference=window,
+            inputs=inputs,
+            notes=notes,
+        )
+
+    def __repr__(self) -> str:
+        lengths = f"context {1000 * self.context_s:g} ms, horizon {1000 * self.horizon_s:g} ms"
+        return f"Network({self.card.method}, bins of {1000 * self.bin_s:g} ms, {lengths})"
+
+
+def _split(domain: Intervals, reference: float | Times, gap_us: int) -> tuple[Intervals, Intervals]:
+    """Return the reference window, and the valid time after it and after the gap."""
+    if isinstance(reference, Real):
+        share = float(reference)
+        if not 0 < share <= 1:
+            raise SessionError(
+                f"reference is {share:g}; expected a share of the valid time, above 0 and up to 1, or "
+                "(start, stop) in seconds"
+            )
+        return cut_domain(domain, first_us=round(share * domain.duration_us), gap_us=gap_us)
+    wanted = intervals_of(reference, "reference")
+    window = domain.intersect(wanted)
+    if not len(window):
+        (from_s, to_s), (first_s, last_s) = wanted.hull_s, domain.hull_s
+        raise SessionError(
+            f"the reference window, {from_s:g} to {to_s:g} s, holds no valid time, which lies within {first_s:g} to "
+            f"{last_s:g} s; choose another reference"
+        )
+    last_us = int(domain.stop_us[-1])
+    return window, domain.clip(int(window.stop_us[-1]) + gap_us, last_us)
+
+
+def _recorded_share(window: Intervals, reference: float | Times) -> float:
+    """Return the share of the requested reference window that is valid time; 1 for a share of the valid time."""
+    if isinstance(reference, Real):
+        return 1.0
+    return window.duration_us / intervals_of(reference, "reference").duration_us

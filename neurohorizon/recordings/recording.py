@@ -1,0 +1,312 @@
+"""A recording whose units are described by a reference window."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from neurohorizon.baselines.closed_form import CLOSED_FORMS, baseline_shape
+from neurohorizon.config import Adaptive
+from neurohorizon.forecasts.forecast import forecast_windows
+from neurohorizon.forecasts.online_mixture import mix_windows
+from neurohorizon.forecasts.sample_paths import reference_gain
+from neurohorizon.forecasts.shared_gain import SharedGain
+from neurohorizon.inputs.batches import SessionInputs
+from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
+from neurohorizon.methods import ADAPTIVE, FORECASTER, REFERENCE_MEAN
+from neurohorizon.models.forecaster import Forecaster
+from neurohorizon.models.weights import Card
+from neurohorizon.recordings.forecast import Forecast
+from neurohorizon.recordings.score import Score
+from neurohorizon.recordings.stream import RecordingStream
+from neurohorizon.session import Session
+from neurohorizon.timeline import MICROSECONDS, Intervals, to_s, to_us
+
+GAIN_WINDOWS = 400
+"""Maximum number of reference windows on which the shared gain of sample paths is fitted."""
+_SETTINGS: dict[str, tuple[str, ...]] = {
+    "reference_mean": (),
+    "trailing_mean": ("bins",),
+    "shrinkage": ("bins", "weight"),
+    "gamma_poisson": ("shape", "discount"),
+}
+"""Settings of each baseline in closed form."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A recording whose units are described by a reference window, from :meth:`Network.fit_reference`.
+
+    Attributes:
+        forecaster: The network in PyTorch.
+        card: Its description.
+        session: Spikes and valid time.
+        unit_ids: Ids of the units as given, [unit].
+        reference: The reference window.
+        inputs: Features, rates and readout of the units, and the time in which forecasts lie.
+        notes: Oddities of the recording, one sentence each; each was a warning.
+    """
+
+    forecaster: Forecaster
+    card: Card
+    session: Session
+    unit_ids: np.ndarray
+    reference: Intervals
+    inputs: SessionInputs
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> WindowShape:
+        """Lengths of a window in bins."""
+        return WindowShape.of(self.card.timeline, self.card.model)
+
+    @property
+    def reference_rate_hz(self) -> np.ndarray:
+        """Mean rate of each unit in the reference window, in spikes per second, [unit]."""
+        return np.exp(self.inputs.reference_log_rate) / (self.shape.bin_us / MICROSECONDS)
+
+    def origins(self, every: float | None = None) -> np.ndarray:
+        """Return evenly spaced origins whose whole context and horizon were recorded.
+
+        Args:
+            every: Seconds between two origins, whole bins; None: as in the evaluation of the network's training run.
+
+        Returns:
+            Seconds, rising, [origin].
+
+        Raises:
+            ValueError: The distance is no whole number of bins.
+
+        >>> recording.origins(every=10.0).tolist()
+        [40.52, 50.52, 60.52, 70.52]
+        """
+        return to_s(self._origins_us(every))
+
+    def forecast(
+        self,
+        at: ArrayLike,
+        *,
+        adaptive: bool | Adaptive = False,
+        gaps: Literal["refuse", "mask"] = "refuse",
+    ) -> Forecast:
+        """Forecast the horizon after some origins.
+
+        Args:
+            at: Forecast origins in seconds, [origin]. An origin at the end of the recording forecasts its future.
+            adaptive: True forecasts by an online mixture of the network, the network with its level corrected, and the
+                reference mean, weighed for each unit by all outcomes between the reference window and the origin; or
+                settings of the mixture. It takes one forecast per ``evaluation_stride_bins`` of the time in between.
+            gaps: ``refuse`` an origin whose context was not recorded throughout; or ``mask`` such bins, which are then
+                unknown to the network.
+
+        Raises:
+            ValueError: An origin is not after the reference window, not in valid time, or its context has a gap.
+        """
+        windows = self._windows(at, gaps)
+        origin_us = windows.origin_us
+        if adaptive:
+            log_rate, method = self._mixed(origin_us, self.adaptive_settings(adaptive)), ADAPTIVE
+        else:
+            log_rate, method = forecast_windows(self.forecaster, self.inputs, origin_us, self.shape), self.card.method
+        return self.filled_forecast(
+            log_rate, origin_us=origin_us, counts=windows.counts, valid=windows.target_mask, method=method
+        )
+
+    def baseline(
+        self, name: str, at: ArrayLike, *, gaps: Literal["refuse", "mask"] = "refuse", **settings: float
+    ) -> Forecast:
+        """Forecast by a baseline of the workflow in closed form, to compare with; see ``baselines.closed_form``.
+
+        Args:
+            name: ``reference_mean``; ``trailing_mean`` with ``bins``; ``shrinkage`` with ``bins`` and ``weight``; or
+                ``gamma_poisson`` with ``shape`` and ``discount``.
+            at: Forecast origins in seconds, [origin].
+            gaps: As in :meth:`forecast`.
+            **settings: Settings of the baseline; the workflow chooses them on training sessions.
+
+        Raises:
+            ValueError: The baseline or one of its settings does not exist, or as in :meth:`forecast`.
+
+        >>> at = recording.origins(every=1.0)
+        >>> float(recording.baseline("reference_mean", at).score())
+        0.0
+        """
+        expected = _SETTINGS.get(name)
+        if expected is None or set(settings) != set(expected):
+            raise ValueError(
+                f"found the baseline {name!r} with the settings {sorted(settings)}; expected one of "
+                + ", ".join(f"{one} {list(names)}" for one, names in _SETTINGS.items())
+            )
+        shape = baseline_shape(self.card.timeline, [int(settings["bins"])] if "bins" in settings else [])
+        windows = self._windows(at, gaps, shape)
+        log_rate = CLOSED_FORMS[name].log_rate(windows, self.inputs, **settings)
+        return self.filled_forecast(
+            log_rate.astype(np.float32),
+            origin_us=windows.origin_us,
+            counts=windows.counts,
+            valid=windows.target_mask,
+            method=name,
+        )
+
+    def score(
+        self,
+        at: ArrayLike | None = None,
+        *,
+        every: float | None = None,
+        adaptive: bool | Adaptive = False,
+        minimum_rate_hz: float = 0.1,
+    ) -> Score:
+        """Forecast the time after the reference window, and score the forecasts on the observed counts.
+
+        Args:
+            at: Forecast origins in seconds, [origin]; None: those of :meth:`origins`.
+            every: Seconds between two origins, if ``at`` is None.
+            adaptive: As in :meth:`forecast`.
+            minimum_rate_hz: Mean rate in the reference window from which on a unit is scored.
+
+        Raises:
+            ValueError: No window lies in the time after the reference window.
+        """
+        at = self.origins(every) if at is None else at
+        if not np.size(at):
+            raise ValueError(
+                f"no context and horizon fit into the {self.inputs.part.duration_us / MICROSECONDS:g} s of valid time "
+                "after the reference window; choose an earlier or shorter reference"
+            )
+        return self.forecast(at, adaptive=adaptive).score(minimum_rate_hz=minimum_rate_hz)
+
+    def stream(self, start: float | None = None, *, adaptive: bool | Adaptive = False) -> RecordingStream:
+        """Forecast bin by bin while spikes arrive.
+
+        Spikes of the recording before the start, if they are after the reference window, are in the first contexts.
+
+        Args:
+            start: Start of the first bin in seconds, on the clock of the recording; None: its end.
+            adaptive: As in :meth:`forecast`, but the mixture learns from outcomes after the start only.
+
+        Raises:
+            ValueError: The start is before the end of the reference window.
+
+        >>> stream = recording.stream(start=50.0)
+        >>> stream.push([50.004, 50.011], [3, 0])
+        >>> stream.next()
+        Forecast(1 origins, 6 bins of 20 ms, 5 units)
+        """
+        start_us = int(self.session.domain.stop_us[-1] if start is None else to_us(start))
+        if start_us < self.reference.stop_us[-1]:
+            raise ValueError(
+                f"the stream starts at {start_us / MICROSECONDS:g} s, before the reference window ends at "
+                f"{self.reference.hull_s[1]:g} s; start it later"
+            )
+        settings = self.adaptive_settings(adaptive) if adaptive else None
+        return RecordingStream(self, start_us, adaptive=settings)
+
+    @cached_property
+    def shared_gain(self) -> SharedGain:
+        """The gain that units share, fitted on forecasts of the reference window at the first use."""
+        within = replace(self.inputs, part=self.reference)
+        return reference_gain(self.forecaster, within, self.shape, GAIN_WINDOWS)
+
+    def adaptive_settings(self, adaptive: bool | Adaptive) -> Adaptive:
+        """Return settings of the mixture: those given, or for True those of the workflow's configurations."""
+        if isinstance(adaptive, Adaptive):
+            return adaptive
+        return Adaptive(
+            horizon_edges_bins=self.card.model.readout.horizon_edges_bins,
+            pooling=(0.0, 0.05, 0.3, 1.0),
+            share=0.002,
+            network_prior=4.0,
+            level_spikes=20.0,
+            level_bins=3000,
+        )
+
+    def filled_forecast(
+        self, log_rate: np.ndarray, *, origin_us: np.ndarray, counts: np.ndarray, valid: np.ndarray, method: str
+    ) -> Forecast:
+        """Return log rates of some origins, [origin, bin, unit], with the names of their axes."""
+        return Forecast(
+            log_rate=log_rate, origin_us=origin_us, counts=counts, valid=valid, method=method, recording=self
+        )
+
+    def _origins_us(self, every: float | None = None) -> np.ndarray:
+        stride_bins = self.card.timeline.evaluation_stride_bins
+        if every is not None:
+            stride_bins, rest = divmod(int(to_us(every)), self.shape.bin_us)
+            if rest or stride_bins < 1:
+                raise ValueError(
+                    f"every is {every:g} s; expected a multiple of the bin width of "
+                    f"{self.shape.bin_us / MICROSECONDS:g} s"
+                )
+        return evaluation_origins(self.inputs.part, self.shape, stride_bins)
+
+    @property
+    def _near(self) -> WindowShape:
+        """Lengths of windows without the far history, which the network reads from separate blocks."""
+        return replace(self.shape, history_edges_bins=(self.shape.context_bins,))
+
+    def _windows(self, at: ArrayLike, gaps: str, shape: WindowShape | None = None) -> Windows:
+        """Return the windows at origins in seconds, after checks of the origins and of their contexts."""
+        origin_us = to_us(np.atleast_1d(np.asarray(at, np.float64)))
+        if origin_us.ndim != 1 or not origin_us.size:
+            raise ValueError(f"at has shape {origin_us.shape}; expected one or more origins in seconds, [origin]")
+        if gaps not in ("refuse", "mask"):
+            raise ValueError(f"gaps is {gaps!r}; expected refuse or mask")
+        self._check(origin_us)
+        windows = cut_windows(self.inputs.spikes, self.inputs.part, origin_us, shape or self._near)
+        if gaps == "refuse" and not (whole := windows.context_mask.all(axis=1)).all():
+            first = int(np.argmin(whole))
+            missing = np.count_nonzero(~windows.context_mask[first]) * self.shape.bin_us / MICROSECONDS
+            raise ValueError(
+                f"the context of {np.count_nonzero(~whole)} of {whole.size} origins was not recorded throughout: "
+                f"{missing:g} of {self.shape.context_bins * self.shape.bin_us / MICROSECONDS:g} s before "
+                f"{origin_us[first] / MICROSECONDS:g} s are missing; move the origin, or set gaps='mask'"
+            )
+        return windows
+
+    def _check(self, origin_us: np.ndarray) -> None:
+        part, stop_s = self.inputs.part, self.reference.hull_s[1]
+        after = part.hull_s[0] if len(part) else stop_s
+        if (early := origin_us < to_us(after)).any():
+            raise ValueError(
+                f"{early.sum()} of {early.size} origins, from {origin_us.min() / MICROSECONDS:g} s, are before the end "
+                f"of the reference window at {stop_s:g} s or in the gap after it; forecasts begin at {after:g} s"
+            )
+        # the end of an interval is an origin too: its context was recorded
+        inside = part.contains(origin_us) | part.contains(origin_us - 1)
+        if not inside.all():
+            last = f"ends at {part.hull_s[1]:g} s" if len(part) else "has no time after the reference window"
+            raise ValueError(
+                f"{np.count_nonzero(~inside)} of {inside.size} origins, first "
+                f"{origin_us[~inside][0] / MICROSECONDS:g} s, are not in valid time, which {last}; choose others"
+            )
+
+    def _mixed(self, origin_us: np.ndarray, settings: Adaptive) -> np.ndarray:
+        """Forecast by the mixture, which learns from all origins of the evaluation before the last one."""
+        grid = self._origins_us()
+        every = np.union1d(grid[grid < origin_us.max()], origin_us)
+        windows = cut_windows(self.inputs.spikes, self.inputs.part, every, self._near)
+        log_rate = forecast_windows(self.forecaster, self.inputs, every, self.shape)
+        mixed = mix_windows(
+            {
+                REFERENCE_MEAN: np.broadcast_to(self.inputs.reference_log_rate, log_rate.shape),
+                FORECASTER: log_rate,
+            },
+            start_us=every,
+            counts=windows.counts,
+            target_mask=windows.target_mask,
+            bin_us=self.shape.bin_us,
+            settings=settings,
+            stride_bins=self.card.timeline.evaluation_stride_bins,
+            learned_from=np.isin(every, grid),
+        )
+        return mixed[np.searchsorted(every, origin_us)]
+
+    def __repr__(self) -> str:
+        start_s, stop_s = self.reference.hull_s
+        part = "no valid time after it"
+        if len(self.inputs.part):
+            first_s, last_s = self.inputs.part.hull_s
+            part = f"forecasts from {first_s:g} to {last_s:g} s"
+        return f"Recording({len(self.unit_ids)} units, reference {start_s:g} to {stop_s:g} s, {part})"

@@ -1,0 +1,56 @@
+"""The package as others install it: its metadata names what it imports, and it is cheap to import."""
+
+import subprocess
+import sys
+
+import pytest
+from factories import ROOT
+
+import neurohorizon
+from tools.wheel import all_extras, declared, extras_of, modules, packages_of
+
+
+def test_every_package_that_is_imported_is_in_the_metadata():
+    needed = set().union(*(packages_of(one, at_once=False) for one in modules()))
+    assert needed == declared(*all_extras())
+
+
+def test_the_extras_of_each_module_are_enough_to_import_it():
+    missing = {one: packages_of(one) - declared(*extras_of(one)) for one in modules()}
+    lacking = {one: sorted(packages) for one, packages in missing.items() if packages}
+    assert not lacking, "correct the extras in pyproject.toml, or their modules in tools/wheel.py"
+
+
+def python(program: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.split()
+
+
+def test_importing_the_package_imports_no_other_package():
+    program = "import sys; before = set(sys.modules); import neurohorizon; print(*set(sys.modules) - before)"
+    found = set(python(program))
+    assert "neurohorizon" in found
+    assert {one.split(".")[0] for one in found} <= {"neurohorizon", *sys.stdlib_module_names}
+    assert len(found) < 30, sorted(found)
+
+
+def test_the_names_of_the_package_are_listed_and_found_at_their_first_use():
+    program = (
+        "import neurohorizon as nh, sys; assert 'torch' not in sys.modules; names = dir(nh); "
+        "assert set(nh.__all__) <= set(names); assert 'torch' not in sys.modules; "
+        "print(*(getattr(nh, name).__module__ for name in nh.__all__))"
+    )
+    assert len(python(program)) == len(neurohorizon.__all__)
+    assert set(neurohorizon.__all__) == set(neurohorizon._HOMES)
+    with pytest.raises(AttributeError, match="no attribute 'forecaster'"):
+        _ = neurohorizon.forecaster
+
+
+def test_without_torch_the_error_names_the_extra():
+    program = (
+        "import sys; sys.modules['torch'] = None; import neurohorizon as nh\n"
+        "try: nh.load\nexcept ModuleNotFoundError as error: print(error)"
+    )
+    assert 'install "neurohorizon[model]"' in " ".join(python(program))
