@@ -58,7 +58,7 @@ def test_the_python_page_runs_from_top_to_bottom():
     assert names["high"].shape == forecast.rate_hz.shape[:2]
     assert (names["high"] >= names["low"]).all() and (names["high"] > names["low"]).any()
     assert np.isfinite(names["score"].of_bin).all() and len(names["score"].of_unit) == 10
-    assert names["adaptive"].rate_hz.shape == (2, *forecast.rate_hz.shape[1:])
+    assert names["static"].rate_hz.shape == (2, *forecast.rate_hz.shape[1:])
     assert names["forecast"].origin_s.tolist() == [80.04]
 
 

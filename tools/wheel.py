@@ -34,6 +34,7 @@ EXTRAS = {
     "ingest.ibl*": "ibl",
     "ingest.simulated.ibl": "ibl",
     "ingest.nwb*": "nwb",
+    "ingest.array_cohort": "nwb",
     "ingest.validation_figure": "report",
     "models.images.*": "vision",
     "models.*": "model",

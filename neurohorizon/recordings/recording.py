@@ -88,7 +88,7 @@ class Recording:
         self,
         at: ArrayLike,
         *,
-        adaptive: bool | Adaptive = False,
+        adaptive: bool | Adaptive = True,
         gaps: Literal["refuse", "mask"] = "refuse",
     ) -> Forecast:
         """Forecast the horizon after some origins.
@@ -98,6 +98,7 @@ class Recording:
             adaptive: True forecasts by an online mixture of the network, the network with its level corrected, and the
                 reference mean, weighed for each unit by all outcomes between the reference window and the origin; or
                 settings of the mixture. It takes one forecast per ``evaluation_stride_bins`` of the time in between.
+                False forecasts by the network only, whose forecast does not depend on earlier outcomes.
             gaps: ``refuse`` an origin whose context was not recorded throughout; or ``mask`` such bins, which are then
                 unknown to the network.
 
@@ -155,7 +156,7 @@ class Recording:
         at: ArrayLike | None = None,
         *,
         every: float | None = None,
-        adaptive: bool | Adaptive = False,
+        adaptive: bool | Adaptive = True,
         minimum_rate_hz: float = 0.1,
     ) -> Score:
         """Forecast the time after the reference window, and score the forecasts on the observed counts.
@@ -177,7 +178,7 @@ class Recording:
             )
         return self.forecast(at, adaptive=adaptive).score(minimum_rate_hz=minimum_rate_hz)
 
-    def stream(self, start: float | None = None, *, adaptive: bool | Adaptive = False) -> RecordingStream:
+    def stream(self, start: float | None = None, *, adaptive: bool | Adaptive = True) -> RecordingStream:
         """Forecast bin by bin while spikes arrive.
 
         Spikes of the recording before the start, if they are after the reference window, are in the first contexts.

@@ -57,7 +57,7 @@ def test_the_numbers_are_those_of_the_workflows_forecast_file(domain, network, w
     valid = np.stack([made.domain.start_us, made.domain.stop_us], axis=1) / 1e6
     recording = network.fit_reference(units, reference=0.5, valid=valid, gap=GAP_S)
     assert recording.reference == made.splits.reference
-    found = recording.forecast(recording.origins())
+    found = recording.forecast(recording.origins(), adaptive=False)
     np.testing.assert_array_equal(found.origin_us, expected.start_us)
     np.testing.assert_array_equal(found.log_rate, expected.log_rate)
     np.testing.assert_array_equal(found.counts, expected.counts)
@@ -70,7 +70,7 @@ def test_the_numbers_are_those_of_the_workflows_forecast_file(domain, network, w
         reference_log_rate=expected.reference_log_rate,
     )
     one_unit = {"model_nats": sums.model_nats[:, 2].sum(), "null_nats": sums.reference_nats[:, 2].sum()}
-    score = recording.score()
+    score = recording.score(adaptive=False)
     assert score.of_unit[2] == pytest.approx(bits_per_spike(**one_unit, spikes=sums.spikes[:, 2].sum()))
     pooled = {"model_nats": sums.model_nats.sum(), "null_nats": sums.reference_nats.sum()}
     assert float(score) == pytest.approx(bits_per_spike(**pooled, spikes=sums.spikes.sum()))
@@ -84,7 +84,7 @@ def test_a_network_without_readout_forecasts_from_python_as_in_the_workflow(file
     )
     expected = in_workflow(weights, SessionPaths(files.paths.session, files.paths.features), tmp_path)
     recording = load(weights).fit_reference(units, valid=(0.0, DURATION_S), gap=GAP_S)
-    np.testing.assert_array_equal(recording.forecast(recording.origins()).log_rate, expected.log_rate)
+    np.testing.assert_array_equal(recording.forecast(recording.origins(), adaptive=False).log_rate, expected.log_rate)
 
 
 def test_axes_are_origin_bin_and_unit_and_every_unit_of_measure_follows_from_the_log_rate(recording):
@@ -102,8 +102,8 @@ def test_no_spike_from_the_origin_on_and_none_outside_valid_time_is_read(network
     whole = network.fit_reference(units, reference=(0.0, 40.0), valid=(0.0, DURATION_S))
     until = {name: times[times < 60.0] for name, times in units.items()}
     cut = network.fit_reference(until, reference=(0.0, 40.0), valid=(0.0, 60.0))
-    at_the_end = cut.forecast(60.0)
-    np.testing.assert_array_equal(at_the_end.log_rate, whole.forecast(60.0).log_rate)
+    at_the_end = cut.forecast(60.0, adaptive=False)
+    np.testing.assert_array_equal(at_the_end.log_rate, whole.forecast(60.0, adaptive=False).log_rate)
     assert not at_the_end.valid.any() and not at_the_end.counts.any()
     with pytest.raises(ValueError, match="no counts to score"):
         at_the_end.score()
@@ -145,9 +145,11 @@ def test_origins_that_cannot_be_forecast_are_refused_in_three_lines(network, uni
 
 def test_a_context_with_a_gap_is_masked_on_request(network, units):
     recording = network.fit_reference(units, reference=(0.0, 40.0), valid=[(0.0, 60.0), (70.0, 80.0)])
-    masked = recording.forecast(70.1, gaps="mask").log_rate
+    masked = recording.forecast(70.1, adaptive=False, gaps="mask").log_rate
     silent = {name: times[(times < 60) | (times >= 70)] for name, times in units.items()}
-    as_silence = network.fit_reference(silent, reference=(0.0, 40.0), valid=(0.0, 80.0)).forecast(70.1).log_rate
+    as_silence = (
+        network.fit_reference(silent, reference=(0.0, 40.0), valid=(0.0, 80.0)).forecast(70.1, adaptive=False).log_rate
+    )
     assert np.abs(masked - as_silence).max() > 1e-3
     with pytest.raises(ValueError, match="expected refuse or mask"):
         recording.forecast(50.0, gaps="skip")
@@ -155,7 +157,7 @@ def test_a_context_with_a_gap_is_masked_on_request(network, units):
 
 def test_the_adaptive_forecast_is_the_mixture_of_all_outcomes_before_the_origin(recording):
     grid = recording.origins()
-    static = recording.forecast(grid)
+    static = recording.forecast(grid, adaptive=False)
     mean = np.broadcast_to(recording.inputs.reference_log_rate, static.log_rate.shape)
     expected = mix_windows(
         {REFERENCE_MEAN: mean, FORECASTER: static.log_rate},
@@ -166,15 +168,13 @@ def test_the_adaptive_forecast_is_the_mixture_of_all_outcomes_before_the_origin(
         settings=recording.adaptive_settings(True),
         stride_bins=CONFIG.timeline.evaluation_stride_bins,
     )
-    found = recording.forecast(grid, adaptive=True)
+    found = recording.forecast(grid)
     np.testing.assert_allclose(found.log_rate, expected, atol=1e-6)
     assert found.method == "neurohorizon_adaptive"
     # the last of a few origins has learned from all between, and an origin between two of the grid counts none twice
-    few = recording.forecast([grid[200], grid[40] + 0.013, grid[10]], adaptive=True)
+    few = recording.forecast([grid[200], grid[40] + 0.013, grid[10]])
     np.testing.assert_allclose(few.log_rate[[0, 2]], expected[[200, 10]], atol=1e-6)
-    np.testing.assert_allclose(
-        few.log_rate[1], recording.forecast(grid[40] + 0.013, adaptive=True).log_rate[0], atol=1e-6
-    )
+    np.testing.assert_allclose(few.log_rate[1], recording.forecast(grid[40] + 0.013).log_rate[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["config", "demo", "hippocampus"])

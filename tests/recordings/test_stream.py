@@ -24,11 +24,11 @@ def pushed(stream, units, *, bins=BINS):
 
 @pytest.mark.parametrize("start_s", [40.32, 40.37, 52.0])
 def test_after_every_bin_the_forecast_is_that_of_the_recording(recording, units, start_s):
-    stream = recording.stream(start=start_s)
+    stream = recording.stream(start=start_s, adaptive=False)
     assert stream.origin_s == start_s
     found = pushed(stream, units)
     origins = start_s + 0.02 * np.arange(1, BINS + 1)
-    expected = recording.forecast(origins, gaps="mask").log_rate
+    expected = recording.forecast(origins, adaptive=False, gaps="mask").log_rate
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert np.ptp(expected[:, 0], axis=0).max() > 0.1
 
@@ -36,9 +36,9 @@ def test_after_every_bin_the_forecast_is_that_of_the_recording(recording, units,
 def test_a_stream_continues_after_the_end_of_the_recording_with_its_last_context(network, units):
     whole = network.fit_reference(units, reference=(0.0, 40.0), valid=(0.0, 80.0))
     until = {name: times[times < 60.0] for name, times in units.items()}
-    stream = network.fit_reference(until, reference=(0.0, 40.0), valid=(0.0, 60.0)).stream()
+    stream = network.fit_reference(until, reference=(0.0, 40.0), valid=(0.0, 60.0)).stream(adaptive=False)
     assert stream.origin_s == 60.0
-    expected = whole.forecast(60.0 + 0.02 * np.arange(1, 6)).log_rate
+    expected = whole.forecast(60.0 + 0.02 * np.arange(1, 6), adaptive=False).log_rate
     np.testing.assert_allclose(pushed(stream, units, bins=5), expected, atol=2e-5)
 
 
@@ -56,7 +56,7 @@ def test_an_adaptive_stream_is_the_mixture_over_the_stream(recording, units):
         inside = (times_us >= start_us) & (times_us < start_us + 20_000)
         direct.push(times_us[inside] / 1e6, unit[inside])
         expected.append(direct.next())
-    stream = recording.stream(start=40.32, adaptive=True)
+    stream = recording.stream(start=40.32)
     np.testing.assert_allclose(pushed(stream, units), np.stack(expected), atol=1e-6)
     assert stream.next().method == "neurohorizon_adaptive"
 
