@@ -104,7 +104,7 @@ METHODS = {
         Method(
             LATENT_READOUT,
             "latent_readout",
-            "NeuroHorizon + latent readout",
+            "latent readout",
             "its latent readout",
             "vermillion",
             (6, 1, 3, 1),
