@@ -147,7 +147,11 @@ def test_the_proposed_line_excludes_what_was_proposed(tmp_path):
     report = validate_session(found, timeline=TIMELINE, splits=SPLITS)
     values = yaml.safe_load(f"cohort:\n  {report.exclude}")["cohort"]
     assert values == {"exclude_units": {"bent": ["u-3"]}}
-    rest = {"table": "t", "heldout_fraction": None, "on_fatal": "stop", "maximum_rate_hz": None}
+    rest = {
+        "table": "t",
+        "on_fatal": "stop",
+        **dict.fromkeys(("heldout_fraction", "maximum_rate_hz", "arrays", "note")),
+    }
     cohort = Cohort.model_validate_json(json.dumps({**rest, **values, "exclude_proposed": False}))
     assert exclude_units(found, cohort.exclusions("bent")).units["id"].tolist() == ["0", "1", "02", "4", "5"]
     assert cohort.exclusions("another") == NO_EXCLUSIONS
