@@ -57,6 +57,7 @@ if CONFIG.sources.ibl:
             f"{RESULTS}/benchmarks/first_session/preprocess_ibl.tsv"
         params:
             row=FIRST.row("ibl"),
+            exclusions=FIRST.exclusions,
             on_fatal="stop",
 
 
@@ -87,6 +88,7 @@ if CONFIG.sources.allen:
             f"{RESULTS}/benchmarks/first_session/preprocess_allen.tsv"
         params:
             row=FIRST.row("allen"),
+            exclusions=FIRST.exclusions,
             on_fatal="stop",
 
 

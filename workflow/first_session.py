@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from neurohorizon.config import Config
+from neurohorizon.config import Config, Exclusions
 
 
 class FirstSession:
@@ -17,6 +17,7 @@ class FirstSession:
 
     Attributes:
         sources: Sources of the configuration that have a session in the file.
+        exclusions: No units are excluded, as JSON, since the expected numbers are of all units.
     """
 
     def __init__(self, path: str | Path, config: Config) -> None:
@@ -24,6 +25,7 @@ class FirstSession:
         self._config = config
         self._outage_hours = float(values["outage_hours"])
         self._sessions = values["sessions"]
+        self.exclusions = Exclusions(units=(), maximum_rate_hz=None, proposed=False).model_dump_json()
         self.sources = [name for name in self._sessions if getattr(config.sources, name)]
 
     def row(self, source: str) -> str:
