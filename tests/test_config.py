@@ -118,7 +118,7 @@ def test_a_run_writes_only_to_a_folder_whose_name_is_safe_in_a_shell(value):
 
 @pytest.mark.parametrize("value", NO_PATH)
 def test_a_path_that_a_run_reads_holds_nothing_that_a_shell_replaces(value, monkeypatch):
-    cohort = {"heldout_fraction": None, "on_fatal": "stop"}
+    cohort = demo()["cohort"]
     with pytest.raises(ValidationError, match="names between / have letters, digits, blanks"):
         Cohort.model_validate_json(json.dumps(cohort | {"table": value}))
     monkeypatch.setenv("RECORDINGS", value)

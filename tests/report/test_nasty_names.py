@@ -69,7 +69,7 @@ def test_the_paper_the_first_page_and_the_page_of_a_run_show_a_name_as_text(regi
     (tmp_path / "main.png").write_bytes(b"")
     section = {"name": "curves", "title": "Curves", "question": "?", "headline": text, "text": text}
     results = {
-        "config": {"run": {"name": "a"}, "timeline": {"horizon_bins": 5, "bin_ms": 20}},
+        "config": {"run": {"name": "a"}, "cohort": {"note": None}, "timeline": {"horizon_bins": 5, "bin_ms": 20}},
         "data": {"trained": PART, "heldout": PART, "folds": 1},
         "simulated": False,
         "scores": [],
