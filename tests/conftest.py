@@ -16,30 +16,38 @@ def _data(name: str) -> Path:
     return folder
 
 
-RUNS = (
-    "test_allen.py",
-    "test_dandi.py",
-    "test_environments.py",
-    "test_extend.py",
-    "test_first_session.py",
-    "test_run.py",
-)
-"""Files whose tests make environments of rules and run many jobs."""
+RUNS = ("test_run.py", "test_allen.py", "test_environments.py")
+"""Files whose tests make environments of rules and run many jobs. The first of them makes nearly all environments."""
+LATER_RUNS = ("test_dandi.py", "test_extend.py", "test_first_session.py")
+"""Files whose tests run many jobs in environments that are there by then."""
+HALF = "tests/models"
+"""Other files up to this one take minutes, in which the first environments are made."""
 
 
 def _group(nodeid: str) -> str:
     """Return the tests that must run in one process: those of a file, and all that make environments.
 
-    Two runs of Snakemake would make the same environments at once. Other tests of the workflow come last, when the
-    environments are there.
+    Two runs of Snakemake would make the same environments at once.
     """
     file = nodeid.split("::")[0]
+    if file.endswith(LATER_RUNS):
+        return "later runs"
     return "runs" if file.endswith(RUNS) else file
 
 
+def _place(item: pytest.Item) -> int:
+    """Return the place of a test: both processes are busy to the end, and find the environments that they need."""
+    group = _group(item.nodeid)
+    if group == "runs":
+        return 0 if "test_run.py" in item.nodeid else 1
+    if group == "later runs":
+        return 3
+    return 2 if group < HALF else 4
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the group that takes longest first."""
-    items.sort(key=lambda item: _group(item.nodeid) != "runs")
+    """Put the group that takes longest first, and the second longest when half of the others are over."""
+    items.sort(key=_place)
 
 
 @pytest.hookimpl(optionalhook=True)
