@@ -1,5 +1,6 @@
-"""Files that are complete or absent, and their sizes as text."""
+"""Files that are complete or absent, their hashes, and their sizes as text."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_hash(path: str | Path, kind: str) -> str:
+    """Return the hash of a file, such as its ``md5`` or ``sha256``, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def bytes_as_text(size: float) -> str:

@@ -200,15 +200,14 @@ if CONFIG.latent_readout:
             "../envs/model.yaml"
         params:
             timeline=section(CONFIG.timeline),
-            settings=section(CONFIG.latent_readout),
             code=code("neurohorizon.forecasts.latent_readout:forecast_with_latent_readout"),
         shell:
             """
             python "$CALL" neurohorizon.forecasts.latent_readout:forecast_with_latent_readout \
                 --weights {input.weights:q} --readout {input.readout:q} --paths.session {input.session:q} \
                 --paths.features {input.features:q} --paths.readout {input.population:q} \
-                --settings {params.settings:q} --fold {wildcards.fold:q} --seed {wildcards.seed} \
-                --timeline {params.timeline:q} --code {params.code} --output {output:q} >{log:q} 2>&1
+                --fold {wildcards.fold:q} --seed {wildcards.seed} --timeline {params.timeline:q} --code {params.code} \
+                --output {output:q} >{log:q} 2>&1
             """
 
 

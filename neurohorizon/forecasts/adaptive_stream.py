@@ -44,11 +44,6 @@ class AdaptiveStream:
         for stream in self.streams.values():
             stream.push(times_s, unit)
 
-    def end_bin(self, *, valid: bool = True) -> None:
-        """End the current bin without a forecast and without learning; only before the first forecast."""
-        for stream in self.streams.values():
-            stream.end_bin(valid=valid)
-
     def next(self, *, valid: bool = True) -> np.ndarray:
         """End the current bin, learn from outcomes that are complete, and forecast from the bin's end.
 

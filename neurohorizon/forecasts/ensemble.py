@@ -1,13 +1,12 @@
 """An ensemble of networks that differ in the seed of their training: the mean of their log rates."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from neurohorizon.forecasts.forecast_file import WINDOWS_PER_CHUNK, open_forecast, same_windows, write_forecast
+from neurohorizon.forecasts.forecast_file import WINDOWS_PER_CHUNK, open_same_windows, write_forecast
 from neurohorizon.methods import ENSEMBLE, ZERO_SHOT
 
 
@@ -23,11 +22,7 @@ def forecast_with_ensemble(*, forecasts: Sequence[Path], code: str, output: Path
     Raises:
         ValueError: The files differ in their session, units or windows.
     """
-    with ExitStack() as opened:
-        members = [opened.enter_context(open_forecast(path)) for path in forecasts]
-        for path, one in zip(forecasts, members, strict=True):
-            if not same_windows(one, members[0]):
-                raise ValueError(f"{path} and {forecasts[0]} differ in session, units or windows; rerun both")
+    with open_same_windows(forecasts) as members:
         mean = np.empty(members[0].log_rate.shape, np.float32)
         for first in range(0, len(mean), WINDOWS_PER_CHUNK):
             some = slice(first, first + WINDOWS_PER_CHUNK)

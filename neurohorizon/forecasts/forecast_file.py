@@ -4,8 +4,8 @@ One HDF5 file per fold, session and method. Axes and unit of a dataset are store
 attributes. Every forecaster, baseline and oracle writes this file; scoring reads nothing else.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -177,8 +177,22 @@ def _forecast_of(file: h5py.File, path: str | Path) -> Forecast:
     )
 
 
-def same_windows(one: Forecast, other: Forecast) -> bool:
-    """Return True if two forecasts are of the same session, units, windows and counts."""
+@contextmanager
+def open_same_windows(paths: Sequence[str | Path]) -> Iterator[list[Forecast]]:
+    """Open forecast files of the same windows, as :func:`open_forecast` does.
+
+    Raises:
+        ValueError: The files differ in their session, units or windows.
+    """
+    with ExitStack() as opened:
+        forecasts = [opened.enter_context(open_forecast(path)) for path in paths]
+        for path, one in zip(paths, forecasts, strict=True):
+            if not _same_windows(one, forecasts[0]):
+                raise ValueError(f"{path} and {paths[0]} differ in session, units or windows; rerun both")
+        yield forecasts
+
+
+def _same_windows(one: Forecast, other: Forecast) -> bool:
     return one.session == other.session and all(
         np.array_equal(getattr(one, name), getattr(other, name))
         for name in ("unit_id", "start_us", "target_mask", "counts")

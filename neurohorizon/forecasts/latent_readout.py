@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from neurohorizon.config import LatentReadout as Settings
 from neurohorizon.config import Timeline
 from neurohorizon.forecasts.forecast import forecast_session, forecast_windows, heldout_windows
 from neurohorizon.inputs.batches import SessionInputs
@@ -22,7 +21,6 @@ def forecast_with_latent_readout(
     weights: Path,
     readout: Path,
     paths: SessionPaths,
-    settings: Settings,
     fold: str,
     seed: int,
     timeline: Timeline,
@@ -34,7 +32,6 @@ def forecast_with_latent_readout(
     Args:
         weights: The network; its card is next to it.
         readout: The latent readout; its card is next to it.
-        settings: The section ``latent_readout`` of the configuration.
 
     Raises:
         ValueError: The session is one that the network was trained on, its features are not the network's, or the
@@ -48,7 +45,7 @@ def forecast_with_latent_readout(
     def by(windows: Windows, inputs: SessionInputs) -> np.ndarray:
         log_rate = forecast_windows(network, inputs, windows.origin_us, shape)
         with torch.no_grad():
-            reference = reference_windows(network.cpu(), inputs, paths.features, "test", shape, settings)
+            reference = reference_windows(network.cpu(), inputs, paths.features, "test", shape, latent.settings)
             population = Population.of(network, inputs, n_modes=card.model.readout.modes)
             recent = recent_counts(inputs, windows.origin_us, shape)
             first = 0

@@ -22,7 +22,6 @@ rate serves both a silent and a busy bin.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from neurohorizon.config import Adaptive
-from neurohorizon.forecasts.forecast_file import WINDOWS_PER_CHUNK, open_forecast, same_windows, write_forecast
+from neurohorizon.forecasts.forecast_file import WINDOWS_PER_CHUNK, open_same_windows, write_forecast
 from neurohorizon.methods import ADAPTIVE, FORECASTER, METHODS, OWN_HISTORY, ZERO_SHOT
 
 OWN_HISTORY_READOUT, REDUCED_RANK = "own_history_readout", "reduced_rank"
@@ -63,19 +62,13 @@ def forecast_with_mixture(
     Raises:
         ValueError: The files differ in their session, units or windows.
     """
-    with ExitStack() as opened:
-        first = opened.enter_context(open_forecast(forecasts[0]))
-        log_rates = {first.method: first.log_rate}
-        for path in forecasts[1:]:
-            one = opened.enter_context(open_forecast(path))
-            if not same_windows(one, first):
-                raise ValueError(f"{path} and {forecasts[0]} differ in session, units or windows; rerun both")
-            log_rates[one.method] = one.log_rate
+    with open_same_windows(forecasts) as experts:
+        first = experts[0]
         if first.left_out is not None:
             mixed = first.log_rate[:]
         else:
             mixed = mix_windows(
-                log_rates,
+                {one.method: one.log_rate for one in experts},
                 start_us=first.start_us,
                 counts=first.counts,
                 target_mask=first.target_mask,

@@ -24,9 +24,10 @@ import pandas as pd
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import AllenSource
+from neurohorizon.files import file_hash
 from neurohorizon.ingest.downloads import Expected, NotOffered, download
 from neurohorizon.ingest.leave_out import OnFatal, PassingFault, SourceUnavailable, download_or_note
-from neurohorizon.ingest.listed_files import file_hash, path_within
+from neurohorizon.ingest.listed_files import path_within
 from neurohorizon.modalities.images import ImageSet, write_images
 from neurohorizon.session import SessionError
 

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from neurohorizon.cohort import COLUMNS, Row
 from neurohorizon.config import DandiSource
-from neurohorizon.files import replacing
+from neurohorizon.files import file_hash, replacing
 from neurohorizon.ingest.downloads import (
     DAMAGED_ATTEMPTS,
     TIMEOUT_S,
@@ -35,7 +35,7 @@ from neurohorizon.ingest.downloads import (
     status_of,
 )
 from neurohorizon.ingest.leave_out import OnFatal, PassingFault, SourceUnavailable, download_or_note
-from neurohorizon.ingest.listed_files import file_hash, path_within
+from neurohorizon.ingest.listed_files import path_within
 from neurohorizon.session import SessionError
 
 TOKEN = "DANDI_API_KEY"

@@ -23,10 +23,11 @@ from one.converters import session_record2path
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import IblSource
+from neurohorizon.files import file_hash
 from neurohorizon.ingest.downloads import DAMAGED_ATTEMPTS, NotOffered, bytes_as_text, download, report
 from neurohorizon.ingest.ibl_one import open_one, patiently_at
 from neurohorizon.ingest.leave_out import OnFatal, PassingFault, SourceUnavailable, download_or_note
-from neurohorizon.ingest.listed_files import file_hash, path_within
+from neurohorizon.ingest.listed_files import path_within
 from neurohorizon.session import SessionError
 
 SORTERS = ("pykilosort", "iblsorter")

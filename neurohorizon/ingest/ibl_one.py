@@ -24,9 +24,9 @@ from one.params import get_params_dir
 from requests.adapters import HTTPAdapter
 
 from neurohorizon.config import IblSource
+from neurohorizon.files import file_hash
 from neurohorizon.ingest.downloads import TIMEOUT_S, patiently, status_of
 from neurohorizon.ingest.leave_out import SourceUnavailable
-from neurohorizon.ingest.listed_files import file_hash
 
 _PARAMETER_ATTEMPTS = 50
 _PARAMETER_WAIT_S = 0.1

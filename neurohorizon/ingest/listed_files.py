@@ -1,17 +1,11 @@
 """Files of a release that a manifest lists: they lie in the release's folder, and are as they were downloaded."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from neurohorizon.files import file_hash
 from neurohorizon.session import SessionError
-
-
-def file_hash(path: Path, kind: str) -> str:
-    """Return the hash of a file, such as its ``md5`` or ``sha256``, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def path_within(path: Path, folder: Path, *, session: str) -> Path:

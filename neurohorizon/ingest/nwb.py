@@ -20,10 +20,11 @@ import numpy as np
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import DandiSource, Exclusions, NwbReading, NwbSource, Splits, Timeline, ValidTime, ValueRange
+from neurohorizon.files import file_hash
 from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Notes, decode_findings, encode_findings, list_names
 from neurohorizon.ingest.leave_out import OnFatal, write_ingested
-from neurohorizon.ingest.listed_files import file_hash, listed_file
+from neurohorizon.ingest.listed_files import listed_file
 from neurohorizon.ingest.nwb_file import LinkedFileGone, NwbFile, Table, open_nwb, text
 from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.ingest.thresholds import limit

@@ -1,6 +1,6 @@
 """Latents of the population that each unit reads by weights in closed form: ridge regression inside a network.
 
-A trained network forecasts each unit; its forecast stays as it is. A small network computes latents from the recent
+A trained network forecasts each unit; it does not change. A small network computes latents from the recent
 counts of all units. On the reference window of a session, the log gain of each unit is regressed on these latents, and
 the weights are applied to later windows. The latents have no labels and the weights need no gradient step, so a
 recording that is forecast is only read. In training, the gradient passes through the solution of the regression, so the
@@ -163,7 +163,8 @@ class LatentReadout(nn.Module):
 
     def __init__(self, settings: Settings, *, n_features: int, n_spans: int, n_groups: int, n_modes: int) -> None:
         super().__init__()
-        width, self.n_modes = settings.width, n_modes
+        self.settings = settings
+        width = settings.width
         self.loading = nn.Sequential(nn.Linear(n_features, width), nn.GELU(), nn.Linear(width, settings.loadings))
         self.layers = nn.Sequential(
             nn.Linear(n_spans * (settings.loadings + n_modes + 1), 2 * width),

@@ -1,6 +1,5 @@
 """Training of a latent readout on the sessions of a fold, and its file."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from neurohorizon.config import LatentReadout as Settings
 from neurohorizon.config import Timeline
-from neurohorizon.files import replacing
+from neurohorizon.files import file_hash, replacing
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths, Use, load_inputs
 from neurohorizon.inputs.windows import WindowShape, evaluation_origins, subsample
@@ -84,7 +83,7 @@ def train_latent_readout(
         raise ValueError(f"fold {fold}: no training session has windows for a latent readout")
     best_state, best = optimise(_built(settings, card), training, validation, settings, seed=seed)
     description = {
-        "network": _hash(weights),
+        "network": file_hash(weights, "sha256"),
         "settings": settings.model_dump(mode="json"),
         "fold": fold,
         "seed": seed,
@@ -147,7 +146,7 @@ def load_latent_readout(path: Path, weights: Path, card: Card) -> LatentReadout:
         ValueError: The readout was trained with another network.
     """
     description = json.loads(card_path(path).read_text())
-    if description["network"] != _hash(weights):
+    if description["network"] != file_hash(weights, "sha256"):
         raise ValueError(f"{path} was trained with another network than {weights}; rerun train_latent_readout")
     readout = _built(Settings.model_validate_json(json.dumps(description["settings"])), card)
     readout.load_state_dict(load_file(path))
@@ -199,11 +198,6 @@ def _read(
         reference=reference_windows(network, inputs, paths.features, use, shape, settings),
         windows=grouped_windows(network, inputs, subsample(origins, settings.windows), shape),
     )
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _built(settings: Settings, card: Card) -> LatentReadout:

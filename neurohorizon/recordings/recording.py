@@ -111,9 +111,7 @@ class Recording:
             log_rate, method = self._mixed(origin_us, self.adaptive_settings(adaptive)), ADAPTIVE
         else:
             log_rate, method = forecast_windows(self.forecaster, self.inputs, origin_us, self.shape), self.card.method
-        return self.filled_forecast(
-            log_rate, origin_us=origin_us, counts=windows.counts, valid=windows.target_mask, method=method
-        )
+        return Forecast(log_rate, origin_us, windows.counts, windows.target_mask, method, recording=self)
 
     def baseline(
         self, name: str, at: ArrayLike, *, gaps: Literal["refuse", "mask"] = "refuse", **settings: float
@@ -143,13 +141,8 @@ class Recording:
         shape = baseline_shape(self.card.timeline, [int(settings["bins"])] if "bins" in settings else [])
         windows = self._windows(at, gaps, shape)
         log_rate = CLOSED_FORMS[name].log_rate(windows, self.inputs, **settings)
-        return self.filled_forecast(
-            log_rate.astype(np.float32),
-            origin_us=windows.origin_us,
-            counts=windows.counts,
-            valid=windows.target_mask,
-            method=name,
-        )
+        log_rate = log_rate.astype(np.float32)
+        return Forecast(log_rate, windows.origin_us, windows.counts, windows.target_mask, name, recording=self)
 
     def score(
         self,
@@ -221,14 +214,6 @@ class Recording:
             network_prior=4.0,
             level_spikes=20.0,
             level_bins=3000,
-        )
-
-    def filled_forecast(
-        self, log_rate: np.ndarray, *, origin_us: np.ndarray, counts: np.ndarray, valid: np.ndarray, method: str
-    ) -> Forecast:
-        """Return log rates of some origins, [origin, bin, unit], with the names of their axes."""
-        return Forecast(
-            log_rate=log_rate, origin_us=origin_us, counts=counts, valid=valid, method=method, recording=self
         )
 
     def _origins_us(self, every: float | None = None) -> np.ndarray:

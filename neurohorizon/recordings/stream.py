@@ -88,12 +88,13 @@ class RecordingStream:
             A forecast of one origin, whose counts are not observed yet.
         """
         log_rate = self._stream.next(valid=valid)[None]
-        return self.recording.filled_forecast(
-            log_rate,
+        return Forecast(
+            log_rate=log_rate,
             origin_us=to_us(np.array([self.origin_s])),
             counts=np.zeros(log_rate.shape, np.int16),
             valid=np.zeros(log_rate.shape[:2], bool),
             method=ADAPTIVE if self.adaptive else self.recording.card.method,
+            recording=self.recording,
         )
 
 

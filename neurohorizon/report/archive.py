@@ -8,7 +8,6 @@ An archive may come from anybody, and its hashes prove only that it is whole. So
 checkpoint or a session file would be used by a later training.
 """
 
-import hashlib
 import io
 import os
 import re
@@ -24,7 +23,7 @@ import yaml
 
 from neurohorizon.cohort import NAME_CHARACTERS, CohortError, read_cohort
 from neurohorizon.experiments.catalogue import CATALOGUE
-from neurohorizon.files import replacing
+from neurohorizon.files import file_hash, replacing
 from neurohorizon.hdf5_storage import ForeignValuesError, require_own_values
 from neurohorizon.strict_yaml import YamlError, read_yaml
 
@@ -74,14 +73,14 @@ def write_archive(output: str | Path, *, scores: Iterable[str | Path], folder: s
         if not is_file_of_sums(path.relative_to(folder).as_posix()):
             raise ArchiveError(f"{path} is no file of sums: add its path to LISTED of neurohorizon.report.archive")
         members[path.relative_to(folder).as_posix()] = path
-    sums = "".join(f"{_hash(path)}  {name}\n" for name, path in sorted(members.items())).encode()
+    sums = "".join(f"{file_hash(path, 'sha256')}  {name}\n" for name, path in sorted(members.items())).encode()
     with replacing(output) as partial:
         with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as archive:
             archive.addfile(_member(SUMS, len(sums)), io.BytesIO(sums))
             for name, path in sorted(members.items()):
                 with path.open("rb") as file:
                     archive.addfile(_member(name, path.stat().st_size), file)
-        archived = _hash(partial)
+        archived = file_hash(partial, "sha256")
     with replacing(f"{output}.sha256") as partial:
         partial.write_text(f"{archived}  {Path(output).name}\n")
 
@@ -109,7 +108,7 @@ def restore_archive(archive: str | Path, *, folder: str | Path, cohort: str | Pa
     """
     archive, folder, cohort = Path(archive), Path(folder), Path(cohort)
     beside = Path(f"{archive}.sha256")
-    if beside.exists() and beside.read_text(errors="replace").split()[:1] != [_hash(archive)]:
+    if beside.exists() and beside.read_text(errors="replace").split()[:1] != [file_hash(archive, "sha256")]:
         raise ArchiveError(f"{archive} is not the file whose hash {beside} records: download it again")
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".part-") as scratch:
@@ -120,7 +119,7 @@ def restore_archive(archive: str | Path, *, folder: str | Path, cohort: str | Pa
             raise ArchiveError(f"{archive} is cut short, or no tar file ({error}): download it again") from error
         _check_content(archive, unpacked, names)
         _check_config(archive, read_yaml(unpacked / CONFIG), config)
-        if cohort.exists() and _hash(cohort) != _hash(unpacked / COHORT):
+        if cohort.exists() and file_hash(cohort, "sha256") != file_hash(unpacked / COHORT, "sha256"):
             raise ArchiveError(f"{cohort} is not the cohort of {archive}: move it away, and restore again")
         for name in names:
             target = cohort if name == COHORT else folder / name
@@ -173,7 +172,7 @@ def _unpack(archive: Path, folder: Path) -> list[str]:
             path.parent.mkdir(parents=True, exist_ok=True)
             with file.extractfile(member) as content, path.open("wb") as copy:
                 shutil.copyfileobj(content, copy)
-            if _hash(path) != listed[member.name]:
+            if file_hash(path, "sha256") != listed[member.name]:
                 raise ArchiveError(f"{archive}: {member.name} is damaged: its hash is not that of {SUMS}")
     for name in (CONFIG, COHORT):
         if name not in listed:
@@ -244,8 +243,3 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.size = size
     return member
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -99,6 +99,31 @@ def make_session(number: int, *, units: int = 18, bins: int = 4000) -> MadeSessi
     )
 
 
+def plain_forecast(method: str, log_rate: np.ndarray, *, seed: int | None = None, **windows: np.ndarray) -> Forecast:
+    """Return log rates of one session, [window, horizon bin, unit], as the zero-shot forecast of a method.
+
+    Args:
+        windows: ``start_us``, ``counts`` and ``target_mask``.
+    """
+    units = log_rate.shape[2]
+    return Forecast(
+        session="s",
+        subject="m",
+        lab="",
+        source="nwb",
+        fold="main",
+        method=method,
+        method_class="zero_shot",
+        bin_us=BIN_US,
+        seed=seed,
+        unit_id=np.array([f"u{unit}" for unit in range(units)]),
+        region=np.full(units, "CA1"),
+        log_rate=log_rate,
+        reference_log_rate=np.zeros(units),
+        **windows,
+    )
+
+
 def forecast_of(made: MadeSession, method: str, *, seed: int | None = None, fold: str = "fold-0") -> Forecast:
     """Forecast from the method's share of the truth, which decays over the horizon; a seed adds a little noise."""
     kind, share, half_life = EVERY_METHOD[method]

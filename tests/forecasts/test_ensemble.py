@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from factories.forecasts import BIN_US
+from factories.forecasts import BIN_US, plain_forecast
 
 from neurohorizon.forecasts.ensemble import forecast_with_ensemble
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast, write_forecast
@@ -14,27 +14,14 @@ WINDOWS, BINS, UNITS = 150, 4, 3  # more windows than are read at once
 
 def members(folder, **changes):
     rng = np.random.default_rng(0)
+    windows = {
+        "start_us": np.arange(WINDOWS) * BIN_US,
+        "counts": np.ones((WINDOWS, BINS, UNITS), np.int64),
+        "target_mask": np.ones((WINDOWS, BINS), bool),
+    }
     paths, log_rates = [], rng.normal(-2, 1, (3, WINDOWS, BINS, UNITS)).astype(np.float32)
     for seed, log_rate in enumerate(log_rates):
-        one = Forecast(
-            session="s",
-            subject="m",
-            lab="",
-            source="nwb",
-            fold="main",
-            method="neurohorizon",
-            method_class="zero_shot",
-            bin_us=BIN_US,
-            seed=seed,
-            code="old",
-            unit_id=np.array(["a", "b", "c"]),
-            region=np.array(["CA1"] * UNITS),
-            start_us=np.arange(WINDOWS) * BIN_US,
-            counts=np.ones((WINDOWS, BINS, UNITS), np.int64),
-            target_mask=np.ones((WINDOWS, BINS), bool),
-            log_rate=log_rate,
-            reference_log_rate=np.full(UNITS, -2.0),
-        )
+        one = plain_forecast("neurohorizon", log_rate, seed=seed, **windows)
         paths.append(folder / f"neurohorizon_seed-{seed}.h5")
         write_forecast(paths[-1], replace(one, **changes.get(f"seed_{seed}", {})))
     return paths, log_rates

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from factories.forecasts import BIN_US
+from factories.forecasts import BIN_US, plain_forecast
 
 from neurohorizon.config import Adaptive
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast, write_forecast
@@ -218,22 +218,8 @@ def files(tmp_path, **changes):
     log_rates, given = recording()
     paths = []
     for name, log_rate in log_rates.items():
-        one = Forecast(
-            session="s",
-            subject="m",
-            lab="",
-            source="nwb",
-            fold="main",
-            method=name,
-            method_class="zero_shot",
-            bin_us=BIN_US,
-            seed=3 if "o" in name[:2] or name == "neurohorizon" else None,
-            unit_id=np.array([f"u{unit}" for unit in range(UNITS)]),
-            region=np.full(UNITS, "CA1"),
-            log_rate=log_rate,
-            reference_log_rate=np.zeros(UNITS),
-            **given,
-        )
+        seed = 3 if "o" in name[:2] or name == "neurohorizon" else None
+        one = plain_forecast(name, log_rate, seed=seed, **given)
         paths.append(tmp_path / f"{name}.h5")
         write_forecast(paths[-1], replace(one, **changes.get(name, {})))
     return paths

@@ -116,7 +116,7 @@ def planted(drive, *, sessions, seed):
     return made
 
 
-def test_training_finds_a_state_that_no_linear_readout_sees():
+def test_training_finds_a_state_that_no_linear_readout_contains():
     """Both signs of the hidden state raise all rates: its linear correlation with what follows is zero."""
     training, validation = (
         planted(lambda hidden: 0.8 * np.abs(hidden) - 0.6, sessions=4, seed=seed) for seed in (2, 3)
@@ -187,7 +187,7 @@ def trained(run, **changes):
 def forecast(run, readout, name="latent.h5"):
     folder, files, weights = run
     given = {"weights": weights, "paths": files[2].paths, "fold": "main", "seed": 0, "timeline": CONFIG.timeline}
-    forecast_with_latent_readout(**given, readout=readout, settings=SETTINGS, code="", output=folder / name)
+    forecast_with_latent_readout(**given, readout=readout, code="", output=folder / name)
     forecast_with_network(**given, method="neurohorizon", code="", output=folder / "network.h5")
     return read_forecast(folder / name), read_forecast(folder / "network.h5")
 

@@ -17,6 +17,10 @@ from neurohorizon.files import replacing
 
 AXES = {"origin_us": "window", "observed": "window, channel", "predicted": "window, channel"}
 PARTS = ("validation", "test")
+POYO, LATENT, FORECAST, RELATIVE_FORECAST = "poyo", "latent_probe", "forecast_probe", "relative_forecast_probe"
+FORECAST_MODE, POPULATION_MODE, COUNT = "forecast_mode_probe", "population_mode_probe", "count_ridge"
+ASSOCIATION, EXCHANGED_ASSOCIATION = "association_ridge", "association_ridge_exchanged"
+"""Names of the decoders in files and tables: POYO, and ridge regressions on different inputs."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import torch
 
 from neurohorizon.config import Downstream
 from neurohorizon.experiments.downstream.contexts import span_means, write_contexts
-from neurohorizon.experiments.downstream.decoding_file import blank, filled, unscored, write_decodings
+from neurohorizon.experiments.downstream.decoding_file import POYO, blank, filled, unscored, write_decodings
 from neurohorizon.experiments.downstream.labels import (
     decoding_shape,
     label_span_us,
@@ -21,7 +21,7 @@ from neurohorizon.experiments.downstream.labels import (
 from neurohorizon.experiments.downstream.poyo import Extended, decode_trained, fit_extended, load_poyo
 from neurohorizon.experiments.downstream.targets import read_labels
 
-_NAMED = {"method": "poyo", "saw": "spikes and labels of other sessions"}
+_NAMED = {"method": POYO, "saw": "spikes and labels of other sessions"}
 
 
 def decode_training_sessions(

@@ -20,19 +20,30 @@ from neurohorizon.analysis.style import (
     house_style,
 )
 from neurohorizon.analysis.wording import counted
-from neurohorizon.experiments.downstream.poyo_tables import EXCHANGED, METHOD_ORDER, METHOD_WORDS, POYO
+from neurohorizon.experiments.downstream.decoding_file import (
+    ASSOCIATION,
+    COUNT,
+    EXCHANGED_ASSOCIATION,
+    FORECAST,
+    FORECAST_MODE,
+    LATENT,
+    POPULATION_MODE,
+    POYO,
+    RELATIVE_FORECAST,
+)
+from neurohorizon.experiments.downstream.poyo_tables import METHOD_ORDER, METHOD_WORDS
 from neurohorizon.methods import class_word
 
 _LOOKS = {  # colour and marker: distinct in grey print too
     POYO: (BLUE, "D"),
-    "latent_probe": (VERMILLION, "o"),
-    "forecast_probe": (ORANGE, "s"),
-    "relative_forecast_probe": (PURPLE, "v"),
-    "forecast_mode_probe": (BLACK, "X"),
-    "population_mode_probe": (SKY_BLUE, "P"),
-    "association_ridge": (YELLOW, "p"),
-    "count_ridge": (GREEN, "^"),
-    EXCHANGED: (GREY, "<"),
+    LATENT: (VERMILLION, "o"),
+    FORECAST: (ORANGE, "s"),
+    RELATIVE_FORECAST: (PURPLE, "v"),
+    FORECAST_MODE: (BLACK, "X"),
+    POPULATION_MODE: (SKY_BLUE, "P"),
+    ASSOCIATION: (YELLOW, "p"),
+    COUNT: (GREEN, "^"),
+    EXCHANGED_ASSOCIATION: (GREY, "<"),
 }
 
 

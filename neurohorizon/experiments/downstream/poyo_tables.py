@@ -15,25 +15,36 @@ from neurohorizon.analysis.tables import (
     text_table,
     write_tables,
 )
-from neurohorizon.experiments.downstream.decoding_file import Decoding, r2, read_decodings
+from neurohorizon.experiments.downstream.decoding_file import (
+    ASSOCIATION,
+    COUNT,
+    EXCHANGED_ASSOCIATION,
+    FORECAST,
+    FORECAST_MODE,
+    LATENT,
+    POPULATION_MODE,
+    POYO,
+    RELATIVE_FORECAST,
+    Decoding,
+    r2,
+    read_decodings,
+)
 from neurohorizon.methods import CONTROL, FITTED
 
-POYO = "poyo"
-EXCHANGED = "association_ridge_exchanged"
 METHOD_WORDS = {
     POYO: "POYO",
-    "latent_probe": "ridge on NeuroHorizon's latents",
-    "forecast_probe": "ridge on NeuroHorizon's forecasts",
-    "relative_forecast_probe": "ridge on its forecasts relative to local rates",
-    "forecast_mode_probe": "ridge on its forecasts in population modes",
-    "population_mode_probe": "ridge on population modes",
-    "association_ridge": "ridge on counts by association profile",
-    "count_ridge": "ridge on counts",
-    EXCHANGED: "ridge on counts by exchanged profiles",
+    LATENT: "ridge on NeuroHorizon's latents",
+    FORECAST: "ridge on NeuroHorizon's forecasts",
+    RELATIVE_FORECAST: "ridge on its forecasts relative to local rates",
+    FORECAST_MODE: "ridge on its forecasts in population modes",
+    POPULATION_MODE: "ridge on population modes",
+    ASSOCIATION: "ridge on counts by association profile",
+    COUNT: "ridge on counts",
+    EXCHANGED_ASSOCIATION: "ridge on counts by exchanged profiles",
 }
 METHOD_ORDER = tuple(METHOD_WORDS)
 """Order of decoders in tables and figures."""
-CLASSES = {name: CONTROL if name == EXCHANGED else FITTED for name in METHOD_ORDER}
+CLASSES = {name: CONTROL if name == EXCHANGED_ASSOCIATION else FITTED for name in METHOD_ORDER}
 """Class of each decoder: all are fitted on labels of the session that they decode."""
 SESSION = ["fold", "part", "session", "subject", "lab", "source", "target", "unit"]
 PART_WORDS = {

@@ -10,7 +10,20 @@ from sklearn.linear_model import Ridge
 
 from neurohorizon.config import Poyo, Timeline
 from neurohorizon.experiments.downstream.contexts import normalised, span_counts
-from neurohorizon.experiments.downstream.decoding_file import blank, filled, unscored, write_decodings
+from neurohorizon.experiments.downstream.decoding_file import (
+    ASSOCIATION,
+    COUNT,
+    EXCHANGED_ASSOCIATION,
+    FORECAST,
+    FORECAST_MODE,
+    LATENT,
+    POPULATION_MODE,
+    RELATIVE_FORECAST,
+    blank,
+    filled,
+    unscored,
+    write_decodings,
+)
 from neurohorizon.experiments.downstream.labels import (
     LabelledSession,
     decoding_shape,
@@ -36,9 +49,6 @@ from neurohorizon.models.weights import Card, load_forecaster
 from neurohorizon.session import read_splits
 from neurohorizon.timeline import Intervals
 
-LATENT, FORECAST, RELATIVE_FORECAST = "latent_probe", "forecast_probe", "relative_forecast_probe"
-FORECAST_MODE, POPULATION_MODE, COUNT = "forecast_mode_probe", "population_mode_probe", "count_ridge"
-ASSOCIATION, EXCHANGED_ASSOCIATION = "association_ridge", "association_ridge_exchanged"
 NORMALISED_COUNTS = "normalised_counts"
 _OF_NETWORK = "spikes of its reference window; spikes of other sessions"
 _OF_SESSION = "spikes of its reference window"
