@@ -46,6 +46,7 @@ if not REVIEW:
     include: "rules/train.smk"
     include: "rules/forecast.smk"
     include: "rules/score.smk"
+    include: "rules/release.smk"
 
     # Rules of the experiments of this run
     for _name in REPORT.rules:

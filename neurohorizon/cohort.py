@@ -34,6 +34,8 @@ from neurohorizon.sources import SOURCES
 
 COLUMNS = ("session", "source", "subject", "lab", "date", "role", "fold", "why")
 ROLES = ("train", "heldout", "rotate", "reserved", "left_out")
+RELEASED = "released"
+"""Fold in which no session is held out: it trains released weights."""
 NAME_CHARACTERS = r"\w.+=@,-"
 """Characters of a session's name, for the wildcards of the workflow; ASCII only."""
 

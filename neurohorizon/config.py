@@ -797,6 +797,38 @@ class Poyo(Section):
     adapt_learning_rate: PositiveFloat
 
 
+class ReleasedData(Section):
+    """Recordings that released weights were trained on."""
+
+    name: str
+    """Name of the data set."""
+    sessions: str
+    """Pattern of the names of its sessions, such as ``hc3_*``."""
+    licence: str
+    """Terms of use of the recordings."""
+    citation: str
+    """How to cite the recordings."""
+
+
+class Release(Section):
+    """Weights that this run releases, for recordings of anybody; see :mod:`neurohorizon.report.released_weights`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    """Name of the weights, and of their files."""
+    version: str
+    """Version of the weights; another version when they are trained again."""
+    summary: str
+    """A sentence on the recordings that they were trained on."""
+    species: tuple[str, ...]
+    """Animals that were recorded."""
+    preparation: Literal["in vivo", "ex vivo", "simulated"]
+    """Where the neurons were when they were recorded."""
+    held_out: str
+    """How the recordings of the scores on the card were held out."""
+    data: Annotated[tuple[ReleasedData, ...], Field(min_length=1)]
+    """Every training session belongs to one of these."""
+
+
 class Config(Section):
     """A complete run."""
 
@@ -830,6 +862,8 @@ class Config(Section):
     ablations: Ablations | None
     """Null: the experiment is not run."""
     evaluation: Evaluation
+    release: Release | None
+    """Null: no weights are released."""
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "Config":
@@ -885,6 +919,11 @@ class Config(Section):
         if self.model.feedback and not self.model.population:
             raise ValueError(
                 "model.feedback needs the decoder: set model.population to true, or model.feedback to false"
+            )
+        if self.release and not (self.regressions and self.adaptive and set(self.baselines.networks) == set(NETWORKS)):
+            raise ValueError(
+                f"release needs all experts of the adaptive forecast: set regressions, adaptive, and "
+                f"baselines.networks to {list(NETWORKS)}, or release to null"
             )
         if self.cohort.arrays and self.sources.nwb is None:
             raise ValueError("cohort.arrays needs sources.nwb, the folder of the manifest and of the recordings")

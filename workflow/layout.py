@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePath
 
-from neurohorizon.cohort import Row, folds, heldout_sessions, shared_subjects, training_sessions
+from neurohorizon.cohort import RELEASED, Row, folds, heldout_sessions, shared_subjects, training_sessions
 from neurohorizon.config import Config, Section
 from neurohorizon.experiments.ablations.variants import Variant, ablation, scaled, trained_ablations
 from neurohorizon.experiments.scaling.points import nested_subset, parse_point, points, same_lab_subset
@@ -121,6 +121,23 @@ class Layout:
     def folds(self) -> tuple[str, ...]:
         """Return the folds of the cohort."""
         return folds(self.cohort())
+
+    def released_fold(self) -> str:
+        """Return the fold of the released weights: the only one, or ``released``, which trains on all sessions.
+
+        Where each session is held out in some fold, no session is left out of the weights. Their scores are those of
+        the folds.
+        """
+        only = self.folds()
+        return only[0] if len(only) == 1 and not any(one.role == "rotate" for one in self.cohort()) else RELEASED
+
+    def released(self, name: str) -> Inputs:
+        """Return a file of the fold of the released weights."""
+        return lambda wildcards: f"{self.results}/models/{self.released_fold()}/{name}"
+
+    def released_training(self, kind: str) -> Inputs:
+        """Return the files of the sessions that the released weights were trained on."""
+        return lambda wildcards: self._files(kind, self.trained(self.released_fold()))
 
     def trained(self, fold: str, source: str | None = None) -> list[Row]:
         """Return the sessions that a fold trains on, of one source or of all."""
