@@ -328,6 +328,10 @@ def _check_names(row: Row, where: str) -> None:
         raise CohortError(f"{where}: session names files: {len(row.session)} characters, at most {_LONGEST_NAME}")
     if row.fold and not _FOLD_NAME.fullmatch(row.fold):
         raise CohortError(f"{where}: fold {row.fold!r} names files: use letters, digits, '.', '_' and '-'")
+    if row.fold == RELEASED:
+        raise CohortError(
+            f"{where}: fold {RELEASED!r} is the name of the weights that no session is held out of; rename it"
+        )
     if not row.extras.get("file"):
         return
     if not SOURCES[row.source].files:

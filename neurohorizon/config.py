@@ -802,8 +802,8 @@ class ReleasedData(Section):
 
     name: str
     """Name of the data set."""
-    sessions: str
-    """Pattern of the names of its sessions, such as ``hc3_*``."""
+    sessions: Choices[str]
+    """Patterns of the names of its sessions, such as ``hc3_*``."""
     licence: str
     """Terms of use of the recordings."""
     citation: str

@@ -58,8 +58,28 @@ if CONFIG.release:
                 --output {output.weights:q} >{log:q} 2>&1
             """
 
+    # the package refuses shipped files that are not listed
+    rule sum_releases:
+        input:
+            rules.write_release.output,
+        output:
+            "weights/SHA256SUMS",
+        log:
+            f"{RESULTS}/logs/sum_releases.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/sum_releases.tsv"
+        conda:
+            "../envs/model.yaml"
+        params:
+            folder=output_folder,
+            code=code("neurohorizon.forecasts.release:write_sums"),
+        shell:
+            """
+            python "$CALL" neurohorizon.forecasts.release:write_sums --folder {params.folder:q} >{log:q} 2>&1
+            """
+
 
 rule weights:
     input:
-        [f"weights/{CONFIG.release.name}.{ending}" for ending in ("safetensors", "json")] if CONFIG.release else [],
+        "weights/SHA256SUMS" if CONFIG.release else [],
     localrule: True

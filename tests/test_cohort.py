@@ -13,6 +13,7 @@ from factories import ROOT
 from factories.file_server import serving
 
 from neurohorizon.cohort import (
+    RELEASED,
     CohortError,
     Row,
     check_cohort,
@@ -708,3 +709,15 @@ def test_the_order_of_the_real_release_changes_nothing(paper, release_tables, tm
         seed=config.run.seed,
     )
     assert cohort_hash(again) == cohort_hash(paper)
+
+
+# released weights
+
+
+def test_the_fold_of_released_weights_trains_on_every_session_and_no_table_may_use_its_name():
+    rows = [*rotation(), row("d_1", "dog", "train"), row("e_1", "emu", "heldout", "fixed")]
+    names = [one.session for one in training_sessions(rows, RELEASED)]
+    assert names == [one.session for one in rows if one.role != "heldout"]
+    assert not heldout_sessions(rows, RELEASED)
+    with pytest.raises(CohortError, match="fold 'released' is the name of the weights"):
+        check_cohort([row("a_1", "ant", "train"), row("b_1", "bee", "heldout", RELEASED)])

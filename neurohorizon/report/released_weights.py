@@ -69,7 +69,7 @@ def _data(sessions: Sequence[dict[str, str]], entries: Sequence[ReleasedData]) -
     recordings: Counter[str] = Counter()
     animals: dict[str, set[str]] = {one.name: set() for one in entries}
     for session in sessions:
-        of = [one.name for one in entries if fnmatchcase(session["session"], one.sessions)]
+        of = [one.name for one in entries if any(fnmatchcase(session["session"], name) for name in one.sessions)]
         if len(of) != 1:
             raise ReleaseError(
                 f"the training session {session['session']} belongs to {of or 'no entry'} of release.data; expected "
@@ -109,11 +109,9 @@ def _scores(summary: pd.DataFrame, held_out: str) -> list[dict[str, object]]:
             "bits_per_spike": float(row.bits_per_spike),
             "low": float(row.lower),
             "high": float(row.upper),
-            "interval": float(row.interval),
             "sessions": int(row.sessions),
-            "animals": int(row.animals),
             "null": PRIMARY_NULL,
-            "held_out": held_out,
+            "heldout": held_out,
         }
         for row in rows.itertuples()
     ]

@@ -9,7 +9,7 @@ import pytest
 from factories import ROOT
 from layout import Layout
 
-from neurohorizon.cohort import read_cohort
+from neurohorizon.cohort import RELEASED, read_cohort
 from neurohorizon.config import read_config
 
 COHORT = read_cohort(ROOT / "config/cohorts/demo.tsv")
@@ -218,3 +218,11 @@ def test_only_dinov2_reads_weights(layout):
     assert layout.encoder_weights_name(wildcards(encoder="pixels")) == ""
     (folder,) = layout.encoder_weights(wildcards(encoder="dinov2"))
     assert PurePath(folder).name == "dinov2"
+
+
+def test_released_weights_are_of_the_only_fold_or_of_all_sessions_where_each_is_held_out_once(layout):
+    assert layout.released_fold() == FOLD
+    layout.cohort = lambda: [replace(row, role="rotate", fold=f"fold-{place % 2}") for place, row in enumerate(COHORT)]
+    assert layout.released_fold() == RELEASED
+    assert sessions(layout.released_training("sessions")(wildcards())) == [row.session for row in COHORT]
+    assert layout.released("baselines.json")(wildcards()) == f"results/demo/models/{RELEASED}/baselines.json"
