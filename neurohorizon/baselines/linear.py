@@ -13,10 +13,9 @@ import numpy as np
 from scipy.sparse.linalg import eigsh
 
 from neurohorizon.config import Regressions, Timeline
-from neurohorizon.inputs.sessions import SessionPaths, Use, load_inputs
+from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, history_sums, subsample
-from neurohorizon.timeline import bin_domain
-from neurohorizon.units.reference import read_reference
+from neurohorizon.timeline import Intervals, bin_domain
 
 SOFT_COUNTS = 0.01
 """Counts per bin added to a unit's mean before its square root is the scale, so that rare spikes are no outliers."""
@@ -42,17 +41,19 @@ def regression_shape(timeline: Timeline, regressions: Regressions) -> WindowShap
     return replace(WindowShape.of(timeline), history_edges_bins=regressions.history_edges_bins)
 
 
-def reference_windows(paths: SessionPaths, use: Use, *, shape: WindowShape, most: int) -> Reference:
-    """Cut windows from the reference window of one use of a session's time.
+def reference_windows(inputs: SessionInputs, reference: Intervals, *, shape: WindowShape, most: int) -> Reference:
+    """Cut windows from a session's reference window.
 
     Origins are evenly spaced. As in the network's training windows, at least half a context of valid time comes before
     an origin and a valid bin after it.
+
+    Args:
+        inputs: Inputs of the session that belong to this reference window.
     """
-    inputs, window = load_inputs(paths, use, groups=(), readout=None), read_reference(paths.features, use)
-    bins = bin_domain(window.intervals, shape.bin_us)
+    bins = bin_domain(reference, shape.bin_us)
     place = np.arange(len(bins)) - np.searchsorted(bins.segment, bins.segment)
     origins = bins.start_us[place >= shape.context_bins // 2]
-    windows = cut_windows(inputs.spikes, window.intervals, subsample(origins, most), shape)
+    windows = cut_windows(inputs.spikes, reference, subsample(origins, most), shape)
     return Reference(windows, np.exp(inputs.reference_log_rate.astype(float)))
 
 
