@@ -4,7 +4,7 @@ The names below are imported at their first use, so that ``import neurohorizon``
 
     import neurohorizon as nh
 
-    network = nh.load("results/demo/models/main/neurohorizon_seed-0")
+    network = nh.load("hippocampus")
     recording = network.fit_reference(units, reference=(0.0, 600.0))
     forecast = recording.forecast(at=[620.0, 630.0])
 """
@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neurohorizon.forecasts.release import About as About
+    from neurohorizon.forecasts.release import released as released
     from neurohorizon.models.weights import WeightsError as WeightsError
     from neurohorizon.recordings.forecast import Forecast as Forecast
     from neurohorizon.recordings.network import Network as Network
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "About": "forecasts.release",
     "Forecast": "recordings.forecast",
     "Network": "recordings.network",
     "Recording": "recordings.recording",
@@ -33,8 +36,10 @@ _HOMES = {
     "SessionError": "session",
     "WeightsError": "models.weights",
     "load": "recordings.network",
+    "released": "forecasts.release",
 }
 __all__ = [
+    "About",
     "Forecast",
     "Network",
     "Recording",
@@ -43,6 +48,7 @@ __all__ = [
     "SessionError",
     "WeightsError",
     "load",
+    "released",
 ]
 
 

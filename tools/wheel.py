@@ -135,7 +135,7 @@ def check(python: str, pins: str) -> None:
         folder = Path(name)
         source, interpreter = folder / "source", folder / "venv" / "bin" / "python"
         source.mkdir()
-        files = ("pyproject.toml", "README.md", "LICENSE", PACKAGE)
+        files = ("pyproject.toml", "README.md", "LICENSE", "weights", PACKAGE)  # the package links to the weights
         _run("cp", "-r", *(ROOT / one for one in files), source)
         _run(UV, "build", "--quiet", "--wheel", "--out-dir", folder, source)
         _run(UV, "venv", "--quiet", "--python", python, folder / "venv")

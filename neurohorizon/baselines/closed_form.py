@@ -7,6 +7,7 @@ inputs of their session that returns natural log rates (:data:`neurohorizon.fore
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from itertools import product
 from operator import itemgetter
 from pathlib import Path
@@ -125,6 +126,11 @@ class ClosedForm:
 
     log_rate: Callable[..., np.ndarray]
     candidates: Callable[[Baselines], list[dict[str, float]]]
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Names of its settings."""
+        return tuple(name for name, one in signature(self.log_rate).parameters.items() if one.kind is one.KEYWORD_ONLY)
 
 
 CLOSED_FORMS = {

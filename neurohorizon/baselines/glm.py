@@ -11,9 +11,10 @@ therefore it is divided by the exposure.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn import config_context
@@ -228,9 +229,9 @@ class PooledGlm:
         history = [f"history_{last}" for last in self.history_edges_bins]
         return [*history, *self.statistics, *(f"{one} * {other}" for one in history for other in self.statistics)]
 
-    def write(self, path: Path) -> None:
-        """Write it as JSON that names the term of each weight."""
-        values = {
+    def values(self) -> dict[str, Any]:
+        """Return it as values of JSON that name the term of each weight."""
+        return {
             "history_edges_bins": list(self.history_edges_bins),
             "statistics": {
                 name: {"centre": float(centre), "scale": float(scale)}
@@ -245,13 +246,20 @@ class PooledGlm:
                 for last, intercept, weights in zip(self.horizon_edges_bins, self.intercept, self.weights, strict=True)
             ],
         }
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON; see :meth:`values`."""
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(values, indent=1) + "\n")
+            temporary.write_text(json.dumps(self.values(), indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "PooledGlm":
         """Read a file of :meth:`write`."""
-        values = json.loads(path.read_text())
+        return cls.of(json.loads(path.read_text()))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "PooledGlm":
+        """Return the regression of :meth:`values`."""
         statistics = values["statistics"].values()
         return cls(
             history_edges_bins=tuple(values["history_edges_bins"]),

@@ -7,16 +7,15 @@ back as the network's.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.sparse.linalg import eigsh
 
 from neurohorizon.config import Regressions, Timeline
-from neurohorizon.inputs.sessions import SessionPaths, Use, load_inputs
+from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, history_sums, subsample
-from neurohorizon.timeline import bin_domain
-from neurohorizon.units.reference import read_reference
+from neurohorizon.timeline import Intervals, bin_domain
 
 SOFT_COUNTS = 0.01
 """Counts per bin added to a unit's mean before its square root is the scale, so that rare spikes are no outliers."""
@@ -42,17 +41,19 @@ def regression_shape(timeline: Timeline, regressions: Regressions) -> WindowShap
     return replace(WindowShape.of(timeline), history_edges_bins=regressions.history_edges_bins)
 
 
-def reference_windows(paths: SessionPaths, use: Use, *, shape: WindowShape, most: int) -> Reference:
-    """Cut windows from the reference window of one use of a session's time.
+def reference_windows(inputs: SessionInputs, reference: Intervals, *, shape: WindowShape, most: int) -> Reference:
+    """Cut windows from a session's reference window.
 
     Origins are evenly spaced. As in the network's training windows, at least half a context of valid time comes before
     an origin and a valid bin after it.
+
+    Args:
+        inputs: Inputs of the session that belong to this reference window.
     """
-    inputs, window = load_inputs(paths, use, groups=(), readout=None), read_reference(paths.features, use)
-    bins = bin_domain(window.intervals, shape.bin_us)
+    bins = bin_domain(reference, shape.bin_us)
     place = np.arange(len(bins)) - np.searchsorted(bins.segment, bins.segment)
     origins = bins.start_us[place >= shape.context_bins // 2]
-    windows = cut_windows(inputs.spikes, window.intervals, subsample(origins, most), shape)
+    windows = cut_windows(inputs.spikes, reference, subsample(origins, most), shape)
     return Reference(windows, np.exp(inputs.reference_log_rate.astype(float)))
 
 
@@ -141,19 +142,37 @@ class GroupFit:
         Yields:
             Penalty, rank and standardised surprise, [window, unit].
         """
-        components = (past.reshape(len(past), -1) - self.state_mean) @ self.basis
-        base = self.outcome_mean + np.einsum("wsu,su->wu", own, self.own)
         most = max((rank for rank in ranks if rank), default=0)
+        components, base = self._projected(past, own)
         for penalty in penalties:
-            weights = (self.strength / (self.strength**2 + penalty))[:, None] * self.response
+            weights, directions = self.solve(penalty, most)
             shared = components @ weights
-            # right singular vectors of the fitted outcome, since its left factor is orthonormal
-            directions = leading_right_vectors(self.strength[:, None] * weights, most) if most else None
             for rank in ranks:
-                if rank is None:
-                    yield penalty, rank, base + shared
-                else:
-                    yield penalty, rank, base + (shared @ directions[:, :rank]) @ directions[:, :rank].T
+                yield penalty, rank, base + (shared if rank is None else _within(shared, directions[:, :rank]))
+
+    def solve(self, penalty: float, rank: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the weights of components, [component, unit], and the directions that units share, [unit, rank]."""
+        weights = (self.strength / (self.strength**2 + penalty))[:, None] * self.response
+        # right singular vectors of the fitted outcome, since its left factor is orthonormal
+        directions = leading_right_vectors(self.strength[:, None] * weights, rank) if rank else None
+        return weights, directions
+
+    def solved_surprise(
+        self, past: np.ndarray, own: np.ndarray, weights: np.ndarray, directions: np.ndarray | None
+    ) -> np.ndarray:
+        """Forecast as in :meth:`surprises` with one result of :meth:`solve`, [window, unit]."""
+        components, base = self._projected(past, own)
+        shared = components @ weights
+        return base + (shared if directions is None else _within(shared, directions))
+
+    def _projected(self, past: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return components of the past, [window, component], and the part that does not depend on the penalty."""
+        components = (past.reshape(len(past), -1) - self.state_mean) @ self.basis
+        return components, self.outcome_mean + np.einsum("wsu,su->wu", own, self.own)
+
+
+def _within(shared: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    return (shared @ directions) @ directions.T
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,9 +190,10 @@ class LinearFit:
     history_edges_bins: tuple[int, ...]
     horizon_edges_bins: tuple[int, ...]
     groups: tuple[GroupFit, ...]
+    _solved: dict[tuple[float, int | None], list[tuple[np.ndarray, np.ndarray | None]]] = field(default_factory=dict)
 
     def rates(self, windows: Windows, *, penalty: float, floor: float, rank: int | None = None) -> np.ndarray:
-        """Forecast windows of the session.
+        """Forecast windows of the session; the equations of a penalty and a rank are solved once.
 
         Args:
             penalty: Penalty of the ridge regression, in origins.
@@ -183,7 +203,11 @@ class LinearFit:
         Returns:
             Expected counts, [window, horizon bin, unit].
         """
-        ((_, _, lines),) = self.lines(windows, [penalty], [rank])
+        if (penalty, rank) not in self._solved:
+            self._solved[penalty, rank] = [group.solve(penalty, rank) for group in self.groups]
+        past, own = _standardised(windows, self.mean_counts, self.history_edges_bins)
+        parts = zip(self.groups, self._solved[penalty, rank], strict=True)
+        lines = self._lines([group.solved_surprise(past, own, *solved) for group, solved in parts])
         return self.floored(lines, floor)[:, bins_to_groups(self.horizon_edges_bins)]
 
     def lines(
@@ -191,10 +215,12 @@ class LinearFit:
     ) -> Iterator[tuple[float, int | None, np.ndarray]]:
         """Forecast as in :meth:`rates` for every penalty and rank, without a floor, [window, group, unit]."""
         past, own = _standardised(windows, self.mean_counts, self.history_edges_bins)
-        scale = unit_scale(self.mean_counts)
         for parts in zip(*(group.surprises(past, own, penalties, ranks) for group in self.groups), strict=True):
             penalty, rank, _ = parts[0]
-            yield penalty, rank, self.mean_counts + scale * np.stack([part for _, _, part in parts], axis=1)
+            yield penalty, rank, self._lines([part for _, _, part in parts])
+
+    def _lines(self, surprises: Sequence[np.ndarray]) -> np.ndarray:
+        return self.mean_counts + unit_scale(self.mean_counts) * np.stack(surprises, axis=1)
 
     def floored(self, lines: np.ndarray, floor: float) -> np.ndarray:
         """Convert linear forecasts to rates, [window, group, unit]."""

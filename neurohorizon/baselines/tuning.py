@@ -20,7 +20,7 @@ from neurohorizon.inputs.sessions import SessionPaths, Use, feature_columns, loa
 from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins, subsample
 from neurohorizon.scores import scored_units
 from neurohorizon.session import read_identity
-from neurohorizon.units.reference import MARGINAL_GROUPS
+from neurohorizon.units.reference import MARGINAL_GROUPS, read_reference
 
 MOST_SESSIONS = 4
 """Number of training sessions that choose the settings of regressions of one session, evenly spaced over the list."""
@@ -78,13 +78,12 @@ def tune_regressions_on_files(
     write_tuned(output, tried)
 
 
-def unit_rows(paths: SessionPaths, use: Use, inputs: SessionInputs, windows: Windows) -> UnitRows:
+def unit_rows(inputs: SessionInputs, names: Sequence[str], windows: Windows) -> UnitRows:
     """Collect the inputs of the pooled regression from a session's windows.
 
     Args:
-        inputs: Inputs of the session with the feature groups of ``MARGINAL_GROUPS``.
+        names: Names of the features of the inputs, those of ``MARGINAL_GROUPS`` among them, [feature].
     """
-    names = feature_columns(paths.features, MARGINAL_GROUPS)
     known = tuple(name for name in STATISTICS if name in names)
     return UnitRows(
         windows=windows,
@@ -96,7 +95,8 @@ def unit_rows(paths: SessionPaths, use: Use, inputs: SessionInputs, windows: Win
 
 def _imitation(paths: SessionPaths, shape: WindowShape, most: int, minimum_rate_hz: float) -> Imitation:
     inputs = load_inputs(paths, "early", groups=(), readout=None)
-    reference = reference_windows(paths, "early", shape=shape, most=most)
+    window = read_reference(paths.features, "early").intervals
+    reference = reference_windows(inputs, window, shape=shape, most=most)
     scored = scored_units(reference.mean_counts, minimum_rate_hz=minimum_rate_hz, bin_us=shape.bin_us)
     return Imitation(reference, _windows(inputs, shape, MOST_WINDOWS), scored)
 
@@ -161,7 +161,8 @@ class _Rows:
         for use in self.uses:
             for one in self.paths:
                 inputs = load_inputs(one, use, groups=MARGINAL_GROUPS, readout=None)
-                yield unit_rows(one, use, inputs, _windows(inputs, self.shape, self.most))
+                names = feature_columns(one.features, MARGINAL_GROUPS)
+                yield unit_rows(inputs, names, _windows(inputs, self.shape, self.most))
 
 
 class Gains:

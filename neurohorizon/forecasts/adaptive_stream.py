@@ -1,48 +1,61 @@
-"""The online mixture while a recording runs: several networks receive the same spikes and are weighed by outcomes."""
-
-from collections.abc import Mapping
+"""The online mixture while a recording runs: experts receive the same spikes and are weighed by outcomes."""
 
 import numpy as np
 
 from neurohorizon.config import Adaptive
+from neurohorizon.forecasts.experts import Experts
 from neurohorizon.forecasts.online_mixture import OnlineMixture, Pending
-from neurohorizon.methods import REFERENCE_MEAN
+from neurohorizon.inputs.running_windows import RunningWindow
 from neurohorizon.models.stream import Stream
 
 
 class AdaptiveStream:
     """A running forecast of one recording by an online mixture.
 
-    The experts are the networks and the reference mean. The numbers are those of
-    :func:`neurohorizon.forecasts.online_mixture.mix_windows` for the same experts at the same origins.
+    The numbers are those of :func:`neurohorizon.forecasts.online_mixture.mix_windows` for the same experts at the same
+    origins.
 
     Args:
-        streams: A stream of each network, by the name of its method, all of the same recording, shape and start.
+        experts: The experts, a network among them.
         settings: Groups of horizon bins, shares and prior.
         stride_bins: Every how many bins a forecast is learned from.
+        start_s: Start of the first bin on the clock of the spikes, in seconds. Time before it counts as not recorded.
 
     Raises:
-        ValueError: The streams differ in start, units or horizon, or there are none.
+        ValueError: No expert is a network.
     """
 
-    def __init__(self, streams: Mapping[str, Stream], settings: Adaptive, *, stride_bins: int) -> None:
-        found = {(one.origin_us, one.n_units, one.shape) for one in streams.values()}
-        if len(found) != 1:
-            raise ValueError(f"the streams have {len(found)} different starts, units or shapes; expected one")
-        self.streams = dict(streams)
+    def __init__(self, experts: Experts, settings: Adaptive, *, stride_bins: int, start_s: float) -> None:
+        self.experts = experts.of_method
+        self.streams = {
+            name: Stream(one.network, one.inputs, one.shape, start_s=start_s)
+            for name, one in self.experts.items()
+            if one.network is not None
+        }
+        if not self.streams:
+            raise ValueError(f"the experts are {experts.methods}; expected a network among them")
         self.first = next(iter(self.streams.values()))
-        mean = self.first.inputs.reference_log_rate.astype(np.float32)
-        self.reference = np.tile(mean, (self.first.shape.horizon_bins, 1))
-        self.mixture = OnlineMixture(
-            (REFERENCE_MEAN, *self.streams), self.first.n_units, settings, stride_bins=stride_bins
-        )
+        shapes = {one.shape for one in self.experts.values() if one.network is None}
+        self.windows = {shape: RunningWindow(shape, self.first.n_units) for shape in shapes}
+        self.mixture = OnlineMixture(experts.methods, self.first.n_units, settings, stride_bins=stride_bins)
         self.passed_bins = 0
         self.pending: list[_Running] = []
+
+    @property
+    def origin_s(self) -> float:
+        """Start of the current bin, which is the origin of the last forecast, in seconds."""
+        return self.first.origin_s
 
     def push(self, times_s: np.ndarray, unit: np.ndarray) -> None:
         """Add spikes of bins that are not over; see :meth:`neurohorizon.models.stream.Stream.push`."""
         for stream in self.streams.values():
             stream.push(times_s, unit)
+
+    def end_bin(self, *, valid: bool = True) -> None:
+        """End the current bin without a forecast; see :meth:`neurohorizon.models.stream.Stream.end_bin`."""
+        for stream in self.streams.values():
+            stream.end_bin(valid=valid)
+        self._count(valid)
 
     def next(self, *, valid: bool = True) -> np.ndarray:
         """End the current bin, learn from outcomes that are complete, and forecast from the bin's end.
@@ -53,16 +66,27 @@ class AdaptiveStream:
         Returns:
             Natural log of expected counts per bin over the horizon from there on, float32, [horizon bin, unit].
         """
-        log_rate = np.stack([self.reference, *(stream.next(valid=valid) for stream in self.streams.values())])
-        counts = self.first.context[0, -1].copy()
+        forecasts = {name: stream.next(valid=valid) for name, stream in self.streams.items()}
+        counts = self._count(valid)
+        windows = {shape: one.windows(self.first.origin_us) for shape, one in self.windows.items()}
+        for name, one in self.experts.items():
+            if one.network is None:
+                forecasts[name] = one.by(windows[one.shape], one.inputs)[0].astype(np.float32)
         for running in self.pending:
             running.add(counts, valid, self.mixture)
         self.pending = [one for one in self.pending if len(one.counts) < self.first.shape.horizon_bins]
-        mixed, pending = self.mixture.forecast(log_rate)
+        mixed, pending = self.mixture.forecast(np.stack([forecasts[name] for name in self.experts]))
         if self.passed_bins % self.mixture.stride_bins == 0:
             self.pending.append(_Running(pending))
         self.passed_bins += 1
         return mixed.astype(np.float32)
+
+    def _count(self, valid: bool) -> np.ndarray:
+        """Add the bin that the networks' streams have ended to all windows, and return its counts, [unit]."""
+        counts = self.first.counted.context[0, -1].copy()
+        for window in self.windows.values():
+            window.add(counts, valid)
+        return counts
 
 
 class _Running:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from neurohorizon.inputs.batches import SessionInputs, collate
-from neurohorizon.inputs.windows import WindowShape, history_sums
+from neurohorizon.inputs.running_windows import RunningWindow
+from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.modalities.tokens import absent_block
 from neurohorizon.models.batch import Tensors
 from neurohorizon.models.forecaster import Forecaster
@@ -40,10 +41,7 @@ class Stream:
         self.device = forecaster.horizon_queries.device
         self.n_units = len(inputs.reference_log_rate)
         self.origin_us = int(to_us(start_s))
-        self.context = np.zeros((1, shape.context_bins, self.n_units), np.int32)
-        self.context_mask = np.zeros((1, shape.context_bins), bool)
-        self.recent_edges, past_edges = shape.history_edges()
-        self.past = _Past(shape.context_bins, past_edges, self.n_units) if past_edges else None
+        self.counted = RunningWindow(shape, self.n_units)
         nothing = np.zeros(0, np.int64)
         self.kept = (nothing, nothing)  # microseconds and units of the valid spikes of the context
         self.pending = (nothing, nothing)  # the same of bins that are not over
@@ -114,12 +112,7 @@ class Stream:
         over = times < end_us
         self.pending = (times[~over], units[~over])
         times, units = (times[over], units[over]) if valid else (times[:0], units[:0])
-        # the oldest bin leaves the context
-        if self.past:
-            self.past.add(self.context[0, 0], bool(self.context_mask[0, 0]))
-        self.context[0, :-1] = self.context[0, 1:]
-        self.context[0, -1] = np.bincount(units, minlength=self.n_units)
-        self.context_mask[0] = np.append(self.context_mask[0, 1:], valid)
+        self.counted.add(np.bincount(units, minlength=self.n_units), valid)
         still = self.kept[0] >= end_us - self.shape.context_bins * self.shape.bin_us
         self.kept = (np.append(self.kept[0][still], times), np.append(self.kept[1][still], units))
         self.origin_us = end_us
@@ -127,10 +120,7 @@ class Stream:
     def _window(self) -> dict[str, np.ndarray]:
         """Return the arrays that change from bin to bin, as ``inputs.batches.session_block`` returns them."""
         times, units = self.kept
-        history, history_bins = history_sums(self.context, self.context_mask, self.recent_edges)
-        if self.past:
-            history = np.concatenate([history, self.past.sums[None]], axis=2)
-            history_bins = np.concatenate([history_bins, self.past.bins[None]], axis=1)
+        counted, (history, history_bins) = self.counted, self.counted.history()
         age_bins = (self.origin_us - times) / self.shape.bin_us
         return {
             "spike_unit": units[None],
@@ -138,35 +128,5 @@ class Stream:
             "spike_mask": np.ones((1, times.size), bool),
             "history": history,
             "history_bins": history_bins,
-            "readout": self.inputs.readout.log_gain(self.context, self.context_mask, np.arange(self.n_units)),
+            "readout": self.inputs.readout.log_gain(counted.context, counted.context_mask, np.arange(self.n_units)),
         }
-
-
-class _Past:
-    """Sums over spans before the context, updated bin by bin; work does not grow with their length.
-
-    Args:
-        from_bin: Bins before the origin at which the first span starts.
-        edges_bins: Rising ends of the spans, in bins before the origin.
-        n_units: Units of the recording.
-    """
-
-    def __init__(self, from_bin: int, edges_bins: tuple[int, ...], n_units: int) -> None:
-        self.sums = np.zeros((n_units, len(edges_bins)), np.float32)
-        self.bins = np.zeros(len(edges_bins), np.float32)
-        self.lengths = [edge - from_bin for edge in edges_bins]
-        silent = (np.zeros(0, np.int64), np.zeros(0, np.float32), False)
-        self.kept = [silent] * self.lengths[-1]  # a ring: units that fired in each bin, their counts, validity
-        self.newest = 0
-
-    def add(self, counts: np.ndarray, valid: bool) -> None:
-        """Add the bin that leaves the context, counts [unit]; bins at the end of a span pass to the next span."""
-        self.newest += 1
-        ends = [self.kept[(self.newest - length) % len(self.kept)] for length in self.lengths]
-        unit = np.flatnonzero(counts)
-        new = (unit, counts[unit].astype(np.float32), valid)
-        for span, (enters, leaves) in enumerate(zip([new, *ends[:-1]], ends, strict=True)):
-            for (units, fired, is_valid), sign in ((enters, 1), (leaves, -1)):
-                self.sums[units, span] += sign * fired
-                self.bins[span] += sign * is_valid
-        self.kept[self.newest % len(self.kept)] = new

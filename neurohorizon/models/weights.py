@@ -4,6 +4,7 @@ The two files contain all that a forecast of a new recording needs; no configura
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from neurohorizon.config import Features, Model, Section, Timeline, Training
 from neurohorizon.files import replacing
@@ -89,10 +90,8 @@ class Card:
 
 def save_forecaster(path: str | Path, forecaster: nn.Module, card: Card) -> None:
     """Write the card, then the weights; each file is complete or absent."""
-    sections = {name: getattr(card, name) for name in _SECTIONS}
-    values = asdict(card) | {name: one and one.model_dump(mode="json") for name, one in sections.items()}
     with replacing(card_path(Path(path))) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        temporary.write_text(json.dumps(card_values(card), indent=2) + "\n")
     with replacing(path) as temporary:
         save_file(forecaster.state_dict(), temporary)
 
@@ -115,13 +114,41 @@ def load_forecaster(path: str | Path) -> tuple[Forecaster | OwnHistoryForecaster
                 "model.safetensors and model.json"
             )
     card = read_card(card_path(path))
+    return build_network(card, read_tensors(path), path), card
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a weights file.
+
+    Raises:
+        WeightsError: The file is damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _misfit(path, error) from None
+
+
+def build_network(card: Card, tensors: Mapping[str, Tensor], path: Path) -> Forecaster | OwnHistoryForecaster:
+    """Build the network of a card with its tensors.
+
+    Args:
+        path: The file of the tensors, for errors.
+
+    Raises:
+        WeightsError: The tensors are of another network.
+    """
     forecaster = card.build()
     try:
-        forecaster.load_state_dict(load_file(path))
-    except (RuntimeError, SafetensorError) as error:
-        first = str(error).strip().split("\n")[-1].strip()
-        raise WeightsError(f"{path} does not fit its card, or is damaged ({first}); copy both files again") from None
-    return forecaster.eval(), card
+        forecaster.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        raise _misfit(path, error) from None
+    return forecaster.eval()
+
+
+def _misfit(path: Path, error: Exception) -> WeightsError:
+    first = str(error).strip().split("\n")[-1].strip()
+    return WeightsError(f"{path} does not fit its card, or is damaged ({first}); copy both files again")
 
 
 def read_card(path: str | Path) -> Card:
@@ -134,6 +161,24 @@ def read_card(path: str | Path) -> Card:
         values = json.loads(Path(path).read_text())
     except ValueError as error:
         raise WeightsError(f"{path} is no card of weights: it is not JSON ({error}); copy both files again") from None
+    return card_of(values, path)
+
+
+def card_values(card: Card) -> dict[str, Any]:
+    """Return a card as values of JSON."""
+    sections = {name: getattr(card, name) for name in _SECTIONS}
+    return asdict(card) | {name: one and one.model_dump(mode="json") for name, one in sections.items()}
+
+
+def card_of(values: Any, path: str | Path) -> Card:
+    """Return the card of values of JSON, as :func:`card_values` returns them.
+
+    Args:
+        path: The file that holds them, for errors.
+
+    Raises:
+        WeightsError: The values are no card, or the card of another version of the package.
+    """
     expected, found = {one.name for one in fields(Card)}, set(values) if isinstance(values, dict) else set()
     if found != expected:
         raise WeightsError(
@@ -141,6 +186,7 @@ def read_card(path: str | Path) -> Card:
             + (f" and has {sorted(found - expected)}" if found - expected else "")
             + "; train the network again, or install the version that wrote it"
         )
+    values = dict(values)
     try:
         for name, section in _SECTIONS.items():
             if values[name] is not None:

@@ -3,12 +3,16 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from numbers import Real
 from pathlib import Path
 from typing import Any, cast
 
+from neurohorizon.forecasts.experts import network_name
+from neurohorizon.forecasts.release import SHIPPED, About, Release, is_release, read_release, released_names
 from neurohorizon.inputs.sessions import known_by
 from neurohorizon.inputs.windows import WindowShape
+from neurohorizon.methods import FORECASTER, REFERENCE_MEAN
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.weights import Card, WeightsError, load_forecaster
 from neurohorizon.recordings.recording import Recording
@@ -18,24 +22,55 @@ from neurohorizon.timeline import Intervals, cut_domain, to_us
 from neurohorizon.units.reference import feature_names
 
 WEIGHTS = "model.safetensors"
+DEFAULT = "hippocampus"
+"""Name of the released weights that are loaded without a name."""
 _VALID_SHARE = 0.9
 """Share of a requested reference window below which its valid time is reported."""
 
 
-def load(path: str | Path) -> "Network":
+def load(weights: str | Path | None = None) -> "Network":
     """Read a trained network.
 
     Args:
-        path: The weights, ``model.safetensors``, or their folder; the card ``model.json`` is next to them.
+        weights: Name of released weights (:func:`neurohorizon.released`); or the path of a release,
+            ``NAME.safetensors``, of a network of a run, ``model.safetensors``, or of the folder of such a network. The
+            JSON file of the same name is next to it. None: the released weights ``hippocampus``.
 
     Raises:
-        FileNotFoundError: The weights or their card are missing.
-        WeightsError: The card is of another version of the package, or the network reads more than spikes.
+        FileNotFoundError: The weights or their JSON file are missing.
+        WeightsError: The name is none of the released weights, the files are damaged or of another version of the
+            package, or the network reads more than spikes.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / WEIGHTS
+    path = _path_of(DEFAULT if weights is None else weights)
+    if is_release(path):
+        release = read_release(path)
+        _check_card(release.card, path)
+        return Network(forecaster=cast(Forecaster, release.networks[FORECASTER]), card=release.card, release=release)
     forecaster, card = load_forecaster(path)
+    _check_card(card, path)
+    # the network of own history is called in the same way
+    return Network(forecaster=cast(Forecaster, forecaster), card=card)
+
+
+def _path_of(weights: str | Path) -> Path:
+    """Return the path of weights that are given by a name or a path."""
+    path = Path(weights)
+    if path.is_dir():
+        return path / WEIGHTS
+    if path.exists() or isinstance(weights, Path) or len(path.parts) > 1 or path.suffix:
+        return path
+    names = released_names()
+    if weights in names:
+        return SHIPPED / f"{weights}.safetensors"
+    near = get_close_matches(str(weights), names, n=1)
+    listed = f"it has {', '.join(names)}" if names else "it has none"
+    raise WeightsError(
+        f"the package has no released weights {weights!r}; {listed}"
+        + (f"; did you mean {near[0]!r}?" if near else "; give one of them, or the path of a network")
+    )
+
+
+def _check_card(card: Card, path: Path) -> None:
     if card.modalities is not None:
         raise WeightsError(
             f"{path} reads behaviour or images, and forecasts from Python read spikes only; load the network that it "
@@ -49,8 +84,6 @@ def load(path: str | Path) -> "Network":
             f"computes {len(set(names) & set(card.feature_names))}; train the network again, or install the version "
             "that trained it"
         )
-    # the network of own history is called in the same way
-    return Network(forecaster=cast(Forecaster, forecaster), card=card)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +93,7 @@ class Network:
     Attributes:
         forecaster: The network in PyTorch.
         card: Its description: settings, training data and scores.
+        release: Released weights that it is part of; None for a network of a run.
 
     >>> network
     Network(neurohorizon, bins of 20 ms, context 200 ms, horizon 120 ms)
@@ -67,6 +101,17 @@ class Network:
 
     forecaster: Forecaster
     card: Card
+    release: Release | None = None
+
+    @property
+    def about(self) -> About | None:
+        """Description of the released weights; None for a network of a run."""
+        return self.release.about if self.release else None
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Names of the methods that its adaptive forecast mixes, in the order of the mixture."""
+        return self.release.experts if self.release else (REFERENCE_MEAN, network_name(self.card))
 
     @property
     def bin_s(self) -> float:
@@ -144,11 +189,13 @@ class Network:
             reference=window,
             inputs=inputs,
             notes=notes,
+            release=self.release,
         )
 
     def __repr__(self) -> str:
         lengths = f"context {1000 * self.context_s:g} ms, horizon {1000 * self.horizon_s:g} ms"
-        return f"Network({self.card.method}, bins of {1000 * self.bin_s:g} ms, {lengths})"
+        name = self.about.name if self.about else self.card.method
+        return f"Network({name}, bins of {1000 * self.bin_s:g} ms, {lengths})"
 
 
 def _split(domain: Intervals, reference: float | Times, gap_us: int) -> tuple[Intervals, Intervals]:

@@ -1,5 +1,6 @@
 """A recording whose units are described by a reference window."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -9,13 +10,15 @@ from numpy.typing import ArrayLike
 
 from neurohorizon.baselines.closed_form import CLOSED_FORMS, baseline_shape
 from neurohorizon.config import Adaptive
+from neurohorizon.forecasts.experts import Experts, experts_of_network, experts_of_release
 from neurohorizon.forecasts.forecast import forecast_windows
 from neurohorizon.forecasts.online_mixture import mix_windows
+from neurohorizon.forecasts.release import Release
 from neurohorizon.forecasts.sample_paths import reference_gain
 from neurohorizon.forecasts.shared_gain import SharedGain
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
-from neurohorizon.methods import ADAPTIVE, FORECASTER, REFERENCE_MEAN
+from neurohorizon.methods import ADAPTIVE
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.weights import Card
 from neurohorizon.recordings.forecast import Forecast
@@ -26,13 +29,6 @@ from neurohorizon.timeline import MICROSECONDS, Intervals, to_s, to_us
 
 GAIN_WINDOWS = 400
 """Maximum number of reference windows on which the shared gain of sample paths is fitted."""
-_SETTINGS: dict[str, tuple[str, ...]] = {
-    "reference_mean": (),
-    "trailing_mean": ("bins",),
-    "shrinkage": ("bins", "weight"),
-    "gamma_poisson": ("shape", "discount"),
-}
-"""Settings of each baseline in closed form."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +43,7 @@ class Recording:
         reference: The reference window.
         inputs: Features, rates and readout of the units, and the time in which forecasts lie.
         notes: Oddities of the recording, one sentence each; each was a warning.
+        release: Released weights that the network is part of; None for a network of a run.
     """
 
     forecaster: Forecaster
@@ -56,6 +53,7 @@ class Recording:
     reference: Intervals
     inputs: SessionInputs
     notes: tuple[str, ...] = ()
+    release: Release | None = None
 
     @property
     def shape(self) -> WindowShape:
@@ -95,10 +93,10 @@ class Recording:
 
         Args:
             at: Forecast origins in seconds, [origin]. An origin at the end of the recording forecasts its future.
-            adaptive: True forecasts by an online mixture of the network, the network with its level corrected, and the
-                reference mean, weighed for each unit by all outcomes between the reference window and the origin; or
-                settings of the mixture. It takes one forecast per ``evaluation_stride_bins`` of the time in between.
-                False forecasts by the network only, whose forecast does not depend on earlier outcomes.
+            adaptive: True forecasts by an online mixture of the :attr:`experts`, weighed for each unit by all outcomes
+                between the reference window and the origin; or settings of the mixture. It takes one forecast of each
+                expert per ``evaluation_stride_bins`` of the time in between. False forecasts by the network only, whose
+                forecast does not depend on earlier outcomes.
             gaps: ``refuse`` an origin whose context was not recorded throughout; or ``mask`` such bins, which are then
                 unknown to the network.
 
@@ -106,12 +104,71 @@ class Recording:
             ValueError: An origin is not after the reference window, not in valid time, or its context has a gap.
         """
         windows = self._windows(at, gaps)
-        origin_us = windows.origin_us
         if adaptive:
-            log_rate, method = self._mixed(origin_us, self.adaptive_settings(adaptive)), ADAPTIVE
-        else:
-            log_rate, method = forecast_windows(self.forecaster, self.inputs, origin_us, self.shape), self.card.method
-        return Forecast(log_rate, origin_us, windows.counts, windows.target_mask, method, recording=self)
+            return self._forecast(self._mixed(windows.origin_us, self.adaptive_settings(adaptive)), windows, ADAPTIVE)
+        log_rate = forecast_windows(self.forecaster, self.inputs, windows.origin_us, self.shape)
+        return self._forecast(log_rate, windows, self.card.method)
+
+    def compare(
+        self,
+        at: ArrayLike,
+        *,
+        adaptive: bool | Adaptive = True,
+        gaps: Literal["refuse", "mask"] = "refuse",
+    ) -> dict[str, Forecast]:
+        """Forecast by the adaptive mixture and by each of its experts, from the same origins, each computed once.
+
+        Args:
+            at: Forecast origins in seconds, [origin].
+            adaptive: Settings of the mixture, or True, as in :meth:`forecast`.
+            gaps: As in :meth:`forecast`.
+
+        Returns:
+            Forecasts by the names of their methods (:mod:`neurohorizon.methods`): ``neurohorizon_adaptive``, then the
+            experts in the order of the mixture.
+
+        Raises:
+            ValueError: As in :meth:`forecast`.
+
+        >>> list(recording.compare([50.0, 60.0]))
+        ['neurohorizon_adaptive', 'reference_mean', 'neurohorizon']
+        """
+        windows = self._windows(at, gaps)
+        every, of_experts = self._of_experts(windows.origin_us)
+        mixed = self._mixture(every, of_experts, self.adaptive_settings(adaptive))
+        place = np.searchsorted(every, windows.origin_us)
+        log_rates = {ADAPTIVE: mixed} | of_experts
+        return {name: self._forecast(log_rate[place], windows, name) for name, log_rate in log_rates.items()}
+
+    def outside_range(self) -> np.ndarray | None:
+        """Compare the features of the units with those of the training units.
+
+        Returns:
+            True where a feature is below the 0.5 % or above the 99.5 % quantile of the training units,
+            [unit, feature]; the names are :attr:`feature_names`. None if the network has no description of its
+            training units.
+
+        >>> recording.outside_range() is None  # a network of a run
+        True
+        """
+        ranges = self.release.about.feature_range if self.release else {}
+        if not ranges:
+            return None
+        unlimited = (-np.inf, 0.0, np.inf)
+        low, _, high = np.array([ranges.get(name, unlimited) for name in self.feature_names]).T
+        return (self.inputs.features < low) | (self.inputs.features > high)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the reference features of the units, the columns of ``inputs.features``."""
+        return self.card.feature_names
+
+    @cached_property
+    def experts(self) -> Experts:
+        """The methods that the adaptive forecast mixes, on this recording."""
+        if self.release is None:
+            return experts_of_network(self.forecaster, self.card, self.inputs)
+        return experts_of_release(self.release, self.inputs, self.reference)
 
     def baseline(
         self, name: str, at: ArrayLike, *, gaps: Literal["refuse", "mask"] = "refuse", **settings: float
@@ -132,17 +189,15 @@ class Recording:
         >>> float(recording.baseline("reference_mean", at).score())
         0.0
         """
-        expected = _SETTINGS.get(name)
-        if expected is None or set(settings) != set(expected):
+        if name not in CLOSED_FORMS or set(settings) != set(CLOSED_FORMS[name].settings):
             raise ValueError(
                 f"found the baseline {name!r} with the settings {sorted(settings)}; expected one of "
-                + ", ".join(f"{one} {list(names)}" for one, names in _SETTINGS.items())
+                + ", ".join(f"{one} {list(form.settings)}" for one, form in CLOSED_FORMS.items())
             )
         shape = baseline_shape(self.card.timeline, [int(settings["bins"])] if "bins" in settings else [])
         windows = self._windows(at, gaps, shape)
         log_rate = CLOSED_FORMS[name].log_rate(windows, self.inputs, **settings)
-        log_rate = log_rate.astype(np.float32)
-        return Forecast(log_rate, windows.origin_us, windows.counts, windows.target_mask, name, recording=self)
+        return self._forecast(log_rate.astype(np.float32), windows, name)
 
     def score(
         self,
@@ -197,6 +252,10 @@ class Recording:
         settings = self.adaptive_settings(adaptive) if adaptive else None
         return RecordingStream(self, start_us, adaptive=settings)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return the state without the experts, whose fits another process computes again."""
+        return {name: value for name, value in self.__dict__.items() if name != "experts"}
+
     @cached_property
     def shared_gain(self) -> SharedGain:
         """The gain that units share, fitted on forecasts of the reference window at the first use."""
@@ -204,9 +263,11 @@ class Recording:
         return reference_gain(self.forecaster, within, self.shape, GAIN_WINDOWS)
 
     def adaptive_settings(self, adaptive: bool | Adaptive) -> Adaptive:
-        """Return settings of the mixture: those given, or for True those of the workflow's configurations."""
+        """Return settings of the mixture: those given, or for True those of the release or the configurations."""
         if isinstance(adaptive, Adaptive):
             return adaptive
+        if self.release is not None:
+            return self.release.adaptive
         return Adaptive(
             horizon_edges_bins=self.card.model.readout.horizon_edges_bins,
             pooling=(0.0, 0.05, 0.3, 1.0),
@@ -268,26 +329,37 @@ class Recording:
                 f"{origin_us[~inside][0] / MICROSECONDS:g} s, are not in valid time, which {last}; choose others"
             )
 
+    def _forecast(self, log_rate: np.ndarray, windows: Windows, method: str) -> Forecast:
+        return Forecast(log_rate, windows.origin_us, windows.counts, windows.target_mask, method, recording=self)
+
     def _mixed(self, origin_us: np.ndarray, settings: Adaptive) -> np.ndarray:
         """Forecast by the mixture, which learns from all origins of the evaluation before the last one."""
+        every, of_experts = self._of_experts(origin_us)
+        return self._mixture(every, of_experts, settings)[np.searchsorted(every, origin_us)]
+
+    def _of_experts(self, origin_us: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Forecast by each expert from the origins and from those of the evaluation before the last of them.
+
+        Returns:
+            All these origins, rising, [window], and log rates by method, [window, horizon bin, unit].
+        """
         grid = self._origins_us()
         every = np.union1d(grid[grid < origin_us.max()], origin_us)
+        return every, self.experts.forecast(every)
+
+    def _mixture(self, every: np.ndarray, of_experts: Mapping[str, np.ndarray], settings: Adaptive) -> np.ndarray:
+        """Mix forecasts of the experts; outcomes of origins of the evaluation are learned, [window, bin, unit]."""
         windows = cut_windows(self.inputs.spikes, self.inputs.part, every, self._near)
-        log_rate = forecast_windows(self.forecaster, self.inputs, every, self.shape)
-        mixed = mix_windows(
-            {
-                REFERENCE_MEAN: np.broadcast_to(self.inputs.reference_log_rate, log_rate.shape),
-                FORECASTER: log_rate,
-            },
+        return mix_windows(
+            of_experts,
             start_us=every,
             counts=windows.counts,
             target_mask=windows.target_mask,
             bin_us=self.shape.bin_us,
             settings=settings,
             stride_bins=self.card.timeline.evaluation_stride_bins,
-            learned_from=np.isin(every, grid),
+            learned_from=np.isin(every, self._origins_us()),
         )
-        return mixed[np.searchsorted(every, origin_us)]
 
     def __repr__(self) -> str:
         start_s, stop_s = self.reference.hull_s

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from neurohorizon.config import Adaptive
 from neurohorizon.forecasts.adaptive_stream import AdaptiveStream
 from neurohorizon.inputs.windows import WindowShape, cut_windows
-from neurohorizon.methods import ADAPTIVE, FORECASTER
+from neurohorizon.methods import ADAPTIVE
 from neurohorizon.models.stream import Stream
 from neurohorizon.recordings.forecast import Forecast
 from neurohorizon.timeline import MICROSECONDS, to_us
@@ -20,32 +20,30 @@ if TYPE_CHECKING:
 class RecordingStream:
     """A running forecast of a recording, from :meth:`Recording.stream`.
 
-    Of the spikes only the last context is kept, and of the far history its sums, so memory does not grow.
+    An adaptive stream mixes every expert of the network's adaptive forecast. Of the spikes only the last context is
+    kept, and of the far history its sums, so memory does not grow.
     """
 
     def __init__(self, recording: "Recording", start_us: int, *, adaptive: Adaptive | None) -> None:
         self.recording = recording
         self.adaptive = adaptive is not None
         self._index = {one: index for index, one in enumerate(recording.unit_ids.tolist())}
-        times_us, unit, valid = _before(recording, start_us)
+        shapes = [recording.shape] if adaptive is None else [one.shape for one in recording.experts.of_method.values()]
+        reach = max(max(one.history_edges_bins[-1], one.context_bins) for one in shapes)
+        times_us, unit, valid = _before(recording, start_us, reach)
         bin_us = recording.shape.bin_us
         first_us = start_us - valid.size * bin_us
-        stream = Stream(recording.forecaster, recording.inputs, recording.shape, start_s=first_us / MICROSECONDS)
+        self._stream = _stream(recording, adaptive, first_us / MICROSECONDS)
         edges = np.searchsorted(times_us, first_us + np.arange(valid.size + 1) * bin_us)
         for bin_index, recorded in enumerate(valid.tolist()):
             spikes = slice(edges[bin_index], edges[bin_index + 1])
-            stream.push(times_us[spikes] / MICROSECONDS, unit[spikes])
-            stream.end_bin(valid=recorded)
-        self._network = stream
-        self._stream: Stream | AdaptiveStream = stream
-        if adaptive is not None:
-            stride_bins = recording.card.timeline.evaluation_stride_bins
-            self._stream = AdaptiveStream({FORECASTER: stream}, adaptive, stride_bins=stride_bins)
+            self._stream.push(times_us[spikes] / MICROSECONDS, unit[spikes])
+            self._stream.end_bin(valid=recorded)
 
     @property
     def origin_s(self) -> float:
         """Start of the current bin, which is the origin of the last forecast, in seconds."""
-        return self._network.origin_s
+        return self._stream.origin_s
 
     def push(self, times: ArrayLike, unit_ids: ArrayLike) -> None:
         """Add spikes of bins that are not over, in any order.
@@ -98,18 +96,28 @@ class RecordingStream:
         )
 
 
-def _before(recording: "Recording", start_us: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return spikes of the recording that the first contexts and histories reach, and the validity of these bins.
+def _stream(recording: "Recording", adaptive: Adaptive | None, start_s: float) -> Stream | AdaptiveStream:
+    if adaptive is None:
+        return Stream(recording.forecaster, recording.inputs, recording.shape, start_s=start_s)
+    stride_bins = recording.card.timeline.evaluation_stride_bins
+    return AdaptiveStream(recording.experts, adaptive, stride_bins=stride_bins, start_s=start_s)
+
+
+def _before(recording: "Recording", start_us: int, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return spikes of the recording before the start, and the validity of their bins.
+
+    Args:
+        reach: Maximum number of bins that the first contexts and histories reach back.
 
     Returns:
         Microseconds and units of spikes, [spike], and True for bins of valid time up to the start, [bin].
     """
     shape, part, session = recording.shape, recording.inputs.part, recording.session
     first_us = int(part.start_us[0]) if len(part) else start_us
-    bins = min(max(shape.history_edges_bins[-1], shape.context_bins), max(-(-(start_us - first_us) // shape.bin_us), 0))
+    bins = min(reach, max(-(-(start_us - first_us) // shape.bin_us), 0))
     if not bins:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool)
-    reach = WindowShape(shape.bin_us, context_bins=bins, horizon_bins=1, history_edges_bins=(bins,))
-    valid = cut_windows(recording.inputs.spikes, part, np.array([start_us]), reach).context_mask[0]
+    before = WindowShape(shape.bin_us, context_bins=bins, horizon_bins=1, history_edges_bins=(bins,))
+    valid = cut_windows(recording.inputs.spikes, part, np.array([start_us]), before).context_mask[0]
     first, last = np.searchsorted(session.spike_times_us, [start_us - bins * shape.bin_us, start_us])
     return session.spike_times_us[first:last], session.spike_unit[first:last].astype(np.int64), valid

@@ -31,11 +31,11 @@ from neurohorizon.experiments.cross_session.tuning_tables import make_tables
 from neurohorizon.forecasts.forecast_file import read_forecast
 from neurohorizon.forecasts.regressions import forecast_with_regressions
 from neurohorizon.forecasts.scoring import score_session
-from neurohorizon.inputs.sessions import load_inputs
+from neurohorizon.inputs.sessions import feature_columns, load_inputs
 from neurohorizon.inputs.windows import Windows, cut_windows, evaluation_origins
 from neurohorizon.methods import METHODS, REGRESSIONS
 from neurohorizon.scores import poisson_log_likelihood
-from neurohorizon.units.reference import MARGINAL_GROUPS
+from neurohorizon.units.reference import MARGINAL_GROUPS, read_reference
 
 CONFIG = small_config()
 SETTINGS = CONFIG.regressions.model_copy(update={"history_edges_bins": (1, 3, 10, 40)})
@@ -62,6 +62,11 @@ def tuned(files, tmp_path_factory):
         pooled=folder / "ar_glm.json",
     )
     return folder
+
+
+def reference_of(paths, use, most):
+    inputs = load_inputs(paths, use, groups=(), readout=None)
+    return reference_windows(inputs, read_reference(paths.features, use).intervals, shape=SHAPE, most=most)
 
 
 def windows_of(files, use, most=None):
@@ -317,7 +322,7 @@ def test_unit_order_changes_nothing():
 
 
 def test_reference_windows_lie_in_the_reference_window(files):
-    reference = reference_windows(files[0].paths, "test", shape=SHAPE, most=500)
+    reference = reference_of(files[0].paths, "test", most=500)
     splits, windows = files[0].session.splits, reference.windows
     assert 400 < len(windows.origin_us) <= 500
     assert splits.reference.contains(windows.origin_us).all()
@@ -334,7 +339,7 @@ def pooled_rows(files, uses=("early", "late")):
     for one in files:
         for use in uses:
             inputs, windows = windows_of(one, use)
-            rows.append(unit_rows(one.paths, use, inputs, windows))
+            rows.append(unit_rows(inputs, feature_columns(one.paths.features, MARGINAL_GROUPS), windows))
     return rows
 
 
@@ -413,7 +418,7 @@ def test_the_test_part_is_never_read_by_a_fit(files, tmp_path):
         files[2].session, spike_times_us=times[before], spike_unit=unit[before], session_id="silent-after"
     )
     other = made_files(tmp_path, silent_after, CONFIG)
-    first, second = (reference_windows(one.paths, "test", shape=SHAPE, most=300) for one in (files[2], other))
+    first, second = (reference_of(one.paths, "test", most=300) for one in (files[2], other))
     for name in ("context", "counts", "history", "history_bins"):
         np.testing.assert_array_equal(getattr(first.windows, name), getattr(second.windows, name))
 
@@ -440,7 +445,7 @@ def test_a_candidates_score_is_that_of_its_forecasts(files, tuned):
     gained = spikes = 0
     for one in files[:2]:
         _, windows = windows_of(one, "early", MOST_WINDOWS)
-        reference = reference_windows(one.paths, "early", shape=SHAPE, most=SETTINGS.windows)
+        reference = reference_of(one.paths, "early", most=SETTINGS.windows)
         rate = fit_linear(reference, SETTINGS)[own_first].rates(windows, **settings)
         gained += bits(windows, reference.mean_counts, rate) * windows.counts.sum()
         spikes += windows.counts.sum()

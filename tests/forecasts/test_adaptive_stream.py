@@ -1,18 +1,19 @@
-"""The mixture of streams: the numbers of the mixture over windows, and refusals."""
+"""The mixture of a stream: the numbers of the mixture over windows, and refusals."""
 
 import numpy as np
 import pytest
 import torch
 from factories.sessions import made_files, made_session, small_config
 
+from neurohorizon.baselines.closed_form import reference_mean
 from neurohorizon.config import Adaptive
 from neurohorizon.forecasts.adaptive_stream import AdaptiveStream
-from neurohorizon.forecasts.forecast import forecast_windows
+from neurohorizon.forecasts.experts import Expert, Experts
+from neurohorizon.forecasts.forecast import forecast_windows, network_method
 from neurohorizon.forecasts.online_mixture import mix_windows
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape, cut_windows
 from neurohorizon.models.forecaster import Forecaster
-from neurohorizon.models.stream import Stream
 from neurohorizon.timeline import to_s
 
 CONFIG = small_config(model={"history_edges_bins": [1, 3, 10, 14, 25]})
@@ -51,14 +52,16 @@ def networks(inputs):
     return found
 
 
-def streams(networks, inputs, start_us):
-    return {name: Stream(one, inputs, SHAPE, start_s=start_us / 1e6) for name, one in networks.items()}
+def experts_of(networks, inputs):
+    mean = Expert(reference_mean, inputs, SHAPE)
+    of_networks = {name: Expert(network_method(one, SHAPE), inputs, SHAPE, one) for name, one in networks.items()}
+    return Experts({"reference_mean": mean} | of_networks)
 
 
 @pytest.mark.parametrize("stride", [1, 4])
 def test_its_forecasts_are_those_of_the_mixture_over_windows(networks, inputs, stride):
     start_us = int(inputs.part.start_us[0])
-    stream = AdaptiveStream(streams(networks, inputs, start_us), SETTINGS, stride_bins=stride)
+    stream = AdaptiveStream(experts_of(networks, inputs), SETTINGS, stride_bins=stride, start_s=start_us / 1e6)
     found = []
     for bin_index in range(BINS):
         first_us = start_us + bin_index * SHAPE.bin_us
@@ -83,11 +86,6 @@ def test_its_forecasts_are_those_of_the_mixture_over_windows(networks, inputs, s
     assert np.abs(expected[-1] - of_networks["neurohorizon"][-1]).max() > 0.05
 
 
-def test_streams_of_different_starts_are_refused(networks, inputs):
-    mixed = streams(networks, inputs, 10_000_000) | {
-        "other": Stream(networks["neurohorizon"], inputs, SHAPE, start_s=11)
-    }
-    with pytest.raises(ValueError, match="2 different starts, units or shapes; expected one"):
-        AdaptiveStream(mixed, SETTINGS, stride_bins=1)
-    with pytest.raises(ValueError, match="0 different starts"):
-        AdaptiveStream({}, SETTINGS, stride_bins=1)
+def test_experts_without_a_network_are_refused(inputs):
+    with pytest.raises(ValueError, match=r"the experts are \('reference_mean',\); expected a network among them"):
+        AdaptiveStream(experts_of({}, inputs), SETTINGS, stride_bins=1, start_s=10.0)

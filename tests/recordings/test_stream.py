@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from neurohorizon.forecasts.adaptive_stream import AdaptiveStream
-from neurohorizon.methods import FORECASTER
-from neurohorizon.models.stream import Stream
 
 BINS = 25
 
@@ -43,11 +41,11 @@ def test_a_stream_continues_after_the_end_of_the_recording_with_its_last_context
 
 
 def test_an_adaptive_stream_is_the_mixture_over_the_stream(recording, units):
-    settings, inputs = recording.adaptive_settings(True), recording.inputs
     direct = AdaptiveStream(
-        {FORECASTER: Stream(recording.forecaster, inputs, recording.shape, start_s=40.32)},
-        settings,
+        recording.experts,
+        recording.adaptive_settings(True),
         stride_bins=recording.card.timeline.evaluation_stride_bins,
+        start_s=40.32,
     )
     expected = []
     for _ in range(BINS):
@@ -70,7 +68,7 @@ def test_spikes_are_refused_by_the_name_of_their_unit_and_leave_the_stream_uncha
         stream.push([50.025, 50.026], [2, 9])
     with pytest.raises(ValueError, match=r"times have shape \(2,\) and unit_ids \(1,\)"):
         stream.push([50.025, 50.026], [2])
-    assert not stream._network.pending[0].size
+    assert not stream._stream.first.pending[0].size
     with pytest.raises(ValueError, match="before the reference window ends at 40 s"):
         recording.stream(start=30.0)
 
