@@ -29,10 +29,9 @@ if CONFIG.release:
 
     rule write_release:
         input:
-            networks=[
-                LAYOUT.released(f"{network}_seed-{CONFIG.run.seeds[0]}/model.safetensors")
-                for network in (FORECASTER, *NETWORKS)
-            ],
+            networks=LAYOUT.released(
+                *(f"{network}_seed-{CONFIG.run.seeds[0]}/model.safetensors" for network in (FORECASTER, *NETWORKS))
+            ),
             tuned=LAYOUT.released("baselines.json"),
             regressions=LAYOUT.released("regressions.json"),
             pooled=LAYOUT.released("ar_glm.json"),

@@ -131,9 +131,9 @@ class Layout:
         only = self.folds()
         return only[0] if len(only) == 1 and not any(one.role == "rotate" for one in self.cohort()) else RELEASED
 
-    def released(self, name: str) -> Inputs:
-        """Return a file of the fold of the released weights."""
-        return lambda wildcards: f"{self.results}/models/{self.released_fold()}/{name}"
+    def released(self, *names: str) -> Inputs:
+        """Return files of the fold of the released weights."""
+        return lambda wildcards: [f"{self.results}/models/{self.released_fold()}/{name}" for name in names]
 
     def released_training(self, kind: str) -> Inputs:
         """Return the files of the sessions that the released weights were trained on."""

@@ -225,4 +225,4 @@ def test_released_weights_are_of_the_only_fold_or_of_all_sessions_where_each_is_
     layout.cohort = lambda: [replace(row, role="rotate", fold=f"fold-{place % 2}") for place, row in enumerate(COHORT)]
     assert layout.released_fold() == RELEASED
     assert sessions(layout.released_training("sessions")(wildcards())) == [row.session for row in COHORT]
-    assert layout.released("baselines.json")(wildcards()) == f"results/demo/models/{RELEASED}/baselines.json"
+    assert layout.released("baselines.json")(wildcards()) == [f"results/demo/models/{RELEASED}/baselines.json"]
