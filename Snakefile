@@ -55,6 +55,7 @@ if not REVIEW:
 
     # Snakemake calls none of these in a dry run
     onstart:
+        keep_one_timer(workflow.scheduler)
         print_downloads(lines_at_start)
 
     onsuccess:

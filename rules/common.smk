@@ -10,6 +10,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 from fingerprint import Code
 from layout import Layout, section
 from needs import memory_mb
+from one_timer import keep_one_timer
 from progress import lines_at_error, lines_at_start, lines_at_success, reasons
 from snakemake.utils import update_config
 from stale_lock import hold_folder
