@@ -43,6 +43,7 @@ EXTRAS = {
     "baselines.*": "model",
     "forecasts.*": "model",
     "recordings.*": "model",
+    "answer.*": "model",
     "*": "",
 }
 """Modules -> extras that are enough to import them; the first pattern that fits counts."""

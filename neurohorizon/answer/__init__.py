@@ -1,0 +1,1 @@
+"""Answer for one recording: will the forecast work on it, as JSON and as one page."""
