@@ -82,6 +82,39 @@ class Experts:
         """
         return {name: self.of_method[name].forecast(origin_us) for name in methods or self.methods}
 
+    def in_blocks(self, origin_us: np.ndarray, kept: np.ndarray) -> dict[str, "ForecastBlocks"]:
+        """Return the forecasts of :meth:`forecast` in a form that is computed block by block, by method.
+
+        Args:
+            origin_us: Forecast origins in microseconds, [window].
+            kept: True for windows whose forecasts are kept, [window].
+        """
+        return {name: ForecastBlocks(one, origin_us, kept) for name, one in self.of_method.items()}
+
+
+class ForecastBlocks:
+    """Forecasts of an expert that are computed when they are read, so that one block of windows is in memory.
+
+    Args:
+        expert: The expert.
+        origin_us: Forecast origins in microseconds, [window].
+        kept: True for windows whose forecasts are kept, [window].
+    """
+
+    def __init__(self, expert: Expert, origin_us: np.ndarray, kept: np.ndarray) -> None:
+        self.expert, self.origin_us, self._is_kept = expert, origin_us, kept
+        self._kept: list[np.ndarray] = []
+
+    def __getitem__(self, windows: slice) -> np.ndarray:
+        """Compute a block; each is read once, in order, [window, horizon bin, unit]."""
+        block = self.expert.forecast(self.origin_us[windows])
+        self._kept.append(block[self._is_kept[windows]])
+        return block
+
+    def kept(self) -> np.ndarray:
+        """Return the forecasts that were kept, float32, [kept window, horizon bin, unit]."""
+        return np.concatenate(self._kept)
+
 
 def network_name(card: Card) -> str:
     """Return the name under which the mixture weighs a network: that of its method, if the mixture has it."""

@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -78,6 +79,13 @@ def forecast_with_mixture(
             )
     found = replace(first, log_rate=mixed, method=ADAPTIVE, method_class=ZERO_SHOT, seed=seed, code=code)
     write_forecast(output, found)
+
+
+class Sliced(Protocol):
+    """An array, a dataset, or another object whose windows are read by a slice."""
+
+    def __getitem__(self, windows: slice, /) -> np.ndarray:
+        """Return some windows, [window, horizon bin, unit]."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +199,7 @@ def _normalised(log_weight: np.ndarray) -> np.ndarray:
 
 
 def mix_windows(
-    log_rates: Mapping[str, np.ndarray],
+    log_rates: Mapping[str, Sliced],
     *,
     start_us: np.ndarray,
     counts: np.ndarray,
@@ -204,8 +212,8 @@ def mix_windows(
     """Mix the forecasts of one session's windows in the order of time.
 
     Args:
-        log_rates: Natural log of expected counts per bin by method, [window, horizon bin, unit]; arrays or datasets, of
-            which a block of windows is in memory at once.
+        log_rates: Natural log of expected counts per bin by method, [window, horizon bin, unit]; arrays, datasets or
+            other objects that a slice of windows is read from: each block of windows once, in order.
         start_us: Forecast origins in microseconds, rising, [window].
         counts: Observed counts, [window, horizon bin, unit]. A forecast depends only on those of groups of bins that
             are over at its origin.

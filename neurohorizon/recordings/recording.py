@@ -1,6 +1,5 @@
 """A recording whose units are described by a reference window."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -105,7 +104,8 @@ class Recording:
         """
         windows = self._windows(at, gaps)
         if adaptive:
-            return self._forecast(self._mixed(windows.origin_us, self.adaptive_settings(adaptive)), windows, ADAPTIVE)
+            mixed, _ = self._mixed(windows.origin_us, self.adaptive_settings(adaptive))
+            return self._forecast(mixed, windows, ADAPTIVE)
         log_rate = forecast_windows(self.forecaster, self.inputs, windows.origin_us, self.shape)
         return self._forecast(log_rate, windows, self.card.method)
 
@@ -134,11 +134,9 @@ class Recording:
         ['neurohorizon_adaptive', 'reference_mean', 'neurohorizon']
         """
         windows = self._windows(at, gaps)
-        every, of_experts = self._of_experts(windows.origin_us)
-        mixed = self._mixture(every, of_experts, self.adaptive_settings(adaptive))
-        place = np.searchsorted(every, windows.origin_us)
+        mixed, of_experts = self._mixed(windows.origin_us, self.adaptive_settings(adaptive), keep=True)
         log_rates = {ADAPTIVE: mixed} | of_experts
-        return {name: self._forecast(log_rate[place], windows, name) for name, log_rate in log_rates.items()}
+        return {name: self._forecast(log_rate, windows, name) for name, log_rate in log_rates.items()}
 
     def outside_range(self) -> np.ndarray | None:
         """Compare the features of the units with those of the training units.
@@ -332,34 +330,37 @@ class Recording:
     def _forecast(self, log_rate: np.ndarray, windows: Windows, method: str) -> Forecast:
         return Forecast(log_rate, windows.origin_us, windows.counts, windows.target_mask, method, recording=self)
 
-    def _mixed(self, origin_us: np.ndarray, settings: Adaptive) -> np.ndarray:
-        """Forecast by the mixture, which learns from all origins of the evaluation before the last one."""
-        every, of_experts = self._of_experts(origin_us)
-        return self._mixture(every, of_experts, settings)[np.searchsorted(every, origin_us)]
+    def _mixed(
+        self, origin_us: np.ndarray, settings: Adaptive, *, keep: bool = False
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Forecast by the mixture, which learns from all origins of the evaluation before the last one.
 
-    def _of_experts(self, origin_us: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Forecast by each expert from the origins and from those of the evaluation before the last of them.
+        Args:
+            origin_us: Forecast origins in microseconds, [origin].
+            settings: Settings of the mixture.
+            keep: True keeps the forecasts of the experts.
 
         Returns:
-            All these origins, rising, [window], and log rates by method, [window, horizon bin, unit].
+            Log rates of the mixture, [origin, bin, unit], and of each expert by method; none if they are not kept.
         """
         grid = self._origins_us()
         every = np.union1d(grid[grid < origin_us.max()], origin_us)
-        return every, self.experts.forecast(every)
-
-    def _mixture(self, every: np.ndarray, of_experts: Mapping[str, np.ndarray], settings: Adaptive) -> np.ndarray:
-        """Mix forecasts of the experts; outcomes of origins of the evaluation are learned, [window, bin, unit]."""
-        windows = cut_windows(self.inputs.spikes, self.inputs.part, every, self._near)
-        return mix_windows(
-            of_experts,
+        place, kept = np.searchsorted(every, origin_us), np.isin(every, origin_us) & keep
+        outcomes = replace(self.shape, context_bins=1, history_edges_bins=(1,))
+        windows = cut_windows(self.inputs.spikes, self.inputs.part, every, outcomes)
+        blocks = self.experts.in_blocks(every, kept)
+        mixed = mix_windows(
+            blocks,
             start_us=every,
             counts=windows.counts,
             target_mask=windows.target_mask,
             bin_us=self.shape.bin_us,
             settings=settings,
             stride_bins=self.card.timeline.evaluation_stride_bins,
-            learned_from=np.isin(every, self._origins_us()),
+            learned_from=np.isin(every, grid),
         )
+        place_of_kept = (np.cumsum(kept) - 1)[place]
+        return mixed[place], {name: one.kept()[place_of_kept] for name, one in blocks.items()} if keep else {}
 
     def __repr__(self) -> str:
         start_s, stop_s = self.reference.hull_s
