@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from factories import ROOT
-from factories.recordings import CONFIG, saved_network
+from factories.recordings import CONFIG
+from factories.releases import release_of_package
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), ROOT / "config" / "README.md"]
 
@@ -40,15 +41,13 @@ def python_blocks(page: Path) -> list[str]:
 
 
 @pytest.fixture
-def demo(tmp_path, monkeypatch):
-    """A folder with the network of a run, whose weights are drawn."""
-    folder = tmp_path / "results" / "demo" / "models" / "main" / "neurohorizon_seed-0"
-    folder.mkdir(parents=True)
-    saved_network(folder)
+def hippocampus(tmp_path, monkeypatch):
+    """A small release of that name, whose weights are drawn."""
+    release_of_package(tmp_path, monkeypatch, "hippocampus")
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.usefixtures("demo")
+@pytest.mark.usefixtures("hippocampus")
 def test_the_python_page_runs_from_top_to_bottom():
     names: dict = {}
     for block in python_blocks(ROOT / "docs" / "python.md"):
@@ -58,11 +57,13 @@ def test_the_python_page_runs_from_top_to_bottom():
     assert names["high"].shape == forecast.rate_hz.shape[:2]
     assert (names["high"] >= names["low"]).all() and (names["high"] > names["low"]).any()
     assert np.isfinite(names["score"].of_bin).all() and len(names["score"].of_unit) == 10
+    assert names["outside"].shape == (10, len(names["recording"].feature_names))
+    assert list(names["scores"]) == ["neurohorizon_adaptive", *names["network"].experts]
     assert names["static"].rate_hz.shape == (2, *forecast.rate_hz.shape[1:])
     assert names["forecast"].origin_s.tolist() == [80.04]
 
 
-@pytest.mark.usefixtures("demo")
+@pytest.mark.usefixtures("hippocampus")
 def test_the_lines_of_the_readme_and_of_the_python_page_agree_and_run():
     rng = np.random.default_rng(0)
     names = {"units": [np.sort(rng.uniform(0, 700, 2000)) for _ in range(4)]}

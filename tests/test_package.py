@@ -1,13 +1,15 @@
 """The package as others install it: its metadata names what it imports, and it is cheap to import."""
 
+import fnmatch
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from factories import ROOT
 
 import neurohorizon
-from tools.wheel import all_extras, declared, extras_of, modules, packages_of
+from tools.wheel import PACKAGE, all_extras, declared, extras_of, modules, packages_of, released_files
 
 
 def test_every_package_that_is_imported_is_in_the_metadata():
@@ -54,3 +56,10 @@ def test_without_torch_the_error_names_the_extra():
         "try: nh.load\nexcept ModuleNotFoundError as error: print(error)"
     )
     assert 'install "neurohorizon[model]"' in " ".join(python(program))
+
+
+def test_the_wheel_has_every_file_of_the_released_weights():
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][PACKAGE]
+    for name in [*released_files(), "weights/made.json", "weights/made.safetensors", "weights/SHA256SUMS"]:
+        assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns), f"{name} is not in package-data"
+    assert (ROOT / PACKAGE / "weights").resolve() == ROOT / "weights"

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -122,6 +123,12 @@ def declared(*extras: str) -> set[str]:
     return {normal(re.match(r"[\w.-]+", one)[0]) for one in listed}
 
 
+def released_files() -> list[str]:
+    """Return the files of released weights, relative to the package."""
+    names = [one.name for one in sorted((ROOT / PACKAGE / "weights").iterdir()) if one.name != "README.md"]
+    return [f"weights/{name}" for name in names]
+
+
 def all_extras() -> tuple[str, ...]:
     """Return the names of all extras."""
     return tuple(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
@@ -141,6 +148,8 @@ def check(python: str, pins: str) -> None:
         _run(UV, "build", "--quiet", "--wheel", "--out-dir", folder, source)
         _run(UV, "venv", "--quiet", "--python", python, folder / "venv")
         (wheel,) = folder.glob("*.whl")
+        if absent := {f"{PACKAGE}/{name}" for name in released_files()} - set(zipfile.ZipFile(wheel).namelist()):
+            raise SystemExit(f"the wheel lacks {sorted(absent)}; see package-data in pyproject.toml")
         wanted = [f"{wheel}[{','.join(INSTALLED)}]", "pynapple", "pynwb", "pytest"]
         constraints = ["--constraint", ROOT / pins] if pins else []
         _run(UV, "pip", "install", "--quiet", "--python", interpreter, *wanted, *constraints)

@@ -113,7 +113,7 @@ class Recording:
         self,
         at: ArrayLike,
         *,
-        adaptive: bool | Adaptive = True,
+        adaptive: Literal[True] | Adaptive = True,
         gaps: Literal["refuse", "mask"] = "refuse",
     ) -> dict[str, Forecast]:
         """Forecast by the adaptive mixture and by each of its experts, from the same origins, each computed once.

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from factories.recordings import CONFIG, saved_network
 from neurohorizon.baselines.closed_form import write_tuned
 from neurohorizon.baselines.glm import STATISTICS, PooledGlm
-from neurohorizon.forecasts.release import write_release
+from neurohorizon.forecasts.release import write_release, write_sums
 from neurohorizon.methods import FORECASTER, OWN_HISTORY
 from neurohorizon.units.reference import MARGINAL_GROUPS
 
@@ -93,3 +94,14 @@ def run_files(folder: Path) -> RunFiles:
     ).write(files.pooled)
     files.about.write_text(json.dumps(ABOUT))
     return files
+
+
+def release_of_package(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> Path:
+    """Make a release the only one that the package contains, and return its folder."""
+    files, shipped = run_files(folder / "run"), folder / "shipped"
+    files.about.write_text(json.dumps(ABOUT | {"name": name}))
+    files.release(shipped / f"{name}.safetensors")
+    write_sums(folder=shipped)
+    for module in ("forecasts.release", "recordings.network"):
+        monkeypatch.setattr(f"neurohorizon.{module}.SHIPPED", shipped)
+    return shipped

@@ -1,11 +1,9 @@
 """Released weights forecast as the run that they were written from, and are found by their names."""
 
-import shutil
-
 import numpy as np
 import pytest
 from factories.recordings import CONFIG, DURATION_S
-from factories.releases import ABOUT, NETWORKS, run_files
+from factories.releases import ABOUT, NETWORKS, release_of_package, run_files
 from factories.sessions import made_files, made_session
 
 from neurohorizon import WeightsError, load, released
@@ -13,11 +11,10 @@ from neurohorizon.forecasts.forecast import forecast_with_baselines, forecast_wi
 from neurohorizon.forecasts.forecast_file import read_forecast
 from neurohorizon.forecasts.online_mixture import forecast_with_mixture, mix_windows
 from neurohorizon.forecasts.regressions import forecast_with_regressions
-from neurohorizon.forecasts.release import SUMS, write_sums
+from neurohorizon.forecasts.release import SUMS
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import cut_windows
 from neurohorizon.methods import ADAPTIVE, OWN_HISTORY
-from neurohorizon.models.weights import card_path
 from neurohorizon.timeline import Intervals, to_us
 
 GAP_S = CONFIG.splits.gap_s
@@ -152,22 +149,30 @@ def test_a_network_has_its_description_and_its_experts(network, run):
     assert load(run.networks[1]).experts == ("reference_mean", "own_history")
 
 
-def test_released_weights_are_loaded_by_name_and_other_names_list_the_near_ones(weights, tmp_path, monkeypatch):
-    monkeypatch.setattr("neurohorizon.forecasts.release.SHIPPED", tmp_path)
-    monkeypatch.setattr("neurohorizon.recordings.network.SHIPPED", tmp_path)
-    with pytest.raises(WeightsError, match="no released weights 'hippocampus'; it has none; give"):
-        load()
-    for one in (weights, card_path(weights)):
-        shutil.copy(one, tmp_path)
-    with pytest.raises(WeightsError, match="SHA256SUMS cannot be read"):
-        load("made")
-    write_sums(folder=tmp_path)
-    assert load("made").about == released()[0]
-    with pytest.raises(WeightsError, match="no released weights 'mades'; it has made; did you mean 'made'"):
-        load("mades")
+def test_released_weights_are_loaded_by_name_and_other_names_list_the_near_ones(tmp_path, monkeypatch):
+    shipped = release_of_package(tmp_path, monkeypatch, "hippocampus")
+    (about,) = released()
+    assert load().about == load("hippocampus").about == load(shipped / "hippocampus.safetensors").about == about
+    with pytest.raises(WeightsError, match="weights 'hipocampus'; it has hippocampus; did you mean 'hippocampus'"):
+        load("hipocampus")
+    with pytest.raises(WeightsError, match="weights 'cortex'; it has hippocampus; give one of them, or the path"):
+        load("cortex")
     with pytest.raises(FileNotFoundError, match="such file"):
-        load("absent/made.safetensors")
-    tensors = tmp_path / "made.safetensors"
+        load("absent/hippocampus.safetensors")
+
+
+def test_files_of_the_package_that_differ_from_their_hashes_are_refused(tmp_path, monkeypatch):
+    shipped = release_of_package(tmp_path, monkeypatch, "hippocampus")
+    tensors, sums = shipped / "hippocampus.safetensors", shipped / SUMS
     tensors.write_bytes(tensors.read_bytes() + b" ")
     with pytest.raises(WeightsError, match=f"not the released file: .* {SUMS} lists"):
-        load("made")
+        load()
+    sums.unlink()
+    for read in (load, released):
+        with pytest.raises(WeightsError, match=f"{SUMS} cannot be read"):
+            read()
+    for one in shipped.iterdir():
+        one.unlink()
+    assert released() == ()
+    with pytest.raises(WeightsError, match="no released weights 'hippocampus'; it has none; give"):
+        load()
