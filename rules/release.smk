@@ -24,7 +24,7 @@ if CONFIG.release:
             """
             python "$CALL" neurohorizon.report.released_weights:describe_release --sessions {input.sessions:q} \
                 --features {input.features:q} --summary {input.summary:q} --release {params.release:q} \
-                --command {params.command:q} --code {params.code} --output {output:q} >{log:q} 2>&1
+                --command {params.command:q} --output {output:q} >{log:q} 2>&1
             """
 
     rule write_release:

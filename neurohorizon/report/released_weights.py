@@ -33,7 +33,6 @@ def describe_release(
     summary: Path,
     release: Release,
     command: str,
-    code: str,
     output: Path,
 ) -> None:
     """Write the description of released weights as JSON; see ``neurohorizon.forecasts.release.About``.
@@ -44,7 +43,6 @@ def describe_release(
         summary: Table ``summary.parquet`` of experiment 1, with the scores of held-out recordings.
         release: The section ``release`` of the configuration.
         command: Command that makes the weights.
-        code: Fingerprint of the code.
         output: JSON file.
 
     Raises:
@@ -57,7 +55,6 @@ def describe_release(
         "data": _data([one for one, is_used in zip(found, used, strict=True) if is_used], release.data),
         "feature_range": _ranges([path for path, is_used in zip(features, used, strict=True) if is_used]),
         "scores": _scores(pd.read_parquet(summary), release.held_out),
-        "code": code,
         "made_by": command,
     }
     with replacing(output) as temporary:

@@ -61,7 +61,6 @@ def describe(files, tmp_path):
             summary=summary,
             release=release(**changes),
             command="snakemake weights",
-            code="abc",
             output=tmp_path / "about.json",
         )
         return json.loads((tmp_path / "about.json").read_text())
