@@ -80,5 +80,5 @@ if CONFIG.release:
 
 rule weights:
     input:
-        "weights/SHA256SUMS" if CONFIG.release else [],
+        [rules.write_release.output, rules.sum_releases.output] if CONFIG.release else [],
     localrule: True
