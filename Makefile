@@ -82,6 +82,8 @@ cohorts: .venv/ready ## Build the paper's cohort table (IBL_TABLE=... ALLEN_TABL
 schema: .venv/ready ## Export the schema of the configuration, for editors.
 	.venv/bin/python -c "import json; from neurohorizon.config import Config; \
 	    print(json.dumps(Config.model_json_schema(), indent=1))" > config/schema.json
+	.venv/bin/python -c "import json; from neurohorizon.config import short_schema; \
+	    print(json.dumps(short_schema(), indent=1))" > config/schema_short.json
 
 graph: .venv/ready ## Draw the rule graph in docs from the current workflow.
 	.venv/bin/python workflow/rule_graph.py

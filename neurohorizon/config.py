@@ -1,7 +1,8 @@
 """The whole configuration of a run: one typed, frozen, strict tree.
 
-A YAML file under ``config/`` is complete: there are no hidden defaults, so the file is the record
-of the run. A function takes its own section. This module stays light, since the Snakefile imports it.
+There are no hidden defaults. A YAML file is complete, or it names a preset with ``extends`` and holds what differs; the
+run stores the merged configuration, which is its record. A function takes its own section. This module stays light,
+since the Snakefile imports it.
 """
 
 import difflib
@@ -11,7 +12,7 @@ import re
 from functools import reduce
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, ClassVar, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -27,6 +28,10 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 T = TypeVar("T")
+EXTENDS = "extends"
+"""Key of a short configuration that names its preset."""
+PRESETS = Path(__file__).with_name("presets")
+"""Folder of the presets, ``config/presets`` of the project."""
 
 
 def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
@@ -993,12 +998,84 @@ class Config(Section):
         ]
 
 
+def preset_names() -> tuple[str, ...]:
+    """Return the names of all presets."""
+    return tuple(sorted(path.stem for path in PRESETS.glob("*.yaml")))
+
+
+def read_preset(name: object) -> dict[str, Any]:
+    """Read a preset: a configuration that lacks only what every user sets.
+
+    Raises:
+        ConfigError: There is no preset of this name.
+    """
+    names = preset_names()
+    if name not in names:
+        near = difflib.get_close_matches(str(name), names, n=1)
+        raise ConfigError(
+            f"extends: found {name!r}; expected one of the presets {', '.join(names)}"
+            + (f"; did you mean {near[0]!r}?" if near else "")
+        )
+    return read_yaml(PRESETS / f"{name}.yaml")
+
+
+def with_preset(values: dict[str, Any]) -> dict[str, Any]:
+    """Merge a configuration over the preset that its key ``extends`` names; without this key, return it unchanged.
+
+    Sections are merged key by key; lists, single values and null replace those of the preset.
+
+    Raises:
+        ConfigError: There is no preset of this name.
+    """
+    if EXTENDS not in values:
+        return values
+    return _merged(read_preset(values[EXTENDS]), {key: value for key, value in values.items() if key != EXTENDS})
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = [key for key, value in above.items() if isinstance(value, dict) and isinstance(below.get(key), dict)]
+    return below | above | {key: _merged(below[key], above[key]) for key in both}
+
+
+def short_schema() -> dict[str, Any]:
+    """Return the JSON schema of configurations with ``extends``: all keys that every preset has may be absent."""
+    schema = Config.model_json_schema()
+    presets = [read_preset(name) for name in preset_names()]
+    _require_what_is_absent(schema, schema, presets)
+    schema["properties"] = {
+        EXTENDS: {"enum": list(preset_names()), "description": "Preset that this configuration changes."},
+        **schema["properties"],
+    }
+    schema["required"] = [EXTENDS, *schema["required"]]
+    return schema
+
+
+def _require_what_is_absent(schema: dict[str, Any], section: dict[str, Any], presets: list[dict[str, Any]]) -> bool:
+    """Take keys that all presets have, with complete values, out of the required keys; return whether some remain."""
+    required = []
+    for key in section.get("required", []):
+        found = [preset[key] for preset in presets if key in preset]
+        place = section["properties"][key]
+        of_section = next((one["$ref"] for one in place.get("anyOf", [place]) if "$ref" in one), "").split("/")[-1]
+        if len(found) < len(presets):
+            required.append(key)
+        elif (
+            of_section
+            and all(isinstance(one, dict) for one in found)
+            and _require_what_is_absent(schema, schema["$defs"][of_section], found)
+        ):
+            required.append(key)
+    section["required"] = required
+    return bool(required)
+
+
 def parse_config(values: dict) -> Config:
-    """Check a configuration as read from YAML.
+    """Check a configuration as read from YAML; one with ``extends`` is merged over its preset first.
 
     Raises:
         ConfigError: One line a fault: the key, what was found, and the nearest valid key.
     """
+    values = with_preset(values)
     try:
         # the strict schema takes lists for tuples only in JSON, and YAML gives lists
         return Config.model_validate_json(json.dumps(values))
@@ -1038,7 +1115,9 @@ def _keys_beside(location: tuple) -> list[str]:
             place = _section_of(get_args(place)[1])
         else:
             place = _section_of(place.model_fields[part].annotation)
-    return [] if get_origin(place) is dict else list(place.model_fields)
+    if get_origin(place) is dict:
+        return []
+    return [*place.model_fields, *([EXTENDS] if place is Config else [])]
 
 
 def _section_of(annotation: object) -> object:

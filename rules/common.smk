@@ -16,7 +16,7 @@ from snakemake.utils import update_config
 from stale_lock import hold_folder
 
 from neurohorizon.cohort import NAME_CHARACTERS, CohortError, Row, check_excluded, read_cohort, sessions_in_use
-from neurohorizon.config import Config, ConfigError, expand_folder, parse_config
+from neurohorizon.config import Config, ConfigError, expand_folder, parse_config, with_preset
 from neurohorizon.methods import ADAPTIVE, CLOSED_FORM, ENSEMBLE, FORECASTER, LATENT_READOUT, NETWORKS, REGRESSIONS
 from neurohorizon.sources import IBL_ARCHIVE_VERSIONS, SOURCES
 from neurohorizon.strict_yaml import YamlError, parse_yaml, read_yaml
@@ -55,6 +55,7 @@ def checked() -> Config:
         for path in workflow.configfiles:
             update_config(values, read_yaml(path))
         update_config(values, typed(workflow.config_settings.config or {}))
+        values = with_preset(values)  # below all files, in any order
         found = parse_config(values)
     except (ConfigError, YamlError) as error:
         raise WorkflowError(str(error)) from None

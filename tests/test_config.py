@@ -8,7 +8,16 @@ import yaml
 from factories import ROOT
 from pydantic import ValidationError
 
-from neurohorizon.config import Cohort, Config, ConfigError, Run, expand_folder, parse_config, read_config
+from neurohorizon.config import (
+    Cohort,
+    Config,
+    ConfigError,
+    Run,
+    expand_folder,
+    parse_config,
+    read_config,
+    short_schema,
+)
 
 FOLDER = ROOT / "config"
 SHIPPED = sorted(FOLDER.glob("*.yaml"))
@@ -192,3 +201,85 @@ def test_a_folder_may_name_the_home_folder_and_environment_variables(monkeypatch
         values["sources"]["nwb"]["folder"] = folder
         with pytest.raises(ConfigError, match=r"sources\.nwb\.folder: .*(write the path|a folder is needed)"):
             parse_config(values)
+
+
+def short(**changes: dict) -> dict:
+    return {
+        "extends": "continuous",
+        "run": {"name": "mine", "results": "results/mine"},
+        "cohort": {"table": "mine/cohort.tsv"},
+        "sources": {"nwb": {"folder": "mine"}},
+    } | changes
+
+
+PRESET_NAMES = sorted(path.stem for path in (FOLDER / "presets").glob("*.yaml"))
+WHAT_USERS_SET = [("run", "name"), ("run", "results"), ("cohort", "table"), ("sources", "nwb", "folder")]
+
+
+@pytest.mark.parametrize("name", PRESET_NAMES)
+def test_a_preset_lacks_only_what_every_user_sets(name):
+    preset = yaml.safe_load((FOLDER / "presets" / f"{name}.yaml").read_text())
+    lacking = ["this configuration cannot be used:", *(f"  {'.'.join(path)}: missing" for path in WHAT_USERS_SET)]
+    with pytest.raises(ConfigError) as error:
+        parse_config(preset)
+    assert str(error.value).splitlines() == lacking
+    parse_config(short(extends=name))
+
+
+@pytest.mark.parametrize(("name", "origin"), [("continuous", "hippocampus"), ("trials", "steinmetz")])
+def test_a_preset_has_the_numbers_of_the_configuration_that_it_comes_from(name, origin):
+    preset, shipped = parse_config(short(extends=name)), read_config(FOLDER / f"{origin}.yaml")
+    for section_name in ("timeline", "splits", "features", "regressions", "adaptive", "evaluation"):
+        assert getattr(preset, section_name) == getattr(shipped, section_name)
+    assert preset.model == shipped.model.model_copy(update={"feedback": False})
+    assert preset.poyo is preset.rollout is preset.ablations is preset.baselines.learned_embedding is None
+
+
+def test_a_short_configuration_replaces_single_values_and_whole_lists():
+    changed = short(training={"steps": 7}, features={"coupling_lags_bins": [3]}, regressions=None)
+    plain, found = parse_config(short()), parse_config(changed)
+    assert found.training == plain.training.model_copy(update={"steps": 7})
+    assert found.features.coupling_lags_bins == (3,) and found.features.groups == plain.features.groups
+    assert found.regressions is None and found.model == plain.model
+    assert changed["training"] == {"steps": 7}, "the given values stay as they are"
+
+
+def test_what_a_run_records_of_a_short_configuration_is_complete():
+    values = parse_config(short(training={"steps": 7})).model_dump(mode="json")
+    assert "extends" not in values and parse_config(values).training.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"extends": "trails"}, "extends: found 'trails'; expected one of .* continuous, trials; .* 'trials'?"),
+        ({"extends": None}, "extends: found None; expected one of the presets continuous, trials$"),
+        ({"extends": "../demo"}, r"extends: found '\.\./demo'; expected one of the presets"),
+        ({"training": {"stps": 7}}, r"training\.stps: unknown key; did you mean 'steps'\?"),
+        ({"trainin": {"steps": 7}}, r"trainin: unknown key; did you mean 'training'\?"),
+        ({"training": 7}, r"training: Input should be .* \(found 7\)"),
+    ],
+)
+def test_a_fault_of_a_short_configuration_is_named(changes, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        parse_config(short(**changes))
+
+
+def test_a_misspelt_extends_is_named():
+    values = short()
+    values["extend"] = values.pop("extends")
+    with pytest.raises(ConfigError, match=r"extend: unknown key; did you mean 'extends'\?"):
+        parse_config(values)
+
+
+def test_editors_check_a_short_configuration_with_the_exported_schema():
+    exported = json.loads((FOLDER / "schema_short.json").read_text())
+    assert exported == short_schema(), "run `make schema`"
+    validator = jsonschema.Draft202012Validator(exported)
+    validator.validate(short(training={"steps": 7}))
+    for path in [("extends",), *WHAT_USERS_SET]:
+        values = json.loads(json.dumps(short()))
+        del section(values, path[:-1])[path[-1]]
+        assert not validator.is_valid(values), path
+    for wrong in (short(extends="mine"), short(training={"stps": 7}), short(training={"steps": "7"})):
+        assert not validator.is_valid(wrong)
