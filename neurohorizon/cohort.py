@@ -175,7 +175,7 @@ def _hidden(value: str) -> str:
     return unicodedata.name(found, f"U+{ord(found):04X}") if found else ""
 
 
-def _same_name(name: str) -> str:
+def same_name(name: str) -> str:
     """Return what names that a person cannot distinguish have in common."""
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).split())
 
@@ -306,9 +306,9 @@ def check_cohort(rows: Iterable[Row]) -> None:
                 f"fold {fold}: {', '.join(both)} trained on and also held out or reserved; "
                 "all sessions of an animal go to one side"
             )
-        alike = {_same_name(name): name for name in sorted(trained)}
+        alike = {same_name(name): name for name in sorted(trained)}
         for name in sorted(kept_apart):
-            if other := alike.get(_same_name(name)):
+            if other := alike.get(same_name(name)):
                 raise CohortError(
                     f"fold {fold}: {other!r} is trained on and {name!r} is held out or reserved; they differ only in "
                     "case, blanks or the form of a letter: write one animal one way, or give two animals two names"
@@ -376,8 +376,8 @@ def shared_subjects(rows: Iterable[Row], fold: str) -> tuple[str, ...]:
     "unseen animals", and the report states this.
     """
     rows = tuple(rows)
-    training = {_same_name(row.subject) for row in training_sessions(rows, fold)}
-    return tuple(sorted({row.subject for row in heldout_sessions(rows, fold) if _same_name(row.subject) in training}))
+    training = {same_name(row.subject) for row in training_sessions(rows, fold)}
+    return tuple(sorted({row.subject for row in heldout_sessions(rows, fold) if same_name(row.subject) in training}))
 
 
 def sessions_in_use(rows: Iterable[Row], sources: Sources) -> tuple[Row, ...]:

@@ -1057,9 +1057,7 @@ def _require_what_is_absent(schema: dict[str, Any], section: dict[str, Any], pre
         found = [preset[key] for preset in presets if key in preset]
         place = section["properties"][key]
         of_section = next((one["$ref"] for one in place.get("anyOf", [place]) if "$ref" in one), "").split("/")[-1]
-        if len(found) < len(presets):
-            required.append(key)
-        elif (
+        if len(found) < len(presets) or (
             of_section
             and all(isinstance(one, dict) for one in found)
             and _require_what_is_absent(schema, schema["$defs"][of_section], found)
