@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "neurohorizon"
 EXTRAS = {
+    "command.init": "nwb",
     "agreement.brain_wide_bench": "bwb",
     "experiments.downstream.poyo": "poyo",
     "experiments.downstream.poyo_decoding": "poyo report",
@@ -36,6 +37,7 @@ EXTRAS = {
     "ingest.simulated.ibl": "ibl",
     "ingest.nwb*": "nwb",
     "ingest.array_cohort": "nwb",
+    "ingest.own_cohort": "nwb",
     "ingest.validation_figure": "report",
     "models.images.*": "vision",
     "models.*": "model",

@@ -243,8 +243,8 @@ def describe_proposal(proposal: Proposal) -> str:
         if one.proposals:
             units = dict.fromkeys(proposal.unit for proposal in one.proposals)
             lines.append(
-                f"- {one.row.session}: {len(units)} units are likely no single neurons; {proposal.config.name} has the "
-                "lines that exclude them"
+                f"- {one.row.session}: {len(units)} of its units {'are' if len(units) > 1 else 'is'} likely no single "
+                f"neuron; {proposal.config.name} has the lines that exclude such units"
             )
     lines.append("- subjects: do two names mean one animal? Write one name (docs/own-recording.md, file_subject)")
     lines += ["", "Next:", f"  snakemake -n --configfile {proposal.config}           # plans the run"]

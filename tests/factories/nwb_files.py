@@ -71,17 +71,25 @@ def make_file(path, *, units=4, subject="Ada", observed=True, trials=True, epoch
     return path
 
 
-def make_long_file(path, *, subject, length_s=120.0, units=6):
-    """Write a file that has room for every window: units at 5 to 10 Hz, observed all the time, and a position."""
+def make_long_file(path, *, subject, length_s=120.0, units=6, day=2, observed=True, trial_s=None):
+    """Write a file that has room for every window: units at 5 to 10 Hz, observed all the time.
+
+    With ``trial_s`` there are spikes only within trials of this length, which begin every two seconds.
+    """
     nwb = pynwb.NWBFile(
         session_description="made",
         identifier="made",
-        session_start_time=datetime.datetime(2020, 1, 2, 12, tzinfo=datetime.UTC),
-        subject=pynwb.file.Subject(subject_id=subject, species="Mus musculus"),
+        session_start_time=datetime.datetime(2020, 1, day, 12, tzinfo=datetime.UTC),
+        subject=subject and pynwb.file.Subject(subject_id=subject, species="Mus musculus"),
     )
     for unit in range(units):
         times_s = np.arange(0.0137 * (unit + 1), length_s, 1 / (5 + unit))
-        nwb.add_unit(spike_times=times_s, obs_intervals=[[0.0, length_s]])
+        if trial_s is not None:
+            times_s = times_s[times_s % 2.0 < trial_s]
+        nwb.add_unit(spike_times=times_s, **({"obs_intervals": [[0.0, length_s]]} if observed else {}))
+    if trial_s is not None:
+        for start_s in np.arange(0.0, length_s, 2.0):
+            nwb.add_trial(start_s, start_s + trial_s)
     with pynwb.NWBHDF5IO(path, "w") as io:
         io.write(nwb)
     return path
