@@ -145,11 +145,8 @@ def check(python: str, pins: str) -> None:
         folder = Path(name)
         source, interpreter = folder / "source", folder / "venv" / "bin" / "python"
         source.mkdir()
-<<<<<<< HEAD
-        files = ("pyproject.toml", "README.md", "LICENSE", "weights", PACKAGE)  # the package links to the weights
-=======
-        files = ("pyproject.toml", "README.md", "LICENSE", "config", PACKAGE)
->>>>>>> dc331c9 (A configuration may extend a preset and hold only what differs)
+        # the package links to the weights and to the presets
+        files = ("pyproject.toml", "README.md", "LICENSE", "config", "weights", PACKAGE)
         _run("cp", "-r", *(ROOT / one for one in files), source)
         _run(UV, "build", "--quiet", "--wheel", "--out-dir", folder, source)
         _run(UV, "venv", "--quiet", "--python", python, folder / "venv")
