@@ -256,7 +256,7 @@ def test_what_a_run_records_of_a_short_configuration_is_complete():
         ({"extends": None}, "extends: found None; expected one of the presets continuous, trials$"),
         ({"extends": "../demo"}, r"extends: found '\.\./demo'; expected one of the presets"),
         ({"training": {"stps": 7}}, r"training\.stps: unknown key; did you mean 'steps'\?"),
-        ({"trainin": {"steps": 7}}, r"trainin: unknown key; did you mean 'training'\?"),
+        ({"trraining": {"steps": 7}}, r"trraining: unknown key; did you mean 'training'\?"),
         ({"training": 7}, r"training: Input should be .* \(found 7\)"),
     ],
 )

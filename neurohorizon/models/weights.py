@@ -23,6 +23,8 @@ from neurohorizon.models.own_history import OwnHistoryForecaster
 
 _SECTIONS: dict[str, type[Section]] = {"model": Model, "features": Features, "timeline": Timeline, "training": Training}
 _TUPLES = ("feature_names", "sessions")
+HUB_CARD = "config.json"
+"""Name of the card in a folder for the Hugging Face hub, which counts the downloads of this file."""
 
 
 class WeightsError(ValueError):
@@ -205,5 +207,6 @@ def card_of(values: Any, path: str | Path) -> Card:
 
 
 def card_path(weights: Path) -> Path:
-    """Return the path of the card of a weights file."""
-    return weights.with_suffix(".json")
+    """Return the path of the card of a weights file; in a folder for the Hugging Face hub it is ``config.json``."""
+    card, of_hub = weights.with_suffix(".json"), weights.with_name(HUB_CARD)
+    return of_hub if of_hub.is_file() and not card.is_file() else card

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,14 @@ from numpy.typing import ArrayLike
 from neurohorizon.forecasts.forecast_file import Forecast as ForecastRecord
 from neurohorizon.forecasts.forecast_file import write_forecast
 from neurohorizon.methods import ZERO_SHOT
+from neurohorizon.recordings.export import export_nwb, export_parquet, export_pynapple, export_zarr
 from neurohorizon.recordings.score import Score
 from neurohorizon.scores import sum_scores
 from neurohorizon.timeline import MICROSECONDS, to_s
 
 if TYPE_CHECKING:
+    from pynapple import TsdFrame, TsdTensor
+    from pynwb import NWBFile
     from xarray import Dataset
 
     from neurohorizon.recordings.recording import Recording
@@ -188,6 +192,68 @@ class Forecast:
             },
             attrs={"recording": self.recording.session.session_id, "method": self.method, "bin_s": self.bin_s},
         )
+
+    def to_nwb(
+        self,
+        target: "NWBFile | str | Path",
+        *,
+        name: str = "forecast",
+        recording: str | Path | None = None,
+        session_start: datetime | None = None,
+    ) -> "NWBFile":
+        """Add the forecast to an NWB file, in its processing module ``neurohorizon``.
+
+        The module receives two ``TimeSeries`` whose timestamps are the origins, sorted. ``forecast`` has rates in
+        spikes/s, [origin, bin, unit], and in its comments method, weights and their SHA-256.
+        ``forecast_observed_counts`` is NaN where the bin was not recorded. Two tables list the axes,
+        ``forecast_units`` and ``forecast_bins``.
+
+        Args:
+            target: A pynwb ``NWBFile``, which receives the module; or the path of a new file.
+            name: Name of the forecast in the module; several forecasts need several names.
+            recording: NWB file of the recording, from which a new file takes the start of the session and the subject.
+            session_start: Start of the session, for a new file without ``recording``.
+
+        Returns:
+            The NWB file in memory.
+
+        Raises:
+            FileExistsError: There is a file at the path.
+            ModuleNotFoundError: pynwb is not installed.
+            ValueError: The name is taken, or a new file has no start of its session.
+        """
+        return export_nwb(self, target, name=name, recording=recording, session_start=session_start)
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write a table of one row for each origin, bin and unit, in this order.
+
+        Columns: ``origin_s``, ``ahead_s``, ``unit``, ``rate_hz`` (float32), ``count`` (null where the bin was not
+        recorded) and ``valid``. The metadata of the schema has method, weights and their SHA-256, as JSON under the key
+        ``neurohorizon``.
+        """
+        export_parquet(self, path)
+
+    def to_zarr(self, path: str | Path) -> None:
+        """Write the ``Dataset`` of :meth:`to_xarray` as a Zarr group, a new folder.
+
+        Raises:
+            FileExistsError: There is something at the path.
+            ModuleNotFoundError: zarr or xarray is not installed.
+        """
+        export_zarr(self, path)
+
+    def to_pynapple(self, ahead_s: float | None = None) -> "TsdTensor | TsdFrame":
+        """Return rates in spikes per second as an object of pynapple, sorted by origin.
+
+        Args:
+            ahead_s: None: a ``TsdTensor``, [origin, bin, unit], at the times of the origins. A time after the origin: a
+                ``TsdFrame`` with one column for each unit, at the start of the bin that holds this time.
+
+        Raises:
+            ModuleNotFoundError: pynapple is not installed.
+            ValueError: The time lies outside of the horizon.
+        """
+        return export_pynapple(self, ahead_s)
 
     def save(self, path: str | Path) -> None:
         """Write a forecast file of the workflow (HDF5); see :mod:`neurohorizon.forecasts.forecast_file`."""

@@ -15,6 +15,7 @@ from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.methods import FORECASTER, REFERENCE_MEAN
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.weights import Card, WeightsError, load_forecaster
+from neurohorizon.recordings.hugging_face import write_hub_folder
 from neurohorizon.recordings.recording import Recording
 from neurohorizon.recordings.units import Times, Units, intervals_of, read_units
 from neurohorizon.session import SessionError
@@ -45,11 +46,12 @@ def load(weights: str | Path | None = None) -> "Network":
     if is_release(path):
         release = read_release(path)
         _check_card(release.card, path)
-        return Network(forecaster=cast(Forecaster, release.networks[FORECASTER]), card=release.card, release=release)
+        main = cast(Forecaster, release.networks[FORECASTER])
+        return Network(forecaster=main, card=release.card, release=release, path=path)
     forecaster, card = load_forecaster(path)
     _check_card(card, path)
     # the network of own history is called in the same way
-    return Network(forecaster=cast(Forecaster, forecaster), card=card)
+    return Network(forecaster=cast(Forecaster, forecaster), card=card, path=path)
 
 
 def _path_of(weights: str | Path) -> Path:
@@ -94,6 +96,7 @@ class Network:
         forecaster: The network in PyTorch.
         card: Its description: settings, training data and scores.
         release: Released weights that it is part of; None for a network of a run.
+        path: File of its weights; None if it was not read from one.
 
     >>> network
     Network(neurohorizon, bins of 20 ms, context 200 ms, horizon 120 ms)
@@ -102,6 +105,7 @@ class Network:
     forecaster: Forecaster
     card: Card
     release: Release | None = None
+    path: Path | None = None
 
     @property
     def about(self) -> About | None:
@@ -191,6 +195,22 @@ class Network:
             notes=notes,
             release=self.release,
         )
+
+    def to_hugging_face(self, folder: str | Path) -> None:
+        """Write a new folder for the Hugging Face hub, which ``huggingface_hub.upload_folder`` uploads.
+
+        It has ``model.safetensors``, ``config.json`` (the card) and the model card ``README.md``.
+        :func:`neurohorizon.load` reads the folder.
+
+        Args:
+            folder: The folder; its name is the name of the model in the examples of the model card.
+
+        Raises:
+            FileExistsError: There is something at the path.
+            FileNotFoundError: The files of a release are no longer where they were read from.
+            WeightsError: They were changed since.
+        """
+        write_hub_folder(folder, forecaster=self.forecaster, card=self.card, about=self.about, path=self.path)
 
     def __repr__(self) -> str:
         lengths = f"context {1000 * self.context_s:g} ms, horizon {1000 * self.horizon_s:g} ms"
