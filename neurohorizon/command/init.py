@@ -179,8 +179,8 @@ def config_text(
     """
     schema = PRESETS.resolve().parent / SCHEMA
     editors = f"# yaml-language-server: $schema={schema}\n" if schema.is_file() else ""
-    return f"""{editors}# Written by `neurohorizon init`: only what differs from the preset config/presets/{preset}.yaml. The run stores the
-# complete configuration in {results}/config.yaml.
+    return f"""{editors}# Written by `neurohorizon init`: only what differs from the preset config/presets/{preset}.yaml.
+# The run stores the complete configuration in {results}/config.yaml.
 {EXTENDS}: {preset}
 run:
   name: {_quoted(name)}

@@ -81,8 +81,18 @@ def test_each_fold_trains_forecasts_and_scores_its_own_sessions(project, steinme
 
 
 @pytest.mark.slow
-def test_a_training_job_has_no_heldout_session_among_its_inputs(project, steinmetz):
-    done = project.snakemake("-n", "--configfile", "config/steinmetz.yaml", **steinmetz)
+def test_a_training_job_of_a_short_configuration_has_no_heldout_session_among_its_inputs(project, steinmetz):
+    short = {
+        "extends": "trials",
+        "run": {"name": "short", "results": "results/short"},
+        "cohort": {"table": "config/cohorts/steinmetz.tsv"},
+        "sources": {"nwb": {"folder": "data/recordings"}},
+    }
+    path = project.root / "config" / "extends.yaml"
+    path.write_text(yaml.safe_dump(short))
+    # the preset lies below all files, in any order
+    done = project.snakemake("-n", "--configfile", "config/sizes/tiny.yaml", path, **steinmetz)
+    assert done.returncode == 0, done.stdout
     rows = read_cohort(ROOT / "config/cohorts/steinmetz.tsv")
     learning = r"^rule (?:train|tune_baselines|tune_regressions):\n    input: (.*)\n    output: (.*)$"
     jobs = re.findall(learning, done.stdout, flags=re.M)
