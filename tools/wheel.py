@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "neurohorizon"
 EXTRAS = {
-    "command.init": "nwb",
+    "command.training_files": "nwb",
     "agreement.brain_wide_bench": "bwb",
     "experiments.downstream.poyo": "poyo",
     "experiments.downstream.poyo_decoding": "poyo report",

@@ -1,278 +1,41 @@
-"""`neurohorizon init FOLDER [FILES]`: a cohort table and a short configuration for training on one's own NWB files."""
+"""``neurohorizon init``: write a cohort table and a configuration for training on one's own recordings."""
 
 import argparse
-import os
-import re
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from neurohorizon.cohort import CohortError, read_cohort, write_cohort
-from neurohorizon.config import EXTENDS, PRESETS, ConfigError, NwbSource, parse_config
-from neurohorizon.files import replacing
-from neurohorizon.ingest.own_cohort import (
-    REGION,
-    Described,
-    Examined,
-    choose_reading,
-    common_folder,
-    describe,
-    examine,
-    preset_of,
-    rows_of,
-    with_roles,
-)
-from neurohorizon.printed_names import one_line
-from neurohorizon.session import SessionError
-from neurohorizon.strict_yaml import parse_yaml
+EXAMPLES = """\
+examples:
+  neurohorizon init mine recordings/            all NWB files below a folder
+  neurohorizon init mine a.nwb b.nwb c.nwb
+  snakemake -n --configfile mine/config.yaml    then, in a clone of the project: plan the run
 
-COHORT, CONFIG = "cohort.tsv", "config.yaml"
-SCHEMA = "schema_short.json"
-_MOST_FINDINGS = 3
-
-
-class InitError(ValueError):
-    """Files or a folder that training cannot start with; the message gives the found, the expected and what to do."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """Files that were written, and what they were proposed from.
-
-    Attributes:
-        cohort: The cohort table.
-        config: The configuration.
-        preset: Preset that the configuration extends.
-        reason: Reason for the preset and for the valid time, as a clause.
-        claim: What the folds hold out, as a clause.
-        recordings: All files, in their order.
-    """
-
-    cohort: Path
-    config: Path
-    preset: str
-    reason: str
-    claim: str
-    recordings: tuple[Examined, ...]
+exit status: 0 both files are written, 1 none is
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("folder", type=Path, help="folder of the cohort table and the configuration that are written")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder that cohort.tsv and config.yaml go to")
     parser.add_argument(
-        "recordings", type=Path, nargs="*", help="NWB files, or folders that hold them; none: those below FOLDER"
+        "recordings",
+        type=Path,
+        nargs="*",
+        metavar="PATH",
+        help="NWB files of two animals or more, or folders that hold them; none: those below FOLDER",
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return its exit status."""
+def run(options: argparse.Namespace) -> int:
+    """Write both files, print what was found and what to check, and return the exit status."""
+    from neurohorizon.command.training_files import InitError, describe_proposal, init
+
     try:
-        proposal = init(arguments.folder, arguments.recordings, progress=_print_progress)
+        proposal = init(
+            options.folder, options.recordings, progress=lambda line: print(line, file=sys.stderr, flush=True)
+        )
     except (InitError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(f"neurohorizon init: {error}", file=sys.stderr)
         return 1
     print(describe_proposal(proposal))
     return 0
-
-
-def init(
-    folder: str | Path, recordings: Sequence[str | Path] = (), *, progress: Callable[[str], None] | None = None
-) -> Proposal:
-    """Write ``cohort.tsv`` and a short ``config.yaml`` for training on NWB files.
-
-    Each animal is held out in turn; of a single animal, each recording day. A file that cannot be used is a row with
-    the role ``left_out`` and the reason.
-
-    Args:
-        folder: Folder of the two files.
-        recordings: NWB files, or folders that hold them; none: those below ``folder``.
-        progress: Receives a line before each file is read.
-
-    Raises:
-        InitError: One of the two files exists, there are no NWB files, or they are no cohort.
-    """
-    folder = Path(folder)
-    cohort_path, config_path = folder / COHORT, folder / CONFIG
-    for path in (cohort_path, config_path):
-        if path.exists():
-            raise InitError(f"{path} exists, and nothing is overwritten; choose another folder, or delete it")
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(os.path.abspath(folder)).name).lstrip("-._") or "mine"
-    results = f"results/{name}"
-    if Path(results).exists():
-        raise InitError(f"{results} exists: it has the results of another run; choose a folder of another name")
-    paths = nwb_files(recordings or [folder])
-    report = progress or (lambda line: None)
-    described = []
-    for index, path in enumerate(paths):
-        report(f"{path.name} ({index + 1} of {len(paths)})")
-        described.append(describe(path))
-    chosen = choose_reading(described)
-    if chosen is None:
-        raise InitError(_none_usable(described))
-    place, preset = common_folder(paths), preset_of(chosen)
-    has_region = any(one.has_region for one in described)
-    text = config_text(
-        name=name,
-        results=results,
-        cohort=os.path.abspath(cohort_path),
-        folder=str(place),
-        preset=preset,
-        chosen=chosen,
-        region=REGION if has_region else None,
-    )
-    try:
-        config = parse_config(parse_yaml(text))
-    except ConfigError as error:
-        raise InitError(f"{error}\nrename the folder, or copy the files to another one") from None
-    source = config.sources.nwb
-    if not isinstance(source, NwbSource):
-        raise InitError(f"the preset {preset} has no section sources.nwb; install neurohorizon again")
-    examined = []
-    for index, (one, row) in enumerate(zip(described, rows_of(described, place), strict=True)):
-        report(f"{one.path.name}: checks ({index + 1} of {len(paths)})")
-        examined.append(examine(one, row, config, source))
-    try:
-        done, claim = with_roles(examined)
-    except SessionError as error:
-        raise InitError(f"{table(examined)}\n\n{error}") from None
-    proposal = Proposal(cohort_path, config_path, preset, chosen.reason, claim, tuple(done))
-    _write(proposal, text + _proposed_exclusions(done))
-    return proposal
-
-
-def nwb_files(recordings: Sequence[str | Path]) -> list[Path]:
-    """Return the absolute paths of NWB files, those of folders included, each once.
-
-    Raises:
-        InitError: A path does not exist or is no NWB file, or a folder has none.
-    """
-    found: dict[Path, None] = {}
-    for one in map(Path, recordings):
-        if one.is_dir():
-            inside = sorted(path for path in one.rglob("*.nwb") if not path.name.startswith("."))
-            if not inside:
-                raise InitError(f"{one} has no NWB files (*.nwb); name files or a folder that holds some")
-        elif one.is_file() and one.suffix == ".nwb":
-            inside = [one]
-        else:
-            state = "is no NWB file (*.nwb)" if one.exists() else "does not exist"
-            raise InitError(f"{one} {state}; name NWB files or a folder that holds some")
-        # links are kept: the name of their target may be no .nwb
-        found |= dict.fromkeys(Path(os.path.abspath(path)) for path in inside)
-    return list(found)
-
-
-def config_text(
-    *, name: str, results: str, cohort: str, folder: str, preset: str, chosen: Described, region: str | None
-) -> str:
-    """Return the text of a short configuration.
-
-    Args:
-        name: Name of the run.
-        results: Folder of its results.
-        cohort: Path of the cohort table.
-        folder: Folder of the recordings.
-        preset: Preset that it extends.
-        chosen: File whose way of reading all files have.
-        region: Column of regions.
-    """
-    schema = PRESETS.resolve().parent / SCHEMA
-    editors = f"# yaml-language-server: $schema={schema}\n" if schema.is_file() else ""
-    return f"""{editors}# Written by `neurohorizon init`: only what differs from the preset config/presets/{preset}.yaml.
-# The run stores the complete configuration in {results}/config.yaml.
-{EXTENDS}: {preset}
-run:
-  name: {_quoted(name)}
-  results: {_quoted(results)}
-cohort:
-  table: {_quoted(cohort)}
-sources:
-  nwb:
-    folder: {_quoted(folder)}
-    # {one_line(chosen.reason)}
-    valid_time: {chosen.valid_time}
-    region: {region or "null"}
-"""
-
-
-def _quoted(value: str) -> str:
-    return value if re.fullmatch(r"[A-Za-z/][\w./-]*", value) else '"' + value.replace("\\", "\\\\") + '"'
-
-
-def _proposed_exclusions(recordings: Sequence[Examined]) -> str:
-    """Return lines of comments that exclude all units that are likely no single neurons."""
-    lines = []
-    for one in recordings:
-        if one.proposals and one.row.role != "left_out":
-            ids = ", ".join(f'"{unit}"' for unit in dict.fromkeys(proposal.unit for proposal in one.proposals))
-            lines.append(f"#     {one.row.session}: [{ids}]\n")
-    if not lines:
-        return ""
-    start = "# Units that are likely no single neurons; see docs/own-recording.md. To exclude them, add to `cohort`:\n"
-    return "".join([start, "#   exclude_units:\n", *lines])
-
-
-def _write(proposal: Proposal, text: str) -> None:
-    """Write both files, or none."""
-    try:
-        write_cohort(proposal.cohort, [one.row for one in proposal.recordings])
-        read_cohort(proposal.cohort)
-        with replacing(proposal.config) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except CohortError as error:
-        proposal.cohort.unlink(missing_ok=True)
-        raise InitError(f"these files are no cohort: {error}") from None
-    except BaseException:
-        proposal.cohort.unlink(missing_ok=True)
-        raise
-
-
-def describe_proposal(proposal: Proposal) -> str:
-    """Return what was found, what was written, what to check, and the command to run."""
-    used = [one for one in proposal.recordings if one.row.role != "left_out"]
-    lines = [table(proposal.recordings), "", f"Wrote {proposal.cohort} and {proposal.config}."]
-    lines += [f"{EXTENDS}: {proposal.preset}, since {proposal.reason}.", f"Folds: {proposal.claim}.", "", "To check:"]
-    if left_out := len(proposal.recordings) - len(used):
-        lines.append(f"- {left_out} of {len(proposal.recordings)} files are left out; reasons: {proposal.cohort}")
-    for one in used:
-        for finding in one.findings[:_MOST_FINDINGS]:
-            lines.append(f"- {one.row.session}: {one_line(finding.message)}")
-        if (more := len(one.findings) - _MOST_FINDINGS) > 0:
-            lines.append(f"- {one.row.session}: {more} more warnings; its validation lists them")
-        if one.proposals:
-            units = dict.fromkeys(proposal.unit for proposal in one.proposals)
-            lines.append(
-                f"- {one.row.session}: {len(units)} of its units {'are' if len(units) > 1 else 'is'} likely no single "
-                f"neuron; {proposal.config.name} has the lines that exclude such units"
-            )
-    lines.append("- subjects: do two names mean one animal? Write one name (docs/own-recording.md, file_subject)")
-    lines += ["", "Next:", f"  snakemake -n --configfile {proposal.config}           # plans the run"]
-    lines.append(f"  snakemake --cores 2 --configfile {proposal.config}    # runs it")
-    return "\n".join(lines)
-
-
-def table(recordings: Sequence[Examined]) -> str:
-    """Return a table of recordings as text."""
-    rows = [("session", "subject", "date", "units", "valid min", "role", "fold or reason")]
-    for one in recordings:
-        row = one.row
-        valid = f"{one.valid_s / 60:.1f}" if one.valid_s else ""
-        rows.append(
-            (row.session, row.subject, row.date, str(one.units), valid, row.role, row.fold or one_line(row.why))
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    return "\n".join(
-        "  ".join([*(value.ljust(width) for value, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
-        for row in rows
-    )
-
-
-def _none_usable(described: Sequence[Described]) -> str:
-    reasons = [f"  {one.path.name}: {one.fault}" for one in described]
-    return "\n".join([f"none of {len(described)} files can be used:", *reasons])
-
-
-def _print_progress(line: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)

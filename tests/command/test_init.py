@@ -7,7 +7,8 @@ import pytest
 from factories.nwb_files import make_file, make_long_file
 
 from neurohorizon.cohort import folds, heldout_sessions, read_cohort, sessions_in_use, training_sessions
-from neurohorizon.command.init import InitError, add_arguments, describe_proposal, init, nwb_files, run
+from neurohorizon.command.init import add_arguments, run
+from neurohorizon.command.training_files import InitError, describe_proposal, init, nwb_files
 from neurohorizon.config import read_config
 from neurohorizon.ingest import own_cohort
 from neurohorizon.ingest.unit_checks import Proposal
