@@ -45,7 +45,7 @@ def follow(project: Workflow, heading: str) -> set[str]:
         edits = [sentence]
         if "; the same in" in sentence:
             first, others = sentence.split("; the same in")
-            files = re.findall(r"`(config/\w+\.yaml)`", others)
+            files = re.findall(r"`(config/[\w/]+\.yaml)`", others)
             edits = [first, f"`{files[0]}`, below `  nwb: null`"]
             edits += [f"`{name}`, above `  simulated: null`" for name in files[1:]]
         for edit in edits:
@@ -55,6 +55,7 @@ def follow(project: Workflow, heading: str) -> set[str]:
             touched.add(name)
             if "run `make schema`" in edit:
                 write_schema(root)
+                touched.add("config/schema_short.json")
             elif "run `make graph`" in edit:
                 subprocess.run([PYTHON, "workflow/rule_graph.py"], cwd=root, env=project.environment, check=True)
                 touched.update(PAGES)
@@ -77,9 +78,10 @@ def insert(path: Path, side: str, anchor: str, code: str) -> None:
 
 
 def write_schema(root: Path) -> None:
-    program = "import json; from neurohorizon.config import Config; print(json.dumps(Config.model_json_schema()))"
-    done = subprocess.run([PYTHON, "-c", program], cwd=root, check=True, capture_output=True, text=True)
-    (root / "config" / "schema.json").write_text(done.stdout)
+    for name, schema in (("schema", "Config.model_json_schema()"), ("schema_short", "short_schema()")):
+        program = f"import json; from neurohorizon.config import Config, short_schema; print(json.dumps({schema}))"
+        done = subprocess.run([PYTHON, "-c", program], cwd=root, check=True, capture_output=True, text=True)
+        (root / "config" / f"{name}.json").write_text(done.stdout)
 
 
 def changed_files(root: Path) -> set[str]:
@@ -115,7 +117,7 @@ def finished(tmp_path_factory) -> Workflow:
     """Run the tables of a small run of one source, with a new baseline, a new ablation and a new experiment."""
     project = copy_workflow(tmp_path_factory.mktemp("extended") / "project")
     touched = {heading: follow(project, heading) for heading in ("A baseline", "An ablation", "An experiment")}
-    assert [len(files) for files in touched.values()] == [4, 4, 13]
+    assert [len(files) for files in touched.values()] == [4, 5, 13]
     assert changed_files(project.root) == set.union(*touched.values())
     well_formed(project.root)
     baselines = {"networks": [], "controls": [], "learned_embedding": None}
@@ -184,9 +186,9 @@ def test_a_new_source_is_read_and_planned(tmp_path):
     before = changed_files(project.root)
     touched = follow(project, "A data source")
     assert changed_files(project.root) - before == touched
-    assert len(touched) <= 12
+    assert len(touched) <= 15
     well_formed(project.root)
-    passes(project.root, "tests/ingest/test_npz.py")
+    passes(project.root, "tests/ingest/test_npz.py", "tests/test_config.py", "-k", "npz or preset or short")
     planned = project.snakemake("-n", TABLES / "summary.tsv", "--configfile", path)
     done = project.snakemake(RESULTS / "sessions" / "npz" / "a.h5", "--configfile", path)
     assert done.returncode == 0, done.stdout
