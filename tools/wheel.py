@@ -53,7 +53,7 @@ EXTRAS = {
 DISTRIBUTIONS = {"one": "one-api", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 """Names of imports -> names of their packages, where they differ."""
 UV = Path(sys.executable).with_name("uv")
-INSTALLED = ("model", "nwb", "xarray")
+INSTALLED = ("model", "nwb", "export")
 
 
 @cache
@@ -153,7 +153,7 @@ def check(python: str, pins: str) -> None:
         (wheel,) = folder.glob("*.whl")
         if absent := {f"{PACKAGE}/{name}" for name in released_files()} - set(zipfile.ZipFile(wheel).namelist()):
             raise SystemExit(f"the wheel lacks {sorted(absent)}; see package-data in pyproject.toml")
-        wanted = [f"{wheel}[{','.join(INSTALLED)}]", "pynapple", "pynwb", "pytest"]
+        wanted = [f"{wheel}[{','.join(INSTALLED)}]", "pytest"]
         constraints = ["--constraint", ROOT / pins] if pins else []
         _run(UV, "pip", "install", "--quiet", "--python", interpreter, *wanted, *constraints)
         _run(interpreter, "-I", "-c", program, *promised, cwd=folder)

@@ -18,6 +18,7 @@ from neurohorizon.cohort import Row, same_name
 from neurohorizon.config import Config, NwbSource
 from neurohorizon.ingest.checks import check_session
 from neurohorizon.ingest.findings import Finding, decode_findings
+from neurohorizon.ingest.leave_out import faults_of_session
 from neurohorizon.ingest.nwb import WHOLE, ingest_nwb
 from neurohorizon.ingest.nwb_file import NwbFile, open_nwb
 from neurohorizon.ingest.session_checks import Settings
@@ -92,7 +93,7 @@ def describe(path: Path) -> Described:
     """Return the content of one NWB file; a fault in place of an error."""
     found = Described(path)
     try:
-        with open_nwb(path) as file:
+        with faults_of_session(path.stem), open_nwb(path) as file:
             found = replace(
                 found,
                 subject=one_line(file.text("general/subject/subject_id")),
@@ -139,8 +140,11 @@ def _valid_time(file: NwbFile, times_s: np.ndarray) -> tuple[str, str, bool]:
             return TRIALS, reason, True
     units = file.table("units")
     if units is not None and OBSERVED in units.names:
-        observed = np.concatenate([one.reshape(-1, 2) for one in units.ragged(OBSERVED)])
+        observed = np.concatenate([one.reshape(-1, 2) for one in units.ragged(OBSERVED)]).astype(np.float64)
         lengths_s = np.sort(observed[:, 1] - observed[:, 0])
+        lengths_s = lengths_s[lengths_s > 0]  # the reader names the others
+        if not len(lengths_s):
+            return OBSERVED, "units have obs_intervals", False
         usual_s = lengths_s[np.searchsorted(np.cumsum(lengths_s), lengths_s.sum() / 2)]
         reason = f"units have obs_intervals, half of whose time lies in intervals of {usual_s:.1f} s or less"
         return OBSERVED, reason, bool(usual_s < SHORT_S)
@@ -229,15 +233,16 @@ def examine(file: Described, row: Row, config: Config, source: NwbSource) -> Exa
     if row.role == "left_out":
         return Examined(row, file.units)
     try:
-        session = ingest_nwb(file.path, row, source=source, splits=config.splits)
-        found = check_session(session, Settings(config.timeline, config.splits))
-        if fatal := [one.message for one in found if one.severity == "fatal"]:
+        with faults_of_session(row.session):
+            session = ingest_nwb(file.path, row, source=source, splits=config.splits)
+            found = check_session(session, Settings(config.timeline, config.splits))
+        noted = decode_findings(session.provenance["findings"])
+        if fatal := [one.message for one in (*noted, *found) if one.severity == "fatal"]:
             raise SessionError(fatal[0])
     except SessionError as error:
         unused = {name: value for name, value in row.extras.items() if name != "file"}
         why = _reason(file, one_line(error))
         return Examined(replace(row, role="left_out", why=why, extras=unused), file.units)
-    noted = decode_findings(session.provenance["findings"])
     return Examined(row, _units(session), _seconds(session), (*noted, *found), propose_exclusions(session))
 
 

@@ -11,6 +11,7 @@ from neurohorizon.command.init import add_arguments, run
 from neurohorizon.command.training_files import InitError, describe_proposal, init, nwb_files
 from neurohorizon.config import read_config
 from neurohorizon.ingest import own_cohort
+from neurohorizon.ingest.nwb_file import open_nwb
 from neurohorizon.ingest.unit_checks import Proposal
 
 
@@ -145,3 +146,14 @@ def test_the_command_prints_an_error_and_returns_1(tmp_path, capsys):
     add_arguments(parser)
     assert run(parser.parse_args([str(tmp_path / "mine"), str(tmp_path)])) == 1
     assert "none of 1 files can be used:\n  one.nwb: it has no units" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_of_one_file_excludes_it_with_the_reason(recordings, monkeypatch):
+    def failing(path):
+        if path.name == "bo.nwb":
+            raise KeyError("a part of the file")
+        return open_nwb(path)
+
+    monkeypatch.setattr(own_cohort, "open_nwb", failing)
+    assert "KeyError" in own_cohort.describe(recordings / "bo.nwb").fault
+    assert not own_cohort.describe(recordings / "a" / "day 1.nwb").fault
