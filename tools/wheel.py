@@ -126,9 +126,9 @@ def declared(*extras: str) -> set[str]:
 
 
 def released_files() -> list[str]:
-    """Return the files of released weights, relative to the package."""
-    names = [one.name for one in sorted((ROOT / PACKAGE / "weights").iterdir()) if one.name != "README.md"]
-    return [f"weights/{name}" for name in names]
+    """Return the files of released weights and of presets, relative to the package."""
+    paths = [path for folder in ("presets", "weights") for path in sorted((ROOT / PACKAGE / folder).iterdir())]
+    return [f"{path.parent.name}/{path.name}" for path in paths if path.name != "README.md"]
 
 
 def all_extras() -> tuple[str, ...]:
