@@ -10,6 +10,7 @@ from pathlib import Path
 
 from neurohorizon.command.cards import lengths_of
 from neurohorizon.command.options import Reading, add_printing, add_reading, nwb_files, positive
+from neurohorizon.command.output_folder import PAGE, check_folder
 from neurohorizon.command.progress import Progress
 from neurohorizon.command.usage import UsageError
 from neurohorizon.printed_names import one_line
@@ -45,13 +46,11 @@ def run(options: argparse.Namespace) -> int:
     paths, reading, lengths = nwb_files(options.paths), Reading.of(options), lengths_of(options.network)
     folders = folders_of(paths, options.output)
 
-    from neurohorizon.command.examination import examine
-    from neurohorizon.command.output_folder import check_folder
-
     for folder in folders:
-        check_folder(folder, FILES)
+        check_folder(folder)
 
     from neurohorizon.command.answer_text import describe_answer
+    from neurohorizon.command.examination import examine
     from neurohorizon.command.forecasting import Settings, forecast_recording
 
     settings = Settings(options.network, options.every, options.seed)
@@ -76,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         if not options.json:
             print(describe_answer(answer, str(folder)) + "\n", flush=True)
         if options.open:
-            webbrowser.open((folder / "answer.html").resolve().as_uri())
+            webbrowser.open((folder / PAGE).resolve().as_uri())
     if options.json:
         print(json.dumps({"schema": SCHEMA, "recordings": results}, indent=1))
     return 1 if any(one["fault"] is not None for one in results) else 0

@@ -12,14 +12,11 @@ from neurohorizon.answer.page import write_page
 from neurohorizon.command.examination import Examination
 from neurohorizon.command.network_choice import choose_network
 from neurohorizon.command.options import Reading
-from neurohorizon.command.output_folder import replacing_folder
+from neurohorizon.command.output_folder import ANSWER, FORECAST, PAGE, UNITS, replacing_folder
 from neurohorizon.command.progress import Progress
 from neurohorizon.recordings.recording import Recording
 from neurohorizon.session import SessionError
 
-PAGE, ANSWER, FORECAST, UNITS = "answer.html", "answer.json", "forecast.h5", "units.tsv"
-FILES = (PAGE, ANSWER, FORECAST, UNITS)
-"""Names of the files of one recording."""
 _COLUMNS = ("unit", "region", "rate_hz", "scored", "spikes", "bits_per_spike", "low", "high")
 
 

@@ -1,4 +1,4 @@
-"""The network that forecasts a recording: the requested one, or the released one whose training units are most alike."""
+"""The network that forecasts a recording: the requested one, or the released one with the most similar training units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

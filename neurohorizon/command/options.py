@@ -110,9 +110,7 @@ def nwb_files(paths: list[Path]) -> list[Path]:
         elif not path.exists():
             raise UsageError(f"there is no file or folder {path}; name an NWB file, or a folder of NWB files")
         elif path.suffix != ".nwb":
-            raise UsageError(
-                f"{path} is no NWB file (.nwb); export the recording to NWB 2, or use Python (docs/python.md)"
-            )
+            raise UsageError(f"{path} is no NWB file (*.nwb); export the recording to NWB 2, or use it from Python")
         else:
             found.append(path)
     return list(dict.fromkeys(found))

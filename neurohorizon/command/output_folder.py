@@ -2,24 +2,26 @@
 
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from neurohorizon.command.usage import UsageError
 
+PAGE, ANSWER, FORECAST, UNITS = "answer.html", "answer.json", "forecast.h5", "units.tsv"
+FILES = (PAGE, ANSWER, FORECAST, UNITS)
+"""Names of the files of one recording."""
 
-def check_folder(folder: Path, names: Collection[str]) -> None:
+
+def check_folder(folder: Path) -> None:
     """Check that results can be written to a folder: it does not exist, or holds earlier results only.
 
     Raises:
         UsageError: It is a file, or holds other files.
     """
     if folder.exists() and not folder.is_dir():
-        raise UsageError(
-            f"{folder} is a file, and results are written to a folder of this name; choose another --output"
-        )
-    others = sorted(one.name for one in folder.iterdir() if one.name not in names) if folder.is_dir() else []
+        raise UsageError(f"{folder} is a file, and a folder of this name is needed; choose another --output")
+    others = sorted(one.name for one in folder.iterdir() if one.name not in FILES) if folder.is_dir() else []
     if others:
         raise UsageError(
             f"the folder {folder} holds {others[0]!r}, which is no earlier result, and it would be replaced; choose "
