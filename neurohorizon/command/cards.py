@@ -9,17 +9,15 @@ from neurohorizon.command.usage import UsageError
 
 SHIPPED = Path(neurohorizon.__file__).resolve().parent / "weights"
 """Folder of the released weights; see :mod:`neurohorizon.forecasts.release`."""
-_KEYS = ("bin_ms", "context_bins", "horizon_bins")
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Lengths of the windows of a network, in bins, and where they come from."""
+    """Lengths of the windows of a network."""
 
     bin_ms: int = 20
     context_bins: int = 50
     horizon_bins: int = 50
-    network: str = ""
 
     @property
     def context_s(self) -> float:
@@ -48,7 +46,8 @@ def lengths_of(network: str | None) -> Lengths:
     try:
         values = json.loads(card.read_text())
         values = next(iter(values["cards"].values())) if "cards" in values else values
-        return Lengths(*(int(values["timeline"][key]) for key in _KEYS), network=network)
+        timeline = values["timeline"]
+        return Lengths(int(timeline["bin_ms"]), int(timeline["context_bins"]), int(timeline["horizon_bins"]))
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise UsageError(
             f"--network {network}: {card} describes no network ({type(error).__name__} {error}); name released "

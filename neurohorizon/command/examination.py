@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,9 +72,9 @@ class Examination:
             found.setdefault(one.unit, one.detail)
         return found
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """Return what was found as a JSON object; docs/forecast.md describes it."""
-        values = {
+        values: dict[str, Any] = {
             "file": str(self.path),
             "forecastable": self.forecastable,
             "faults": list(self.faults),
@@ -94,20 +95,12 @@ class Examination:
             "valid_time": {
                 "from": self.recording.valid_from,
                 "why": self.recording.valid_why,
-                "start_s": _hull(session.domain)[0],
-                "stop_s": _hull(session.domain)[1],
-                "duration_s": _seconds(session.domain),
+                **_bounds(session.domain),
                 "intervals": len(session.domain),
             },
-            "reference": {
-                "start_s": _hull(self.reference)[0],
-                "stop_s": _hull(self.reference)[1],
-                "duration_s": _seconds(self.reference),
-            },
+            "reference": _bounds(self.reference),
             "forecast": {
-                "start_s": _hull(self.part)[0],
-                "stop_s": _hull(self.part)[1],
-                "duration_s": _seconds(self.part),
+                **_bounds(self.part),
                 "windows": self.windows,
                 "context_s": self.lengths.context_s,
                 "horizon_s": self.lengths.horizon_s,
@@ -225,16 +218,16 @@ def _facts(found: Examination, recording: NwbRecording) -> list[tuple[str, str]]
         ("regions", _region_text(recording)),
         (
             "valid time",
-            f"{minutes(_hull(session.domain))}{pieces if len(session.domain) > 1 else ''}: {recording.valid_from}, "
+            f"{minutes(session.domain.hull_s)}{pieces if len(session.domain) > 1 else ''}: {recording.valid_from}, "
             f"{one_line(recording.valid_why)}",
         ),
-        ("reference", minutes(_hull(found.reference)) if len(found.reference) else "none"),
+        ("reference", minutes(found.reference.hull_s) if len(found.reference) else "none"),
     ]
     if len(found.part):
         facts.append(
             (
                 "forecast",
-                f"{minutes(_hull(found.part))}, {found.windows} windows of {found.lengths.context_s:g} s of context "
+                f"{minutes(found.part.hull_s)}, {found.windows} windows of {found.lengths.context_s:g} s of context "
                 f"and {found.lengths.horizon_s:g} s of horizon",
             )
         )
@@ -267,8 +260,9 @@ def _regions(session: Session) -> dict[str, int]:
     return dict(Counter(session.units["region"].tolist()).most_common())
 
 
-def _hull(intervals: Intervals) -> tuple[float, float] | tuple[None, None]:
-    return intervals.hull_s if len(intervals) else (None, None)
+def _bounds(intervals: Intervals) -> dict[str, float | None]:
+    start_s, stop_s = intervals.hull_s if len(intervals) else (None, None)
+    return {"start_s": start_s, "stop_s": stop_s, "duration_s": _seconds(intervals)}
 
 
 def _seconds(intervals: Intervals) -> float:

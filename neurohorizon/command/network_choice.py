@@ -1,4 +1,4 @@
-"""The network that forecasts a recording: the requested one, or the released one with the most similar training units."""
+"""The network that forecasts a recording: the requested one, or the released one with the most similar units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -191,7 +191,9 @@ class _Reader:
         return session
 
     def _ingested(self, valid_time: str, region: str | None) -> Session:
-        source = _OneFile(valid_time=valid_time, region=region, behaviour={}, trials=False, unit_filters=self._filters)
+        source = _OneFile(
+            valid_time=valid_time, region=region, behaviour={}, trials=False, unit_filters={**self._filters}
+        )
         return ingest_nwb(self.file.path, self.row, source=source, splits=None)
 
 
