@@ -112,11 +112,11 @@ clean: ## Delete the environments of make; keep results and the environments of 
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-test/bin/python $<
 	touch $@
 
-# the package with the extras of forecasts, at the versions of the tests; it needs no other environment
-.venv-forecast/ready: envs/test.txt pyproject.toml
-	@echo "making the environment of forecasts once: about 2 minutes"
+# the package, and what a forecast needs; no other environment
+.venv-forecast/ready: envs/forecast.txt pyproject.toml
+	@echo "making the environment of forecasts, once"
 	$(PYTHON) -m venv --clear .venv-forecast
-	.venv-forecast/bin/python -m pip install --quiet "$$(grep '^uv==' $<)"
-	.venv-forecast/bin/uv pip install --quiet --compile-bytecode --python .venv-forecast/bin/python \
-	    --constraint $< --editable '.[model,nwb]'
+	.venv-forecast/bin/python -m pip install --quiet "$$(grep '^uv==' envs/workflow.txt)"
+	.venv-forecast/bin/uv pip install --quiet --no-deps --compile-bytecode --python .venv-forecast/bin/python \
+	    --requirement $< --editable .
 	touch $@
