@@ -107,7 +107,7 @@ def read_recording(
         late.setdefault(one.unit, one.detail)
     if late:
         session = without_units(session, late)
-    return NwbRecording(session, valid_from, why, column, reasons | late, tuple(notes))
+    return NwbRecording(session, valid_from, why, column, reasons | late, (*reader.faults, *notes))
 
 
 class _Reader:
@@ -117,6 +117,7 @@ class _Reader:
         self.file = file
         self.region = _region_column(file)
         self.excluded = dict.fromkeys(exclude, "listed")
+        self.faults: list[str] = []
         self._filters = self._kept(exclude) if exclude else {}
         self.row = Row(
             session=file.path.stem,
@@ -180,9 +181,9 @@ class _Reader:
         try:
             session = self._ingested(valid_time, self.region)
         except SessionError as error:
-            if self.region is None or "electrode" not in str(error):
+            if self.region is None or not any(word in str(error) for word in ("electrode", "region")):
                 raise
-            # regions are not needed for a forecast
+            self.faults.append(f"regions are not used: {error}")  # a forecast does not need them
             self.region = None
             session = self._ingested(valid_time, None)
         fatal = [one.message for one in decode_findings(session.provenance["findings"]) if one.severity == "fatal"]

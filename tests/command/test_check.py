@@ -135,3 +135,4 @@ def test_names_in_a_file_cannot_move_the_cursor(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "\x1b" not in printed
     assert "Ada [2J Bea" in printed
+    assert "regions are not used: units['region'] has control characters" in printed

@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from factories.releases import ABOUT
 
 from neurohorizon.command.main import main
