@@ -39,7 +39,7 @@ def releases(tmp_path_factory) -> Path:
         {"method": "own_history", "heldout": "one animal in turn", **score, "bits_per_spike": 0.1},
         {"method": "neurohorizon_adaptive", "heldout": "one animal in turn", **score},
     ]
-    for name, most in (("far", -90.0), ("near", 90.0)):
+    for name, most in (("arrays", -90.0), ("hippocampus", 90.0)):
         about = ABOUT | {"name": name, "scores": scores, "feature_range": {"log_rate_hz": [-99.0, -95.0, most]}}
         run.about.write_text(json.dumps(about))
         run.release(folder / f"{name}.safetensors")

@@ -68,9 +68,9 @@ def test_wrong_use_has_its_own_exit_status_and_a_reason(here, capsys, given, mes
 
 
 def test_an_unknown_network_is_wrong_use(here, mouse, shipped, capsys):
-    for name in ("hippocampos", "absent/model.safetensors"):
+    for name in ("hippocampoos", "absent/model.safetensors"):
         assert main(["check", str(mouse), "--network", name]) == 2
-        assert "released weights: far, near" in capsys.readouterr().err
+        assert "released weights: arrays, hippocampus" in capsys.readouterr().err
     (here / "model.json").write_text("{}")
     assert main(["check", str(mouse), "--network", str(here)]) == 2
     assert "describes no network" in capsys.readouterr().err
