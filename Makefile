@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help checked doctor demo results review check test lint bench audit cohorts report schema graph checks lock clean test-wheel
+.PHONY: help forecast checked doctor demo results review check test lint bench audit cohorts report schema graph checks lock clean test-wheel
 
 PYTHON ?= python3.11
 # two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
@@ -21,6 +21,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+forecast: $(if $(NWB),.venv-forecast/ready) ## Forecast a recording with released weights (NWB=recording.nwb ARGS="--open").
+	@[ -n "$(NWB)" ] || { echo "name a recording, or a folder of recordings: make forecast NWB=recording.nwb" >&2; exit 2; }
+	@.venv-forecast/bin/neurohorizon forecast "$(NWB)" $(ARGS)
 
 checked: .venv/ready
 	@results=$(RESULTS)
@@ -95,7 +99,7 @@ lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 	.venv/bin/python envs/lock.py
 
 clean: ## Delete the environments of make; keep results and the environments of rules.
-	rm -rf .venv .venv-test
+	rm -rf .venv .venv-test .venv-forecast
 
 # each is rebuilt when its pins change
 .venv/ready: envs/workflow.txt tools/conda-standin/bin/conda
@@ -108,4 +112,13 @@ clean: ## Delete the environments of make; keep results and the environments of 
 .venv-test/ready: envs/test.txt | .venv/ready
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-test
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-test/bin/python $<
+	touch $@
+
+# the package, and what a forecast needs; no other environment
+.venv-forecast/ready: envs/forecast.txt pyproject.toml
+	@echo "making the environment of forecasts, once"
+	$(PYTHON) -m venv --clear .venv-forecast
+	.venv-forecast/bin/python -m pip install --quiet "$$(grep '^uv==' envs/workflow.txt)"
+	.venv-forecast/bin/uv pip install --quiet --no-deps --compile-bytecode --python .venv-forecast/bin/python \
+	    --requirement $< --editable .
 	touch $@

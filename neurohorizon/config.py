@@ -234,6 +234,8 @@ class NwbReading(Section):
     """What is read from NWB files, and from where in them."""
 
     key: ClassVar[str]
+    reports: ClassVar[bool] = True
+    """Whether a reader prints to the log what it assumes."""
     valid_time: str | ValidTime
     """Where the recording is valid: outside of it bins are masked, not zero. ``obs_intervals``: observed for every kept
     unit. ``whole``: from the first to the last spike, for files without valid time. Another name, such as ``trials`` or
@@ -248,6 +250,11 @@ class NwbReading(Section):
     unit_filters: dict[str, float | int | str | bool | tuple[float | int | str | bool, ...] | ValueRange]
     """Column of ``units`` (or ``id``) -> value that a unit must have, a list of values of which it must have one, or
     ``{minimum: ..., maximum: ...}``, both included; empty keeps all units."""
+
+    @classmethod
+    def option(cls, field: str) -> str:
+        """Return the name by which a user sets a field, for errors."""
+        return f"{cls.key}.{field}"
 
 
 class NwbSource(NwbReading):

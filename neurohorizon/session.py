@@ -8,7 +8,7 @@ random costs a page or two and any number of processes share one mapping.
 import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -231,6 +231,19 @@ def left_out_session(
         splits=Splits.empty(),
         provenance=provenance or {},
         left_out=reason,
+    )
+
+
+def with_domain(session: Session, domain: Intervals) -> Session:
+    """Return a session with other valid time, and without the spikes outside of it."""
+    if domain == session.domain:
+        return session
+    inside = domain.contains(session.spike_times_us)
+    return replace(
+        session,
+        domain=domain,
+        spike_times_us=session.spike_times_us[inside],
+        spike_unit=session.spike_unit[inside],
     )
 
 

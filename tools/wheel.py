@@ -21,6 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "neurohorizon"
 EXTRAS = {
     "command.training_files": "nwb",
+    "command.examination": "nwb",
+    "command.answer_text": "model nwb",
+    "command.forecasting": "model nwb",
+    "command.network_choice": "model",
     "agreement.brain_wide_bench": "bwb",
     "experiments.downstream.poyo": "poyo",
     "experiments.downstream.poyo_decoding": "poyo report",

@@ -1,6 +1,7 @@
 """Excludes units of a session that the configuration excludes, and records each with its reason."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -42,14 +43,30 @@ def exclude_units(session: Session, exclusions: Exclusions) -> Session:
         reasons.setdefault(one.unit, []).append(f"{one.reason}: {one.detail}")
     if not reasons:
         return session
-    kept = np.array([one not in reasons for one in ids.tolist()])
-    if not kept.any():
+    if all(one in reasons for one in ids.tolist()):
         raise SessionError(
             f"{session.session_id}: all {len(ids)} units are excluded by cohort.exclude_units, maximum_rate_hz or "
             "exclude_proposed; keep some, or leave the session out"
         )
+    return without_units(session, {name: "; ".join(found) for name, found in reasons.items()})
+
+
+def without_units(session: Session, reasons: Mapping[str, str]) -> Session:
+    """Return a session without some units.
+
+    Args:
+        session: The session.
+        reasons: Reason for each excluded unit, by its id.
+
+    Raises:
+        SessionError: No unit is left.
+    """
+    ids = session.units["id"]
+    kept = np.array([one not in reasons for one in ids.tolist()])
+    if not kept.any():
+        raise SessionError(f"{session.session_id}: all {len(ids)} units are excluded; keep some")
     fires = kept[session.spike_unit]
-    listed = {name: "; ".join(reasons[name]) for name in ids.tolist() if name in reasons}
+    listed = {name: reasons[name] for name in ids.tolist() if name in reasons}
     return replace(
         session,
         spike_times_us=session.spike_times_us[fires],

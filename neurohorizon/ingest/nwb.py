@@ -30,6 +30,7 @@ from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.ingest.thresholds import limit
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain, to_us
+from neurohorizon.timeline import Splits as SessionSplits
 
 WHOLE = "whole"
 """Choice of ``valid_time``: from the first to the last spike."""
@@ -131,7 +132,9 @@ def ingest_assets(manifest: Path, row: Row, *, source: DandiSource, splits: Spli
     return replace(session, provenance={**session.provenance, **origin})
 
 
-def ingest_nwb(paths: str | Path | Sequence[str | Path], row: Row, *, source: NwbReading, splits: Splits) -> Session:
+def ingest_nwb(
+    paths: str | Path | Sequence[str | Path], row: Row, *, source: NwbReading, splits: Splits | None
+) -> Session:
     """Read the NWB file of a session, or its files.
 
     Subject, lab and date are those of the cohort table. A file that names another subject than the table's column
@@ -146,7 +149,7 @@ def ingest_nwb(paths: str | Path | Sequence[str | Path], row: Row, *, source: Nw
         paths: The file, or the files.
         row: The session's row of the cohort table.
         source: What to read and from where in the file.
-        splits: How valid time is split.
+        splits: How valid time is split; None: not split.
 
     Raises:
         SessionError: The file cannot be read or used: what was found, what was expected and what to do.
@@ -159,7 +162,7 @@ def ingest_nwb(paths: str | Path | Sequence[str | Path], row: Row, *, source: Nw
         return _session(readers, row, source, splits, notes)
 
 
-def _session(readers: "list[_Reader]", row: Row, source: NwbReading, splits: Splits, notes: Notes) -> Session:
+def _session(readers: "list[_Reader]", row: Row, source: NwbReading, splits: Splits | None, notes: Notes) -> Session:
     first = readers[0]
     _check_clocks([reader.file for reader in readers])
     began = first.file.text("session_start_time")[:10]
@@ -175,7 +178,7 @@ def _session(readers: "list[_Reader]", row: Row, source: NwbReading, splits: Spl
     unit = np.concatenate([unit + offset for (_, unit), offset in zip(spikes, before, strict=False)])
     notes.findings += check_spikes(RawSpikes(times_s, unit, ids, columns.get("probe"), domain))
     try:
-        parts = split_domain(domain, splits)
+        parts = split_domain(domain, splits) if splits else SessionSplits.empty()
     except ValueError as error:
         fatal = [finding.message for finding in notes.findings if finding.severity == "fatal"]
         raise SessionError(f"{first.file.path.name}: {(fatal or [str(error)])[0]}") from error
@@ -250,7 +253,7 @@ def _domain(
     if not len(domain):
         raise SessionError(
             f"{name}: {chosen} leave no valid time for its {sum(map(len, units.values()))} units; "
-            f"{what_there_is(readers[0].file)}; choose another {source.key}.valid_time{_or_whole(source)}"
+            f"{what_there_is(readers[0].file)}; choose another {source.option('valid_time')}{_or_whole(source)}"
         )
     first_s, last_s = domain.hull_s
     span_s = last_s - first_s
@@ -321,11 +324,12 @@ class _Reader:
             return Intervals.empty()
         first_s, last_s = float(finite_s.min()), float(finite_s.max())
         message = (
-            f"{self.source.key}.valid_time is {WHOLE}: all time from the first to the last spike, {first_s:g} to "
+            f"{self.source.option('valid_time')} is {WHOLE}: all time from the first to the last spike, {first_s:g} to "
             f"{last_s:g} s, counts as recorded; a pause of the recording would count as silence"
         )
         self.notes.add("whole_valid_time", message)
-        print(f"{self.file.path.name}: {message}", file=sys.stderr)
+        if self.source.reports:
+            print(f"{self.file.path.name}: {message}", file=sys.stderr)
         if max(abs(first_s), abs(last_s)) > limit("far_recording_s"):
             raise self.file.fault("units/spike_times", f"reach {last_s:g}", "convert them to seconds")
         first_us, last_us = to_us(np.array([first_s, last_s]))
@@ -336,7 +340,7 @@ class _Reader:
         file = self.file
         if "obs_intervals" not in units.table.names:
             raise SessionError(
-                f"{file.path.name}: {self.source.key}.valid_time is obs_intervals, which its units lack; "
+                f"{file.path.name}: {self.source.option('valid_time')} is obs_intervals, which its units lack; "
                 f"{what_there_is(file)}; choose one of these tables{_or_whole(self.source)}"
             )
         ids = units.table.ids()
@@ -355,7 +359,8 @@ class _Reader:
                     raise file.fault(
                         "units/obs_intervals",
                         f"{what} for unit {ids[row]} ({values.tolist()[:2]})",
-                        f"drop the unit with {self.source.key}.unit_filters (id), or choose another valid_time",
+                        f"drop the unit with {self.source.option('unit_filters')} (id), or choose another "
+                        f"{self.source.option('valid_time')}",
                     )
                 cache[values.tobytes()] = self._merged(values[:, 0], values[:, 1], "units/obs_intervals")
             of_unit.append(cache[values.tobytes()])
@@ -377,7 +382,7 @@ class _Reader:
                 "short_units",
                 f"{domain.duration_us / MICROSECONDS:g} s of the {hull.duration_us / MICROSECONDS:g} s observed are "
                 f"valid, since each time must be observed for every unit; observed least: {list_names(named)}; drop "
-                f"them with {self.source.key}.unit_filters (id) to keep the rest",
+                f"them with {self.source.option('unit_filters')} (id) to keep the rest",
                 len(short),
             )
         return domain
@@ -388,7 +393,7 @@ class _Reader:
         table = file.table(f"intervals/{name}")
         if table is None or not table.rows:
             raise SessionError(
-                f"{file.path.name}: {self.source.key}.valid_time is {name}, which it does not have; "
+                f"{file.path.name}: {self.source.option('valid_time')} is {name}, which it does not have; "
                 f"{what_there_is(file)}; choose one of these tables{_or_whole(self.source)}"
             )
         kept = np.ones(table.rows, bool)
@@ -396,7 +401,7 @@ class _Reader:
             plain = table.plain("tags")
             if plain is None and not table.is_ragged("tags"):
                 raise file.fault(
-                    table.inside, f"has no tags, only {table.names}", f"drop {self.source.key}.valid_time.tags"
+                    table.inside, f"has no tags, only {table.names}", f"drop {self.source.option('valid_time')}.tags"
                 )
             of_row = (
                 [set(map(text, row.tolist())) for row in table.ragged("tags")]
@@ -422,7 +427,9 @@ class _Reader:
             lacks = "stop_time" if np.isfinite(start_s).all() else "start_time or stop_time"
             message = f"{np.count_nonzero(~timed)} of {len(timed)} {name} have no {lacks}"
             if not timed.any():
-                raise SessionError(f"{self.file.path.name}: {message}; choose another {self.source.key}.valid_time")
+                raise SessionError(
+                    f"{self.file.path.name}: {message}; choose another {self.source.option('valid_time')}"
+                )
             self.notes.drop("intervals_without_times", f"{message}; they are not valid time", int((~timed).sum()))
         return self._merged(start_s[timed], stop_s[timed], table.inside, join=join)
 
@@ -498,9 +505,9 @@ class _Reader:
             regions = [""] * len(units)
         else:
             raise SessionError(
-                f"{file.path.name}: {self.source.key}.region is {column!r}, which is neither a column of the units "
-                f"{units.table.names} nor one of electrodes that units point to {of_electrodes}; name one of these, or "
-                "null for none"
+                f"{file.path.name}: {self.source.option('region')} is {column!r}, which is neither a column of the "
+                f"units {units.table.names} nor one of electrodes that units point to {of_electrodes}; name one of "
+                "these, or null for none"
             )
         if not any(regions) and any(map(_region, of_group)):
             regions = [_region(one) for one in of_group]
@@ -532,7 +539,7 @@ class _Reader:
                 return None
             raise SessionError(
                 f"{file.path.name}: {inside} is a {kind}, not a time series; inside are {among}; name one in "
-                f"{self.source.key}.behaviour"
+                f"{self.source.option('behaviour')}"
             )
         if data.ndim > 2:
             raise file.fault(inside, f"has shape {data.shape}, expected [sample, channel]", "name another series")
@@ -693,13 +700,13 @@ class _Units:
             values = table.plain(name)
             if values is None:
                 raise SessionError(
-                    f"{file.path.name}: {source.key}.unit_filters names {name!r}, no column of single values of "
+                    f"{file.path.name}: {source.option('unit_filters')} names {name!r}, no column of single values of "
                     f"its units; they have {table.names}"
                 )
             kept &= passes(values, wanted)
         if not kept.any():
             raise SessionError(
-                f"{file.path.name}: none of its {len(kept)} units passes {source.key}.unit_filters "
+                f"{file.path.name}: none of its {len(kept)} units passes {source.option('unit_filters')} "
                 f"{ {name: _plain(wanted) for name, wanted in source.unit_filters.items()} }"
             )
         self.rows = np.flatnonzero(kept)

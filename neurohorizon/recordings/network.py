@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from numbers import Real
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +16,10 @@ from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.weights import Card, WeightsError, load_forecaster
 from neurohorizon.recordings.hugging_face import write_hub_folder
 from neurohorizon.recordings.recording import Recording
-from neurohorizon.recordings.units import Times, Units, intervals_of, read_units
+from neurohorizon.recordings.reference_window import recorded_share, split_at_reference
+from neurohorizon.recordings.units import Times, Units, read_units
 from neurohorizon.session import SessionError
-from neurohorizon.timeline import Intervals, cut_domain, to_us
+from neurohorizon.timeline import to_us
 from neurohorizon.units.reference import feature_names
 
 WEIGHTS = "model.safetensors"
@@ -174,10 +174,10 @@ class Network:
         gap_us = (shape.context_bins + shape.horizon_bins) * shape.bin_us if gap is None else int(to_us(gap))
         if gap_us < 0:
             raise SessionError(f"gap is {gap:g} s; expected seconds after the reference window, 0 or more")
-        window, part = _split(session.domain, reference, gap_us)
+        window, part = split_at_reference(session.domain, reference, gap_us)
         if session.session_id in self.card.sessions:
             notes += (f"{session.session_id} is in the training data, so its scores are not zero-shot",)
-        if (share := _recorded_share(window, reference)) < _VALID_SHARE:
+        if (share := recorded_share(window, reference)) < _VALID_SHARE:
             notes += (f"of the reference window {share:.0%} was recorded; the rest is not used",)
         for note in notes:
             warnings.warn(note, UserWarning, stacklevel=2)
@@ -216,32 +216,3 @@ class Network:
         lengths = f"context {1000 * self.context_s:g} ms, horizon {1000 * self.horizon_s:g} ms"
         name = self.about.name if self.about else self.card.method
         return f"Network({name}, bins of {1000 * self.bin_s:g} ms, {lengths})"
-
-
-def _split(domain: Intervals, reference: float | Times, gap_us: int) -> tuple[Intervals, Intervals]:
-    """Return the reference window, and the valid time after it and after the gap."""
-    if isinstance(reference, Real):
-        share = float(reference)
-        if not 0 < share <= 1:
-            raise SessionError(
-                f"reference is {share:g}; expected a share of the valid time, above 0 and up to 1, or "
-                "(start, stop) in seconds"
-            )
-        return cut_domain(domain, first_us=round(share * domain.duration_us), gap_us=gap_us)
-    wanted = intervals_of(reference, "reference")
-    window = domain.intersect(wanted)
-    if not len(window):
-        (from_s, to_s), (first_s, last_s) = wanted.hull_s, domain.hull_s
-        raise SessionError(
-            f"the reference window, {from_s:g} to {to_s:g} s, holds no valid time, which lies within {first_s:g} to "
-            f"{last_s:g} s; choose another reference"
-        )
-    last_us = int(domain.stop_us[-1])
-    return window, domain.clip(int(window.stop_us[-1]) + gap_us, last_us)
-
-
-def _recorded_share(window: Intervals, reference: float | Times) -> float:
-    """Return the share of the requested reference window that is valid time; 1 for a share of the valid time."""
-    if isinstance(reference, Real):
-        return 1.0
-    return window.duration_us / intervals_of(reference, "reference").duration_us

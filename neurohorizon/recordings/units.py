@@ -12,7 +12,6 @@ pynwb ``NWBFile``, NWB file    ``obs_intervals`` of all units; without them from
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -23,7 +22,7 @@ from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import list_names
 from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.ingest.unit_checks import propose_exclusions
-from neurohorizon.session import Session, SessionError, order_spikes
+from neurohorizon.session import Session, SessionError, order_spikes, with_domain
 from neurohorizon.timeline import Intervals, Splits, to_us
 
 
@@ -87,7 +86,7 @@ def read_units(units: Units, *, valid: Times | None = None, exclude: Sequence[An
         if len(exclude):
             raise SessionError("a session of the workflow has its own exclusions; set cohort.exclude_units instead")
         domain = units.domain if valid is None else units.domain.intersect(intervals_of(valid, "valid"))
-        return Recorded(_with_domain(units, domain), units.units["id"], ())
+        return Recorded(with_domain(units, domain), units.units["id"], ())
     found = _units_of(units)
     texts = [str(one) for one in found.ids]
     if repeated := [one for one, times in Counter(texts).items() if times > 1]:
@@ -271,19 +270,6 @@ def _observed_for_all(ids: Sequence[str], observed: Iterable[Any]) -> Intervals:
 def _whole(times_s: np.ndarray) -> Intervals:
     first_us, last_us = to_us(np.array([times_s.min(), times_s.max()]))
     return Intervals(np.array([first_us]), np.array([last_us + 1]))
-
-
-def _with_domain(session: Session, domain: Intervals) -> Session:
-    """Return a session whose valid time is cut."""
-    if domain == session.domain:
-        return session
-    inside = domain.contains(session.spike_times_us)
-    changed = {
-        "domain": domain,
-        "spike_times_us": session.spike_times_us[inside],
-        "spike_unit": session.spike_unit[inside],
-    }
-    return replace(session, **changed)
 
 
 def _as_array(ids: Sequence[Any]) -> np.ndarray:

@@ -1,0 +1,98 @@
+"""The command line, ``neurohorizon`` or ``python -m neurohorizon``.
+
+A module with the name of a command has its arguments (``add_arguments``), its program (``run``, which returns the exit
+status) and its ``EXAMPLES``. It is imported only if its command is used, so that ``--help`` needs no other package.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from neurohorizon import __version__
+from neurohorizon.command.usage import UsageError
+
+COMMANDS = {
+    "check": "what a recording holds, and whether it can be forecast",
+    "forecast": "forecast recordings with released weights, and write one page for each",
+    "weights": "list the released weights, or show the card of one",
+    "init": "write a cohort table and a short configuration, to train on your own recordings",
+}
+"""Names of the commands, and what each does."""
+EXAMPLES = """\
+examples:
+  neurohorizon check mouse.nwb             what is in the file, and can it be forecast?
+  neurohorizon forecast mouse.nwb --open   forecast it, and open the page of the answer
+  neurohorizon weights                     which trained networks are there?
+  neurohorizon init mine recordings/       prepare a training on your own recordings
+
+`neurohorizon COMMAND --help` shows the options and more examples of a command.
+"""
+WRONG_USE, INTERRUPTED = 2, 130
+"""Exit statuses; 0: all recordings could be used, 1: some could not."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return its exit status.
+
+    Args:
+        arguments: Its arguments; None: those of the process.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser, parsers = _parser()
+    name = next((one for one in given if not one.startswith("-")), "")
+    if name in COMMANDS:
+        command = import_module(f"neurohorizon.command.{name}")
+        parsers[name].epilog = command.EXAMPLES
+        command.add_arguments(parsers[name])
+    try:
+        options = parser.parse_args(given)
+    except SystemExit as end:  # argparse has printed the help or the error
+        return int(end.code or 0)
+    if not name:
+        parser.print_help()
+        return WRONG_USE
+    try:
+        status = command.run(options)
+        sys.stdout.flush()
+    except UsageError as error:
+        print(f"neurohorizon {name}: {error}", file=sys.stderr)
+        return WRONG_USE
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("neurohorizon"):
+            raise
+        print(
+            f'neurohorizon {name}: the package {error.name} is not installed: pip install "neurohorizon[model,nwb]"',
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print(f"neurohorizon {name}: interrupted; finished recordings keep their files", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # as in `neurohorizon check FOLDER | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser, and the parser of each command by its name."""
+    parser = argparse.ArgumentParser(
+        prog="neurohorizon",
+        description="Forecast the spikes of every unit of a recording, with networks that were not trained on it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"neurohorizon {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND")
+    parsers = {
+        name: subparsers.add_parser(
+            name,
+            help=what,
+            description=f"{what[0].upper()}{what[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        for name, what in COMMANDS.items()
+    }
+    return parser, parsers

@@ -1,0 +1,47 @@
+"""Folders of results that appear whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from neurohorizon.command.usage import UsageError
+
+PAGE, ANSWER, FORECAST, UNITS = "answer.html", "answer.json", "forecast.h5", "units.tsv"
+FILES = (PAGE, ANSWER, FORECAST, UNITS)
+"""Names of the files of one recording."""
+
+
+def check_folder(folder: Path) -> None:
+    """Check that results can be written to a folder: it does not exist, or holds earlier results only.
+
+    Raises:
+        UsageError: It is a file, or holds other files.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, and a folder of this name is needed; choose another --output")
+    others = sorted(one.name for one in folder.iterdir() if one.name not in FILES) if folder.is_dir() else []
+    if others:
+        raise UsageError(
+            f"the folder {folder} holds {others[0]!r}, which is no earlier result, and it would be replaced; choose "
+            "another --output"
+        )
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder next to a folder; it replaces the folder, or is removed after an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary, earlier = (folder.with_name(f".{kind}-{os.getpid()}-{folder.name}") for kind in ("part", "earlier"))
+    temporary.mkdir()
+    try:
+        yield temporary
+        if folder.exists():
+            folder.rename(earlier)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if earlier.exists() and not folder.exists():
+            earlier.rename(folder)
+        shutil.rmtree(earlier, ignore_errors=True)

@@ -1,0 +1,247 @@
+"""`neurohorizon forecast` writes what Python forecasts, whole or not at all, and says where."""
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories.recording_files import LENGTH_S, spike_trains
+
+import neurohorizon as nh
+from neurohorizon.answer.answer import Answer
+from neurohorizon.command import forecast as forecast_command
+from neurohorizon.command import forecasting
+from neurohorizon.command.main import main
+from neurohorizon.command.network_choice import choose_network, share_outside
+from neurohorizon.command.options import Reading
+from neurohorizon.command.output_folder import FILES, replacing_folder
+from neurohorizon.command.progress import PAUSE_S, Progress, as_time
+from neurohorizon.command.usage import UsageError
+from neurohorizon.forecasts.forecast_file import read_forecast
+from neurohorizon.ingest.nwb_recording import read_recording
+
+TRAINS = spike_trains()
+
+
+@pytest.fixture(scope="module")
+def done(mouse, weights_path, tmp_path_factory):
+    """A forecast, its exit status, and what was printed."""
+    output = tmp_path_factory.mktemp("answers")
+    with pytest.MonkeyPatch.context() as patch:
+        printed: list[str] = []
+        patch.setattr("builtins.print", lambda *text, **_: printed.append(" ".join(map(str, text))))
+        given = ["--network", str(weights_path), "--reference", "0:40", "--output", str(output), "--every", "0.12"]
+        status = main(["forecast", str(mouse), *given])
+    return status, output / "mouse", printed
+
+
+def folder_of(done) -> Path:
+    status, folder, _ = done
+    assert status == 0
+    return folder
+
+
+def test_the_files_are_there_and_no_others(done):
+    folder = folder_of(done)
+    assert sorted(one.name for one in folder.iterdir()) == sorted(FILES)
+    assert [one.name for one in folder.parent.iterdir()] == ["mouse"]
+    assert (folder / "answer.html").read_text().lstrip().lower().startswith("<!doctype html")
+
+
+def test_the_forecasts_are_those_of_python_from_arrays(done, weights_path):
+    found = read_forecast(folder_of(done) / "forecast.h5")
+    units = {str(10 + unit): times for unit, times in enumerate(TRAINS)}
+    recording = nh.load(weights_path).fit_reference(units, (0.0, 40.0), valid=(0.0, LENGTH_S))
+    expected = recording.forecast(recording.origins(0.12))
+    np.testing.assert_array_equal(found.start_us, expected.origin_us)
+    np.testing.assert_array_equal(found.log_rate, expected.log_rate)
+    assert found.unit_id.tolist() == list(units)
+
+
+def test_numbers_agree_in_the_text_the_table_and_the_answer(done):
+    folder, printed = folder_of(done), "\n".join(done[2])
+    answer = Answer.model_validate(json.loads((folder / "answer.json").read_text()))
+    header, *rows = [line.split("\t") for line in (folder / "units.tsv").read_text().splitlines()]
+    assert header[:2] == ["unit", "region"]
+    assert [row[:2] for row in rows] == [
+        [str(10 + unit), region] for unit, region in enumerate(["CA1", "CA1", "CA3", "CA3", "DG", ""])
+    ]
+    scores = {row[0]: float(row[header.index("bits_per_spike")]) for row in rows}
+    assert scores == pytest.approx({one.unit: one.score.value for one in answer.units}, rel=1e-5)
+    assert answer.sentence in printed
+    assert f"adaptive forecast  {answer.score.value:.3f}" in printed
+    assert re.search(rf"Best units: {max(scores, key=scores.get)} \({max(scores.values()):.2f}\)", printed)
+    worse = sum(value <= 0 for value in scores.values())
+    assert f"No better than their mean rate: {worse} of 6 units" in printed
+    assert "mouse  6 units (6 scored), reference 0 to 40 s" in printed
+    assert "chosen by --network" in printed
+    assert f"Page: {folder}/answer.html" in printed
+
+
+def test_progress_has_steps_and_shares(done):
+    lines = [line for line in done[2] if line.startswith("mouse.nwb: ")]
+    assert lines[0] == "mouse.nwb: reading"
+    assert any(re.fullmatch(r"mouse.nwb: scores, \d+ %, about .* left", line) for line in lines)
+
+
+def stand_in(monkeypatch, answer):
+    """Replace the computing of an answer, which takes seconds."""
+    monkeypatch.setattr(forecasting, "answer_for", answer)
+
+
+@pytest.fixture
+def quick(done, monkeypatch):
+    """Answers as that of the finished forecast."""
+    answer = Answer.model_validate(json.loads((folder_of(done) / "answer.json").read_text()))
+    stand_in(monkeypatch, lambda recording, **_: answer)
+    return answer
+
+
+def test_a_second_run_replaces_the_files_of_the_first(quick, here, mouse, weights_path, capsys):
+    given = ["forecast", str(mouse), "--network", str(weights_path), "--quiet"]
+    assert main(given) == 0
+    (here / "mouse_forecast" / "answer.html").write_text("old")
+    assert main(given) == 0
+    assert "Page: mouse_forecast/answer.html" in capsys.readouterr().out
+    assert (here / "mouse_forecast" / "answer.html").read_text() != "old"
+    assert [one.name for one in here.iterdir()] == ["mouse_forecast"]
+
+
+def test_a_folder_with_other_files_is_refused_before_anything_is_computed(monkeypatch, here, mouse, capsys):
+    stand_in(monkeypatch, None)
+    (here / "mouse_forecast").mkdir()
+    (here / "mouse_forecast" / "thesis.tex").write_text("years of work")
+    assert main(["forecast", str(mouse)]) == 2
+    assert "holds 'thesis.tex', which is no earlier result" in capsys.readouterr().err
+    assert [one.name for one in (here / "mouse_forecast").iterdir()] == ["thesis.tex"]
+
+
+def test_a_failed_recording_does_not_stop_the_others(quick, here, mouse, weights_path, capsys):
+    (here / "bad.nwb").write_text("no HDF5")
+    given = ["--network", str(weights_path), "--json", "--output", "answers"]
+    assert main(["forecast", "bad.nwb", str(mouse), *given]) == 1
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert document["schema"] == "neurohorizon-forecast-1"
+    bad, good = document["recordings"]
+    assert "is not an HDF5 file" in bad["fault"]
+    assert bad["answer"] is None
+    assert good["fault"] is None
+    assert good["answer"] == quick.to_json()
+    assert good["folder"] == "answers/mouse"
+    assert "bad.nwb: not forecast: " in printed.err
+    assert [one.name for one in (here / "answers").iterdir()] == ["mouse"]
+
+
+def test_an_error_in_the_middle_leaves_the_earlier_files(quick, here, mouse, weights_path, capsys, monkeypatch):
+    given = ["forecast", str(mouse), "--network", str(weights_path), "--quiet"]
+    assert main(given) == 0
+    before = {one.name: one.read_bytes() for one in (here / "mouse_forecast").iterdir()}
+    monkeypatch.setattr(forecasting, "write_units", lambda *_: 1 / 0)
+    assert main(given) == 1
+    assert "not forecast: division by zero" in capsys.readouterr().err
+    assert {one.name: one.read_bytes() for one in (here / "mouse_forecast").iterdir()} == before
+    assert [one.name for one in here.iterdir()] == ["mouse_forecast"]
+
+
+def test_an_interruption_leaves_nothing(monkeypatch, here, mouse, weights_path, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    stand_in(monkeypatch, interrupt)
+    assert main(["forecast", str(mouse), "--network", str(weights_path)]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
+def test_two_recordings_of_one_name_are_refused(here, mouse, capsys):
+    (here / "other").mkdir()
+    (here / "other" / "mouse.nwb").symlink_to(mouse)
+    assert main(["forecast", str(mouse), str(here)]) == 2
+    assert "several recordings are named mouse.nwb" in capsys.readouterr().err
+
+
+def test_notes_of_the_file_are_on_the_page_and_warnings_are_lines(
+    monkeypatch, here, mouse, weights_path, capsys, quick
+):
+    seen = {}
+
+    def answer(recording, **_):
+        seen["notes"] = recording.notes
+        return quick
+
+    stand_in(monkeypatch, answer)
+    assert main(["forecast", str(mouse), "--network", str(weights_path), "--valid", "whole"]) == 0
+    assert any("first to the last spike" in note for note in seen["notes"])
+    assert "mouse.nwb: note: valid time is from the first to the last spike" in capsys.readouterr().err
+
+
+def test_the_page_is_opened_on_request(quick, here, mouse, weights_path, monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr(forecast_command.webbrowser, "open", opened.append)
+    assert main(["forecast", str(mouse), "--network", str(weights_path), "--quiet", "--open"]) == 0
+    assert opened == [(here / "mouse_forecast" / "answer.html").as_uri()]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture(scope="module")
+def session(mouse):
+    return read_recording(mouse).session
+
+
+@pytest.mark.usefixtures("shipped")
+def test_the_network_with_the_most_similar_training_units_is_chosen(session):
+    choice = choose_network(session, Reading(), None)
+    assert choice.network.about.name == "hippocampus"
+    assert "hippocampus has the smallest share" in choice.why
+    assert re.search(r"\(arrays \d+\.\d %, hippocampus 0\.0 %\)", choice.why)
+    named = choose_network(session, Reading(), "arrays")
+    assert named.network.about.name == "arrays"
+
+
+@pytest.mark.usefixtures("shipped")
+def test_the_choice_uses_no_spike_after_the_reference_window(session):
+    cut = nh.load("arrays").fit_reference(session, 0.5).reference.hull_s[1]
+    early = session.spike_times_us < cut * 1e6
+    late = np.where(early, session.spike_unit, 0).astype(session.spike_unit.dtype)
+    changed = type(session)(**{**vars(session), "spike_unit": late})
+    assert (changed.spike_unit != session.spike_unit).any()
+    for name in ("arrays", "hippocampus"):
+        network = nh.load(name)
+        assert share_outside(network, changed, Reading()) == share_outside(network, session, Reading())
+
+
+def test_without_releases_a_network_is_required(shipped, here, mouse, capsys):
+    for path in shipped.glob("*.json"):
+        path.unlink()
+    assert main(["forecast", str(mouse)]) == 2
+    assert "name a trained network with --network" in capsys.readouterr().err
+
+
+def test_progress_is_a_line_at_each_step_and_every_few_seconds(capsys):
+    now = iter([0.0, 1.0, 1.0 + PAUSE_S, 20.0])
+    progress = Progress("a", clock=lambda: next(now))
+    for step, share in (("one", 0.0), ("one", 0.1), ("one", 0.25), ("two", 0.5)):
+        progress(step, share)
+    assert capsys.readouterr().err.splitlines() == [
+        "a: one, 0 %",
+        "a: one, 25 %, about 18 s left",
+        "a: two, 50 %, about 20 s left",
+    ]
+    assert [as_time(one) for one in (5, 300, 9000)] == ["5 s", "5 min", "2.5 h"]
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "a" / "results"
+    with replacing_folder(folder) as temporary:
+        (temporary / "one").write_text("1")
+    with suppress(UsageError), replacing_folder(folder) as temporary:
+        (temporary / "two").write_text("2")
+        raise UsageError
+    assert [one.name for one in folder.iterdir()] == ["one"]
+    with replacing_folder(folder) as temporary:
+        (temporary / "three").write_text("3")
+    assert [one.name for one in folder.iterdir()] == ["three"]
+    assert list(folder.parent.iterdir()) == [folder]

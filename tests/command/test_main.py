@@ -1,0 +1,94 @@
+"""The command line starts at once, and its exit status tells what happened."""
+
+import subprocess
+import sys
+
+import pytest
+from factories import ROOT
+
+from neurohorizon import __version__
+from neurohorizon.command import forecast
+from neurohorizon.command.main import COMMANDS, main
+
+
+def test_the_help_imports_no_other_package():
+    program = (
+        "import sys; before = set(sys.modules); sys.argv = ['neurohorizon', '--help']; import runpy\n"
+        "try: runpy.run_module('neurohorizon', run_name='__main__')\n"
+        "except SystemExit as end: code = end.code\n"
+        "print('', code, *{one.split('.')[0] for one in set(sys.modules) - before}, sep='\\n', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    code, *imported = done.stderr.split()
+    assert code == "0"
+    assert "neurohorizon" in imported
+    assert set(imported) <= {"neurohorizon", *sys.stdlib_module_names}
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_each_command_has_examples_that_it_can_read(name, capsys):
+    assert main([name, "--help"]) == 0
+    lines = capsys.readouterr().out.split("examples:\n")[1].splitlines()
+    examples = [line.strip() for line in lines if line.startswith("  neurohorizon")]
+    assert len(examples) >= 2
+    for line in examples:
+        given = line.split(" > ")[0].split()[1:]
+        assert given[0] == name
+        assert main([*given, "--help"]) == 0, line
+
+
+def test_the_version_is_printed(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"neurohorizon {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], ""),
+        (["chekc"], "invalid choice"),
+        (["check"], "required: PATH"),
+        (["check", "absent.nwb"], "there is no file or folder absent.nwb"),
+        (["check", "."], "the folder . holds no file *.nwb"),
+        (["forecast", __file__], "is no NWB file"),
+        (["check", "a.nwb", "--reference", "1.5"], "'1.5' is no share between 0 and 1, and no START:STOP"),
+        (["check", "a.nwb", "--reference", "9:3"], "'9:3' stops before it starts"),
+        (["check", "a.nwb", "--valid", "lunch"], "'lunch' is none of whole, obs_intervals, trials, epochs"),
+        (["check", "a.nwb", "--valid", "1:2:3"], "'1:2:3' is no START:STOP"),
+        (["check", "a.nwb", "--exclude", "3,,4"], "'3,,4' has an empty id"),
+        (["check", "a.nwb", "--max-rate", "nan"], "'nan' is no number"),
+        (["forecast", "a.nwb", "--every", "-1"], "'-1' is not above 0"),
+    ],
+)
+def test_wrong_use_has_its_own_exit_status_and_a_reason(here, capsys, given, message):
+    assert main(given) == 2
+    assert message in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
+def test_an_unknown_network_is_wrong_use(here, mouse, shipped, capsys):
+    for name in ("hippocampoos", "absent/model.safetensors"):
+        assert main(["check", str(mouse), "--network", name]) == 2
+        assert "released weights: arrays, hippocampus" in capsys.readouterr().err
+    (here / "model.json").write_text("{}")
+    assert main(["check", str(mouse), "--network", str(here)]) == 2
+    assert "describes no network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), 1, 'pip install "neurohorizon[model,nwb]"'),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_a_missing_package_and_an_interruption_are_one_line(monkeypatch, here, capsys, error, status, line):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(forecast, "nwb_files", fail)
+    assert main(["forecast", "a.nwb"]) == status
+    printed = capsys.readouterr().err
+    assert line in printed
+    assert len(printed.splitlines()) == 1

@@ -1,0 +1,112 @@
+"""One NWB file is read without a cohort table, and each choice is named."""
+
+import numpy as np
+import pytest
+from factories.recording_files import LENGTH_S, spike_trains, write_recording
+
+from neurohorizon.ingest.nwb_recording import read_recording
+from neurohorizon.session import SessionError
+from neurohorizon.timeline import Intervals, to_us
+
+TRAINS = spike_trains()
+ALL = [[[0.0, LENGTH_S]]] * len(TRAINS)
+TRIALS = [(start, start + 4.0) for start in np.arange(2.0, 74.0, 6.0)]
+
+
+def within(trains, spans):
+    return [np.concatenate([one[(one >= start) & (one < stop)] for start, stop in spans]) for one in trains]
+
+
+def spans_us(spans):
+    return to_us(np.array(spans)).tolist()
+
+
+def domain_us(recording):
+    domain = recording.session.domain
+    return np.stack([domain.start_us, domain.stop_us], axis=1).tolist()
+
+
+def test_the_observed_time_of_all_units_is_valid_time(tmp_path):
+    observed = [[[0.0, 30.0], [40.0, 80.0]], *([[[5.0, 80.0]]] * 5)]
+    found = read_recording(write_recording(tmp_path / "a.nwb", TRAINS, observed=observed, trials=TRIALS))
+    assert found.valid_from == "obs_intervals"
+    assert domain_us(found) == spans_us([(5.0, 30.0), (40.0, 80.0)])
+    assert found.session.subject == "Ada"
+    assert found.session.session_id == "a"
+    assert any("observed least" in note and "--exclude" in note for note in found.notes)
+
+
+def test_without_an_excluded_unit_its_unobserved_time_is_valid(tmp_path):
+    observed = [[[0.0, 30.0], [40.0, 80.0]], *([[[5.0, 80.0]]] * 5)]
+    path = write_recording(tmp_path / "a.nwb", TRAINS, observed=observed)
+    found = read_recording(path, exclude=["10"])
+    assert domain_us(found) == spans_us([(5.0, 80.0)])
+    assert found.session.units["id"].tolist() == ["11", "12", "13", "14", "15"]
+    assert found.excluded == {"10": "listed"}
+    np.testing.assert_array_equal(
+        found.session.spike_times_us[found.session.spike_unit == 0], to_us(TRAINS[1][TRAINS[1] >= 5])
+    )
+    with pytest.raises(SessionError, match=r"no unit 3, which --exclude lists; its units are 10, 11"):
+        read_recording(path, exclude=["3"])
+    with pytest.raises(SessionError, match="lists all its 6 units"):
+        read_recording(path, exclude=[str(10 + unit) for unit in range(6)])
+
+
+@pytest.mark.parametrize("table", ["trials", "epochs"])
+def test_a_table_is_valid_time_only_if_spikes_lie_only_there(tmp_path, table):
+    cut = read_recording(write_recording(tmp_path / "cut.nwb", within(TRAINS, TRIALS), **{table: TRIALS}))
+    assert cut.valid_from == table
+    assert domain_us(cut) == spans_us(TRIALS)
+    assert f"outside of its {table}" in cut.valid_why
+    whole = read_recording(write_recording(tmp_path / "whole.nwb", TRAINS, **{table: TRIALS}))
+    every = to_us(np.concatenate(TRAINS))
+    assert whole.valid_from == "whole"
+    assert domain_us(whole) == [[every.min(), every.max() + 1]]
+    assert f"12 {table}" in whole.valid_why
+
+
+def test_given_valid_time_excludes_the_time_that_the_file_declares_invalid(tmp_path):
+    path = write_recording(tmp_path / "a.nwb", TRAINS, observed=ALL, invalid=[(20.0, 30.0)])
+    found = read_recording(path, valid=Intervals(to_us(np.array([10.0])), to_us(np.array([200.0]))))
+    assert found.valid_from == "given"
+    assert domain_us(found) == spans_us([(10.0, 20.0), (30.0, 200.0)])
+    times_s = found.session.spike_times_us / 1e6
+    assert ((times_s >= 10) & ~((times_s >= 20) & (times_s < 30))).all()
+    assert len(times_s) == sum(((one >= 10) & ~((one >= 20) & (one < 30))).sum() for one in TRAINS)
+    with pytest.raises(SessionError, match=r"no spike lies in --valid 100:200; its spikes lie in"):
+        read_recording(path, valid=Intervals(to_us(np.array([100.0])), to_us(np.array([200.0]))))
+
+
+def test_a_requested_table_that_is_absent_is_an_error_with_the_option(tmp_path):
+    path = write_recording(tmp_path / "a.nwb", TRAINS)
+    with pytest.raises(SessionError, match=r"--valid is trials, which it does not have; .*0 epochs"):
+        read_recording(path, valid="trials")
+    with pytest.raises(SessionError, match=r"--valid is obs_intervals, which its units lack"):
+        read_recording(path, valid="obs_intervals")
+
+
+@pytest.mark.parametrize("column", ["location", "brain_area"])
+def test_regions_are_read_from_the_first_known_column(tmp_path, column):
+    regions = ["CA1", "CA1", "DG", "", "unknown", "CA3"]
+    path = write_recording(tmp_path / "a.nwb", TRAINS, regions=regions, region_column=column)
+    found = read_recording(path)
+    assert found.region_column == column
+    assert found.session.units["region"].tolist() == ["CA1", "CA1", "DG", "", "", "CA3"]
+    assert read_recording(write_recording(tmp_path / "b.nwb", TRAINS, regions=[""] * 6)).region_column is None
+
+
+def test_units_are_excluded_by_rate_and_by_proposal_with_their_reason(tmp_path):
+    fast = np.arange(0.0, LENGTH_S, 1 / 150)
+    path = write_recording(tmp_path / "a.nwb", [*TRAINS, fast, TRAINS[5].copy()], observed=[*ALL, *ALL[:2]])
+    by_rate = read_recording(path, maximum_rate_hz=100.0)
+    assert by_rate.excluded == {"16": "150.0 Hz, above 100 Hz"}
+    proposed = read_recording(path, exclude_proposed=True)
+    assert set(proposed.excluded) >= {"16", "17"} or set(proposed.excluded) >= {"16", "15"}
+    assert "coincide" in " ".join(proposed.excluded.values())
+    assert by_rate.session.domain == proposed.session.domain
+
+
+def test_spike_times_that_are_no_seconds_are_an_error(tmp_path):
+    path = write_recording(tmp_path / "a.nwb", [np.round(one * 1000) for one in TRAINS], observed=ALL)
+    with pytest.raises(SessionError, match=r"a\.nwb: .*(whole numbers|other unit|none|seconds)"):
+        read_recording(path)
