@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from neurohorizon.cohort import CohortError, read_cohort, write_cohort
 from neurohorizon.config import EXTENDS, PRESETS, ConfigError, NwbSource, parse_config
@@ -101,7 +102,7 @@ def init(
         region=REGION if has_region else None,
     )
     try:
-        config = parse_config(parse_yaml(text))
+        config = parse_config(cast(dict, parse_yaml(text)))
     except ConfigError as error:
         raise InitError(f"{error}\nrename the folder, or copy the files to another one") from None
     source = config.sources.nwb
