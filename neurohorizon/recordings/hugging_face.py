@@ -77,7 +77,9 @@ def model_card(name: str, *, card: Card, about: About | None, sha256: str) -> st
     lines = [
         f"# {in_sentence(about.name if about else name)}",
         "",
-        in_sentence(about.summary) if about else f"A network of a run of NeuroHorizon, fold {in_sentence(card.fold)}.",
+        f"{in_sentence(about.summary).rstrip('.')}."
+        if about
+        else f"A network of a run of NeuroHorizon, fold {in_sentence(card.fold)}.",
         "",
         f"It forecasts spike counts of all units of a recording that it was never trained on, from {context_ms} ms of "
         f"context up to {horizon_ms} ms ahead, in bins of {timeline.bin_ms} ms. A reference window of the recording "
