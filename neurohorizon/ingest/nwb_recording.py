@@ -157,7 +157,7 @@ class _Reader:
             if not self._has_rows(name):
                 continue
             inside = self._session(name)
-            if _is_confined(whole, inside.domain):
+            if is_confined(whole.spike_times_us, whole.domain, inside.domain):
                 return inside, name, f"the file has no obs_intervals, and nearly no spike lies outside of its {name}"
         return whole, WHOLE, f"from the first to the last spike, since {what_there_is(self.file)}"
 
@@ -212,12 +212,18 @@ def _region_column(file: NwbFile) -> str | None:
     return next((name for name in REGION_COLUMNS if name in electrodes.names), None)
 
 
-def _is_confined(whole: Session, inside: Intervals) -> bool:
-    """Return True if spikes were recorded in some intervals only."""
-    outside = whole.domain.without(inside)
-    inside_s, outside_s = (one.duration_us / MICROSECONDS for one in (whole.domain.intersect(inside), outside))
+def is_confined(times_us: np.ndarray, whole: Intervals, inside: Intervals) -> bool:
+    """Return True if spikes were recorded in some intervals only.
+
+    Args:
+        times_us: Spike times of all units in microseconds.
+        whole: Time from the first to the last spike.
+        inside: The intervals.
+    """
+    outside = whole.without(inside)
+    inside_s, outside_s = (one.duration_us / MICROSECONDS for one in (whole.intersect(inside), outside))
     if not inside_s or outside_s < 1:
         return False
-    beyond = int(np.count_nonzero(outside.contains(whole.spike_times_us)))
-    within = len(whole.spike_times_us) - beyond
+    beyond = int(np.count_nonzero(outside.contains(times_us)))
+    within = len(times_us) - beyond
     return beyond / outside_s < CONFINED * within / inside_s

@@ -21,6 +21,7 @@ from neurohorizon.ingest.findings import Finding, decode_findings
 from neurohorizon.ingest.leave_out import faults_of_session
 from neurohorizon.ingest.nwb import WHOLE, ingest_nwb
 from neurohorizon.ingest.nwb_file import NwbFile, open_nwb
+from neurohorizon.ingest.nwb_recording import is_confined
 from neurohorizon.ingest.session_checks import Settings
 from neurohorizon.ingest.unit_checks import Proposal, propose_exclusions
 from neurohorizon.printed_names import one_line
@@ -29,10 +30,6 @@ from neurohorizon.timeline import MICROSECONDS, Intervals, to_us
 
 TRIALS, OBSERVED = "trials", "obs_intervals"
 CONTINUOUS = "continuous"
-WITHIN_TRIALS = 0.99
-"""Smallest share of the spikes within trials from which on a file has spikes only there."""
-COVERED_BY_TRIALS = 0.9
-"""Trials that cover a larger share of the time from the first to the last spike are no cuts of it."""
 SHORT_S = 4.0
 """If half of the valid time lies in intervals shorter than this, two windows of the preset ``continuous``, it is cut
 into trials."""
@@ -132,10 +129,11 @@ def _valid_time(file: NwbFile, times_s: np.ndarray) -> tuple[str, str, bool]:
     """Return the valid time that suits a file, the reason, and whether it is cut into trials."""
     trials = _trials(file)
     if len(trials):
-        span_us = int(to_us(times_s.max() - times_s.min()))
-        within = float(np.mean(trials.contains(to_us(times_s))))
-        covered = trials.duration_us / max(span_us, 1)
-        if within >= WITHIN_TRIALS and covered < COVERED_BY_TRIALS:
+        times_us = to_us(times_s)
+        whole = Intervals(times_us.min(keepdims=True), times_us.max(keepdims=True) + 1)
+        within = float(np.mean(trials.contains(times_us)))
+        covered = whole.intersect(trials).duration_us / whole.duration_us
+        if is_confined(times_us, whole, trials):
             reason = f"{within:.1%} of the spikes lie within trials, which cover {covered:.0%} of the time"
             return TRIALS, reason, True
     units = file.table("units")
