@@ -7,6 +7,7 @@ import traceback
 import webbrowser
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from neurohorizon.command.cards import lengths_of
 from neurohorizon.command.options import Reading, add_printing, add_reading, nwb_files, positive
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         of_all = f" ({index + 1} of {len(paths)})" if len(paths) > 1 else ""
         progress = Progress(f"{one_line(path.name)}{of_all}", quiet=options.quiet)
         progress.say("reading")
-        result = {"file": str(path), "folder": str(folder), "fault": None, "answer": None}
+        result: dict[str, Any] = {"file": str(path), "folder": str(folder), "fault": None, "answer": None}
         results.append(result)
         try:
             answer = forecast_recording(examine(path, reading, lengths), reading, settings, folder, progress)
