@@ -119,6 +119,6 @@ clean: ## Delete the environments of make; keep results and the environments of 
 	@echo "making the environment of forecasts, once"
 	$(PYTHON) -m venv --clear .venv-forecast
 	.venv-forecast/bin/python -m pip install --quiet "$$(grep '^uv==' envs/workflow.txt)"
-	.venv-forecast/bin/uv pip install --quiet --no-deps --compile-bytecode --python .venv-forecast/bin/python \
+	.venv-forecast/bin/uv pip install --quiet --compile-bytecode --python .venv-forecast/bin/python \
 	    --requirement $< --editable .
 	touch $@

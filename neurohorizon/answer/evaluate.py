@@ -30,6 +30,7 @@ from neurohorizon.answer.rivals import compared, kind_of, label_of
 from neurohorizon.answer.typical import typical_window
 from neurohorizon.answer.verdict import Findings, carrier_of, judge
 from neurohorizon.methods import ADAPTIVE
+from neurohorizon.recordings.forecast import Forecast
 from neurohorizon.recordings.recording import Recording
 from neurohorizon.scores import bits_per_spike
 from neurohorizon.timeline import MICROSECONDS
@@ -52,6 +53,7 @@ def answer_for(
     seed: int = 0,
     progress: Progress | None = None,
     chosen: str = "",
+    keep: Callable[[Forecast], None] | None = None,
 ) -> Answer:
     """Return the answer to the question whether the forecast works on a recording.
 
@@ -63,6 +65,7 @@ def answer_for(
         seed: Seed of the bootstrap, of random units and of sample paths.
         progress: Receives the current step and the finished share, from 0 to 1.
         chosen: Why this network was chosen, as a sentence for the page.
+        keep: Receives the adaptive forecast of all windows, such as to save it; not called without a window to score.
 
     Raises:
         ValueError: The distance is no whole number of bins.
@@ -76,6 +79,8 @@ def answer_for(
 
     tell("forecasts", 0.0)
     forecasts = compared(recording, at)
+    if keep is not None:
+        keep(forecasts[ADAPTIVE])
     tell("scores", 0.4)
     block = cut_blocks(at.size, every_s)
     blocks = int(block[-1]) + 1

@@ -24,7 +24,10 @@ def describe_answer(answer: Answer, folder: str) -> str:
     ]
     if answer.methods:
         lines += _scores(answer) + _ahead(answer) + _units(answer)
-    lines += [f"Advice: {one}" for one in answer.advice]
+    if answer.outside is not None:
+        lines.append(answer.outside.sentence)
+    lines += [f"Note: {one_line(one)}" for one in recording.notes]
+    lines += [f"Advice: {one_line(one)}" for one in answer.advice]
     lines.append(f"Network: {network.name}, {network.summary.rstrip('.')}. {network.chosen}".rstrip())
     lines.append(f"Page: {folder}/answer.html   Data: forecast.h5, units.tsv, answer.json")
     return "\n".join(lines)

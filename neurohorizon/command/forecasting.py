@@ -14,6 +14,8 @@ from neurohorizon.command.network_choice import choose_network
 from neurohorizon.command.options import Reading
 from neurohorizon.command.output_folder import ANSWER, FORECAST, PAGE, UNITS, replacing_folder
 from neurohorizon.command.progress import Progress
+from neurohorizon.printed_names import one_line
+from neurohorizon.recordings.forecast import Forecast
 from neurohorizon.recordings.recording import Recording
 from neurohorizon.session import SessionError
 
@@ -60,6 +62,7 @@ def forecast_recording(
         recording = choice.network.fit_reference(session, reading.reference)
         # so that the page has them too
         recording = replace(recording, notes=(*found.notes, *recording.notes))
+        kept: list[Forecast] = []
         answer = answer_for(
             recording,
             every_s=settings.every_s,
@@ -67,16 +70,19 @@ def forecast_recording(
             seed=settings.seed,
             progress=progress,
             chosen=choice.why,
+            keep=kept.append,
         )
+        if not kept:
+            raise SessionError(answer.sentence)
         with replacing_folder(folder) as temporary:
             write_page(answer, temporary / PAGE)
             (temporary / ANSWER).write_text(json.dumps(answer.to_json(), indent=1) + "\n")
             progress.say("files")
-            recording.forecast(recording.origins(answer.recording.every_s)).save(temporary / FORECAST)
+            kept[0].save(temporary / FORECAST)
             write_units(recording, answer, temporary / UNITS)
-    lines = [*recording.notes, *(str(one.message) for one in caught if issubclass(one.category, UserWarning))]
-    for line in dict.fromkeys(lines):
-        progress.say(f"note: {line}")
+    for line in dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, UserWarning)):
+        if line not in recording.notes:
+            progress.say(f"warning: {one_line(line)}")
     return answer
 
 

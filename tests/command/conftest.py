@@ -9,7 +9,9 @@ from factories.recording_files import LENGTH_S, spike_trains, write_recording
 from factories.recordings import saved_network
 from factories.releases import ABOUT, run_files
 
-from neurohorizon.command import cards, weights
+from neurohorizon.answer.answer import Answer
+from neurohorizon.command import cards, forecasting, weights
+from neurohorizon.command.main import main
 from neurohorizon.forecasts import release
 from neurohorizon.forecasts.release import write_sums
 from neurohorizon.recordings import network
@@ -64,3 +66,28 @@ def here(tmp_path, monkeypatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def done(mouse, weights_path, tmp_path_factory):
+    """A forecast, its exit status, and what was printed."""
+    output = tmp_path_factory.mktemp("answers")
+    with pytest.MonkeyPatch.context() as patch:
+        printed: list[str] = []
+        patch.setattr("builtins.print", lambda *text, **_: printed.append(" ".join(map(str, text))))
+        given = ["--network", str(weights_path), "--reference", "0:40", "--output", str(output), "--every", "0.12"]
+        status = main(["forecast", str(mouse), *given])
+    return status, output / "mouse", printed
+
+
+@pytest.fixture
+def quick(done, monkeypatch):
+    """Answers as that of the finished forecast, in no time."""
+    answer = Answer.model_validate(json.loads((done[1] / "answer.json").read_text()))
+
+    def answer_for(recording, *, keep, **_):
+        keep(recording.forecast([50.0, 60.0], adaptive=False))
+        return answer
+
+    monkeypatch.setattr(forecasting, "answer_for", answer_for)
+    return answer

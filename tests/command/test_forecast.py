@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,16 +26,9 @@ from neurohorizon.ingest.nwb_recording import read_recording
 TRAINS = spike_trains()
 
 
-@pytest.fixture(scope="module")
-def done(mouse, weights_path, tmp_path_factory):
-    """A forecast, its exit status, and what was printed."""
-    output = tmp_path_factory.mktemp("answers")
-    with pytest.MonkeyPatch.context() as patch:
-        printed: list[str] = []
-        patch.setattr("builtins.print", lambda *text, **_: printed.append(" ".join(map(str, text))))
-        given = ["--network", str(weights_path), "--reference", "0:40", "--output", str(output), "--every", "0.12"]
-        status = main(["forecast", str(mouse), *given])
-    return status, output / "mouse", printed
+def stand_in(monkeypatch, answer):
+    """Replace the computing of an answer, which takes seconds."""
+    monkeypatch.setattr(forecasting, "answer_for", answer)
 
 
 def folder_of(done) -> Path:
@@ -84,19 +78,6 @@ def test_progress_has_steps_and_shares(done):
     lines = [line for line in done[2] if line.startswith("mouse.nwb: ")]
     assert lines[0] == "mouse.nwb: reading"
     assert any(re.fullmatch(r"mouse.nwb: scores, \d+ %, about .* left", line) for line in lines)
-
-
-def stand_in(monkeypatch, answer):
-    """Replace the computing of an answer, which takes seconds."""
-    monkeypatch.setattr(forecasting, "answer_for", answer)
-
-
-@pytest.fixture
-def quick(done, monkeypatch):
-    """Answers as that of the finished forecast."""
-    answer = Answer.model_validate(json.loads((folder_of(done) / "answer.json").read_text()))
-    stand_in(monkeypatch, lambda recording, **_: answer)
-    return answer
 
 
 def test_a_second_run_replaces_the_files_of_the_first(quick, here, mouse, weights_path, capsys):
@@ -163,19 +144,19 @@ def test_two_recordings_of_one_name_are_refused(here, mouse, capsys):
     assert "several recordings are named mouse.nwb" in capsys.readouterr().err
 
 
-def test_notes_of_the_file_are_on_the_page_and_warnings_are_lines(
-    monkeypatch, here, mouse, weights_path, capsys, quick
-):
-    seen = {}
-
-    def answer(recording, **_):
-        seen["notes"] = recording.notes
-        return quick
+def test_notes_of_the_file_are_printed_and_warnings_are_lines(monkeypatch, here, mouse, weights_path, capsys, quick):
+    def answer(recording, *, keep, **_):
+        keep(recording.forecast([50.0], adaptive=False))
+        warnings.warn("the moon is full", UserWarning, stacklevel=2)
+        return quick.model_copy(
+            update={"recording": quick.recording.model_copy(update={"notes": list(recording.notes)})}
+        )
 
     stand_in(monkeypatch, answer)
     assert main(["forecast", str(mouse), "--network", str(weights_path), "--valid", "whole"]) == 0
-    assert any("first to the last spike" in note for note in seen["notes"])
-    assert "mouse.nwb: note: valid time is from the first to the last spike" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "Note: valid time is from the first to the last spike" in printed.out
+    assert "mouse.nwb: warning: the moon is full" in printed.err
 
 
 def test_the_page_is_opened_on_request(quick, here, mouse, weights_path, monkeypatch, capsys):

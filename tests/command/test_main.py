@@ -47,7 +47,7 @@ def test_the_version_is_printed(capsys):
     ("given", "message"),
     [
         ([], ""),
-        (["cheque"], "invalid choice"),
+        (["predict"], "invalid choice"),
         (["check"], "required: PATH"),
         (["check", "absent.nwb"], "there is no file or folder absent.nwb"),
         (["check", "."], "the folder . holds no file *.nwb"),

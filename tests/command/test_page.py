@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "forecast.md").read_text()
 
 
 @pytest.fixture
-def laboratory(here, mouse, shipped, monkeypatch):
+def laboratory(here, mouse, shipped, quick, monkeypatch):
     """A folder with the recordings that the page names."""
     (here / "mouse.nwb").symlink_to(mouse)
     (here / "recordings").mkdir()
