@@ -11,9 +11,10 @@ import pytest
 from factories.recording_files import LENGTH_S, spike_trains
 
 import neurohorizon as nh
-from neurohorizon.answer.answer import Answer
+from neurohorizon.answer.answer import Answer, Estimate
 from neurohorizon.command import forecast as forecast_command
 from neurohorizon.command import forecasting
+from neurohorizon.command.forecasting import write_units
 from neurohorizon.command.main import main
 from neurohorizon.command.network_choice import choose_network, share_outside
 from neurohorizon.command.options import Reading
@@ -72,6 +73,17 @@ def test_numbers_agree_in_the_text_the_table_and_the_answer(done):
     assert "mouse  6 units (6 scored), reference 0 to 40 s" in printed
     assert "chosen by --network" in printed
     assert f"Page: {folder}/answer.html" in printed
+
+
+def test_the_table_has_intervals_and_no_score_of_a_slow_unit(done, session, weights_path, tmp_path):
+    answer = Answer.model_validate(json.loads((folder_of(done) / "answer.json").read_text()))
+    scored = answer.units[1].model_copy(update={"score": Estimate(value=0.2, low=0.125, high=0.25), "spikes": 7})
+    recording = nh.load(weights_path).fit_reference(session)
+    write_units(recording, answer.model_copy(update={"units": [scored]}), tmp_path / "units.tsv")
+    _, slow, fast, *_ = [line.split("\t") for line in (tmp_path / "units.tsv").read_text().splitlines()]
+    rate_hz = recording.reference_rate_hz
+    assert slow == ["10", "CA1", f"{rate_hz[0]:.6g}", "no", "", "", "", ""]
+    assert fast == ["11", "CA1", f"{rate_hz[1]:.6g}", "yes", "7", "0.2", "0.125", "0.25"]
 
 
 def test_progress_has_steps_and_shares(done):
