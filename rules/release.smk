@@ -9,7 +9,7 @@ if CONFIG.release:
             features=LAYOUT.released_training("features"),
             summary=f"{RESULTS}/cross_session/tables/summary.parquet",
         output:
-            f"{RESULTS}/release/about.json",
+            f"{RESULTS}/released/about.json",
         log:
             f"{RESULTS}/logs/describe_release.log",
         benchmark:
@@ -35,7 +35,7 @@ if CONFIG.release:
             tuned=LAYOUT.released("baselines.json"),
             regressions=LAYOUT.released("regressions.json"),
             pooled=LAYOUT.released("ar_glm.json"),
-            about=f"{RESULTS}/release/about.json",
+            about=f"{RESULTS}/released/about.json",
         output:
             weights=f"weights/{NAME}.safetensors",
             card=f"weights/{NAME}.json",

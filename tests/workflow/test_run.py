@@ -9,7 +9,9 @@ import subprocess
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 import yaml
 from factories import ROOT
 from factories.tiny_run import GHOST, HELD_OUT, write_miniature
@@ -17,7 +19,9 @@ from factories.workflow import Workflow, copy_workflow, files_with
 
 from neurohorizon.experiments.catalogue import CATALOGUE
 from neurohorizon.experiments.downstream.poyo_tables import METHOD_ORDER
+from neurohorizon.forecasts.release import read_release
 from neurohorizon.methods import ENSEMBLE, METHODS
+from neurohorizon.models.weights import load_forecaster
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +49,16 @@ NOT_IN_THE_MINIATURE = {
 }
 """Functions of rules of other sources and of other targets."""
 
+RELEASE = {
+    "name": "miniature",
+    "version": "1",
+    "summary": "Simulated sessions",
+    "species": ["mouse"],
+    "preparation": "simulated",
+    "held_out": "one animal of each source",
+    "data": [{"name": "simulations", "sessions": ["*"], "licence": "MIT", "citation": "none"}],
+}
+
 CREDENTIALS = {
     name: f"credential-of-{name}"
     for name in ("ALYX_LOGIN", "ALYX_PWD", "ALYX_TOKEN", "DANDI_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY")
@@ -62,12 +76,12 @@ WITNESS = (
 def finished(tmp_path_factory) -> Workflow:
     """Copy the project and run the miniature in it."""
     project = copy_workflow(tmp_path_factory.mktemp("run") / "project")
-    write_miniature(project.root)
+    write_miniature(project.root, release=RELEASE)
     witnesses = project.root / "witnesses"
     witnesses.mkdir()
     command = project.root / "workflow" / "scripts" / "call.py"
     command.write_text(WITNESS.format(folder=str(witnesses)) + command.read_text())
-    done = project.snakemake(*MINIATURE, **CREDENTIALS)
+    done = project.snakemake("all", "weights", *MINIATURE, **CREDENTIALS)
     assert done.returncode == 0, done.stdout
     assert not [value for value in CREDENTIALS.values() if value in done.stdout]
     return project
@@ -106,6 +120,24 @@ def test_no_file_of_a_run_has_a_credential_of_the_environment(finished):
     written = {path.parts[0] for path in (one.relative_to(finished.root) for one in finished.root.rglob("*.*"))}
     assert {"results", ".snakemake"} <= written
     assert files_with(finished.root, *CREDENTIALS.values()) == []
+
+
+def test_the_released_weights_are_the_experts_of_the_run_with_their_scores(finished):
+    folder = finished.root / "weights"
+    release = read_release(folder / "miniature.safetensors")
+    run = finished.root / "results" / "miniature"
+    (weights,) = run.glob("models/*/neurohorizon_seed-0/model.safetensors")
+    network, card = load_forecaster(weights)
+    assert release.card == card
+    for name, value in network.state_dict().items():
+        assert torch.equal(release.networks["neurohorizon"].state_dict()[name], value), name
+    summary = pd.read_parquet(run / "cross_session" / "tables" / "summary.parquet")
+    rows = summary[(summary["source"] == "all") & (summary["null"] == "reference")].set_index("method")
+    found = {one["method"]: one["bits_per_spike"] for one in release.about.scores}
+    assert {"neurohorizon_adaptive", "reference_mean"} <= found.keys()
+    assert found == {name: rows.loc[name, "bits_per_spike"] for name in found}
+    assert release.about.data[0]["recordings"] == len(card.sessions)
+    assert "miniature.json" in (folder / "SHA256SUMS").read_text()
 
 
 def test_a_second_run_has_nothing_to_do(finished):
