@@ -48,6 +48,8 @@ NOT_IN_THE_MINIATURE = {
     "neurohorizon.report.archive:write_archive",
 }
 """Functions of rules of other sources and of other targets."""
+OF_OTHER_TARGETS = {"archive_scores", "describe_release", "write_release", "sum_releases"}
+"""Rules of the miniature that the default target does not need."""
 
 RELEASE = {
     "name": "miniature",
@@ -190,7 +192,7 @@ def test_the_tables_of_decoding_list_every_decoder_and_every_excluded_session(fi
 def test_tables_are_made_again_from_only_the_score_archive(finished, tmp_path):
     assert finished.snakemake("archive_scores", *MINIATURE).returncode == 0
     fresh = copy_workflow(tmp_path / "project")
-    write_miniature(fresh.root)
+    write_miniature(fresh.root, release=RELEASE)
     review = [*MINIATURE, "--workflow-profile", "profiles/review"]
     archive = str(finished.root / RESULTS / "scores.tar")
     done = fresh.snakemake("restore_scores", *review, SCORES=archive)
@@ -312,7 +314,7 @@ def test_an_edit_reruns_exactly_the_rules_that_depend_on_it(finished, file, func
 
 
 def test_an_edit_of_ingestion_reruns_every_rule_that_reads_sessions(finished):
-    ran = {path.stem for path in (finished.root / RESULTS / "logs").iterdir()} - {"archive_scores"}
+    ran = {path.stem for path in (finished.root / RESULTS / "logs").iterdir()} - OF_OTHER_TARGETS
     assert ran > BEFORE_SESSIONS
     reasons = rerun_after_edit(finished, "session.py", "order_spikes")
     assert changed_by_parameters(reasons) == {"preprocess_ibl", "preprocess_allen"}
