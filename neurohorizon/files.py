@@ -1,10 +1,14 @@
-"""Files that are complete or absent, their hashes, and their sizes as text."""
+"""Files and folders that are complete or absent, their hashes, and their sizes as text; the folder of the weights."""
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+SHIPPED = Path(__file__).resolve().parent / "weights"
+"""Folder of the released weights that the package contains; see :mod:`neurohorizon.forecasts.release`."""
 
 
 @contextmanager
@@ -26,6 +30,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder next to a folder; it replaces the folder, or is removed after an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary, earlier = (folder.with_name(f".{kind}-{os.getpid()}-{folder.name}") for kind in ("part", "earlier"))
+    temporary.mkdir()
+    try:
+        yield temporary
+        if folder.exists():
+            folder.rename(earlier)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if earlier.exists() and not folder.exists():
+            earlier.rename(folder)
+        shutil.rmtree(earlier, ignore_errors=True)
 
 
 def file_hash(path: str | Path, kind: str) -> str:

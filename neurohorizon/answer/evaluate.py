@@ -7,6 +7,7 @@ its origin on.
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from neurohorizon.answer.calibration import calibrate
 from neurohorizon.answer.reference_length import some_origins, try_lengths, try_numbers_of_units
 from neurohorizon.answer.rivals import compared, kind_of, label_of
 from neurohorizon.answer.typical import typical_window
-from neurohorizon.answer.verdict import Findings, carrier_of, judge
+from neurohorizon.answer.verdict import Findings, Judgement, carrier_of, judge
 from neurohorizon.methods import ADAPTIVE
 from neurohorizon.recordings.forecast import Forecast
 from neurohorizon.recordings.recording import Recording
@@ -117,17 +118,9 @@ def answer_for(
         reference_length=length,
         calibration=calibration,
     )
-    judgement = judge(findings)
     busiest = max(units, key=lambda one: one.spikes)
     answer = Answer(
-        package_version=_version(),
-        seed=seed,
-        verdict=judgement.verdict,
-        sentence=judgement.sentence,
-        found=judgement.found,
-        advice=judgement.advice,
-        recording=recorded,
-        network=_used(recording, chosen),
+        **_head(recording, judge(findings), recorded, seed, chosen),
         score=score,
         rival=best.method,
         blocks=blocks,
@@ -301,6 +294,20 @@ def _used(recording: Recording, chosen: str) -> Used:
     )
 
 
+def _head(recording: Recording, judgement: Judgement, recorded: Recorded, seed: int, chosen: str) -> dict[str, Any]:
+    """Return the fields that every answer has."""
+    return {
+        "package_version": _version(),
+        "seed": seed,
+        "verdict": judgement.verdict,
+        "sentence": judgement.sentence,
+        "found": judgement.found,
+        "advice": judgement.advice,
+        "recording": recorded,
+        "network": _used(recording, chosen),
+    }
+
+
 def _empty(
     recording: Recording, scored: np.ndarray, every_s: float, minimum_rate_hz: float, seed: int, chosen: str
 ) -> Answer:
@@ -320,16 +327,8 @@ def _empty(
         reference_length=None,
         calibration=None,
     )
-    judgement = judge(findings)
     return Answer(
-        package_version=_version(),
-        seed=seed,
-        verdict=judgement.verdict,
-        sentence=judgement.sentence,
-        found=judgement.found,
-        advice=judgement.advice,
-        recording=recorded,
-        network=_used(recording, chosen),
+        **_head(recording, judge(findings), recorded, seed, chosen),
         score=nothing,
         rival="",
         blocks=0,

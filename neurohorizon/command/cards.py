@@ -4,11 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import neurohorizon
 from neurohorizon.command.usage import UsageError
-
-SHIPPED = Path(neurohorizon.__file__).resolve().parent / "weights"
-"""Folder of the released weights; see :mod:`neurohorizon.forecasts.release`."""
+from neurohorizon.files import SHIPPED
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from neurohorizon.answer.page import write_page
 from neurohorizon.command.examination import Examination
 from neurohorizon.command.network_choice import choose_network
 from neurohorizon.command.options import Reading
-from neurohorizon.command.output_folder import ANSWER, FORECAST, PAGE, UNITS, replacing_folder
+from neurohorizon.command.output_folder import ANSWER, FORECAST, PAGE, UNITS
 from neurohorizon.command.progress import Progress
+from neurohorizon.files import replacing_folder
 from neurohorizon.printed_names import one_line
 from neurohorizon.recordings.forecast import Forecast
 from neurohorizon.recordings.recording import Recording

@@ -1,9 +1,5 @@
-"""Folders of results that appear whole or not at all."""
+"""The folder of the results of one recording, and its files."""
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from neurohorizon.command.usage import UsageError
@@ -27,21 +23,3 @@ def check_folder(folder: Path) -> None:
             f"the folder {folder} holds {others[0]!r}, which is no earlier result, and it would be replaced; choose "
             "another --output"
         )
-
-
-@contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder next to a folder; it replaces the folder, or is removed after an error."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary, earlier = (folder.with_name(f".{kind}-{os.getpid()}-{folder.name}") for kind in ("part", "earlier"))
-    temporary.mkdir()
-    try:
-        yield temporary
-        if folder.exists():
-            folder.rename(earlier)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if earlier.exists() and not folder.exists():
-            earlier.rename(folder)
-        shutil.rmtree(earlier, ignore_errors=True)

@@ -31,7 +31,7 @@ from torch import Tensor
 from neurohorizon.baselines.closed_form import CLOSED_FORMS, read_tuned
 from neurohorizon.baselines.glm import PooledGlm
 from neurohorizon.config import Adaptive, Regressions, Section
-from neurohorizon.files import file_hash, replacing
+from neurohorizon.files import SHIPPED, file_hash, replacing
 from neurohorizon.methods import FORECASTER, METHODS
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.own_history import OwnHistoryForecaster
@@ -46,8 +46,6 @@ from neurohorizon.models.weights import (
     read_tensors,
 )
 
-SHIPPED = Path(__file__).resolve().parents[1] / "weights"
-"""Folder of the releases that the package contains."""
 SUMS = "SHA256SUMS"
 LINEAR = {"ridge_ar": ("own_first", "penalty", "floor"), "reduced_rank": ("own_first", "penalty", "floor", "rank")}
 """Regressions that are fitted on a reference window in closed form, and their settings."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.torch import save
 
-from neurohorizon.files import replacing
+from neurohorizon.files import replacing, replacing_folder
 from neurohorizon.timeline import to_us
 
 if TYPE_CHECKING:
@@ -205,10 +204,8 @@ def export_zarr(forecast: "Forecast", path: str | Path) -> None:
     dataset = forecast.to_xarray().assign_attrs(provenance(forecast))
     dataset = dataset.assign_coords(unit=("unit", _ids(forecast, text=False)))
     path = new_folder(path)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as temporary:
-        made = Path(temporary, path.name)
-        dataset.to_zarr(made, mode="w", consolidated=False)
-        made.replace(path)
+    with replacing_folder(path) as temporary:
+        dataset.to_zarr(temporary, mode="w", consolidated=False)
 
 
 def export_pynapple(forecast: "Forecast", ahead_s: float | None) -> "TsdTensor | TsdFrame":

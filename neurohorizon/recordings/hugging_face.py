@@ -6,13 +6,12 @@ Metadata: https://huggingface.co/docs/hub/model-cards
 import math
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
 import yaml
 from torch import nn
 
-from neurohorizon.files import file_hash
+from neurohorizon.files import file_hash, replacing_folder
 from neurohorizon.forecasts.release import About
 from neurohorizon.models.weights import HUB_CARD, Card, WeightsError, card_path, save_forecaster
 from neurohorizon.printed_names import in_sentence
@@ -37,9 +36,7 @@ def write_hub_folder(
         path: File of the release's tensors, which are copied with their card.
     """
     folder = new_folder(folder)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as temporary:
-        made = Path(temporary, folder.name)
-        made.mkdir()
+    with replacing_folder(folder) as made:
         if about and path:
             shutil.copyfile(path, made / WEIGHTS)
             shutil.copyfile(card_path(path), made / HUB_CARD)
@@ -51,7 +48,6 @@ def write_hub_folder(
             raise WeightsError(f"{path} was changed since it was read: its SHA-256 is {sha256}; load it again")
         text = model_card(folder.name, card=card, about=about, sha256=sha256)
         (made / "README.md").write_text(text, encoding="utf-8")
-        made.replace(folder)
 
 
 def model_card(name: str, *, card: Card, about: About | None, sha256: str) -> str:

@@ -48,12 +48,12 @@ def describe_release(
     Raises:
         ReleaseError: A training session belongs to no entry, or to several entries, of ``release.data``.
     """
-    found = [read_identity(path) for path in sessions]
-    used = [not one["left_out"] for one in found]
+    identities = [read_identity(path) for path in sessions]
+    used = [pair for pair in zip(identities, features, strict=True) if not pair[0]["left_out"]]
     about = {
         **{key: value for key, value in release.model_dump(mode="json").items() if key not in ("data", "held_out")},
-        "data": _data([one for one, is_used in zip(found, used, strict=True) if is_used], release.data),
-        "feature_range": _ranges([path for path, is_used in zip(features, used, strict=True) if is_used]),
+        "data": _data([identity for identity, _ in used], release.data),
+        "feature_range": _ranges([path for _, path in used]),
         "scores": _scores(pd.read_parquet(summary), release.held_out),
         "made_by": command,
     }

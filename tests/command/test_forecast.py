@@ -18,9 +18,10 @@ from neurohorizon.command.forecasting import write_units
 from neurohorizon.command.main import main
 from neurohorizon.command.network_choice import choose_network, share_outside
 from neurohorizon.command.options import Reading
-from neurohorizon.command.output_folder import FILES, replacing_folder
+from neurohorizon.command.output_folder import FILES
 from neurohorizon.command.progress import PAUSE_S, Progress, as_time
 from neurohorizon.command.usage import UsageError
+from neurohorizon.files import replacing_folder
 from neurohorizon.forecasts.forecast_file import read_forecast
 from neurohorizon.ingest.nwb_recording import read_recording
 
