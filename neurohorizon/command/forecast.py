@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from neurohorizon.command.cards import lengths_of
+from neurohorizon.command.cards import candidates
 from neurohorizon.command.options import Reading, add_printing, add_reading, nwb_files, positive
 from neurohorizon.command.output_folder import PAGE, check_folder
 from neurohorizon.command.progress import Progress
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Forecast the recordings, and return the exit status."""
-    paths, reading, lengths = nwb_files(options.paths), Reading.of(options), lengths_of(options.network)
+    paths, reading, networks = nwb_files(options.paths), Reading.of(options), candidates(options.network)
     folders = folders_of(paths, options.output)
 
     for folder in folders:
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         result: dict[str, Any] = {"file": str(path), "folder": str(folder), "fault": None, "answer": None}
         results.append(result)
         try:
-            answer = forecast_recording(examine(path, reading, lengths), reading, settings, folder, progress)
+            answer = forecast_recording(examine(path, reading, networks), reading, settings, folder, progress)
         except (UsageError, ModuleNotFoundError):
             raise
         except Exception as error:

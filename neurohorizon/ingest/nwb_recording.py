@@ -48,6 +48,8 @@ class NwbRecording:
         region_column: Column of the regions; None if no unit has a region.
         excluded: Reason for each excluded unit, by its id.
         notes: Oddities of the file, one sentence each.
+        preparation: ``in vivo`` or ``ex vivo``, if the file names it; else "".
+        preparation_why: It, and what in the file names it, as a clause.
     """
 
     session: Session
@@ -56,6 +58,8 @@ class NwbRecording:
     region_column: str | None
     excluded: dict[str, str]
     notes: tuple[str, ...]
+    preparation: str
+    preparation_why: str
 
 
 class _OneFile(NwbReading):
@@ -98,6 +102,7 @@ def read_recording(
         reader = _Reader(file, exclude)
         session, valid_from, why = reader.read(valid)
         column = reader.region if (session.units["region"] != "").any() else None
+        prepared = preparation_of(file)
         notes = [one.message for one in decode_findings(session.provenance["findings"]) if one.code not in _NOT_NOTED]
     reasons = dict(reader.excluded)
     late = {}
@@ -107,7 +112,7 @@ def read_recording(
         late.setdefault(one.unit, one.detail)
     if late:
         session = without_units(session, late)
-    return NwbRecording(session, valid_from, why, column, reasons | late, (*reader.faults, *notes))
+    return NwbRecording(session, valid_from, why, column, reasons | late, (*reader.faults, *notes), *prepared)
 
 
 class _Reader:
@@ -196,6 +201,18 @@ class _Reader:
             valid_time=valid_time, region=region, behaviour={}, trials=False, unit_filters={**self._filters}
         )
         return ingest_nwb(self.file.path, self.row, source=source, splits=None)
+
+
+def preparation_of(file: NwbFile) -> tuple[str, str]:
+    """Return the preparation that a file names, and what names it as a clause; "" if none is named.
+
+    NWB has no field for it. Its description of slices (``general/slices``) is of tissue ex vivo, and data of behaviour
+    are of an animal. Free text is not interpreted.
+    """
+    of_slices, of_behaviour = bool(file.text("general/slices").strip()), bool(file.names("processing/behavior"))
+    if of_slices == of_behaviour:
+        return "", "not named in the file"
+    return ("ex vivo", "ex vivo, the file describes slices") if of_slices else ("in vivo", "in vivo, it has behaviour")
 
 
 def _region_column(file: NwbFile) -> str | None:
