@@ -552,15 +552,37 @@ class LatentReadout(Section):
     """Validations without a better score before training stops."""
 
 
+class Learners(Section):
+    """Learners of the mixture's weights: one for each pair of a learning rate and a pooling."""
+
+    share: Fraction
+    """Share of the weights that returns to the prior after each outcome: large if the best method changes, small if
+    rare bursts are the evidence, which must outlast the silence between them."""
+    pooling: Choices[Share]
+    """Shares of a unit's weights that are the mean over units."""
+    learning_rates: Choices[PositiveFloat]
+    """Exponents of the likelihood of an outcome; 1 is Bayes' rule, less is slower."""
+
+
+class SecondMixture(Section):
+    """The mixture of the learners."""
+
+    share: Fraction
+    """Share of a unit's weights that returns to equal weights after each outcome."""
+    pooling: Share
+    """Share of a unit's weights that is the mean over units."""
+    learning_rate: PositiveFloat
+    """Exponent of the likelihood of an outcome."""
+
+
 class Adaptive(Section):
     """The online mixture of all zero-shot methods; see :mod:`neurohorizon.forecasts.online_mixture`."""
 
     horizon_edges_bins: tuple[Positive, ...]
     """Ends of the groups of horizon bins that share weights; the last is ``horizon_bins``."""
-    pooling: Choices[Share]
-    """Shares of a unit's weights that are the mean over units; a second mixture weighs them."""
-    share: Fraction
-    """Share of the weights that returns to the prior after each outcome."""
+    learners: Annotated[tuple[Learners, ...], Field(min_length=1)]
+    """Weights that are learned side by side, each in its own way; a second mixture weighs them."""
+    second: SecondMixture
     network_prior: PositiveFloat
     """Prior weight of a network, relative to that of another method."""
     level_spikes: PositiveFloat
