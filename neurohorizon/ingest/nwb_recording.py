@@ -31,7 +31,7 @@ CONFINED = 0.05
 REGION_COLUMNS = ("location", "region", "brain_region", "brain_area", "area", "structure", "acronym", "ccf_acronym")
 """Names of columns of regions; the first that the units have, else the electrodes, is used."""
 _NOT_NOTED = {
-    *("no_subject", "whole_valid_time", "no_region_column", "other_date"),
+    *("no_subject", "whole_valid_time", "noregion_column", "other_date"),
     *("unit_columns_skipped", "unit_columns_replaced"),
 }
 _SHOWN_IDS = 30
@@ -115,7 +115,7 @@ class _Reader:
 
     def __init__(self, file: NwbFile, exclude: Sequence[str]) -> None:
         self.file = file
-        self.region = _region_column(file)
+        self.region = region_column(file)
         self.excluded = dict.fromkeys(exclude, "listed")
         self.faults: list[str] = []
         self._filters = self._kept(exclude) if exclude else {}
@@ -198,7 +198,7 @@ class _Reader:
         return ingest_nwb(self.file.path, self.row, source=source, splits=None)
 
 
-def _region_column(file: NwbFile) -> str | None:
+def region_column(file: NwbFile) -> str | None:
     """Return the column that names regions, of the units or else of the electrodes that they point to."""
     units = file.table("units")
     if units is None:
