@@ -21,9 +21,10 @@ from neurohorizon.ingest.findings import Finding, decode_findings
 from neurohorizon.ingest.leave_out import faults_of_session
 from neurohorizon.ingest.nwb import WHOLE, ingest_nwb
 from neurohorizon.ingest.nwb_file import NwbFile, open_nwb
-from neurohorizon.ingest.nwb_recording import OBSERVED, is_confined, region_column
+from neurohorizon.ingest.nwb_recording import OBSERVED, region_column
 from neurohorizon.ingest.session_checks import Settings
 from neurohorizon.ingest.unit_checks import Proposal, propose_exclusions
+from neurohorizon.ingest.valid_time import is_confined
 from neurohorizon.printed_names import one_line
 from neurohorizon.session import Session, SessionError
 from neurohorizon.timeline import MICROSECONDS, Intervals, to_us

@@ -126,7 +126,7 @@ class Network:
         units: Units,
         reference: float | Times = 0.5,
         *,
-        valid: Times | None = None,
+        valid: Times | str | None = None,
         gap: float | None = None,
         exclude: Sequence[Any] = (),
         name: str = "",
@@ -137,12 +137,14 @@ class Network:
 
         Args:
             units: Spike times in seconds since the recording began, sorted for each unit: a list of arrays; a mapping
-                from unit ids to arrays; a pynapple ``TsGroup``; a pynwb ``NWBFile``; or the path of an NWB file.
+                from unit ids to arrays; a pynapple ``TsGroup``; a pynwb ``NWBFile``; or the path of an NWB file, or its
+                address: ``https://``, ``s3://`` or ``dandi:``, of which only the parts that are needed are fetched.
             reference: The reference window: ``(start, stop)`` or intervals, [interval, 2], in seconds; or a share of
                 the valid time from its start. At least 10 s; scores rise up to some minutes.
             valid: When all units were recorded: ``(start, stop)``, intervals, [interval, 2], in seconds, or a pynapple
-                ``IntervalSet``. Other time is unknown, not silent. None: the valid time that the units contain, else
-                from the first to the last spike, with a warning.
+                ``IntervalSet``; of an NWB file also ``obs_intervals``, ``trials``, ``epochs`` or ``whole``. Other time
+                is unknown, not silent. None: the valid time that the units or the file contain, else from the first to
+                the last spike, with a warning.
             gap: Seconds after the reference window that no forecast uses; None: a context and a horizon.
             exclude: Ids of units that are excluded. A warning proposes units that are likely no single neurons.
             name: Name of the recording, for messages and files; "": that of the file without its ending, else
