@@ -1,6 +1,7 @@
 """What an NWB file holds for a forecast, and whether it can be forecast."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,9 @@ import numpy as np
 
 from neurohorizon.command.cards import Lengths
 from neurohorizon.command.options import Reading
-from neurohorizon.config import Splits, Timeline
+from neurohorizon.ingest.address import Address
 from neurohorizon.ingest.findings import list_names
 from neurohorizon.ingest.nwb_recording import NwbRecording, read_recording
-from neurohorizon.ingest.session_checks import Settings, long_valid_time, partial_probes, rates, silences
 from neurohorizon.ingest.unit_checks import Proposal, propose_exclusions
 from neurohorizon.inputs.windows import WindowShape, evaluation_origins
 from neurohorizon.printed_names import one_line
@@ -23,9 +23,6 @@ from neurohorizon.timeline import MICROSECONDS, MINIMUM_REFERENCE_S, Intervals, 
 
 SCHEMA = "neurohorizon-check-1"
 """Name of the form of the JSON document; its number rises if a reader of an older one would fail."""
-CHECKS = (rates, long_valid_time, silences, partial_probes)
-"""Checks of the workflow that apply to a recording without behaviour."""
-_ELSEWHERE = {"implausible_rate"}  # such units are among the proposals
 _SHOWN = 8
 
 
@@ -34,7 +31,7 @@ class Examination:
     """What was found in one file.
 
     Attributes:
-        path: The file.
+        path: The file, or its address.
         recording: Its content; None if it cannot be read.
         reference: The reference window.
         part: Valid time in which forecasts lie.
@@ -47,7 +44,7 @@ class Examination:
         minimum_rate_hz: The minimum rate.
     """
 
-    path: Path
+    path: Path | Address
     recording: NwbRecording | None
     reference: Intervals
     part: Intervals
@@ -110,13 +107,16 @@ class Examination:
         }
 
 
-def examine(path: Path, reading: Reading, lengths: Lengths) -> Examination:
+def examine(
+    path: Path | Address, reading: Reading, lengths: Lengths, report: Callable[[str], None] | None = None
+) -> Examination:
     """Read a file, and return what a forecast of it would use.
 
     Args:
-        path: The NWB file.
+        path: The NWB file, or its address.
         reading: How it is read.
         lengths: Lengths of the windows.
+        report: Receives lines about the bytes of a remote file; None: standard error.
     """
     valid = intervals_of(reading.valid, "--valid") if isinstance(reading.valid, tuple) else reading.valid
     nothing = Intervals.empty()
@@ -127,6 +127,7 @@ def examine(path: Path, reading: Reading, lengths: Lengths) -> Examination:
             exclude=reading.exclude,
             maximum_rate_hz=reading.maximum_rate_hz,
             exclude_proposed=reading.exclude_proposed,
+            report=report,
         )
         session = recording.session
         gap_us = round((lengths.context_s + lengths.horizon_s) * MICROSECONDS)
@@ -140,17 +141,7 @@ def examine(path: Path, reading: Reading, lengths: Lengths) -> Examination:
     bin_us = lengths.bin_ms * 1000
     shape = WindowShape(bin_us, lengths.context_bins, lengths.horizon_bins, (lengths.context_bins,))
     windows = len(evaluation_origins(part, shape, lengths.horizon_bins))
-    found = [finding for check in CHECKS for finding in check(session, _settings(lengths))]
-    faults = [one.message for one in found if one.severity == "fatal"]
-    notes = [
-        *recording.notes,
-        *(one.message for one in found if one.severity != "fatal" and one.code not in _ELSEWHERE),
-    ]
-    if recording.valid_from == "whole":
-        notes.append(
-            "valid time is from the first to the last spike: a pause of the recording in between would count as "
-            "silence; --valid gives another"
-        )
+    faults, notes = list(recording.faults), list(recording.notes)
     if (share := recorded_share(window, reading.reference)) < 0.9:
         notes.append(f"of the reference window {share:.0%} was recorded; the rest is not used")
     described_s = len(bin_domain(window, bin_us)) * lengths.bin_ms / 1000
@@ -267,15 +258,3 @@ def _bounds(intervals: Intervals) -> dict[str, float | None]:
 
 def _seconds(intervals: Intervals) -> float:
     return intervals.duration_us / MICROSECONDS
-
-
-def _settings(lengths: Lengths) -> Settings:
-    """Return settings for the checks, which use none of the splits."""
-    timeline = Timeline(
-        bin_ms=lengths.bin_ms,
-        context_bins=lengths.context_bins,
-        horizon_bins=lengths.horizon_bins,
-        evaluation_stride_bins=lengths.horizon_bins,
-    )
-    splits = Splits(reference_fraction=0.5, reference_maximum_s=None, validation_fraction=0.1, gap_s=2.0)
-    return Settings(timeline, splits)
