@@ -451,6 +451,9 @@ class Feedback(Section):
 class Training(Section):
     """Optimisation, early stopping and resources of one training job."""
 
+    start_from: Annotated[str, Field(min_length=1)] | None
+    """Trained weights that a training starts from: the name of released weights, or the path of a network of a run.
+    Null: random weights. Points of experiments 2 and 6 always start from random weights."""
     steps: Positive
     """Steps of the optimiser, whatever the batches and devices of each."""
     sessions_per_batch: Positive
@@ -958,6 +961,11 @@ class Config(Section):
             raise ValueError(
                 f"release needs all experts of the adaptive forecast: set regressions, adaptive, and "
                 f"baselines.networks to {list(NETWORKS)}, or release to null"
+            )
+        if self.release and self.training.start_from:
+            raise ValueError(
+                "release names the data of all training, and those of training.start_from are not among them: set one "
+                f"of both to null (found training.start_from {self.training.start_from!r})"
             )
         if self.cohort.arrays and self.sources.nwb is None:
             raise ValueError("cohort.arrays needs sources.nwb, the folder of the manifest and of the recordings")

@@ -34,6 +34,7 @@ from neurohorizon.methods import (
 )
 from neurohorizon.modalities.conditions import CONDITIONS, NO_ENCODER, OF_BEHAVIOUR, OF_ENCODERS
 from neurohorizon.sources import SOURCES, WITH_IMAGES
+from neurohorizon.starting_weights import check_fit, check_unseen, find_start, start_cards
 
 Inputs = Callable[[object], list[str]]
 """An input function of Snakemake, which returns the files for a job's wildcards."""
@@ -138,6 +139,26 @@ class Layout:
     def released_training(self, kind: str) -> Inputs:
         """Return the files of the sessions that the released weights were trained on."""
         return lambda wildcards: self._files(kind, self.trained(self.released_fold()))
+
+    def start(self, wildcards) -> str:
+        """Return the weights that a job's networks start from, as JSON with their hash; ``null`` for random ones."""
+        return self.start_of(wildcards.fold)
+
+    def start_of(self, fold: str) -> str:
+        """Return the weights that the networks of a fold start from, as JSON with their hash; ``null`` for random ones.
+
+        Raises:
+            StartError: They do not exist, do not fit the configuration, or were trained on what the fold holds out.
+        """
+        config = self.config
+        if config.training.start_from is None:
+            return "null"
+        found = find_start(config.training.start_from)
+        card = start_cards(found).get(FORECASTER)
+        if card is not None:
+            check_fit(found, card, timeline=config.timeline, features=config.features, model=config.model)
+        check_unseen(found, self.cohort(), fold)
+        return json.dumps(asdict(found))
 
     def trained(self, fold: str, source: str | None = None) -> list[Row]:
         """Return the sessions that a fold trains on, of one source or of all."""

@@ -1,4 +1,4 @@
-"""Bins, context and horizon of a network, from the JSON file next to its weights, without PyTorch."""
+"""Lengths and preparation of networks, from the JSON files next to their weights, without PyTorch."""
 
 import json
 from dataclasses import dataclass
@@ -28,24 +28,59 @@ class Lengths:
         return self.horizon_bins * self.bin_ms / 1000
 
 
-def lengths_of(network: str | None) -> Lengths:
-    """Return the lengths of a network.
+@dataclass(frozen=True)
+class Candidate:
+    """A network that may forecast a recording.
+
+    Attributes:
+        name: Name of released weights or path of a network, as :func:`neurohorizon.load` takes it; "" if the package
+            has no released weights.
+        lengths: Lengths of its windows.
+        preparation: Preparation of its training recordings, such as ``in vivo``; "" if its card does not name it.
+    """
+
+    name: str
+    lengths: Lengths
+    preparation: str = ""
+
+
+def candidates(network: str | None) -> tuple[Candidate, ...]:
+    """Return the networks that may forecast a recording: the requested one, or all released ones.
 
     Args:
-        network: Name of released weights or path of a network; None: the lengths that released weights have, bins of
-            20 ms, and 1 s of context and of horizon.
+        network: Name of released weights or path of a network; None: all released ones, or, if the package has none,
+            windows of 1 s of context and 1 s of horizon.
 
     Raises:
         UsageError: There is no such network.
     """
-    if network is None:
-        return Lengths()
+    if network is not None:
+        return (_candidate(network),)
+    names = sorted(one.stem for one in SHIPPED.glob("*.json") if one.with_suffix(".safetensors").is_file())
+    return tuple(map(_candidate, names)) or (Candidate("", Lengths()),)
+
+
+def lengths_of(network: str) -> Lengths:
+    """Return the lengths of a network.
+
+    Args:
+        network: Name of released weights or path of a network.
+
+    Raises:
+        UsageError: There is no such network.
+    """
+    return _candidate(network).lengths
+
+
+def _candidate(network: str) -> Candidate:
     card = card_of(network)
     try:
         values = json.loads(card.read_text())
+        preparation = values["about"]["preparation"] if "about" in values else ""
         values = next(iter(values["cards"].values())) if "cards" in values else values
         timeline = values["timeline"]
-        return Lengths(int(timeline["bin_ms"]), int(timeline["context_bins"]), int(timeline["horizon_bins"]))
+        lengths = Lengths(int(timeline["bin_ms"]), int(timeline["context_bins"]), int(timeline["horizon_bins"]))
+        return Candidate(network, lengths, str(preparation))
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise UsageError(
             f"--network {network}: {card} describes no network ({type(error).__name__} {error}); name released "

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from neurohorizon.command.cards import lengths_of
+from neurohorizon.command.cards import candidates
 from neurohorizon.command.options import Reading, add_printing, add_reading, nwb_files
 from neurohorizon.command.progress import Progress
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check the recordings, and return the exit status."""
-    paths, reading, lengths = nwb_files(options.paths), Reading.of(options), lengths_of(options.network)
+    paths, reading, networks = nwb_files(options.paths), Reading.of(options), candidates(options.network)
 
     from neurohorizon.command.examination import SCHEMA, describe, examine
 
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     for index, path in enumerate(paths):
         if len(paths) > 1 and not options.quiet:
             print(f"{path.name} ({index + 1} of {len(paths)})", file=sys.stderr)
-        found.append(examine(path, reading, lengths, Progress(path.name, quiet=options.quiet).say))
+        found.append(examine(path, reading, networks, Progress(path.name, quiet=options.quiet).say))
         if not options.json:
             print(describe(found[-1]), flush=True)
     if options.json:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from neurohorizon.command.cards import lengths_of
+from neurohorizon.command.cards import candidates
 from neurohorizon.command.options import Reading, add_printing, add_reading, nwb_files, positive
 from neurohorizon.command.output_folder import PAGE, check_folder
 from neurohorizon.command.progress import Progress
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Forecast the recordings, and return the exit status."""
-    paths, reading, lengths = nwb_files(options.paths), Reading.of(options), lengths_of(options.network)
+    paths, reading, networks = nwb_files(options.paths), Reading.of(options), candidates(options.network)
     folders = folders_of(paths, options.output)
 
     for folder in folders:
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         result: dict[str, Any] = {"file": str(path), "folder": str(folder), "fault": None, "answer": None}
         results.append(result)
         try:
-            found = examine(path, reading, lengths, progress.say)
+            found = examine(path, reading, networks, progress.say)
             answer = forecast_recording(found, reading, settings, folder, progress)
         except (UsageError, ModuleNotFoundError):
             raise

@@ -64,6 +64,8 @@ class NwbRecording:
         region_column: Column of the regions; None if no unit has a region.
         excluded: Reason for each excluded unit, by its id.
         notes: Oddities of the file, and its valid time if that was inferred, one sentence each.
+        preparation: ``in vivo`` or ``ex vivo``, if the file names it; else "".
+        preparation_why: It, and what in the file names it, as a clause.
         faults: Why it cannot be forecast, as far as this depends on the file only; empty if it can.
     """
 
@@ -73,6 +75,8 @@ class NwbRecording:
     region_column: str | None
     excluded: dict[str, str]
     notes: tuple[str, ...]
+    preparation: str
+    preparation_why: str
     faults: tuple[str, ...] = ()
 
 
@@ -128,6 +132,7 @@ def read_recording(
         reader = _Reader(file, exclude, settings)
         session, valid_from, why = reader.read(valid)
         column = reader.region if (session.units["region"] != "").any() else None
+        prepared = preparation_of(file)
         notes = [one.message for one in decode_findings(session.provenance["findings"]) if one.code not in _NOT_NOTED]
     reasons = dict(reader.excluded)
     late = {}
@@ -143,7 +148,7 @@ def read_recording(
     if inferred and (valid is None or valid_from == WHOLE):
         notes.append(inferred)
     faults = tuple(one.message for one in found if one.severity == "fatal")
-    return NwbRecording(session, valid_from, why, column, reasons | late, (*reader.faults, *notes), faults)
+    return NwbRecording(session, valid_from, why, column, reasons | late, (*reader.faults, *notes), *prepared, faults)
 
 
 @contextmanager
@@ -257,6 +262,18 @@ class _Reader:
             valid_time=valid_time, region=region, behaviour={}, trials=False, unit_filters={**self._filters}
         )
         return ingest_nwb(self.file.origin, self.row, source=source, splits=None)
+
+
+def preparation_of(file: NwbFile) -> tuple[str, str]:
+    """Return the preparation that a file names, and what names it as a clause; "" if none is named.
+
+    NWB has no field for it. Its description of slices (``general/slices``) is of tissue ex vivo, and data of behaviour
+    are of an animal. Free text is not interpreted.
+    """
+    of_slices, of_behaviour = bool(file.text("general/slices").strip()), bool(file.names("processing/behavior"))
+    if of_slices == of_behaviour:
+        return "", "not named in the file"
+    return ("ex vivo", "ex vivo, the file describes slices") if of_slices else ("in vivo", "in vivo, it has behaviour")
 
 
 def region_column(file: NwbFile) -> str | None:

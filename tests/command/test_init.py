@@ -172,3 +172,22 @@ def test_an_unexpected_error_of_one_file_excludes_it_with_the_reason(recordings,
     monkeypatch.setattr(own_cohort, "open_nwb", failing)
     assert "KeyError" in own_cohort.describe(recordings / "bo.nwb").fault
     assert not own_cohort.describe(recordings / "a" / "day 1.nwb").fault
+
+
+def test_training_starts_from_weights_on_request(recordings, tmp_path, capsys):
+    made = init(tmp_path / "mine", [recordings], start_from="hippocampus")
+    assert read_config(made.config).training.start_from == "hippocampus"
+    assert "training.start_from: hippocampus" in describe_proposal(made)
+    assert read_config(init(tmp_path / "scratch", [recordings]).config).training.start_from is None
+
+
+def test_weights_that_the_recordings_do_not_fit_leave_no_files(recordings, trial_files, tmp_path):
+    with pytest.raises(InitError, match=r"context and horizon are 1000 ms and 1000 ms.* preset trials, 200 ms and 200"):
+        init(tmp_path / "mine", [trial_files], start_from="hippocampus")
+    with pytest.raises(InitError, match=r"--start-from is 'hippocampu'.* did you mean 'hippocampus'"):
+        init(tmp_path / "mine", [recordings], start_from="hippocampu")
+    for subject in ("gor01", "Bo"):
+        make_long_file(tmp_path / f"{subject}.nwb", subject=subject)
+    with pytest.raises(InitError, match=r"--start-from is 'hippocampus', which was trained .* gor01 \(animal gor01\)"):
+        init(tmp_path / "mine", [tmp_path], start_from="hippocampus")
+    assert not (tmp_path / "mine").exists()
