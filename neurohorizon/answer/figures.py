@@ -15,7 +15,7 @@ from neurohorizon.answer.answer import (
     UnitScore,
     percent,
 )
-from neurohorizon.answer.svg import Figure, nice_ticks, padded
+from neurohorizon.pages.svg import Figure, nice_ticks, padded
 
 BITS = "bits per spike"
 _ROW = 26
