@@ -280,7 +280,8 @@ else:
     rule make_example:
         input:
             sessions=LAYOUT.every("sessions/{source}/{session}.h5"),
-            forecasts=LAYOUT.main_forecasts,
+            forecasts=LAYOUT.shown_forecasts,
+            rivals=LAYOUT.shown_rivals,
         output:
             REPORT.example,
         log:
@@ -292,12 +293,13 @@ else:
         params:
             context_bins=CONFIG.timeline.context_bins,
             units=CONFIG.evaluation.example_units,
+            minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
             code=code("neurohorizon.forecasts.example:make_example"),
         shell:
             """
             python "$CALL" neurohorizon.forecasts.example:make_example --sessions {input.sessions:q} \
-                --forecasts {input.forecasts:q} --context-bins {params.context_bins} --units {params.units} \
-                --output {output:q} >{log:q} 2>&1
+                --forecasts {input.forecasts:q} --rivals {input.rivals:q} --context-bins {params.context_bins} \
+                --units {params.units} --minimum-rate-hz {params.minimum_rate_hz} --output {output:q} >{log:q} 2>&1
             """
 
     # Agreement with the scorer of the IBL Brain-Wide Bench, on the forecasts of a run
