@@ -38,6 +38,7 @@ class ReportFiles:
         folder: Folder of the paper and of the report's first page.
         page: The first page of the report.
         session_list: List of the sessions of the run.
+        page_tables: Tables that the first page reads.
         example: The window that figures of experiment 1 show.
 
     Args:
@@ -57,6 +58,8 @@ class ReportFiles:
         self.folder = f"{self._results}/{CATALOGUE['paper'].folder}"
         self.page = f"{self._results}/report.html"
         self.session_list = f"{self._results}/scores/sessions.parquet"
+        first = CATALOGUE["cross_session"]
+        self.page_tables = self.of(first, "tables", as_files([*first.shown, *first.tables]))
         self.example = f"{self._results}/cross_session/tables/example.h5"
 
     # results
@@ -177,6 +180,11 @@ class ReportFiles:
 def input_options(wildcards, input) -> str:  # noqa: A002 - the name that Snakemake gives
     """Return the named inputs of a job as options of the command line."""
     return _options(dict(input.items()))
+
+
+def tables_folder(wildcards, input) -> str:  # noqa: A002
+    """Return the folder of the tables that a page reads."""
+    return str(PurePath(input.tables[0]).parent)
 
 
 def run_folder(wildcards, input) -> str:  # noqa: A002

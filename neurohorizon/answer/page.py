@@ -89,7 +89,7 @@ def _typical(answer: Answer) -> str:
         f'<p class="soft">{text_of(one.rule)}. It begins at {one.origin_s:.2f} s and scores {one.score:+.3f} bits per '
         f'spike.</p><p class="soft">{keys}</p><div class="pair">'
         + figure_of(
-            typical_figure(one),
+            typical_figure(one.units, context_ms=one.context_ms, end=one.population.edges_ms[-1]),
             "Vertical marks: observed spikes, grey before the origin, which the forecast reads, and black after it. "
             "Lines: expected rates, each unit on its own scale.",
         )

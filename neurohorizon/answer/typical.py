@@ -78,7 +78,9 @@ def typical_window(
 def choose_window(forecast: Forecast, scored: np.ndarray) -> tuple[int | None, float]:
     """Return the typical window and its score; None if no completely recorded window has a spike of a scored unit."""
     spikes = forecast.counts[..., scored].sum((1, 2))
-    return choose_typical(forecast.valid.all(1), spikes, lambda place: _window_score(forecast, place, scored))
+    return choose_typical(
+        np.asarray(forecast.valid.all(1)), spikes, lambda place: _window_score(forecast, place, scored)
+    )
 
 
 def _window_score(forecast: Forecast, place: int, scored: np.ndarray) -> float:

@@ -41,3 +41,23 @@ def spread_by_spikes(spikes: np.ndarray, most: int) -> np.ndarray:
     ranked = np.argsort(-spikes, kind="stable")[: np.count_nonzero(spikes)]
     places = np.linspace(0, ranked.size - 1, min(most, ranked.size))
     return ranked[np.unique(places.round().astype(int))]
+
+
+def median_count_window(*, observed: np.ndarray, target_mask: np.ndarray, context_valid: np.ndarray) -> int:
+    """Choose the window with the median population spike count among windows that are valid throughout.
+
+    Args:
+        observed: Spikes per bin, [window, horizon_bin, unit].
+        target_mask: Valid horizon bins, [window, horizon_bin].
+        context_valid: True for windows whose whole context is valid time, [window].
+
+    Returns:
+        Its index; the lower median of an even number, the earliest of equals. If no window is valid throughout, the
+        windows with the most valid bins are used.
+    """
+    validity = target_mask.sum(axis=1) + context_valid
+    candidates = np.flatnonzero(validity == validity.max())
+    spikes = observed[candidates].sum(axis=(1, 2), dtype=np.int64)
+    order = np.argsort(spikes, kind="stable")
+    median = spikes[order[(len(order) - 1) // 2]]
+    return int(candidates[np.flatnonzero(spikes == median)[0]])

@@ -57,7 +57,7 @@ from neurohorizon.experiments.cross_session.tables import (  # noqa: E402
 from neurohorizon.forecasts.example import make_example, read_example  # noqa: E402
 from neurohorizon.forecasts.forecast_file import ForecastFileError, read_forecast, write_forecast  # noqa: E402
 from neurohorizon.forecasts.scoring import ScoringError, left_out_reason, score_session  # noqa: E402
-from neurohorizon.forecasts.typical import spread_by_spikes  # noqa: E402
+from neurohorizon.forecasts.typical import median_count_window, spread_by_spikes  # noqa: E402
 from neurohorizon.methods import BASELINES, EXPERTS, METHODS, method_label  # noqa: E402
 from neurohorizon.scores import bits_per_spike, poisson_d2, sum_scores  # noqa: E402
 from neurohorizon.session import left_out_session, write_session  # noqa: E402
@@ -558,6 +558,16 @@ def test_the_example_window_has_the_median_score_of_busy_windows(run):
     assert busy[window]
     assert example.score == pytest.approx(scores[window], rel=1e-4)
     assert abs(scores[window] - np.median(scores[busy])) == np.abs(scores[busy] - np.median(scores[busy])).min()
+
+
+def test_the_window_of_sample_paths_has_the_median_spike_count_and_is_valid_throughout():
+    observed = np.zeros((6, 4, 2), np.uint8)
+    observed[:, 0, 0] = [9, 4, 1, 6, 5, 2]
+    target_mask = np.ones((6, 4), bool)
+    target_mask[4, 3] = False
+    context_valid = np.array([True, True, True, True, True, False])
+    # windows 0-3 are whole, with 9, 4, 1 and 6 spikes: the lower median is 4
+    assert median_count_window(observed=observed, target_mask=target_mask, context_valid=context_valid) == 1
 
 
 def test_the_units_of_the_example_have_spread_ranks_among_those_that_fired():
