@@ -706,6 +706,8 @@ class Downstream(Section):
     """Candidates for the penalty of a probe."""
     training_sessions: NonNegative
     """Maximum number of sessions of training animals, evenly drawn from the cohort, that are decoded too."""
+    poyo_latents: bool
+    """True to decode from POYO's latents too; it needs the section ``poyo``, and POYO is then trained for it."""
 
     @model_validator(mode="after")
     def _first_movements_rise(self) -> "Downstream":
@@ -724,7 +726,7 @@ class Evaluation(Section):
     interval: Fraction
     """Coverage of the reported intervals, such as 0.95."""
     example_units: Positive
-    """Units in an example raster."""
+    """Largest number of units in the picture of one forecast."""
     horizons_ms: tuple[Positive, ...]
     """Ends, from the forecast origin, of the parts of the horizon that tables and figures distinguish; a part holds
     all bins up to its end."""
@@ -981,6 +983,12 @@ class Config(Section):
 
     def _same_labels(self) -> None:
         mine, poyo = self.downstream, self.poyo
+        if mine and mine.poyo_latents and (poyo is None or poyo.source != mine.source):
+            found = "poyo is null" if poyo is None else f"poyo.source is {poyo.source}"
+            raise ValueError(
+                f"downstream.poyo_latents is true and {found}; set poyo.source to {mine.source}, or poyo_latents to "
+                "false"
+            )
         if mine and poyo and mine.source == poyo.source and mine.label_bins != poyo.target_bins:
             raise ValueError(
                 f"downstream.label_bins is {mine.label_bins} and poyo.target_bins {poyo.target_bins}; both decode the "
