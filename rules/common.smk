@@ -25,10 +25,11 @@ from neurohorizon.strict_yaml import YamlError, parse_yaml, read_yaml
 if workflow.is_main_process and (_lines := hold_folder(Path.cwd(), cancel_orphaned)):
     print(_lines, file=sys.stderr)
 
-# Each job uses its own environment and this package, and no package of the user.
+# Each job uses its own environment and this package, and no package of the user. On a cluster with Slurm, a job is one
+# task, and this name is Lightning's option to start the processes of several devices itself.
 shell.prefix(
     f"set -euo pipefail; export CALL='{ROOT}/workflow/scripts/call.py' PYTHONPATH='{ROOT}'"
-    " PYTHONNOUSERSITE=1 MPLBACKEND=agg; "
+    " PYTHONNOUSERSITE=1 MPLBACKEND=agg SLURM_JOB_NAME=interactive; "
 )
 
 

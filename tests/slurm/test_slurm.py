@@ -1,10 +1,11 @@
 """A small run on a real Slurm gives the files of a local run, byte for byte, also if it is disturbed.
 
-The run is a slice of the miniature of ``tests/workflow``: experiment 1 on its IBL sessions, without regressions, controls
-and adaptive forecasts, from the simulated release to the tables; in 18 submissions.
+The run is a slice of the miniature of ``tests/workflow``: experiment 1 on its IBL sessions, without regressions,
+controls and adaptive forecasts. The release is simulated and listed locally, the rest runs on the cluster.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -15,6 +16,9 @@ from factories import ROOT
 from factories.slurm import Cluster, until
 from factories.tiny_run import write_miniature
 from factories.workflow import Workflow, copy_workflow
+
+from neurohorizon.cohort import read_cohort
+from neurohorizon.config import read_config
 
 SLICE = {
     "sources": {"allen": None, "simulated_allen": None},
@@ -34,10 +38,10 @@ STEP_S = 1800
 """Longest wait for a step of a run, on two cores that other programs use too."""
 
 
-def made(folder: Path) -> Workflow:
-    project = copy_workflow(folder / "project")
-    write_miniature(project.root, **SLICE)
-    return project
+def copied(project: Workflow, folder: Path) -> Workflow:
+    """Copy a project with its files and Snakemake's records of them."""
+    shutil.copytree(project.root, folder / "project", symlinks=True)
+    return Workflow(folder / "project")
 
 
 class Run:
@@ -81,9 +85,20 @@ def outputs(project: Workflow) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory) -> dict[str, bytes]:
+def listed(tmp_path_factory) -> Workflow:
+    """Return a project with the simulated release and the files of each session."""
+    project = copy_workflow(tmp_path_factory.mktemp("listed") / "project")
+    config = read_config(write_miniature(project.root, **SLICE))
+    sessions = [row.session for row in read_cohort(project.root / config.cohort.table)]
+    done = project.snakemake(*(RESULTS / "raw" / "ibl" / f"{one}.json" for one in sessions), *ARGUMENTS[1:])
+    assert done.returncode == 0, done.stdout
+    return project
+
+
+@pytest.fixture(scope="module")
+def local(listed, tmp_path_factory) -> dict[str, bytes]:
     """Return the outputs of a local run."""
-    project = made(tmp_path_factory.mktemp("local"))
+    project = copied(listed, tmp_path_factory.mktemp("local"))
     done = project.snakemake(*ARGUMENTS)
     assert done.returncode == 0, done.stdout
     found = outputs(project)
@@ -96,8 +111,8 @@ def assert_same(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
     assert [name for name in found if found[name] != expected[name]] == []
 
 
-def test_a_run_on_two_nodes_gives_the_files_of_a_local_run(cluster, local, tmp_path):
-    project = made(tmp_path)
+def test_a_run_on_two_nodes_gives_the_files_of_a_local_run(cluster, listed, local, tmp_path):
+    project = copied(listed, tmp_path)
     log = Run(project).finish()
     assert_same(outputs(project), local)
     submitted = log.count("has been submitted with SLURM jobid")
@@ -105,8 +120,8 @@ def test_a_run_on_two_nodes_gives_the_files_of_a_local_run(cluster, local, tmp_p
     assert not cluster.ended("FAILED,CANCELLED,OUT_OF_MEMORY,TIMEOUT,NODE_FAIL")
 
 
-def test_a_run_that_is_disturbed_gives_the_same_files(cluster: Cluster, local, tmp_path):
-    project = made(tmp_path)
+def test_a_run_that_is_disturbed_gives_the_same_files(cluster: Cluster, listed, local, tmp_path):
+    project = copied(listed, tmp_path)
     before = cluster.jobs(state="all").keys()
     # too little for any job at the first attempt
     run = Run(project, "--set-resources", "tune_baselines:mem_mb=100*(1+29*(attempt-1))")
@@ -118,9 +133,11 @@ def test_a_run_that_is_disturbed_gives_the_same_files(cluster: Cluster, local, t
     run.wait_for(lambda: any(checkpoints.rglob("last.ckpt")), "checkpoint")
     (path, *_) = checkpoints.rglob("last.ckpt")
     name = path.relative_to(checkpoints).parts[1]
-    (training,) = [job for job in cluster.running("rule_train") if name.split("_seed")[0] in cluster.jobs()[job]][:1]
-    cluster.asked("scancel", training)
-    run.wait_for(lambda: "Trying to restart job" in run.log.read_text(), "second attempt")
+    method = name.split("_seed")[0]
+    training = [job for job, comment in cluster.jobs(state="RUNNING").items() if comment.endswith(f"_{method}_0")]
+    assert len(training) == 1
+    cluster.asked("scancel", *training)
+    run.wait_for(lambda: f"'{training[0]}' failed" in run.log.read_text(), "report of the cancelled job")
 
     # the controller is away for a while
     cluster.stop_controller()
@@ -138,7 +155,7 @@ def test_a_run_that_is_disturbed_gives_the_same_files(cluster: Cluster, local, t
     assert left <= cluster.ended("CANCELLED").keys() | cluster.ended("COMPLETED").keys()
 
     assert_same(outputs(project), local)
-    killed = {job: comment for job, comment in cluster.jobs(state="OUT_OF_MEMORY,FAILED,CANCELLED").items()}
+    killed = cluster.ended("OUT_OF_MEMORY,FAILED,CANCELLED")
     assert any("tune_baselines" in comment for job, comment in killed.items() if job not in before)
     logs = (project.root / RESULTS / "logs" / "train" / "unseen").glob("*.log")
     assert any("Restor" in one.read_text() for one in logs), "a training continued from its checkpoint"

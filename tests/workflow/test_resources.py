@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from factories import ROOT
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from resources import AT_THE_END, GROUPS, NEEDS, SNAKEMAKE_MB, family_of, group_of, resources_of, size_mb
 
 MEASURED = list(csv.DictReader((ROOT / "benchmarks" / "job_sizes.tsv").open(), delimiter="\t"))
@@ -114,3 +115,12 @@ def test_the_profile_of_slurm_has_all_that_the_default_profile_has():
     assert {key: slurm[key] for key in same} == {key: default[key] for key in same}
     assert set(default["resources"]) <= set(slurm["resources"])
     assert "in_turn=1" in slurm["resources"] and "in_turn=1" in slurm["default-resources"]
+
+
+def test_in_a_job_of_slurm_lightning_starts_the_processes_of_several_devices(monkeypatch):
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    monkeypatch.setenv("SLURM_JOB_NAME", "neurohorizon_1")
+    assert SLURMEnvironment.detect(), "it would train on one device only"
+    name, value = re.search(r"\b(SLURM_JOB_NAME)=(\w+)", (ROOT / "rules" / "common.smk").read_text()).groups()
+    monkeypatch.setenv(name, value)
+    assert not SLURMEnvironment.detect()
