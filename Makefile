@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help forecast checked doctor demo results picture review check test lint bench audit cohorts report schema graph checks lock clean test-wheel
+.PHONY: help forecast checked doctor demo results picture review check test lint bench audit cohorts report schema graph checks lock clean test-wheel slurm test-slurm
 
 PYTHON ?= python3.11
 # two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
@@ -78,6 +78,11 @@ lint: .venv-test/ready ## Check style, format, imports, types, spelling and word
 test-wheel: .venv/ready ## Build the wheel, install it with its extras in a new environment, and test forecasts from Python.
 	.venv/bin/python tools/wheel.py
 
+slurm: .venv-slurm/ready ## Make the environment that runs the workflow on a cluster with Slurm (docs/clusters.md).
+
+test-slurm: .venv/ready .venv-test/ready .venv-slurm/ready ## Install Slurm here (Debian, root), run a small workflow on it, and disturb it.
+	NEUROHORIZON_SLURM=1 OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest tests/slurm $(TESTS)
+
 bench: .venv-test/ready ## Time our code against other packages and print ratios (BENCH="--only loader" for a selection).
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/bench.py $(BENCH)
 
@@ -104,7 +109,7 @@ lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 	.venv/bin/python envs/lock.py
 
 clean: ## Delete the environments of make; keep results and the environments of rules.
-	rm -rf .venv .venv-test .venv-forecast
+	rm -rf .venv .venv-test .venv-forecast .venv-slurm
 
 # each is rebuilt when its pins change
 .venv/ready: envs/workflow.txt tools/conda-standin/bin/conda
@@ -117,6 +122,12 @@ clean: ## Delete the environments of make; keep results and the environments of 
 .venv-test/ready: envs/test.txt | .venv/ready
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-test
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-test/bin/python $<
+	touch $@
+
+.venv-slurm/ready: envs/slurm.txt | .venv/ready
+	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-slurm
+	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-slurm/bin/python $<
+	ln -sf ../../tools/conda-standin/bin/conda .venv-slurm/bin/conda
 	touch $@
 
 # the package, and what a forecast needs; no other environment

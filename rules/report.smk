@@ -35,6 +35,8 @@ for _one in REPORT.tabled:
             f"{RESULTS}/benchmarks/make_{_one.name}_tables.tsv"
         conda:
             "../envs/report.yaml"
+        resources:
+            **declared("make_tables"),
         params:
             function=_one.table_function,
             sums=input_options,
@@ -71,6 +73,8 @@ for _one, _figure in REPORT.drawn:
             f"{RESULTS}/benchmarks/draw_{_one.name}_{_figure}.tsv"
         conda:
             "../envs/report.yaml"
+        resources:
+            **declared("draw_figure"),
         params:
             function=_one.figure_function(_figure),
             code=code("neurohorizon.analysis.drawing:draw_files", _one.figure_function(_figure)),
@@ -105,6 +109,8 @@ for _one in REPORT.paged:
             f"{RESULTS}/benchmarks/notebook_{_one.name}.tsv"
         conda:
             "../envs/report.yaml"
+        resources:
+            **declared("run_notebook"),
         params:
             tables=os.path.abspath(f"{RESULTS}/{_one.folder}/tables"),
             code=code(ROOT / "notebooks" / f"{_one.name}.ipynb"),
@@ -135,6 +141,8 @@ rule write_results:
         f"{RESULTS}/benchmarks/write_results.tsv"
     conda:
         "../envs/report.yaml"
+    resources:
+        **declared("write_results"),
     params:
         folder=run_folder,
         names=[one.name for one in REPORT.published],
@@ -189,6 +197,8 @@ rule write_run_page:
         f"{RESULTS}/benchmarks/write_run_page.tsv"
     conda:
         "../envs/report.yaml"
+    resources:
+        **declared("write_run_page"),
     params:
         names=[one.name for one in REPORT.printed],
         code=code("neurohorizon.report.run_page:write_run_page"),
@@ -218,6 +228,8 @@ rule typeset_paper:
         f"{RESULTS}/benchmarks/typeset_paper.tsv"
     conda:
         "../envs/report.yaml"
+    resources:
+        **declared("typeset_paper"),
     params:
         code=code("neurohorizon.report.typesetting:typeset"),
     shell:
@@ -241,6 +253,8 @@ rule record_config:
         f"{RESULTS}/benchmarks/record_config.tsv"
     conda:
         "../envs/report.yaml"
+    resources:
+        **declared("record_config"),
     params:
         config=section(CONFIG),
         code=code("neurohorizon.report.archive:record_config"),
@@ -264,6 +278,8 @@ if REVIEW:
             f"{RESULTS}/benchmarks/restore_scores.tsv"
         conda:
             "../envs/report.yaml"
+        resources:
+            **declared("restore_scores"),
         params:
             folder=output_folder,
             cohort=COHORT,
@@ -292,6 +308,8 @@ else:
             f"{RESULTS}/benchmarks/archive_scores.tsv"
         conda:
             "../envs/report.yaml"
+        resources:
+            **declared("archive_scores"),
         params:
             folder=output_folder,
             code=code("neurohorizon.report.archive:write_archive"),
@@ -314,6 +332,8 @@ else:
             f"{RESULTS}/benchmarks/make_example.tsv"
         conda:
             "../envs/report.yaml"
+        resources:
+            **declared("make_example"),
         params:
             context_bins=CONFIG.timeline.context_bins,
             units=CONFIG.evaluation.example_units,
@@ -341,6 +361,8 @@ else:
             f"{RESULTS}/benchmarks/audit_bwb.tsv"
         conda:
             "../envs/bwb.yaml"
+        resources:
+            **declared("audit_bwb"),
         params:
             recordings=REPORT.bench_recordings,
             folder=output_folder,
