@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help forecast checked doctor demo results picture review check test lint bench audit cohorts report schema graph checks lock clean test-wheel slurm test-slurm
+.PHONY: help forecast checked doctor demo results picture review check test lint bench audit cohorts report schema graph checks docs lock clean test-wheel slurm test-slurm
 
 PYTHON ?= python3.11
 # two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
@@ -105,11 +105,14 @@ graph: .venv/ready ## Draw the rule graph in docs from the current workflow.
 checks: .venv-test/ready ## Write the page of all checks of a session, docs/checks.md.
 	.venv-test/bin/python tools/checks_page.py
 
+docs: .venv-docs/ready ## Build the documentation site, build/docs/html; its notebooks are run.
+	.venv-docs/bin/python tools/docs_site.py
+
 lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 	.venv/bin/python envs/lock.py
 
 clean: ## Delete the environments of make; keep results and the environments of rules.
-	rm -rf .venv .venv-test .venv-forecast .venv-slurm
+	rm -rf .venv .venv-test .venv-forecast .venv-slurm .venv-docs
 
 # each is rebuilt when its pins change
 .venv/ready: envs/workflow.txt tools/conda-standin/bin/conda
@@ -128,6 +131,11 @@ clean: ## Delete the environments of make; keep results and the environments of 
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-slurm
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-slurm/bin/python $<
 	ln -sf ../../tools/conda-standin/bin/conda .venv-slurm/bin/conda
+	touch $@
+
+.venv-docs/ready: envs/docs.txt | .venv/ready
+	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-docs
+	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-docs/bin/python $<
 	touch $@
 
 # the package, and what a forecast needs; no other environment

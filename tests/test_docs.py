@@ -11,7 +11,9 @@ from factories.recording_files import LENGTH_S, spike_trains, write_recording
 from factories.recordings import CONFIG
 from factories.releases import release_of_package
 
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), ROOT / "config" / "README.md"]
+from tools.docs_site import pages
+
+PAGES = [ROOT / page for page in pages() if page.suffix == ".md"]
 
 
 def anchors(text: str) -> set[str]:
@@ -72,6 +74,14 @@ def test_the_python_page_runs_from_top_to_bottom(mouse):
     assert list(names["scores"]) == ["neurohorizon_adaptive", *names["network"].experts]
     assert names["static"].rate_hz.shape == (2, *forecast.rate_hz.shape[1:])
     assert names["forecast"].origin_s.tolist() == [80.04]
+
+
+@pytest.mark.usefixtures("hippocampus")
+def test_the_lines_of_the_page_of_weights_run():
+    (block,) = python_blocks(ROOT / "weights" / "README.md")
+    names: dict = {}
+    exec(block, names)
+    assert names["network"].about.name == "hippocampus"
 
 
 @pytest.mark.usefixtures("hippocampus")

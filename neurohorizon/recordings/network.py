@@ -113,12 +113,12 @@ class Network:
 
     @property
     def context_s(self) -> float:
-        """Length of the context in seconds: spikes before the forecast origin, from which the network forecasts."""
+        """Length of the context in seconds, whose spikes before the forecast origin the network reads."""
         return self.card.timeline.context_bins * self.card.timeline.bin_ms / 1000
 
     @property
     def horizon_s(self) -> float:
-        """Length of the horizon in seconds: the time after the forecast origin that is forecast."""
+        """Length of the horizon in seconds, the time after the forecast origin that is forecast."""
         return self.card.timeline.horizon_bins * self.card.timeline.bin_ms / 1000
 
     def fit_reference(
