@@ -14,6 +14,8 @@ rule tune_baselines:
         f"{RESULTS}/benchmarks/tune_baselines/{{fold}}.tsv"
     conda:
         "../envs/model.yaml"
+    resources:
+        **declared("tune_baselines"),
     params:
         timeline=section(CONFIG.timeline),
         baselines=section(CONFIG.baselines),
@@ -44,6 +46,8 @@ rule train:
     conda:
         "../envs/model.yaml"
     threads: CONFIG.training.threads
+    resources:
+        **declared("train"),
     params:
         checkpoints=f"{RESULTS}/checkpoints/{{fold}}/{{model}}_seed-{{seed}}",
         timeline=section(CONFIG.timeline),
@@ -82,6 +86,8 @@ if CONFIG.latent_readout:
         conda:
             "../envs/model.yaml"
         threads: CONFIG.training.threads
+        resources:
+            **declared("train_latent_readout"),
         params:
             timeline=section(CONFIG.timeline),
             settings=section(CONFIG.latent_readout),
@@ -111,6 +117,8 @@ if CONFIG.regressions:
             f"{RESULTS}/benchmarks/tune_regressions/{{fold}}.tsv"
         conda:
             "../envs/model.yaml"
+        resources:
+            **declared("tune_regressions"),
         params:
             timeline=section(CONFIG.timeline),
             regressions=section(CONFIG.regressions),

@@ -30,6 +30,7 @@ from neurohorizon.methods import (
     OWN_HISTORY,
     REFERENCE_MEAN,
     REGRESSIONS,
+    SHRINKAGE,
     UPPER_BOUND,
 )
 from neurohorizon.modalities.conditions import CONDITIONS, NO_ENCODER, OF_BEHAVIOUR, OF_ENCODERS
@@ -285,9 +286,14 @@ class Layout:
         rows = [one for one in self.held_out(wildcards.fold) if self.is_simulated(one.source)]
         return [path for one in rows for path in self.forecasts(wildcards.fold, one.session, [ORACLE])]
 
-    def main_forecasts(self, wildcards) -> list[str]:
-        """Return the first seed's forecasts by the main network of all held-out sessions."""
-        name = self.seeded(FORECASTER)[0]
+    def shown_forecasts(self, wildcards) -> list[str]:
+        """Return the forecasts of which the picture shows one: the adaptive mixture, or the network without it."""
+        name = self.seeded(ADAPTIVE if self.config.adaptive else FORECASTER)[0]
+        return self.every(f"forecasts/{{fold}}/{{session}}/{name}.h5")(wildcards)
+
+    def shown_rivals(self, wildcards) -> list[str]:
+        """Return the rival in the picture: the own-history network, or shrinkage if the run does not train it."""
+        name = self.seeded(OWN_HISTORY)[0] if OWN_HISTORY in self.networks() else SHRINKAGE
         return self.every(f"forecasts/{{fold}}/{{session}}/{name}.h5")(wildcards)
 
     def tuned_settings(self, wildcards) -> list[str]:
@@ -497,8 +503,7 @@ class Layout:
 
     def poyo_is_probed(self) -> bool:
         """Return whether the probes read POYO's latents of the same sessions."""
-        poyo, downstream = self.config.poyo, self.config.downstream
-        return bool(poyo and downstream and downstream.source == poyo.source)
+        return bool(self.config.downstream and self.config.downstream.poyo_latents)
 
     def decodings(self, wildcards) -> list[str]:
         """Return the decodings of every fold that has sessions to train on and to hold out."""

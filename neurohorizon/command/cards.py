@@ -6,6 +6,7 @@ from pathlib import Path
 
 from neurohorizon.command.usage import UsageError
 from neurohorizon.files import SHIPPED
+from neurohorizon.forecasts.network_files import NoSuchNetworkError, cards_in, weights_path
 
 
 @dataclass(frozen=True)
@@ -93,17 +94,13 @@ def card_of(network: str) -> Path:
     Raises:
         UsageError: There is no such network.
     """
-    path = Path(network)
-    if path.is_dir():
-        card = path / "model.json"
-    elif path.exists() or len(path.parts) > 1 or path.suffix:
-        card = path.with_suffix(".json")
-    else:
-        card = SHIPPED / f"{network}.json"
+    try:
+        card = weights_path(network).with_suffix(".json")
+    except NoSuchNetworkError as error:
+        raise UsageError(f"--network {network}: {error}") from None
     if not card.is_file():
-        names = sorted(one.stem for one in SHIPPED.glob("*.json"))
+        names = ", ".join(one.stem for one in cards_in(SHIPPED)) or "none in this copy of the package"
         raise UsageError(
-            f"--network {network}: no such network; expected the path of a network, or released weights: "
-            + (", ".join(names) or "this copy of the package has none")
+            f"--network {network}: there is no {card}; expected the path of a network, or released weights: {names}"
         )
     return card

@@ -1,7 +1,7 @@
 """What an NWB file holds for a forecast, and whether it can be forecast."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,9 @@ import numpy as np
 from neurohorizon.command.cards import Candidate, Lengths
 from neurohorizon.command.fits import Fit, fitting
 from neurohorizon.command.options import Reading
-from neurohorizon.config import Splits, Timeline
+from neurohorizon.ingest.address import Address
 from neurohorizon.ingest.findings import list_names
 from neurohorizon.ingest.nwb_recording import NwbRecording, read_recording
-from neurohorizon.ingest.session_checks import Settings, long_valid_time, partial_probes, rates, silences
 from neurohorizon.ingest.unit_checks import Proposal, propose_exclusions
 from neurohorizon.inputs.windows import WindowShape, evaluation_origins
 from neurohorizon.printed_names import one_line
@@ -25,9 +24,6 @@ from neurohorizon.timeline import MICROSECONDS, MINIMUM_REFERENCE_S, Intervals, 
 
 SCHEMA = "neurohorizon-check-1"
 """Name of the form of the JSON document; its number rises if a reader of an older one would fail."""
-CHECKS = (rates, long_valid_time, silences, partial_probes)
-"""Checks of the workflow that apply to a recording without behaviour."""
-_ELSEWHERE = {"implausible_rate"}  # such units are among the proposals
 _SHOWN = 8
 
 
@@ -36,7 +32,7 @@ class Examination:
     """What was found in one file.
 
     Attributes:
-        path: The file.
+        path: The file, or its address.
         recording: Its content; None if it cannot be read.
         reference: The reference window.
         part: Valid time in which forecasts lie.
@@ -51,7 +47,7 @@ class Examination:
         minimum_rate_hz: The minimum rate.
     """
 
-    path: Path
+    path: Path | Address
     recording: NwbRecording | None
     reference: Intervals
     part: Intervals
@@ -122,14 +118,20 @@ class Examination:
         }
 
 
-def examine(path: Path, reading: Reading, networks: Sequence[Candidate]) -> Examination:
+def examine(
+    path: Path | Address,
+    reading: Reading,
+    networks: Sequence[Candidate],
+    report: Callable[[str], None] | None = None,
+) -> Examination:
     """Read a file, and return what a forecast of it would use.
 
     Args:
-        path: The NWB file.
+        path: The NWB file, or its address.
         reading: How it is read.
         networks: Networks that may forecast it. Windows are counted with the lengths of those that are left to choose
             from; see :func:`neurohorizon.command.fits.fitting`.
+        report: Receives lines about the bytes of a remote file; None: standard error.
     """
     valid = intervals_of(reading.valid, "--valid") if isinstance(reading.valid, tuple) else reading.valid
     nothing, lengths = Intervals.empty(), networks[0].lengths
@@ -140,6 +142,7 @@ def examine(path: Path, reading: Reading, networks: Sequence[Candidate]) -> Exam
             exclude=reading.exclude,
             maximum_rate_hz=reading.maximum_rate_hz,
             exclude_proposed=reading.exclude_proposed,
+            report=report,
         )
         session = recording.session
         parts = {one: _split(session, reading, one) for one in {one.lengths for one in networks}}
@@ -155,17 +158,7 @@ def examine(path: Path, reading: Reading, networks: Sequence[Candidate]) -> Exam
     inside = window.contains(session.spike_times_us)
     rate_hz = np.bincount(session.spike_unit[inside], minlength=session.n_units) / max(_seconds(window), 1e-6)
     reaching = int(np.count_nonzero(rate_hz >= reading.minimum_rate_hz))
-    found = [finding for check in CHECKS for finding in check(session, _settings(lengths))]
-    faults = [one.message for one in found if one.severity == "fatal"]
-    notes = [
-        *recording.notes,
-        *(one.message for one in found if one.severity != "fatal" and one.code not in _ELSEWHERE),
-    ]
-    if recording.valid_from == "whole":
-        notes.append(
-            "valid time is from the first to the last spike: a pause of the recording in between would count as "
-            "silence; --valid gives another"
-        )
+    faults, notes = list(recording.faults), list(recording.notes)
     if (share := recorded_share(window, reading.reference)) < 0.9:
         notes.append(f"of the reference window {share:.0%} was recorded; the rest is not used")
     described_s = len(bin_domain(window, bin_us)) * lengths.bin_ms / 1000
@@ -303,15 +296,3 @@ def _bounds(intervals: Intervals) -> dict[str, float | None]:
 
 def _seconds(intervals: Intervals) -> float:
     return intervals.duration_us / MICROSECONDS
-
-
-def _settings(lengths: Lengths) -> Settings:
-    """Return settings for the checks, which use none of the splits."""
-    timeline = Timeline(
-        bin_ms=lengths.bin_ms,
-        context_bins=lengths.context_bins,
-        horizon_bins=lengths.horizon_bins,
-        evaluation_stride_bins=lengths.horizon_bins,
-    )
-    splits = Splits(reference_fraction=0.5, reference_maximum_s=None, validation_fraction=0.1, gap_s=2.0)
-    return Settings(timeline, splits)

@@ -61,7 +61,7 @@ def forecast_recording(
         choice = choose_network(found, reading, settings.network)
         recording = choice.network.fit_reference(found.recording.session, reading.reference)
         # so that the page has them too
-        recording = replace(recording, notes=(*found.notes, *recording.notes))
+        recording = replace(recording, notes=tuple(dict.fromkeys((*found.notes, *recording.notes))))
         kept: list[Forecast] = []
         answer = answer_for(
             recording,

@@ -12,10 +12,10 @@ from neurohorizon.cohort import CohortError, Row, folds, read_cohort, write_coho
 from neurohorizon.config import EXTENDS, PRESETS, ConfigError, NwbSource, parse_config
 from neurohorizon.files import replacing
 from neurohorizon.ingest.own_cohort import (
-    REGION,
     Described,
     Examined,
     choose_reading,
+    choose_region,
     common_folder,
     describe,
     examine,
@@ -110,7 +110,6 @@ def init(
     if chosen is None:
         raise InitError(_none_usable(described))
     place, preset = common_folder(paths), preset_of(chosen)
-    has_region = any(one.has_region for one in described)
     text = config_text(
         name=name,
         results=results,
@@ -118,7 +117,7 @@ def init(
         folder=str(place),
         preset=preset,
         chosen=chosen,
-        region=REGION if has_region else None,
+        region=choose_region(described),
     )
     if start is not None:
         text += start_text(start, preset)

@@ -5,6 +5,7 @@ import os
 
 import pytest
 from factories.nwb_files import make_file, make_long_file
+from factories.recording_files import spike_trains, write_recording
 
 from neurohorizon.cohort import folds, heldout_sessions, read_cohort, sessions_in_use, training_sessions
 from neurohorizon.command.init import add_arguments, run
@@ -12,6 +13,7 @@ from neurohorizon.command.training_files import InitError, describe_proposal, in
 from neurohorizon.config import read_config
 from neurohorizon.ingest import own_cohort
 from neurohorizon.ingest.nwb_file import open_nwb
+from neurohorizon.ingest.own_cohort import Described, choose_region
 from neurohorizon.ingest.unit_checks import Proposal
 
 
@@ -105,6 +107,19 @@ def test_files_without_valid_time_are_used_from_the_first_to_the_last_spike(tmp_
     proposal = init(tmp_path)
     assert read_config(proposal.config).sources.nwb.valid_time == "whole"
     assert "would count as silence" in describe_proposal(proposal)
+
+
+def test_regions_are_read_from_the_column_that_most_files_have(tmp_path):
+    trains = spike_trains(length_s=120.0)
+    kinds = {"a": ["CA1"] * 6, "b": ["CA3"] * 6, "c": []}
+    for name, regions in kinds.items():
+        write_recording(tmp_path / f"{name}.nwb", trains, subject=name, regions=regions, region_column="brain_area")
+    proposal = init(tmp_path / "mine", [tmp_path])
+    assert read_config(proposal.config).sources.nwb.region == "brain_area"
+    assert [one.row.role for one in proposal.recordings] == ["rotate"] * 3
+    faulty = Described(tmp_path / "d.nwb", region="location", fault="it has no units")
+    assert choose_region([faulty, faulty, Described(tmp_path / "e.nwb", region="region")]) == "region"
+    assert choose_region([Described(tmp_path / "e.nwb", region="region"), *[Described(tmp_path / "f.nwb")] * 2]) is None
 
 
 @pytest.mark.parametrize("name", ["cohort.tsv", "config.yaml"])

@@ -188,10 +188,13 @@ def test_all_held_out_sessions_are_decoded_and_a_few_others(layout):
     assert 0 < len(chosen) <= most and len({row.session for row in chosen}) == len(chosen)
 
 
-def test_poyo_decodes_no_session_for_the_probes_that_it_was_trained_on(layout):
+def test_poyo_decodes_no_session_for_the_probes_that_it_was_trained_on(tmp_path):
+    downstream = CONFIG.downstream.model_copy(update={"poyo_latents": True})
+    layout = layout_of(tmp_path, config=CONFIG.model_copy(update={"downstream": downstream}))
     (session, *_) = (row.session for row in HELD_OUT if row.source == CONFIG.poyo.source)
     assert len(layout.poyo_of_session(wildcards(role="heldout", session=session, seed="0"))) == 2
     assert layout.poyo_of_session(wildcards(role="train", session=session, seed="0")) == []
+    assert layout_of(tmp_path).poyo_of_session(wildcards(role="heldout", session=session, seed="0")) == []
 
 
 def test_animals_on_both_sides_of_a_fold_are_named(layout, tmp_path):
