@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help forecast checked doctor demo results review check test lint bench audit cohorts report schema graph checks docs lock clean test-wheel
+.PHONY: help forecast checked doctor demo results picture review check test lint bench audit cohorts report schema graph checks docs lock clean test-wheel slurm test-slurm
 
 PYTHON ?= python3.11
 # two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
@@ -40,20 +40,25 @@ demo: checked ## Run the whole workflow on the simulated cohort; print scores an
 doctor: .venv/ready ## Check what this machine can do for a run (CONFIG=config/config.yaml).
 	@PYTHONPATH=. .venv/bin/python workflow/doctor.py $(if $(filter file,$(origin CONFIG)),config/config.yaml,$(CONFIG))
 
-report: checked ## Write the HTML report of a finished run (CONFIG=config/demo.yaml).
+report: checked ## Write what report.html of a finished run links to: all figures, the rule graph (CONFIG=config/demo.yaml).
 	@cd "$(RESULTS)"; \
-	if [ ! -e report.html ] || \
-	    [ -n "$$(find */tables */figures */notebooks report validation config.yaml -newer report.html -print -quit)" ]; then \
-	    cd $(CURDIR); snakemake --configfile $(CONFIG) --report $(RESULTS)/report.html; \
+	if [ ! -e workflow.html ] || \
+	    [ -n "$$(find */tables */figures */notebooks report validation config.yaml -newer workflow.html -print -quit)" ]; \
+	then \
+	    cd $(CURDIR); snakemake --configfile $(CONFIG) --report $(RESULTS)/workflow.html; \
 	fi
 
 results: demo ## Copy the results of a finished run to the documentation, docs/results/NAME.md (CONFIG=config/demo.yaml).
 	@results=$(RESULTS); cp $$results/report/results.md docs/results/$$(basename $$results).md
 
+picture: checked ## Copy the picture of one forecast of a finished run to the documentation (CONFIG=config/hippocampus.yaml).
+	snakemake $(RESULTS)/cross_session/figures/example.png --cores $(CORES) --configfile $(CONFIG)
+	cp $(RESULTS)/cross_session/figures/example.png docs/forecast.png
+
 review: checked ## Make every table, figure and page from a score archive only (SCORES=scores.tar CONFIG=...).
 	snakemake restore_scores --cores $(CORES) --configfile $(CONFIG) --workflow-profile profiles/review
 	snakemake figures --cores $(CORES) --configfile $(CONFIG) --workflow-profile profiles/review
-	snakemake figures --configfile $(CONFIG) --workflow-profile profiles/review --report $(RESULTS)/report.html
+	snakemake figures --configfile $(CONFIG) --workflow-profile profiles/review --report $(RESULTS)/workflow.html
 
 check: lint .venv/ready ## Lint, then run the fast tests on two cores.
 	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest $(WORKERS) -m "not slow"
@@ -72,6 +77,11 @@ lint: .venv-test/ready ## Check style, format, imports, types, spelling and word
 
 test-wheel: .venv/ready ## Build the wheel, install it with its extras in a new environment, and test forecasts from Python.
 	.venv/bin/python tools/wheel.py
+
+slurm: .venv-slurm/ready ## Make the environment that runs the workflow on a cluster with Slurm (docs/clusters.md).
+
+test-slurm: .venv/ready .venv-test/ready .venv-slurm/ready ## Install Slurm here (Debian, root), run a small workflow on it, and disturb it.
+	NEUROHORIZON_SLURM=1 OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest tests/slurm $(TESTS)
 
 bench: .venv-test/ready ## Time our code against other packages and print ratios (BENCH="--only loader" for a selection).
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/bench.py $(BENCH)
@@ -102,7 +112,7 @@ lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 	.venv/bin/python envs/lock.py
 
 clean: ## Delete the environments of make; keep results and the environments of rules.
-	rm -rf .venv .venv-test .venv-forecast .venv-docs
+	rm -rf .venv .venv-test .venv-forecast .venv-slurm .venv-docs
 
 # each is rebuilt when its pins change
 .venv/ready: envs/workflow.txt tools/conda-standin/bin/conda
@@ -115,6 +125,12 @@ clean: ## Delete the environments of make; keep results and the environments of 
 .venv-test/ready: envs/test.txt | .venv/ready
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-test
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-test/bin/python $<
+	touch $@
+
+.venv-slurm/ready: envs/slurm.txt | .venv/ready
+	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-slurm
+	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-slurm/bin/python $<
+	ln -sf ../../tools/conda-standin/bin/conda .venv-slurm/bin/conda
 	touch $@
 
 .venv-docs/ready: envs/docs.txt | .venv/ready

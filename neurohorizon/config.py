@@ -474,6 +474,9 @@ class Feedback(Section):
 class Training(Section):
     """Optimisation, early stopping and resources of one training job."""
 
+    start_from: Annotated[str, Field(min_length=1)] | None
+    """Trained weights that a training starts from: the name of released weights, or the path of a network of a run.
+    Null: random weights. Points of experiments 2 and 6 always start from random weights."""
     steps: Positive
     """Steps of the optimiser, whatever the batches and devices of each."""
     sessions_per_batch: Positive
@@ -592,15 +595,37 @@ class LatentReadout(Section):
     """Validations without a better score before training stops."""
 
 
+class Learners(Section):
+    """Learners of the mixture's weights: one for each pair of a learning rate and a pooling."""
+
+    share: Fraction
+    """Share of the weights that returns to the prior after each outcome: large if the best method changes, small if
+    rare bursts are the evidence, which must outlast the silence between them."""
+    pooling: Choices[Share]
+    """Shares of a unit's weights that are the mean over units."""
+    learning_rates: Choices[PositiveFloat]
+    """Exponents of the likelihood of an outcome; 1 is Bayes' rule, less is slower."""
+
+
+class SecondMixture(Section):
+    """The mixture of the learners."""
+
+    share: Fraction
+    """Share of a unit's weights that returns to equal weights after each outcome."""
+    pooling: Share
+    """Share of a unit's weights that is the mean over units."""
+    learning_rate: PositiveFloat
+    """Exponent of the likelihood of an outcome."""
+
+
 class Adaptive(Section):
     """The online mixture of all zero-shot methods; see :mod:`neurohorizon.forecasts.online_mixture`."""
 
     horizon_edges_bins: tuple[Positive, ...]
     """Ends of the groups of horizon bins that share weights; the last is ``horizon_bins``."""
-    pooling: Choices[Share]
-    """Shares of a unit's weights that are the mean over units; a second mixture weighs them."""
-    share: Fraction
-    """Share of the weights that returns to the prior after each outcome."""
+    learners: Annotated[tuple[Learners, ...], Field(min_length=1)]
+    """Weights that are learned side by side, each in its own way; a second mixture weighs them."""
+    second: SecondMixture
     network_prior: PositiveFloat
     """Prior weight of a network, relative to that of another method."""
     level_spikes: PositiveFloat
@@ -730,6 +755,8 @@ class Downstream(Section):
     """Candidates for the penalty of a probe."""
     training_sessions: NonNegative
     """Maximum number of sessions of training animals, evenly drawn from the cohort, that are decoded too."""
+    poyo_latents: bool
+    """True to decode from POYO's latents too; it needs the section ``poyo``, and POYO is then trained for it."""
 
     @model_validator(mode="after")
     def _first_movements_rise(self) -> "Downstream":
@@ -749,7 +776,7 @@ class Evaluation(Section):
     interval: Fraction
     """Coverage of the reported intervals, such as 0.95."""
     example_units: Positive
-    """Units in an example raster."""
+    """Largest number of units in the picture of one forecast."""
     horizons_ms: tuple[Positive, ...]
     """Ends, from the forecast origin, of the parts of the horizon that tables and figures distinguish; a part holds
     all bins up to its end."""
@@ -999,6 +1026,11 @@ class Config(Section):
                 f"release needs all experts of the adaptive forecast: set regressions, adaptive, and "
                 f"baselines.networks to {list(NETWORKS)}, or release to null"
             )
+        if self.release and self.training.start_from:
+            raise ValueError(
+                "release names the data of all training, and those of training.start_from are not among them: set one "
+                f"of both to null (found training.start_from {self.training.start_from!r})"
+            )
         if self.cohort.arrays and self.sources.nwb is None:
             raise ValueError("cohort.arrays needs sources.nwb, the folder of the manifest and of the recordings")
         self._same_labels()
@@ -1013,6 +1045,12 @@ class Config(Section):
 
     def _same_labels(self) -> None:
         mine, poyo = self.downstream, self.poyo
+        if mine and mine.poyo_latents and (poyo is None or poyo.source != mine.source):
+            found = "poyo is null" if poyo is None else f"poyo.source is {poyo.source}"
+            raise ValueError(
+                f"downstream.poyo_latents is true and {found}; set poyo.source to {mine.source}, or poyo_latents to "
+                "false"
+            )
         if mine and poyo and mine.source == poyo.source and mine.label_bins != poyo.target_bins:
             raise ValueError(
                 f"downstream.label_bins is {mine.label_bins} and poyo.target_bins {poyo.target_bins}; both decode the "

@@ -9,9 +9,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 
 from fingerprint import Code
 from layout import Layout, section
-from needs import memory_mb
 from one_timer import keep_one_timer
+from orphaned_jobs import cancel_orphaned
 from progress import lines_at_error, lines_at_start, lines_at_success, reasons
+from resources import group_of, resources_of
 from snakemake.utils import update_config
 from stale_lock import hold_folder
 
@@ -19,15 +20,17 @@ from neurohorizon.cohort import NAME_CHARACTERS, CohortError, Row, check_exclude
 from neurohorizon.config import Config, ConfigError, expand_folder, parse_config, with_preset
 from neurohorizon.methods import ADAPTIVE, CLOSED_FORM, ENSEMBLE, FORECASTER, LATENT_READOUT, NETWORKS, REGRESSIONS
 from neurohorizon.sources import IBL_ARCHIVE_VERSIONS, SOURCES
+from neurohorizon.starting_weights import StartError
 from neurohorizon.strict_yaml import YamlError, parse_yaml, read_yaml
 
-if workflow.is_main_process and (_line := hold_folder(Path.cwd())):
-    print(_line, file=sys.stderr)
+if workflow.is_main_process and (_lines := hold_folder(Path.cwd(), cancel_orphaned)):
+    print(_lines, file=sys.stderr)
 
-# Each job uses its own environment and this package, and no package of the user.
+# Each job uses its own environment and this package, and no package of the user. On a cluster with Slurm, a job is one
+# task, and this name is Lightning's option to start the processes of several devices itself.
 shell.prefix(
     f"set -euo pipefail; export CALL='{ROOT}/workflow/scripts/call.py' PYTHONPATH='{ROOT}'"
-    " PYTHONNOUSERSITE=1 MPLBACKEND=agg; "
+    " PYTHONNOUSERSITE=1 MPLBACKEND=agg SLURM_JOB_NAME=interactive; "
 )
 
 
@@ -111,6 +114,25 @@ def dinov2_card_file() -> str:
 
 
 LAYOUT = Layout(CONFIG, cohort, dinov2_card_file)
+
+# weights that do not fit stop even a dry run
+if CONFIG.training.start_from and not REVIEW and Path(COHORT).exists():
+    try:
+        for _fold in LAYOUT.folds():
+            LAYOUT.start_of(_fold)
+    except StartError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def declared(rule: str) -> dict:
+    """Return the resources of a rule, all from one table."""
+    return resources_of(rule, CONFIG.training)
+
+
+def tried_again(times: int) -> int:
+    """Return the retries of a rule. The process of a job on a cluster does not retry: its memory and time are fixed."""
+    settings = workflow.execution_settings  # None in a dry run
+    return max(times, settings.retries if settings else 0) if workflow.is_main_process else 0
 
 
 def output_folder(wildcards, output) -> str:

@@ -104,6 +104,8 @@ rule check_first_session:
         f"{RESULTS}/benchmarks/first_session/check_{{source}}.tsv"
     conda:
         "../envs/one.yaml"
+    resources:
+        **declared("check_first_session"),
     params:
         expected=FIRST.expected,
         recorded=FIRST.recorded,

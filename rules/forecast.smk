@@ -16,6 +16,8 @@ rule forecast:
         f"{RESULTS}/benchmarks/forecast/{{fold}}/{{session}}/{{model}}_seed-{{seed}}.tsv"
     conda:
         "../envs/model.yaml"
+    resources:
+        **declared("forecast"),
     params:
         timeline=section(CONFIG.timeline),
         code=code("neurohorizon.forecasts.forecast:forecast_with_network"),
@@ -49,6 +51,8 @@ if CONFIG.baselines.controls:
             f"{RESULTS}/benchmarks/forecast_controls/{{fold}}/{{session}}/seed-{{seed}}.tsv"
         conda:
             "../envs/model.yaml"
+        resources:
+            **declared("forecast_controls"),
         params:
             controls=CONFIG.baselines.controls,
             folder=output_folder,
@@ -82,6 +86,8 @@ if CONFIG.baselines.learned_embedding:
         conda:
             "../envs/model.yaml"
         threads: CONFIG.training.threads
+        resources:
+            **declared("fit_within_session"),
         params:
             timeline=section(CONFIG.timeline),
             splits=section(CONFIG.splits),
@@ -113,6 +119,8 @@ rule forecast_baselines:
         f"{RESULTS}/benchmarks/forecast_baselines/{{fold}}/{{session}}.tsv"
     conda:
         "../envs/model.yaml"
+    resources:
+        **declared("forecast_baselines"),
     params:
         folder=output_folder,
         timeline=section(CONFIG.timeline),
@@ -140,6 +148,8 @@ if CONFIG.sources.simulated or CONFIG.sources.simulated_allen:
             f"{RESULTS}/benchmarks/forecast_oracle/{{fold}}/{{session}}.tsv"
         conda:
             "../envs/model.yaml"
+        resources:
+            **declared("forecast_oracle"),
         params:
             timeline=section(CONFIG.timeline),
             code=code("neurohorizon.forecasts.forecast:forecast_with_oracle"),
@@ -167,6 +177,8 @@ if CONFIG.regressions:
             f"{RESULTS}/benchmarks/forecast_regressions/{{fold}}/{{session}}.tsv"
         conda:
             "../envs/model.yaml"
+        resources:
+            **declared("forecast_regressions"),
         params:
             folder=output_folder,
             timeline=section(CONFIG.timeline),
@@ -198,6 +210,8 @@ if CONFIG.latent_readout:
             f"{RESULTS}/benchmarks/forecast_latent_readout/{{fold}}/{{session}}/seed-{{seed}}.tsv"
         conda:
             "../envs/model.yaml"
+        resources:
+            **declared("forecast_latent_readout"),
         params:
             timeline=section(CONFIG.timeline),
             code=code("neurohorizon.forecasts.latent_readout:forecast_with_latent_readout"),
@@ -224,6 +238,8 @@ if len(CONFIG.run.seeds) > 1:
             f"{RESULTS}/benchmarks/forecast_ensemble/{{fold}}/{{session}}.tsv"
         conda:
             "../envs/model.yaml"
+        resources:
+            **declared("forecast_ensemble"),
         params:
             code=code("neurohorizon.forecasts.ensemble:forecast_with_ensemble"),
         shell:
@@ -246,6 +262,8 @@ if CONFIG.adaptive:
             f"{RESULTS}/benchmarks/forecast_adaptive/{{fold}}/{{session}}/seed-{{seed}}.tsv"
         conda:
             "../envs/model.yaml"
+        resources:
+            **declared("forecast_adaptive"),
         params:
             adaptive=section(CONFIG.adaptive),
             stride_bins=CONFIG.timeline.evaluation_stride_bins,

@@ -31,6 +31,8 @@ if OF_RELEASES and FROM_ARCHIVE:
             f"{RESULTS}/benchmarks/fetch_ibl_table.tsv"
         conda:
             "../envs/one.yaml"
+        resources:
+            **declared("fetch_ibl_table"),
         params:
             ibl=section(CONFIG.sources.ibl),
             code=code("neurohorizon.ingest.ibl_archive:fetch_archive_insertions"),
@@ -52,6 +54,8 @@ if OF_RELEASES and not FROM_ARCHIVE:
             f"{RESULTS}/benchmarks/fetch_ibl_table.tsv"
         conda:
             "../envs/one.yaml"
+        resources:
+            **declared("fetch_ibl_table"),
         params:
             ibl=section(CONFIG.sources.ibl),
             code=code("neurohorizon.ingest.ibl_release:fetch_ibl_release"),
@@ -74,6 +78,7 @@ if OF_RELEASES:
         conda:
             "../envs/one.yaml"
         resources:
+            **declared("fetch_allen_table"),
             downloads=1,
         params:
             allen=section(CONFIG.sources.allen),
@@ -97,6 +102,8 @@ if OF_RELEASES:
             f"{RESULTS}/benchmarks/make_cohort.tsv"
         conda:
             "../envs/one.yaml"
+        resources:
+            **declared("make_cohort"),
         params:
             heldout_fraction=CONFIG.cohort.heldout_fraction,
             seed=CONFIG.run.seed,
@@ -128,6 +135,8 @@ if COHORT_IS_MADE and CONFIG.cohort.arrays:
             f"{RESULTS}/benchmarks/make_cohort.tsv"
         conda:
             "../envs/nwb.yaml"
+        resources:
+            **declared("make_cohort"),
         params:
             arrays=section(CONFIG.cohort.arrays),
             nwb=section(CONFIG.sources.nwb),
@@ -158,6 +167,8 @@ if CONFIG.sources.simulated:
             f"{RESULTS}/benchmarks/simulate_release.tsv"
         conda:
             "../envs/one.yaml"
+        resources:
+            **declared("simulate_release"),
         params:
             truth=LAYOUT.truth_folder,
             simulated=section(CONFIG.sources.simulated),
@@ -183,11 +194,12 @@ if FROM_ARCHIVE:
             f"{RESULTS}/benchmarks/download_ibl_archive/{{archive}}.tsv"
         wildcard_constraints:
             archive="|".join(IBL_ARCHIVES),
-        retries: 2
+        retries: tried_again(2)
         conda:
             "../envs/one.yaml"
         # the archive's servers and the connection are shared by all downloads
         resources:
+            **declared("download_ibl_archive"),
             downloads=1,
         params:
             ibl=section(CONFIG.sources.ibl),
@@ -210,6 +222,8 @@ if FROM_ARCHIVE:
             f"{RESULTS}/benchmarks/download_ibl/{{session}}.tsv"
         conda:
             "../envs/one.yaml"
+        resources:
+            **declared("download_ibl"),
         params:
             row=LAYOUT.row_json,
             ibl=section(CONFIG.sources.ibl),
@@ -235,11 +249,12 @@ if CONFIG.sources.ibl and not FROM_ARCHIVE:
             f"{RESULTS}/logs/download_ibl/{{session}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/download_ibl/{{session}}.tsv"
-        retries: 2
+        retries: tried_again(2)
         conda:
             "../envs/one.yaml"
         # the archive's servers and the connection are shared by all downloads
         resources:
+            **declared("download_ibl"),
             downloads=1,
         params:
             row=LAYOUT.row_json,
@@ -266,11 +281,11 @@ if CONFIG.sources.ibl:
             f"{RESULTS}/logs/preprocess_ibl/{{session}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/preprocess_ibl/{{session}}.tsv"
-        retries: 1
+        retries: tried_again(1)
         conda:
             "../envs/one.yaml"
         resources:
-            mem_mb=memory_mb("preprocess_ibl"),
+            **declared("preprocess_ibl"),
         params:
             row=LAYOUT.row_json,
             ibl=section(CONFIG.sources.ibl),
@@ -299,6 +314,8 @@ if CONFIG.sources.simulated_allen:
             f"{RESULTS}/benchmarks/simulate_allen_release.tsv"
         conda:
             "../envs/allen.yaml"
+        resources:
+            **declared("simulate_allen_release"),
         params:
             truth=LAYOUT.truth_folder,
             simulated_allen=section(CONFIG.sources.simulated_allen),
@@ -324,11 +341,12 @@ if CONFIG.sources.allen:
             f"{RESULTS}/logs/download_allen/{{session}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/download_allen/{{session}}.tsv"
-        retries: 2
+        retries: tried_again(2)
         conda:
             "../envs/allen.yaml"
         # the archive's servers and the connection are shared by all downloads
         resources:
+            **declared("download_allen"),
             downloads=1,
         params:
             row=LAYOUT.row_json,
@@ -355,7 +373,7 @@ if CONFIG.sources.allen:
         conda:
             "../envs/allen.yaml"
         resources:
-            mem_mb=memory_mb("preprocess_allen"),
+            **declared("preprocess_allen"),
         params:
             row=LAYOUT.row_json,
             allen=section(CONFIG.sources.allen),
@@ -383,6 +401,7 @@ if CONFIG.sources.allen:
         conda:
             "../envs/allen.yaml"
         resources:
+            **declared("export_images"),
             downloads=1,
         params:
             allen=section(CONFIG.sources.allen),
@@ -407,6 +426,8 @@ if CONFIG.sources.nwb:
             f"{RESULTS}/benchmarks/preprocess_nwb/{{session}}.tsv"
         conda:
             "../envs/nwb.yaml"
+        resources:
+            **declared("preprocess_nwb"),
         params:
             row=LAYOUT.row_json,
             nwb=section(CONFIG.sources.nwb),
@@ -434,6 +455,8 @@ if CONFIG.sources.dandi:
             f"{RESULTS}/benchmarks/dandi_cohort.tsv"
         conda:
             "../envs/dandi.yaml"
+        resources:
+            **declared("dandi_cohort"),
         params:
             dandi=section(CONFIG.sources.dandi),
             code=code("neurohorizon.ingest.dandi:draft_cohort"),
@@ -450,11 +473,12 @@ if CONFIG.sources.dandi:
             f"{RESULTS}/logs/download_dandi/{{session}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/download_dandi/{{session}}.tsv"
-        retries: 2
+        retries: tried_again(2)
         conda:
             "../envs/dandi.yaml"
         # the archive's servers and the connection are shared by all downloads
         resources:
+            **declared("download_dandi"),
             downloads=1,
         params:
             row=LAYOUT.row_json,
@@ -480,6 +504,8 @@ if CONFIG.sources.dandi:
             f"{RESULTS}/benchmarks/preprocess_dandi/{{session}}.tsv"
         conda:
             "../envs/nwb.yaml"
+        resources:
+            **declared("preprocess_dandi"),
         params:
             row=LAYOUT.row_json,
             dandi=section(CONFIG.sources.dandi),
@@ -513,6 +539,8 @@ rule validate:
         f"{RESULTS}/benchmarks/validate/{{source}}/{{session}}.tsv"
     conda:
         "../envs/report.yaml"
+    resources:
+        **declared("validate"),
     params:
         timeline=section(CONFIG.timeline),
         splits=section(CONFIG.splits),

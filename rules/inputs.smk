@@ -12,6 +12,8 @@ rule reference_features:
         f"{RESULTS}/benchmarks/reference_features/{{source}}/{{session}}.tsv"
     conda:
         "../envs/model.yaml"
+    resources:
+        **declared("reference_features"),
     params:
         features=section(CONFIG.features),
         timeline=section(CONFIG.timeline),
@@ -37,6 +39,8 @@ rule population_readout:
         f"{RESULTS}/benchmarks/population_readout/{{source}}/{{session}}.tsv"
     conda:
         "../envs/model.yaml"
+    resources:
+        **declared("population_readout"),
     params:
         timeline=section(CONFIG.timeline),
         readout=section(CONFIG.model.readout),
@@ -64,6 +68,8 @@ if CONFIG.multimodal and CONFIG.multimodal.images:
             f"{RESULTS}/benchmarks/dinov2_weights.tsv"
         conda:
             "../envs/vision.yaml"
+        resources:
+            **declared("dinov2_weights"),
         params:
             code=code("neurohorizon.models.images.dinov2_weights:fetch_dinov2"),
         shell:
@@ -88,6 +94,8 @@ if CONFIG.multimodal and CONFIG.multimodal.images:
         conda:
             "../envs/vision.yaml"
         threads: CONFIG.training.threads
+        resources:
+            **declared("embed_images"),
         params:
             folder=output_folder,
             weights=LAYOUT.encoder_weights_name,

@@ -16,6 +16,8 @@ if CONFIG.release:
             f"{RESULTS}/benchmarks/describe_release.tsv"
         conda:
             "../envs/report.yaml"
+        resources:
+            **declared("describe_release"),
         params:
             release=section(CONFIG.release),
             command=" ".join(["snakemake weights --configfile", *map(os.path.relpath, workflow.configfiles)]),
@@ -45,6 +47,8 @@ if CONFIG.release:
             f"{RESULTS}/benchmarks/write_release.tsv"
         conda:
             "../envs/model.yaml"
+        resources:
+            **declared("write_release"),
         params:
             regressions=section(CONFIG.regressions),
             adaptive=section(CONFIG.adaptive),
@@ -69,6 +73,8 @@ if CONFIG.release:
             f"{RESULTS}/benchmarks/sum_releases.tsv"
         conda:
             "../envs/model.yaml"
+        resources:
+            **declared("sum_releases"),
         params:
             folder=output_folder,
             code=code("neurohorizon.forecasts.release:write_sums"),

@@ -1,6 +1,6 @@
 # All results that are computed from files of sums, in a loop over neurohorizon/experiments/catalogue.py: tables,
-# figures, notebooks, the report's first page and the paper; and the archive of the sums.
-from report_files import ReportFiles, input_options, run_folder
+# figures, notebooks, the first page of the report and the paper; and the archive of the sums.
+from report_files import ReportFiles, input_options, run_folder, tables_folder
 
 from neurohorizon.experiments.catalogue import CATALOGUE
 
@@ -35,6 +35,8 @@ for _one in REPORT.tabled:
             f"{RESULTS}/benchmarks/make_{_one.name}_tables.tsv"
         conda:
             "../envs/report.yaml"
+        resources:
+            **declared("make_tables"),
         params:
             function=_one.table_function,
             sums=input_options,
@@ -71,6 +73,8 @@ for _one, _figure in REPORT.drawn:
             f"{RESULTS}/benchmarks/draw_{_one.name}_{_figure}.tsv"
         conda:
             "../envs/report.yaml"
+        resources:
+            **declared("draw_figure"),
         params:
             function=_one.figure_function(_figure),
             code=code("neurohorizon.analysis.drawing:draw_files", _one.figure_function(_figure)),
@@ -105,6 +109,8 @@ for _one in REPORT.paged:
             f"{RESULTS}/benchmarks/notebook_{_one.name}.tsv"
         conda:
             "../envs/report.yaml"
+        resources:
+            **declared("run_notebook"),
         params:
             tables=os.path.abspath(f"{RESULTS}/{_one.folder}/tables"),
             code=code(ROOT / "notebooks" / f"{_one.name}.ipynb"),
@@ -128,19 +134,15 @@ rule write_results:
         pictures=REPORT.paper_figures("png"),
         captions=[shipped(f"report/{one.caption('figure', one.paper_figure)}") for one in REPORT.published],
     output:
-        results=f"{REPORT.folder}/results.json",
-        overview=report(
-            f"{REPORT.folder}/overview.html",
-            caption="../report/overview.rst",
-            category=CATALOGUE["paper"].category,
-            labels={"page": "overview"},
-        ),
+        f"{REPORT.folder}/results.json",
     log:
         f"{RESULTS}/logs/write_results.log",
     benchmark:
         f"{RESULTS}/benchmarks/write_results.tsv"
     conda:
         "../envs/report.yaml"
+    resources:
+        **declared("write_results"),
     params:
         folder=run_folder,
         names=[one.name for one in REPORT.published],
@@ -148,8 +150,38 @@ rule write_results:
     shell:
         """
         python "$CALL" neurohorizon.report.results:write_results --folder {params.folder:q} --names {params.names} \
-            --figures {input.figures:q} --captions {input.captions:q} --cards {input.cards:q} \
-            --output {output.results:q} --page {output.overview:q} >{log:q} 2>&1
+            --figures {input.figures:q} --captions {input.captions:q} --cards {input.cards:q} --output {output:q} \
+            >{log:q} 2>&1
+        """
+
+
+# The first page of the report, and its part on the first page of Snakemake's report
+rule write_page:
+    input:
+        results=f"{REPORT.folder}/results.json",
+        tables=REPORT.page_tables,
+        example=REPORT.example,
+    output:
+        page=REPORT.page,
+        overview=report(
+            f"{REPORT.folder}/overview.html",
+            caption="../report/overview.rst",
+            category=CATALOGUE["paper"].category,
+            labels={"page": "overview"},
+        ),
+    log:
+        f"{RESULTS}/logs/write_page.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/write_page.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        folder=tables_folder,
+        code=code("neurohorizon.report.page:write_page"),
+    shell:
+        """
+        python "$CALL" neurohorizon.report.page:write_page --results {input.results:q} --tables {params.folder:q} \
+            --example {input.example:q} --output {output.page:q} --overview {output.overview:q} >{log:q} 2>&1
         """
 
 
@@ -165,6 +197,8 @@ rule write_run_page:
         f"{RESULTS}/benchmarks/write_run_page.tsv"
     conda:
         "../envs/report.yaml"
+    resources:
+        **declared("write_run_page"),
     params:
         names=[one.name for one in REPORT.printed],
         code=code("neurohorizon.report.run_page:write_run_page"),
@@ -194,6 +228,8 @@ rule typeset_paper:
         f"{RESULTS}/benchmarks/typeset_paper.tsv"
     conda:
         "../envs/report.yaml"
+    resources:
+        **declared("typeset_paper"),
     params:
         code=code("neurohorizon.report.typesetting:typeset"),
     shell:
@@ -217,6 +253,8 @@ rule record_config:
         f"{RESULTS}/benchmarks/record_config.tsv"
     conda:
         "../envs/report.yaml"
+    resources:
+        **declared("record_config"),
     params:
         config=section(CONFIG),
         code=code("neurohorizon.report.archive:record_config"),
@@ -240,6 +278,8 @@ if REVIEW:
             f"{RESULTS}/benchmarks/restore_scores.tsv"
         conda:
             "../envs/report.yaml"
+        resources:
+            **declared("restore_scores"),
         params:
             folder=output_folder,
             cohort=COHORT,
@@ -268,6 +308,8 @@ else:
             f"{RESULTS}/benchmarks/archive_scores.tsv"
         conda:
             "../envs/report.yaml"
+        resources:
+            **declared("archive_scores"),
         params:
             folder=output_folder,
             code=code("neurohorizon.report.archive:write_archive"),
@@ -280,7 +322,8 @@ else:
     rule make_example:
         input:
             sessions=LAYOUT.every("sessions/{source}/{session}.h5"),
-            forecasts=LAYOUT.main_forecasts,
+            forecasts=LAYOUT.shown_forecasts,
+            rivals=LAYOUT.shown_rivals,
         output:
             REPORT.example,
         log:
@@ -289,15 +332,18 @@ else:
             f"{RESULTS}/benchmarks/make_example.tsv"
         conda:
             "../envs/report.yaml"
+        resources:
+            **declared("make_example"),
         params:
             context_bins=CONFIG.timeline.context_bins,
             units=CONFIG.evaluation.example_units,
+            minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
             code=code("neurohorizon.forecasts.example:make_example"),
         shell:
             """
             python "$CALL" neurohorizon.forecasts.example:make_example --sessions {input.sessions:q} \
-                --forecasts {input.forecasts:q} --context-bins {params.context_bins} --units {params.units} \
-                --output {output:q} >{log:q} 2>&1
+                --forecasts {input.forecasts:q} --rivals {input.rivals:q} --context-bins {params.context_bins} \
+                --units {params.units} --minimum-rate-hz {params.minimum_rate_hz} --output {output:q} >{log:q} 2>&1
             """
 
     # Agreement with the scorer of the IBL Brain-Wide Bench, on the forecasts of a run
@@ -315,6 +361,8 @@ else:
             f"{RESULTS}/benchmarks/audit_bwb.tsv"
         conda:
             "../envs/bwb.yaml"
+        resources:
+            **declared("audit_bwb"),
         params:
             recordings=REPORT.bench_recordings,
             folder=output_folder,

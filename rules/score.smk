@@ -12,6 +12,8 @@ rule score:
         f"{RESULTS}/benchmarks/score/{{fold}}/{{session}}.tsv"
     conda:
         "../envs/model.yaml"
+    resources:
+        **declared("score"),
     params:
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
         code=code("neurohorizon.forecasts.scoring:score_session"),
@@ -41,6 +43,8 @@ rule list_sessions:
         f"{RESULTS}/benchmarks/list_sessions.tsv"
     conda:
         "../envs/report.yaml"
+    resources:
+        **declared("list_sessions"),
     params:
         code=code("neurohorizon.analysis.session_list:write_session_list"),
     shell:
@@ -61,6 +65,8 @@ rule score_definitions:
         f"{RESULTS}/benchmarks/score_definitions/{{fold}}/{{session}}.tsv"
     conda:
         "../envs/model.yaml"
+    resources:
+        **declared("score_definitions"),
     params:
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
         code=code("neurohorizon.agreement.definition_tables:score_definitions"),

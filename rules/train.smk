@@ -14,6 +14,8 @@ rule tune_baselines:
         f"{RESULTS}/benchmarks/tune_baselines/{{fold}}.tsv"
     conda:
         "../envs/model.yaml"
+    resources:
+        **declared("tune_baselines"),
     params:
         timeline=section(CONFIG.timeline),
         baselines=section(CONFIG.baselines),
@@ -44,12 +46,15 @@ rule train:
     conda:
         "../envs/model.yaml"
     threads: CONFIG.training.threads
+    resources:
+        **declared("train"),
     params:
         checkpoints=f"{RESULTS}/checkpoints/{{fold}}/{{model}}_seed-{{seed}}",
         timeline=section(CONFIG.timeline),
         features=section(CONFIG.features),
         model=section(CONFIG.model),
         training=section(CONFIG.training),
+        start=LAYOUT.start,
         code=code("neurohorizon.models.training:train_on_files"),
     shell:
         """
@@ -57,8 +62,8 @@ rule train:
             --fold {wildcards.fold:q} --seed {wildcards.seed} --paths.session {input.sessions:q} \
             --paths.features {input.features:q} --paths.readout {input.readouts:q} --timeline {params.timeline:q} \
             --features {params.features:q} --model {params.model:q} --training {params.training:q} \
-            --code {params.code} --checkpoints {params.checkpoints:q} --output {output.weights:q} \
-            --log {output.curve:q} >{log:q} 2>&1
+            --start {params.start:q} --code {params.code} --checkpoints {params.checkpoints:q} \
+            --output {output.weights:q} --log {output.curve:q} >{log:q} 2>&1
         """
 
 
@@ -81,6 +86,8 @@ if CONFIG.latent_readout:
         conda:
             "../envs/model.yaml"
         threads: CONFIG.training.threads
+        resources:
+            **declared("train_latent_readout"),
         params:
             timeline=section(CONFIG.timeline),
             settings=section(CONFIG.latent_readout),
@@ -110,6 +117,8 @@ if CONFIG.regressions:
             f"{RESULTS}/benchmarks/tune_regressions/{{fold}}.tsv"
         conda:
             "../envs/model.yaml"
+        resources:
+            **declared("tune_regressions"),
         params:
             timeline=section(CONFIG.timeline),
             regressions=section(CONFIG.regressions),

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from archives import check_image_encoder, check_network
 from checklist import Check, as_text, summary
-from needs import ENVIRONMENT_BYTES, MEMORY_MB, Need, needs
+from needs import ENVIRONMENT_BYTES, Need, needs
 from progress import remaining_bytes
+from resources import NEEDS
 
 from neurohorizon.cohort import CohortError, Row, cohort_hash, read_cohort, recorded_hash, sessions_in_use
 from neurohorizon.config import Config, ConfigError, expand_folder, read_config
@@ -30,6 +31,8 @@ MARGIN = 1.2
 """Free space below this multiple of an estimate is a warning."""
 SHARED_MEMORY_BYTES = 1e9
 """Processes that make batches pass them through /dev/shm; containers often have 64 MB of it."""
+LARGEST = {"preprocess_ibl": 2, "preprocess_allen": 1}
+"""Rules that need most memory -> their largest attempt."""
 AUDIT = "bwb"
 """Environment that only `make audit` needs."""
 
@@ -130,7 +133,7 @@ def largest_job(config: Config) -> tuple[str, int]:
     """Return the rule that needs most memory, of those that the configuration uses, and its ``mem_mb``."""
     # simulated recordings are small
     real = {name for name in SOURCES if getattr(config.sources, name) and not _simulated(config, name)}
-    used = {rule: max(sizes) for rule, sizes in MEMORY_MB.items() if rule.split("_")[-1] in real}
+    used = {rule: NEEDS[rule].mem_mb(0, attempt) for rule, attempt in LARGEST.items() if rule.split("_")[-1] in real}
     return max(used.items(), key=lambda item: item[1], default=("", 0))
 
 

@@ -4,7 +4,7 @@ The figures are in one place: `make doctor` compares them with this machine, the
 (``PYTHONPATH=. python workflow/needs.py``), and ``benchmarks/cost.py`` uses the sizes of recordings and files.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -25,20 +25,6 @@ ENVIRONMENT_BYTES = 4.6e9
 DOWNLOAD_RATE = 10e6
 """Bytes per second of all downloads together: eight at once, at 1.24 MB/s each, as measured by others for the Allen
 bucket. Only for estimates of time."""
-
-
-MEMORY_MB = {"preprocess_ibl": (2500, 5000), "preprocess_allen": (3000,)}
-"""Memory of the rules that need more than 2 GB, by attempt: 51 bytes a spike of all units of an IBL session, 1.1 GB on
-average and 4.3 GB for the largest; for Allen 0.4 GB and 20 bytes a spike of the units that are kept."""
-
-
-def memory_mb(rule: str) -> Callable[..., int]:
-    """Return the resource ``mem_mb`` of a rule, which Snakemake calls for each attempt."""
-
-    def of_attempt(wildcards: object, attempt: int) -> int:
-        return MEMORY_MB[rule][min(attempt, len(MEMORY_MB[rule])) - 1]
-
-    return of_attempt
 
 
 @dataclass(frozen=True)

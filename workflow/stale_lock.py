@@ -3,13 +3,15 @@
 Snakemake's lock files hold names of files, and not which process made them. So each run also writes its machine to a
 record, which it keeps open and locked (`flock`) until its process ends, also if it is killed. A lock is stale if no
 process holds the record, all runs in it were of this machine, and no process of a run works in the folder: jobs
-continue if only Snakemake was killed. Otherwise, and in any doubt, the lock is kept.
+continue if only Snakemake was killed. Otherwise, and in any doubt, the lock is kept. Jobs on a cluster also continue
+(``orphaned_jobs.py``).
 """
 
 import fcntl
 import os
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -21,11 +23,16 @@ UNKNOWN = "(unknown)"
 _held: list[TextIO] = []  # a closed file is not locked
 
 
-def hold_folder(folder: Path) -> str:
+def hold_folder(folder: Path, end_jobs: Callable[[Path], str] = lambda folder: "") -> str:
     """Hold the record of a folder's runs until this process ends, and remove a lock that is stale.
 
+    Args:
+        folder: The folder.
+        end_jobs: Ends the jobs of a killed run on a cluster, and returns a line to print; it is called if there is a
+            lock that only a process of this machine can have left, and none that holds it.
+
     Returns:
-        A line to print about a lock that was there; "" if there was none.
+        Lines to print about a lock that was there; "" if there was none.
     """
     (folder / RECORD).parent.mkdir(exist_ok=True)
     record = (folder / RECORD).open("a+")
@@ -38,12 +45,14 @@ def hold_folder(folder: Path) -> str:
         if not machines:
             machines = {UNKNOWN}
             print(UNKNOWN, file=record)
+        ended = end_jobs(folder) if nobody_holds_it and machines == {socket.gethostname()} else ""
         doubt = _doubt(folder, machines, nobody_holds_it)
         if doubt:
             line = f"The lock of another run in this folder is kept: {doubt}."
         else:
             shutil.rmtree(folder / LOCKS)
             line = "A run in this folder was killed and left its lock; no process holds it, so this run removes it."
+        line = f"{ended}\n{line}" if ended else line
     if nobody_holds_it and not any((folder / LOCKS).glob("*.lock")):
         record.truncate(0)
     print(socket.gethostname(), os.getpid(), file=record, flush=True)

@@ -19,6 +19,8 @@ rule score_curves:
         f"{RESULTS}/benchmarks/score_curves/{{fold}}/{{session}}/seed-{{seed}}.tsv"
     conda:
         "../../envs/model.yaml"
+    resources:
+        **declared("score_curves"),
     params:
         cross_session=section(CONFIG.cross_session),
         timeline=section(CONFIG.timeline),
@@ -49,6 +51,8 @@ rule score_elapsed:
         f"{RESULTS}/benchmarks/score_elapsed/{{fold}}/{{session}}.tsv"
     conda:
         "../../envs/model.yaml"
+    resources:
+        **declared("score_elapsed"),
     params:
         cross_session=section(CONFIG.cross_session),
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,

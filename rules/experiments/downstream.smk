@@ -22,6 +22,8 @@ if CONFIG.downstream:
             role="heldout|train",
         conda:
             "../../envs/model.yaml"
+        resources:
+            **declared("score_downstream"),
         params:
             downstream=section(CONFIG.downstream),
             timeline=section(CONFIG.timeline),
@@ -53,6 +55,8 @@ if CONFIG.poyo:
         conda:
             "../../envs/poyo.yaml"
         threads: CONFIG.training.threads
+        resources:
+            **declared("train_poyo"),
         params:
             checkpoints=f"{RESULTS}/checkpoints/{{fold}}/poyo_seed-{{seed}}",
             poyo=section(CONFIG.poyo),
@@ -81,6 +85,8 @@ if CONFIG.poyo:
         conda:
             "../../envs/poyo.yaml"
         threads: CONFIG.training.threads
+        resources:
+            **declared("decode_training"),
         params:
             accelerator=CONFIG.training.accelerator,
             code=code("neurohorizon.experiments.downstream.poyo_decoding:decode_training_sessions"),
@@ -109,6 +115,8 @@ if CONFIG.poyo:
         conda:
             "../../envs/poyo.yaml"
         threads: CONFIG.training.threads
+        resources:
+            **declared("extend_poyo"),
         params:
             accelerator=CONFIG.training.accelerator,
             downstream=section(CONFIG.downstream if LAYOUT.poyo_is_probed() else None),
@@ -137,6 +145,8 @@ if CONFIG.poyo:
             f"{RESULTS}/benchmarks/probe_session/{{fold}}/seed-{{seed}}/{{session}}.tsv"
         conda:
             "../../envs/model.yaml"
+        resources:
+            **declared("probe_session"),
         params:
             poyo=section(CONFIG.poyo),
             timeline=section(CONFIG.timeline),

@@ -20,6 +20,8 @@ rule sample_paths:
         f"{RESULTS}/benchmarks/sample_paths/{{fold}}/{{session}}/seed-{{seed}}.tsv"
     conda:
         "../../envs/model.yaml"
+    resources:
+        **declared("sample_paths"),
     params:
         timeline=section(CONFIG.timeline),
         rollout=section(CONFIG.rollout),
@@ -52,6 +54,8 @@ rule score_teacher_forcing:
         f"{RESULTS}/benchmarks/score_teacher_forcing/{{fold}}/seed-{{seed}}.tsv"
     conda:
         "../../envs/model.yaml"
+    resources:
+        **declared("score_teacher_forcing"),
     params:
         timeline=section(CONFIG.timeline),
         every_windows=CONFIG.rollout.every_windows,

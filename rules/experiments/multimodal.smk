@@ -15,6 +15,8 @@ rule modality_readouts:
         f"{RESULTS}/benchmarks/modality_readouts/{{source}}/{{session}}.tsv"
     conda:
         "../../envs/model.yaml"
+    resources:
+        **declared("modality_readouts"),
     params:
         uses=LAYOUT.reference_uses,
         multimodal=section(CONFIG.multimodal),
@@ -50,6 +52,8 @@ rule train_multimodal:
     conda:
         "../../envs/model.yaml"
     threads: CONFIG.training.threads
+    resources:
+        **declared("train_multimodal"),
     params:
         checkpoints=f"{RESULTS}/checkpoints/{{fold}}/multimodal_{{encoder}}_seed-{{seed}}",
         multimodal=section(CONFIG.multimodal),
@@ -86,6 +90,8 @@ rule forecast_conditions:
         f"{RESULTS}/benchmarks/forecast_conditions/{{fold}}/{{session}}/{{encoder}}_seed-{{seed}}.tsv"
     conda:
         "../../envs/model.yaml"
+    resources:
+        **declared("forecast_conditions"),
     params:
         conditions=LAYOUT.conditions,
         multimodal=section(CONFIG.multimodal),
@@ -115,6 +121,8 @@ rule forecast_psth:
         f"{RESULTS}/benchmarks/forecast_psth/{{fold}}/{{session}}.tsv"
     conda:
         "../../envs/model.yaml"
+    resources:
+        **declared("forecast_psth"),
     params:
         code=code("neurohorizon.experiments.multimodal.psth:forecast_psth"),
     shell:
@@ -140,6 +148,8 @@ rule score_conditions:
         f"{RESULTS}/benchmarks/score_conditions/{{fold}}/{{session}}.tsv"
     conda:
         "../../envs/model.yaml"
+    resources:
+        **declared("score_conditions"),
     params:
         multimodal=section(CONFIG.multimodal),
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
@@ -166,6 +176,8 @@ rule measure_behaviour:
         f"{RESULTS}/benchmarks/measure_behaviour.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        **declared("measure_behaviour"),
     params:
         multimodal=section(CONFIG.multimodal),
         code=code("neurohorizon.experiments.multimodal.tables:write_autocorrelation"),

@@ -25,6 +25,8 @@ rule train_point:
     conda:
         "../../envs/model.yaml"
     threads: CONFIG.training.threads
+    resources:
+        **declared("train_point"),
     params:
         checkpoints=f"{RESULTS}/checkpoints/{{experiment}}/{{fold}}/{{point}}/training",
         method=LAYOUT.point_method,
@@ -62,6 +64,8 @@ rule score_point:
     conda:
         "../../envs/model.yaml"
     threads: CONFIG.training.threads
+    resources:
+        **declared("score_point"),
     params:
         parts=f"{RESULTS}/checkpoints/{{experiment}}/{{fold}}/{{point}}/scores",
         timeline=section(CONFIG.timeline),

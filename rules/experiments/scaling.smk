@@ -16,6 +16,8 @@ rule choose_sessions:
         draw=r"\d+",
     conda:
         "../../envs/model.yaml"
+    resources:
+        **declared("choose_sessions"),
     params:
         seed=CONFIG.run.seed,
         code=code("neurohorizon.experiments.scaling.region_match:choose_matched"),

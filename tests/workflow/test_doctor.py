@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 from pathlib import Path
 
@@ -21,16 +20,15 @@ from doctor import (
 from factories import ROOT
 from needs import (
     DOWNLOADS,
-    MEMORY_MB,
     PAPER,
     TYPICAL,
     counted,
     downloads_of,
     forecasts_of_a_session,
-    memory_mb,
     needs,
     table,
 )
+from resources import NEEDS, SNAKEMAKE_MB, Need
 
 from neurohorizon.cohort import Row, read_cohort, sessions_in_use
 from neurohorizon.config import Config, parse_config, read_config
@@ -168,31 +166,17 @@ def test_results_of_own_files_are_not_estimated(away):
 
 
 def test_the_largest_job_is_one_of_a_source_that_is_downloaded(monkeypatch):
-    monkeypatch.setattr("doctor.MEMORY_MB", {"preprocess_ibl": (2000, 7000), "preprocess_allen": (6000,)})
-    assert largest_job(PAPER_CONFIG) == ("preprocess_ibl", 7000)
-    assert largest_job(changed(sources={"ibl": None})) == ("preprocess_allen", 6000)
+    monkeypatch.setitem(NEEDS, "preprocess_ibl", Need(3300, 1))
+    monkeypatch.setitem(NEEDS, "preprocess_allen", Need(5600, 1))
+    assert largest_job(PAPER_CONFIG) == ("preprocess_ibl", 2 * 3300 + SNAKEMAKE_MB), "at its second attempt"
+    assert largest_job(changed(sources={"ibl": None})) == ("preprocess_allen", 5600 + SNAKEMAKE_MB)
     assert largest_job(DEMO) == ("", 0), "simulated recordings are small"
-
-
-def test_a_second_attempt_of_a_job_has_more_memory(monkeypatch):
-    monkeypatch.setattr("needs.MEMORY_MB", {"a": (10, 20)})
-    assert [memory_mb("a")(None, attempt) for attempt in (1, 2, 3)] == [10, 20, 20]
 
 
 def test_less_memory_than_the_largest_job_is_a_problem(monkeypatch):
     monkeypatch.setattr("doctor.largest_job", lambda config: ("preprocess_allen", 9000))
     assert results(check_memory(PAPER_CONFIG, total=8e9)) == [("memory", "problem")]
     assert results(check_memory(PAPER_CONFIG, total=16e9)) == [("memory", "ok")]
-
-
-def test_the_memory_of_every_rule_is_in_one_table():
-    found = {}
-    for path in ROOT.glob("rules/**/*.smk"):
-        blocks = re.split(r"^ *rule (\w+):$", path.read_text(), flags=re.M)[1:]
-        for rule, body in zip(blocks[::2], blocks[1::2], strict=True):
-            if memory := re.search(r"mem_mb=(.*),$", body, flags=re.M):
-                found[rule] = memory[1]
-    assert found == {rule: f'memory_mb("{rule}")' for rule in MEMORY_MB}
 
 
 @pytest.mark.parametrize(
