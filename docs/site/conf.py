@@ -1,5 +1,6 @@
 """Settings of Sphinx for the site; ``make docs`` runs it on the pages that tools/docs_site.py stages."""
 
+import logging
 import os
 import shutil
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from jupyter_client.connect import ConnectionFileMixin
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).resolve().parent
@@ -31,11 +33,14 @@ external_toc_path = str(HERE / "toc.yml")
 external_toc_exclude_missing = False
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 4  # links to headings, as code hosts make them
+# the processes of notebooks are reached by files, without the warning that others could listen on a port
+ConnectionFileMixin.transport.default_value = "ipc"
+logging.getLogger("traitlets").setLevel(logging.WARNING)
 # a notebook that fails stops the build
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
-nb_execution_timeout = 300
+nb_execution_timeout = 900
 nb_merge_streams = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
