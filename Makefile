@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help forecast checked doctor demo results review check test lint bench audit cohorts report schema graph checks lock clean test-wheel slurm test-slurm
+.PHONY: help forecast checked doctor demo results picture review check test lint bench audit cohorts report schema graph checks docs lock clean test-wheel slurm test-slurm
 
 PYTHON ?= python3.11
 # two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
@@ -40,20 +40,25 @@ demo: checked ## Run the whole workflow on the simulated cohort; print scores an
 doctor: .venv/ready ## Check what this machine can do for a run (CONFIG=config/config.yaml).
 	@PYTHONPATH=. .venv/bin/python workflow/doctor.py $(if $(filter file,$(origin CONFIG)),config/config.yaml,$(CONFIG))
 
-report: checked ## Write the HTML report of a finished run (CONFIG=config/demo.yaml).
+report: checked ## Write what report.html of a finished run links to: all figures, the rule graph (CONFIG=config/demo.yaml).
 	@cd "$(RESULTS)"; \
-	if [ ! -e report.html ] || \
-	    [ -n "$$(find */tables */figures */notebooks report validation config.yaml -newer report.html -print -quit)" ]; then \
-	    cd $(CURDIR); snakemake --configfile $(CONFIG) --report $(RESULTS)/report.html; \
+	if [ ! -e workflow.html ] || \
+	    [ -n "$$(find */tables */figures */notebooks report validation config.yaml -newer workflow.html -print -quit)" ]; \
+	then \
+	    cd $(CURDIR); snakemake --configfile $(CONFIG) --report $(RESULTS)/workflow.html; \
 	fi
 
 results: demo ## Copy the results of a finished run to the documentation, docs/results/NAME.md (CONFIG=config/demo.yaml).
 	@results=$(RESULTS); cp $$results/report/results.md docs/results/$$(basename $$results).md
 
+picture: checked ## Copy the picture of one forecast of a finished run to the documentation (CONFIG=config/hippocampus.yaml).
+	snakemake $(RESULTS)/cross_session/figures/example.png --cores $(CORES) --configfile $(CONFIG)
+	cp $(RESULTS)/cross_session/figures/example.png docs/forecast.png
+
 review: checked ## Make every table, figure and page from a score archive only (SCORES=scores.tar CONFIG=...).
 	snakemake restore_scores --cores $(CORES) --configfile $(CONFIG) --workflow-profile profiles/review
 	snakemake figures --cores $(CORES) --configfile $(CONFIG) --workflow-profile profiles/review
-	snakemake figures --configfile $(CONFIG) --workflow-profile profiles/review --report $(RESULTS)/report.html
+	snakemake figures --configfile $(CONFIG) --workflow-profile profiles/review --report $(RESULTS)/workflow.html
 
 check: lint .venv/ready ## Lint, then run the fast tests on two cores.
 	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest $(WORKERS) -m "not slow"
@@ -100,11 +105,14 @@ graph: .venv/ready ## Draw the rule graph in docs from the current workflow.
 checks: .venv-test/ready ## Write the page of all checks of a session, docs/checks.md.
 	.venv-test/bin/python tools/checks_page.py
 
+docs: .venv-docs/ready ## Build the documentation site, build/docs/html; its notebooks are run.
+	.venv-docs/bin/python tools/docs_site.py
+
 lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 	.venv/bin/python envs/lock.py
 
 clean: ## Delete the environments of make; keep results and the environments of rules.
-	rm -rf .venv .venv-test .venv-forecast .venv-slurm
+	rm -rf .venv .venv-test .venv-forecast .venv-slurm .venv-docs
 
 # each is rebuilt when its pins change
 .venv/ready: envs/workflow.txt tools/conda-standin/bin/conda
@@ -123,6 +131,11 @@ clean: ## Delete the environments of make; keep results and the environments of 
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-slurm
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-slurm/bin/python $<
 	ln -sf ../../tools/conda-standin/bin/conda .venv-slurm/bin/conda
+	touch $@
+
+.venv-docs/ready: envs/docs.txt | .venv/ready
+	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-docs
+	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-docs/bin/python $<
 	touch $@
 
 # the package, and what a forecast needs; no other environment

@@ -313,6 +313,7 @@ class SimulatedAllen(Section):
     """The simulated Allen-like release: real ecephys NWB files in an AllenSDK cache, known rates."""
 
     animals: Positive
+    """Number of animals, one session each."""
     units: tuple[Positive, Positive]
     """Fewest and most good units in a session."""
     blocks: Positive
@@ -326,7 +327,9 @@ class SimulatedAllen(Section):
     gratings: NonNegative
     """Drifting gratings in each block, 2 s each and 1 s of gray after."""
     latents: Positive
+    """Shared latent processes that drive the population."""
     drift: Share
+    """Standard deviation of the slow change of a unit's log rate over a session."""
     image_drive: PositiveFloat
     """Standard deviation that the image gives to the log rate of a unit of the primary visual cortex."""
 
@@ -335,11 +338,15 @@ class SimulatedSource(Section):
     """The simulated IBL-like release: real files, known rates."""
 
     labs: Positive
+    """Number of laboratories."""
     animals_per_lab: Positive
+    """Animals of each laboratory."""
     sessions_per_animal: Positive
+    """Sessions of each animal."""
     units: tuple[Positive, Positive]
     """Fewest and most good units in a session."""
     duration_s: PositiveFloat
+    """Length of a session in seconds."""
     latents: Positive
     """Shared latent processes that drive the population."""
     drift: Share
@@ -352,9 +359,13 @@ class Sources(Section):
     """How each source in the cohort table is read; null where the cohort has none of it."""
 
     ibl: IblSource | None
+    """Sessions of the International Brain Laboratory."""
     allen: AllenSource | None
+    """Sessions of the Allen Institute's Visual Coding release."""
     nwb: NwbSource | None
+    """Sessions in NWB files on this machine."""
     dandi: DandiSource | None
+    """Sessions of a dandiset of the DANDI archive."""
     simulated: SimulatedSource | None
     """If set, the ``ibl`` folder is filled by the simulator."""
     simulated_allen: SimulatedAllen | None
@@ -365,8 +376,11 @@ class Timeline(Section):
     """Bins and windows, in integer bins."""
 
     bin_ms: Positive
+    """Width of a bin in milliseconds."""
     context_bins: Positive
+    """Bins before the forecast origin whose spikes the network reads."""
     horizon_bins: Positive
+    """Bins after the forecast origin that are forecast."""
     evaluation_stride_bins: Positive
     """Distance between forecast origins on held-out time."""
 
@@ -388,7 +402,10 @@ class Features(Section):
     """Reference features of a unit, and which groups the model reads."""
 
     groups: tuple[Literal["rate", "isi", "autocorrelation", "fano", "relational"], ...]
+    """Groups of features: mean rate, intervals between spikes, autocorrelation, variability of counts, and relations to
+    the population."""
     population_modes: Positive
+    """Principal components of the population's activity that the relational features use."""
     coupling_lags_bins: tuple[Positive, ...]
     """Lags at which the relational block measures coupling to the population."""
 
@@ -412,11 +429,17 @@ class Model(Section):
     """Parts and sizes of the forecaster."""
 
     width: Positive
+    """Length of the vectors of units, latents and queries; a multiple of twice ``heads``."""
     heads: Positive
+    """Heads of each attention."""
     encoder_layers: Positive
+    """Layers of self-attention of the latents."""
     decoder_layers: Positive
+    """Layers of the decoder."""
     latents_per_window: Positive
+    """Latent vectors that gather the spikes of a context."""
     head_width: Positive
+    """Length of the vectors that the head multiplies to a log rate."""
     history_edges_bins: tuple[Positive, ...]
     """Ends, in bins before the origin, of the spans whose counts are a unit's own recent history. Those above
     ``timeline.context_bins``, which must be among them, reach over pauses to what was recorded before."""
@@ -451,19 +474,29 @@ class Feedback(Section):
 class Training(Section):
     """Optimisation, early stopping and resources of one training job."""
 
+    start_from: Annotated[str, Field(min_length=1)] | None
+    """Trained weights that a training starts from: the name of released weights, or the path of a network of a run.
+    Null: random weights. Points of experiments 2 and 6 always start from random weights."""
     steps: Positive
     """Steps of the optimiser, whatever the batches and devices of each."""
     sessions_per_batch: Positive
+    """Sessions in a training batch."""
     windows_per_session: Positive
+    """Windows of each session in a training batch."""
     units_per_session: Positive
     """Most units forecast in each session of a training batch; the encoder reads all units."""
     accumulate_batches: Positive
     """Batches on each device whose gradients are averaged for one step."""
     learning_rate: PositiveFloat
+    """Largest learning rate, reached at the end of the warm-up."""
     weight_decay: Annotated[float, Field(ge=0)]
+    """Weight decay of the optimiser AdamW."""
     warmup_steps: NonNegative
+    """Steps over which the learning rate rises from 0."""
     gradient_clip: PositiveFloat
+    """Largest norm of the gradient; a larger gradient is scaled down to it."""
     dropout: Share
+    """Share of activations that are set to 0 in training."""
     feature_noise: Annotated[float, Field(ge=0)]
     """Standard deviation of noise on the standardised reference features while training, so that few training
     animals are not learned by heart; choose it by the validation score."""
@@ -471,15 +504,18 @@ class Training(Section):
     """Share of the units whose spikes the encoder and the readout do not receive in a training batch."""
     feedback: Feedback
     validate_every_steps: Positive
+    """Steps between two validations."""
     patience: Positive
     """Validations without a better score before training stops."""
     validation_windows: Positive
     """Windows per session scored at each validation."""
     precision: Literal["32-true", "bf16-mixed"]
+    """Numbers of the training: 32 bits, or bfloat16 where this is safe."""
     checkpoint_gradients: bool
     """Whether layers are computed again for their gradient rather than kept: less memory, more time, the same
     numbers."""
     accelerator: Literal["auto", "cpu", "gpu"]
+    """Processor of the training; ``auto`` takes a GPU if there is one."""
     devices: Positive
     """Devices of one machine that share each step (DDP), each with its own batches; on CPU, processes."""
     workers: NonNegative
@@ -494,9 +530,11 @@ class LearnedEmbedding(Section):
     steps: Positive
     """Most steps of each of two fits, of the embeddings and then of all weights."""
     learning_rate: PositiveFloat
+    """Learning rate of the fit of the embeddings."""
     weights_learning_rate: PositiveFloat
     """Rate of the fit of all weights."""
     validate_every_steps: Positive
+    """Steps between two validations."""
     patience: Positive
     """Validations without a better score before a fit stops."""
 
@@ -524,6 +562,7 @@ class LatentReadout(Section):
     """Latents that units read by closed-form weights; see :mod:`neurohorizon.models.latent_readout`."""
 
     latents: Positive
+    """Number of latents."""
     loadings: Positive
     """Learned loadings of units, by which their counts are pooled."""
     width: Positive
@@ -535,18 +574,48 @@ class LatentReadout(Section):
     windows: Positive
     """Most windows of each training session whose forecasts are trained or validated on, evenly spaced."""
     steps: Positive
+    """Steps of the optimiser."""
     sessions_per_batch: Positive
+    """Sessions in a training step."""
     fit_windows_per_step: Positive
     """Windows of the reference window on which weights are fitted in a training step."""
     windows_per_step: Positive
+    """Windows of each session that are scored in a training step."""
     units_per_step: Positive
+    """Most units of each session that are scored in a training step."""
     learning_rate: PositiveFloat
+    """Learning rate of the optimiser."""
     weight_decay: NonNegativeFloat
+    """Weight decay of the optimiser."""
     unit_dropout: Share
     """Share of the units whose counts the latents do not receive in a training step."""
     validate_every_steps: Positive
+    """Steps between two validations."""
     patience: Positive
     """Validations without a better score before training stops."""
+
+
+class Learners(Section):
+    """Learners of the mixture's weights: one for each pair of a learning rate and a pooling."""
+
+    share: Fraction
+    """Share of the weights that returns to the prior after each outcome: large if the best method changes, small if
+    rare bursts are the evidence, which must outlast the silence between them."""
+    pooling: Choices[Share]
+    """Shares of a unit's weights that are the mean over units."""
+    learning_rates: Choices[PositiveFloat]
+    """Exponents of the likelihood of an outcome; 1 is Bayes' rule, less is slower."""
+
+
+class SecondMixture(Section):
+    """The mixture of the learners."""
+
+    share: Fraction
+    """Share of a unit's weights that returns to equal weights after each outcome."""
+    pooling: Share
+    """Share of a unit's weights that is the mean over units."""
+    learning_rate: PositiveFloat
+    """Exponent of the likelihood of an outcome."""
 
 
 class Adaptive(Section):
@@ -554,10 +623,9 @@ class Adaptive(Section):
 
     horizon_edges_bins: tuple[Positive, ...]
     """Ends of the groups of horizon bins that share weights; the last is ``horizon_bins``."""
-    pooling: Choices[Share]
-    """Shares of a unit's weights that are the mean over units; a second mixture weighs them."""
-    share: Fraction
-    """Share of the weights that returns to the prior after each outcome."""
+    learners: Annotated[tuple[Learners, ...], Field(min_length=1)]
+    """Weights that are learned side by side, each in its own way; a second mixture weighs them."""
+    second: SecondMixture
     network_prior: PositiveFloat
     """Prior weight of a network, relative to that of another method."""
     level_spikes: PositiveFloat
@@ -622,11 +690,17 @@ class Size(Section):
     """What a size of the network decides; see ``Model``."""
 
     width: Positive
+    """As ``model.width``."""
     heads: Positive
+    """As ``model.heads``."""
     encoder_layers: Positive
+    """As ``model.encoder_layers``."""
     decoder_layers: Positive
+    """As ``model.decoder_layers``."""
     latents_per_window: Positive
+    """As ``model.latents_per_window``."""
     head_width: Positive
+    """As ``model.head_width``."""
 
 
 class Scaling(Section):
@@ -681,6 +755,8 @@ class Downstream(Section):
     """Candidates for the penalty of a probe."""
     training_sessions: NonNegative
     """Maximum number of sessions of training animals, evenly drawn from the cohort, that are decoded too."""
+    poyo_latents: bool
+    """True to decode from POYO's latents too; it needs the section ``poyo``, and POYO is then trained for it."""
 
     @model_validator(mode="after")
     def _first_movements_rise(self) -> "Downstream":
@@ -696,10 +772,11 @@ class Evaluation(Section):
     """Units below this mean rate in the reference window are forecast but not scored, since over a null that
     expects almost nothing a few spikes outweigh all others; 0 scores all units."""
     bootstrap_draws: Positive
+    """Resamples of each bootstrap interval."""
     interval: Fraction
     """Coverage of the reported intervals, such as 0.95."""
     example_units: Positive
-    """Units in an example raster."""
+    """Largest number of units in the picture of one forecast."""
     horizons_ms: tuple[Positive, ...]
     """Ends, from the forecast origin, of the parts of the horizon that tables and figures distinguish; a part holds
     all bins up to its end."""
@@ -739,6 +816,7 @@ class Images(Section):
     pixels_px: Positive
     """Side of the downsampled image that the encoder ``pixels`` is."""
     batch_images: Positive
+    """Images that an encoder receives at once."""
     components: Positive
     """Principal components of an embedding that a model reads."""
 
@@ -765,7 +843,9 @@ class Multimodal(Section):
     modality_dropout: Fraction
     """Share of training batches in which a modality of a session is absent."""
     steps: Positive
+    """Steps of each training."""
     learning_rate: PositiveFloat
+    """Learning rate of each training."""
 
 
 class Poyo(Section):
@@ -789,17 +869,25 @@ class Poyo(Section):
     ridge: Choices[PositiveFloat]
     """Penalties of the linear probes, per labelled window; time blocks of the labelled seconds choose."""
     width: Positive
+    """Length of POYO's vectors."""
     depth: Positive
     """Layers of self-attention."""
     heads: Positive
+    """Heads of each attention."""
     latent_step_bins: Positive
     """Distance of POYO's latents in time."""
     latents_per_step: Positive
+    """Latent vectors at each of these times."""
     dropout: Share
+    """Share of activations that are set to 0 in training."""
     steps: Positive
+    """Steps of the training."""
     batch_windows: Positive
+    """Windows in a batch of the training."""
     learning_rate: PositiveFloat
+    """Learning rate of the training."""
     weight_decay: Annotated[float, Field(ge=0)]
+    """Weight decay of the optimiser."""
     adapt: Literal["vocabulary", "all"]
     """What is fitted to a held-out session: only the new rows of POYO's vocabularies, or all weights."""
     adapt_steps: Positive
@@ -807,6 +895,7 @@ class Poyo(Section):
     adapt_windows: Positive
     """Windows in a batch of that fit."""
     adapt_learning_rate: PositiveFloat
+    """Learning rate of that fit."""
 
 
 class ReleasedData(Section):
@@ -937,6 +1026,11 @@ class Config(Section):
                 f"release needs all experts of the adaptive forecast: set regressions, adaptive, and "
                 f"baselines.networks to {list(NETWORKS)}, or release to null"
             )
+        if self.release and self.training.start_from:
+            raise ValueError(
+                "release names the data of all training, and those of training.start_from are not among them: set one "
+                f"of both to null (found training.start_from {self.training.start_from!r})"
+            )
         if self.cohort.arrays and self.sources.nwb is None:
             raise ValueError("cohort.arrays needs sources.nwb, the folder of the manifest and of the recordings")
         self._same_labels()
@@ -951,6 +1045,12 @@ class Config(Section):
 
     def _same_labels(self) -> None:
         mine, poyo = self.downstream, self.poyo
+        if mine and mine.poyo_latents and (poyo is None or poyo.source != mine.source):
+            found = "poyo is null" if poyo is None else f"poyo.source is {poyo.source}"
+            raise ValueError(
+                f"downstream.poyo_latents is true and {found}; set poyo.source to {mine.source}, or poyo_latents to "
+                "false"
+            )
         if mine and poyo and mine.source == poyo.source and mine.label_bins != poyo.target_bins:
             raise ValueError(
                 f"downstream.label_bins is {mine.label_bins} and poyo.target_bins {poyo.target_bins}; both decode the "

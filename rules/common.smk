@@ -20,6 +20,7 @@ from neurohorizon.cohort import NAME_CHARACTERS, CohortError, Row, check_exclude
 from neurohorizon.config import Config, ConfigError, expand_folder, parse_config, with_preset
 from neurohorizon.methods import ADAPTIVE, CLOSED_FORM, ENSEMBLE, FORECASTER, LATENT_READOUT, NETWORKS, REGRESSIONS
 from neurohorizon.sources import IBL_ARCHIVE_VERSIONS, SOURCES
+from neurohorizon.starting_weights import StartError
 from neurohorizon.strict_yaml import YamlError, parse_yaml, read_yaml
 
 if workflow.is_main_process and (_lines := hold_folder(Path.cwd(), cancel_orphaned)):
@@ -113,6 +114,14 @@ def dinov2_card_file() -> str:
 
 
 LAYOUT = Layout(CONFIG, cohort, dinov2_card_file)
+
+# weights that do not fit stop even a dry run
+if CONFIG.training.start_from and not REVIEW and Path(COHORT).exists():
+    try:
+        for _fold in LAYOUT.folds():
+            LAYOUT.start_of(_fold)
+    except StartError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def declared(rule: str) -> dict:

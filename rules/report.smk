@@ -1,6 +1,6 @@
 # All results that are computed from files of sums, in a loop over neurohorizon/experiments/catalogue.py: tables,
-# figures, notebooks, the report's first page and the paper; and the archive of the sums.
-from report_files import ReportFiles, input_options, run_folder
+# figures, notebooks, the first page of the report and the paper; and the archive of the sums.
+from report_files import ReportFiles, input_options, run_folder, tables_folder
 
 from neurohorizon.experiments.catalogue import CATALOGUE
 
@@ -134,13 +134,7 @@ rule write_results:
         pictures=REPORT.paper_figures("png"),
         captions=[shipped(f"report/{one.caption('figure', one.paper_figure)}") for one in REPORT.published],
     output:
-        results=f"{REPORT.folder}/results.json",
-        overview=report(
-            f"{REPORT.folder}/overview.html",
-            caption="../report/overview.rst",
-            category=CATALOGUE["paper"].category,
-            labels={"page": "overview"},
-        ),
+        f"{REPORT.folder}/results.json",
     log:
         f"{RESULTS}/logs/write_results.log",
     benchmark:
@@ -156,8 +150,38 @@ rule write_results:
     shell:
         """
         python "$CALL" neurohorizon.report.results:write_results --folder {params.folder:q} --names {params.names} \
-            --figures {input.figures:q} --captions {input.captions:q} --cards {input.cards:q} \
-            --output {output.results:q} --page {output.overview:q} >{log:q} 2>&1
+            --figures {input.figures:q} --captions {input.captions:q} --cards {input.cards:q} --output {output:q} \
+            >{log:q} 2>&1
+        """
+
+
+# The first page of the report, and its part on the first page of Snakemake's report
+rule write_page:
+    input:
+        results=f"{REPORT.folder}/results.json",
+        tables=REPORT.page_tables,
+        example=REPORT.example,
+    output:
+        page=REPORT.page,
+        overview=report(
+            f"{REPORT.folder}/overview.html",
+            caption="../report/overview.rst",
+            category=CATALOGUE["paper"].category,
+            labels={"page": "overview"},
+        ),
+    log:
+        f"{RESULTS}/logs/write_page.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/write_page.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        folder=tables_folder,
+        code=code("neurohorizon.report.page:write_page"),
+    shell:
+        """
+        python "$CALL" neurohorizon.report.page:write_page --results {input.results:q} --tables {params.folder:q} \
+            --example {input.example:q} --output {output.page:q} --overview {output.overview:q} >{log:q} 2>&1
         """
 
 
@@ -298,7 +322,8 @@ else:
     rule make_example:
         input:
             sessions=LAYOUT.every("sessions/{source}/{session}.h5"),
-            forecasts=LAYOUT.main_forecasts,
+            forecasts=LAYOUT.shown_forecasts,
+            rivals=LAYOUT.shown_rivals,
         output:
             REPORT.example,
         log:
@@ -312,12 +337,13 @@ else:
         params:
             context_bins=CONFIG.timeline.context_bins,
             units=CONFIG.evaluation.example_units,
+            minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
             code=code("neurohorizon.forecasts.example:make_example"),
         shell:
             """
             python "$CALL" neurohorizon.forecasts.example:make_example --sessions {input.sessions:q} \
-                --forecasts {input.forecasts:q} --context-bins {params.context_bins} --units {params.units} \
-                --output {output:q} >{log:q} 2>&1
+                --forecasts {input.forecasts:q} --rivals {input.rivals:q} --context-bins {params.context_bins} \
+                --units {params.units} --minimum-rate-hz {params.minimum_rate_hz} --output {output:q} >{log:q} 2>&1
             """
 
     # Agreement with the scorer of the IBL Brain-Wide Bench, on the forecasts of a run

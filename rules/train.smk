@@ -54,6 +54,7 @@ rule train:
         features=section(CONFIG.features),
         model=section(CONFIG.model),
         training=section(CONFIG.training),
+        start=LAYOUT.start,
         code=code("neurohorizon.models.training:train_on_files"),
     shell:
         """
@@ -61,8 +62,8 @@ rule train:
             --fold {wildcards.fold:q} --seed {wildcards.seed} --paths.session {input.sessions:q} \
             --paths.features {input.features:q} --paths.readout {input.readouts:q} --timeline {params.timeline:q} \
             --features {params.features:q} --model {params.model:q} --training {params.training:q} \
-            --code {params.code} --checkpoints {params.checkpoints:q} --output {output.weights:q} \
-            --log {output.curve:q} >{log:q} 2>&1
+            --start {params.start:q} --code {params.code} --checkpoints {params.checkpoints:q} \
+            --output {output.weights:q} --log {output.curve:q} >{log:q} 2>&1
         """
 
 

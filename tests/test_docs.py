@@ -6,10 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from factories import ROOT
+from factories.file_server import serving
+from factories.recording_files import LENGTH_S, spike_trains, write_recording
 from factories.recordings import CONFIG
 from factories.releases import release_of_package
 
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), ROOT / "config" / "README.md"]
+from tools.docs_site import pages
+
+PAGES = [ROOT / page for page in pages() if page.suffix == ".md"]
 
 
 def anchors(text: str) -> set[str]:
@@ -47,11 +51,20 @@ def hippocampus(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def mouse(tmp_path, monkeypatch):
+    """A server with a recording; gives its address."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_recording(tmp_path / "mouse.nwb", spike_trains(), observed=[[[0.0, LENGTH_S]]] * 6)
+    with serving(tmp_path) as server:
+        yield server.url
+
+
 @pytest.mark.usefixtures("hippocampus")
-def test_the_python_page_runs_from_top_to_bottom():
+def test_the_python_page_runs_from_top_to_bottom(mouse):
     names: dict = {}
     for block in python_blocks(ROOT / "docs" / "python.md"):
-        exec(block, names)
+        exec(block.replace("https://example.org", mouse), names)
     forecast = names["recording"].forecast(at=[70.0, 80.5, 120.0])
     assert names["paths"].shape == (3, 32, *forecast.rate_hz.shape[1:])
     assert names["high"].shape == forecast.rate_hz.shape[:2]
@@ -61,6 +74,14 @@ def test_the_python_page_runs_from_top_to_bottom():
     assert list(names["scores"]) == ["neurohorizon_adaptive", *names["network"].experts]
     assert names["static"].rate_hz.shape == (2, *forecast.rate_hz.shape[1:])
     assert names["forecast"].origin_s.tolist() == [80.04]
+
+
+@pytest.mark.usefixtures("hippocampus")
+def test_the_lines_of_the_page_of_weights_run():
+    (block,) = python_blocks(ROOT / "weights" / "README.md")
+    names: dict = {}
+    exec(block, names)
+    assert names["network"].about.name == "hippocampus"
 
 
 @pytest.mark.usefixtures("hippocampus")

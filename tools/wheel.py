@@ -40,6 +40,7 @@ EXTRAS = {
     "ingest.ibl*": "ibl",
     "ingest.simulated.ibl": "ibl",
     "ingest.nwb*": "nwb",
+    "ingest.remote": "remote",
     "ingest.array_cohort": "nwb",
     "ingest.own_cohort": "nwb",
     "ingest.validation_figure": "report",
@@ -57,7 +58,7 @@ EXTRAS = {
 DISTRIBUTIONS = {"one": "one-api", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 """Names of imports -> names of their packages, where they differ."""
 UV = Path(sys.executable).with_name("uv")
-INSTALLED = ("model", "nwb", "export")
+INSTALLED = ("model", "nwb", "remote", "export")
 
 
 @cache

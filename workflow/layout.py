@@ -30,10 +30,12 @@ from neurohorizon.methods import (
     OWN_HISTORY,
     REFERENCE_MEAN,
     REGRESSIONS,
+    SHRINKAGE,
     UPPER_BOUND,
 )
 from neurohorizon.modalities.conditions import CONDITIONS, NO_ENCODER, OF_BEHAVIOUR, OF_ENCODERS
 from neurohorizon.sources import SOURCES, WITH_IMAGES
+from neurohorizon.starting_weights import check_fit, check_unseen, find_start, start_cards
 
 Inputs = Callable[[object], list[str]]
 """An input function of Snakemake, which returns the files for a job's wildcards."""
@@ -138,6 +140,26 @@ class Layout:
     def released_training(self, kind: str) -> Inputs:
         """Return the files of the sessions that the released weights were trained on."""
         return lambda wildcards: self._files(kind, self.trained(self.released_fold()))
+
+    def start(self, wildcards) -> str:
+        """Return the weights that a job's networks start from, as JSON with their hash; ``null`` for random ones."""
+        return self.start_of(wildcards.fold)
+
+    def start_of(self, fold: str) -> str:
+        """Return the weights that the networks of a fold start from, as JSON with their hash; ``null`` for random ones.
+
+        Raises:
+            StartError: They do not exist, do not fit the configuration, or were trained on what the fold holds out.
+        """
+        config = self.config
+        if config.training.start_from is None:
+            return "null"
+        found = find_start(config.training.start_from)
+        card = start_cards(found).get(FORECASTER)
+        if card is not None:
+            check_fit(found, card, timeline=config.timeline, features=config.features, model=config.model)
+        check_unseen(found, self.cohort(), fold)
+        return json.dumps(asdict(found))
 
     def trained(self, fold: str, source: str | None = None) -> list[Row]:
         """Return the sessions that a fold trains on, of one source or of all."""
@@ -264,9 +286,14 @@ class Layout:
         rows = [one for one in self.held_out(wildcards.fold) if self.is_simulated(one.source)]
         return [path for one in rows for path in self.forecasts(wildcards.fold, one.session, [ORACLE])]
 
-    def main_forecasts(self, wildcards) -> list[str]:
-        """Return the first seed's forecasts by the main network of all held-out sessions."""
-        name = self.seeded(FORECASTER)[0]
+    def shown_forecasts(self, wildcards) -> list[str]:
+        """Return the forecasts of which the picture shows one: the adaptive mixture, or the network without it."""
+        name = self.seeded(ADAPTIVE if self.config.adaptive else FORECASTER)[0]
+        return self.every(f"forecasts/{{fold}}/{{session}}/{name}.h5")(wildcards)
+
+    def shown_rivals(self, wildcards) -> list[str]:
+        """Return the rival in the picture: the own-history network, or shrinkage if the run does not train it."""
+        name = self.seeded(OWN_HISTORY)[0] if OWN_HISTORY in self.networks() else SHRINKAGE
         return self.every(f"forecasts/{{fold}}/{{session}}/{name}.h5")(wildcards)
 
     def tuned_settings(self, wildcards) -> list[str]:
@@ -476,8 +503,7 @@ class Layout:
 
     def poyo_is_probed(self) -> bool:
         """Return whether the probes read POYO's latents of the same sessions."""
-        poyo, downstream = self.config.poyo, self.config.downstream
-        return bool(poyo and downstream and downstream.source == poyo.source)
+        return bool(self.config.downstream and self.config.downstream.poyo_latents)
 
     def decodings(self, wildcards) -> list[str]:
         """Return the decodings of every fold that has sessions to train on and to hold out."""

@@ -1,6 +1,7 @@
 """Files and options of the report: inputs and outputs of each entry of the catalogue."""
 
 import json
+import os
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
@@ -11,8 +12,8 @@ from pydantic import BaseModel
 from neurohorizon.experiments.catalogue import CATALOGUE, Entry, as_files, setting
 
 FORMATS = ("svg", "pdf", "png")
-PAGES = ("overview.html", "results.md", "paper.pdf")
-"""Pages on all experiments together."""
+PAGES = ("overview.html", "results.md")
+"""Pages on all experiments together, in the folder of the report; the first page is in the folder of the run."""
 CHECKED = {
     "cross_session": ("comparisons", "sessions", "summary", "horizon_sessions"),
     "curves": ("reference_length",),
@@ -35,7 +36,9 @@ class ReportFiles:
         rules: Files in ``rules/experiments/`` that the run includes.
         printed: Published entries whose tables are also written as text.
         folder: Folder of the paper and of the report's first page.
+        page: The first page of the report.
         session_list: List of the sessions of the run.
+        page_tables: Tables that the first page reads.
         example: The window that figures of experiment 1 show.
 
     Args:
@@ -53,7 +56,10 @@ class ReportFiles:
         self.published = [one for one in self.entries if one.paper_figure]
         self.printed = [one for one in self.published if one.text]
         self.folder = f"{self._results}/{CATALOGUE['paper'].folder}"
+        self.page = f"{self._results}/report.html"
         self.session_list = f"{self._results}/scores/sessions.parquet"
+        first = CATALOGUE["cross_session"]
+        self.page_tables = self.of(first, "tables", as_files([*first.shown, *first.tables]))
         self.example = f"{self._results}/cross_session/tables/example.h5"
 
     # results
@@ -89,16 +95,18 @@ class ReportFiles:
             *(path for figure in entry.figures for path in self.figure(entry, figure, *FORMATS)),
             *self.of(entry, "tables", [f"{name}.tsv" for name in entry.shown]),
             *self.of(entry, "notebooks", [f"{entry.name}.html"] if entry.notebook else []),
-            *([f"{self.folder}/{name}" for name in PAGES] if entry.name == "paper" else []),
+            *([f"{self.folder}/paper.pdf"] if entry.name == "paper" else []),
         ]
 
     def every_result(self) -> list[str]:
-        """Return the results of all entries."""
-        return [path for one in self.entries for path in self.results_of(one)]
+        """Return the results of all entries, except those that are made on request."""
+        pages = [self.page, *(f"{self.folder}/{name}" for name in PAGES)]
+        return [*pages, *(path for one in self.entries if not one.on_request for path in self.results_of(one))]
 
     def target(self, name: str) -> list[str]:
-        """Return the results of an entry and of its parts, as far as the run has them."""
-        return [path for one in self.entries if name in (one.name, one.part_of) for path in self.results_of(one)]
+        """Return the results of an entry and of its parts, as far as the run has them and they need no request."""
+        entries = [one for one in self.entries if one.name == name or (one.part_of == name and not one.on_request)]
+        return [path for one in entries for path in self.results_of(one)]
 
     # sums
 
@@ -129,10 +137,15 @@ class ReportFiles:
         return []
 
     def archived(self, wildcards) -> list[str]:
-        """Return all files from which the results of the run are computed."""
+        """Return all files from which the results of the run are computed.
+
+        Those of an entry on request are among them if its tables are made.
+        """
         kept = [self.example, *self._layout.main_cards(wildcards)]
         kept += self._layout.scaling_cards(wildcards) if self._config.scaling else []
         for one in self.tabled:
+            if one.on_request and not all(map(os.path.exists, self.of(one, "tables", one.table_files))):
+                continue
             for files in self.sums(one).values():
                 kept += files(wildcards) if callable(files) else [files]
         return sorted(set(kept))
@@ -167,6 +180,11 @@ class ReportFiles:
 def input_options(wildcards, input) -> str:  # noqa: A002 - the name that Snakemake gives
     """Return the named inputs of a job as options of the command line."""
     return _options(dict(input.items()))
+
+
+def tables_folder(wildcards, input) -> str:  # noqa: A002
+    """Return the folder of the tables that a page reads."""
+    return str(PurePath(input.tables[0]).parent)
 
 
 def run_folder(wildcards, input) -> str:  # noqa: A002

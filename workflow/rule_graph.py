@@ -20,7 +20,9 @@ CHECKPOINT_OUTPUT = "results/demo/weights/dinov2"
 """Output of the checkpoint `dinov2_weights`; Snakemake lists the rules after it only if this file exists."""
 DRAWING = frozenset({"draw", "plot", "notebook"})
 """First words of the names of rules that make figures and notebooks from tables."""
-TARGETS = frozenset({"all", "figures"})
+ON_REQUEST = ("poyo", "paper")
+"""Targets that are not part of `all`."""
+TARGETS = frozenset({"all", "figures", *ON_REQUEST})
 Graph = dict[str, set[str]]
 """Rule or stage -> the rules or stages whose files it reads."""
 
@@ -39,7 +41,7 @@ def snakemake_graph(root: Path) -> Graph:
         weights = Path(folder) / CHECKPOINT_OUTPUT
         weights.mkdir(parents=True)
         weights.with_suffix(".json").write_text(json.dumps({"available": True, "reason": None}))
-        command = ["snakemake", "--dry-run", "--rulegraph", "mermaid-js", "--directory", folder]
+        command = ["snakemake", "all", *ON_REQUEST, "--dry-run", "--rulegraph", "mermaid-js", "--directory", folder]
         command += ["--snakefile", str(root / "Snakefile"), "--configfile", str(root / CONFIG)]
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -170,6 +170,12 @@ def with_holm(table: pd.DataFrame, family: pd.Series | None = None) -> pd.DataFr
     return table
 
 
+def smallest_adjusted_p(comparisons: pd.DataFrame) -> float:
+    """Return the smallest p that a declared comparison can have after Holm's adjustment; NaN without a test."""
+    declared = comparisons[comparisons["declared"].astype(bool) & comparisons["p"].notna()]
+    return float(min(1.0, len(declared) * 2.0 ** (1 - declared["animals"].max()))) if len(declared) else np.nan
+
+
 def left_out_table(scores: Iterable[str | Path], sessions: str | Path | None = None) -> pd.DataFrame:
     """Sessions that could not be used, with the reason.
 

@@ -57,9 +57,9 @@ def interval_text(row: Row, name: str = "", form: str = "+.4f") -> str:
 
 
 def adjusted_p_text(row: Row, before: str = ", ") -> str:
-    """Adjusted p of a row in words; "" if it has none."""
+    """Adjusted p of a row in words; "" if it has none, or if its animals are too few for one below the level."""
     p = row.get("p_holm", np.nan)
-    return "" if np.isnan(p) else f"{before}Holm p = {p:.2g}"
+    return "" if np.isnan(p) or row.get("animals", FEW_ANIMALS) < FEW_ANIMALS else f"{before}Holm p = {p:.2g}"
 
 
 def outcome(row: Row, name: str = "") -> str:

@@ -11,53 +11,49 @@ from neurohorizon.answer.answer import (
     MethodScore,
     NumberOfUnits,
     ReferenceLength,
+    TypicalUnit,
     TypicalWindow,
     UnitScore,
     percent,
 )
-from neurohorizon.answer.svg import Figure, nice_ticks, padded
+from neurohorizon.pages.svg import Figure, IntervalRow, interval_figure, nice_ticks, padded
 
 BITS = "bits per spike"
-_ROW = 26
 _OUTLIER = 4.0  # multiple of the third quartile above which a score is drawn as a triangle
 _TRAIN = 32  # height of a row of spikes
 
 
 def score_figure(methods: list[MethodScore]) -> str:
     """Draw the score of every method, with its interval, from the best down."""
-    rows = sorted(methods, key=lambda one: -float("inf") if one.pooled.value is None else one.pooled.value)
-    bounds = [value for one in rows for value in (one.pooled.value, one.pooled.low, one.pooled.high)]
-    texts = [f"{one.label} {_number(one.pooled.value)}" for one in rows[::-1]]
-    figure = Figure(
-        title="Score of each method with its 95 % interval",
-        description=", ".join(texts) + f" {BITS}",
-        x=padded(bounds),
-        y=(-0.7, len(rows) - 0.3),
-        height=58 + _ROW * len(rows),
-        left=134,
+    rows = sorted(methods, key=lambda one: float("inf") if one.pooled.value is None else -one.pooled.value)
+    return interval_figure(
+        "Score of each method with its 95 % interval",
+        [
+            IntervalRow(
+                label=one.label,
+                value=one.pooled.value,
+                low=one.pooled.low,
+                high=one.pooled.high,
+                css=_colour_of(one.kind),
+                strong=one.kind == "adaptive",
+            )
+            for one in rows
+        ],
+        f"{BITS}; mean rates: 0",
     )
-    if figure.x[0] < 0:
-        figure.segment((0, 0), figure.y, "zero")
-    for place, one in enumerate(rows):
-        css = _colour_of(one.kind)
-        figure.name_row(place, one.label, "strong" if one.kind == "adaptive" else "")
-        if one.pooled.value is None:
-            continue
-        if one.pooled.low is not None and one.pooled.high is not None:
-            figure.segment((one.pooled.low, one.pooled.high), (place, place), f"bar {css}")
-        figure.dot(one.pooled.value, place, css, 5, f"{one.label}: {_number(one.pooled.value)}")
-    figure.axis_x(f"{BITS}; mean rates: 0", nice_ticks(*figure.x, 4))
-    return figure.svg()
 
 
-def typical_figure(typical: TypicalWindow) -> str:
-    """Draw the spikes of some units before and after the origin, and their forecast rates."""
-    rows = typical.units
-    end = typical.population.edges_ms[-1]
+def typical_figure(rows: list[TypicalUnit], *, context_ms: float, end: float) -> str:
+    """Draw the spikes of some units before and after the origin, and their forecast rates.
+
+    Args:
+        context_ms: Length of the context.
+        end: End of the horizon in ms.
+    """
     figure = Figure(
         title="Spikes and forecast rates of some units in a typical window",
         description=f"{len(rows)} units, the forecast starts at 0 ms",
-        x=(-typical.context_ms, end),
+        x=(-context_ms, end),
         y=(0, len(rows)),
         height=48 + _TRAIN * len(rows) + 8,
         left=64,

@@ -1,6 +1,6 @@
 """The page of an answer: one HTML file without any other file, for phones and desktops, light and dark."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from neurohorizon.answer.answer import Answer, Estimate, UnitScore, percent
@@ -16,66 +16,12 @@ from neurohorizon.answer.figures import (
     typical_figure,
     unit_figure,
 )
-from neurohorizon.answer.svg import text_of
 from neurohorizon.files import replacing
+from neurohorizon.pages.html import MARKS, MEANING, document, figure_of, table_of
+from neurohorizon.pages.svg import text_of
 
 SOFTWARE = "The NeuroHorizon authors. NeuroHorizon: zero-shot forecasts of spiking in unseen recordings"
-MEANING = (
-    "The score is the information that a forecast adds to the mean rate of each unit, in bits for each spike: 0 is the "
-    "score of the mean rates, more is better, and below 0 the mean rates are better. A score of 0.1 means that, per "
-    "spike, the observed counts are 2 to the power of 0.1 = 1.07 times as likely under the forecast as under the mean "
-    "rates."
-)
-_MARKS = {"works": "Works", "barely": "Barely works", "fails": "Fails", "cannot": "Cannot be decided"}
 _SHOWN_UNITS = 12
-
-_STYLE = """
-:root{color-scheme:light dark;--ink:#1a1a1a;--soft:#555;--paper:#fff;--card:#f5f5f2;--rule:#d5d5d0;--own:#c24e00;
---rival:#0072b2;--simple:#00795a;--ref:#767676;--band:#d55e0033;--horizon:#d55e0012;--works:#00704f;--barely:#8a5a00;
---fails:#a8201a;--cannot:#5a5a5a}
-@media(prefers-color-scheme:dark){:root{--ink:#ececec;--soft:#b4b4b4;--paper:#161616;--card:#222;--rule:#444;
---own:#ff8a3d;--rival:#62b8f0;--simple:#37c79c;--ref:#9a9a9a;--band:#ff8a3d40;--horizon:#ff8a3d14;--works:#37c79c;
---barely:#f0b429;--fails:#ff7b72;--cannot:#b4b4b4}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{max-width:1080px;margin:0 auto;padding:16px}
-h1,p,li,dd{overflow-wrap:anywhere}
-h1{font-size:1.45rem;line-height:1.25;margin:.3em 0 .5em}
-h2{font-size:1.15rem;margin:2em 0 .4em;padding-top:.6em;border-top:1px solid var(--rule)}
-h3{font-size:1rem;margin:1em 0 .3em}
-p,ul,dl{margin:.4em 0 .8em;max-width:70ch}
-ul{padding-left:1.2em}
-.soft,figcaption{color:var(--soft);font-size:.9rem}
-.badge{display:inline-block;padding:.1em .7em;border-radius:1em;border:2px solid;font-weight:700}
-.works{color:var(--works)}.barely{color:var(--barely)}.fails{color:var(--fails)}.cannot{color:var(--cannot)}
-.number{font-size:2.6rem;font-weight:700;line-height:1.1;margin:.2em 0 0}
-.pair{display:grid;gap:8px 32px;grid-template-columns:minmax(0,1fr)}
-@media(min-width:800px){.pair{grid-template-columns:repeat(2,minmax(0,1fr))}}
-figure{margin:0 0 1em;max-width:520px}
-svg{display:block;width:100%;height:auto}
-.scroll{overflow-x:auto;margin:.4em 0 .8em}
-table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{padding:.25em .9em .25em 0;text-align:right;border-bottom:1px solid var(--rule);vertical-align:top}
-td{white-space:nowrap}
-th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere;min-width:7em}
-dt{font-weight:600}dd{margin:0 0 .5em}
-summary{cursor:pointer;padding:.4em 0}
-.key{display:inline-block;width:1.4em;border-top:3px solid;vertical-align:middle;margin:0 .3em 0 .8em}
-.key:first-child{margin-left:0}
-.key.rival{border-top-style:dashed}.key.ref{border-color:var(--ref);border-top-width:2px}
-.key.own,.kind0k{border-color:var(--own)}.key.rival,.kind1k{border-color:var(--rival)}
-.kind2k{border-color:var(--simple)}.kind3k{border-color:var(--ink)}
-svg text{fill:var(--ink);font:11.5px system-ui,sans-serif}
-svg text.label{fill:var(--soft)}svg text.strong{font-weight:700}
-svg .axis{stroke:var(--ink);stroke-width:1}svg .zero{stroke:var(--soft);stroke-width:1;stroke-dasharray:3 3}
-svg .own,svg .kind0{fill:var(--own);stroke:var(--own)}svg .rival,svg .kind1{fill:var(--rival);stroke:var(--rival)}
-svg .simple,svg .kind2{fill:var(--simple);stroke:var(--simple)}svg .kind3{fill:var(--ink);stroke:var(--ink)}
-svg .curve{fill:none;stroke-width:1.8}svg .curve.rival{stroke-dasharray:5 3}
-svg .bar{stroke-width:3}svg .bar.thin{stroke-width:1.5}svg .see{fill-opacity:.45}
-svg .band{fill:var(--band)}svg .horizon{fill:var(--horizon)}svg .observed{fill:var(--ink)}
-svg .spike{stroke:var(--ink);stroke-width:1.4}svg .past{stroke:var(--ref)}
-svg .reference{fill:none;stroke:var(--ref);stroke-width:1}
-"""
 
 
 def write_page(answer: Answer, path: str | Path) -> None:
@@ -86,22 +32,17 @@ def write_page(answer: Answer, path: str | Path) -> None:
 
 def page_of(answer: Answer) -> str:
     """Return the page as HTML. Names from files are escaped, and nothing outside of the page is loaded."""
-    title = text_of(f"{answer.recording.name}: {_MARKS[answer.verdict].lower()}")
+    title = text_of(f"{answer.recording.name}: {MARKS[answer.verdict].lower()}")
     sections = (_verdict, _typical, _ahead, _units, _reference, _intervals, _unlike, _read, _meaning)
     body = "\n".join(section(answer) for section in sections)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    return document(title, body)
 
 
 def _verdict(answer: Answer) -> str:
     value = "–" if answer.score.value is None else f"{answer.score.value:+.3f}"
     parts = [
         f'<p class="soft">{text_of(answer.recording.name)}: will the forecast work on this recording?</p>',
-        f'<span class="badge {answer.verdict}">{_MARKS[answer.verdict]}</span>',
+        f'<span class="badge {answer.verdict}">{MARKS[answer.verdict]}</span>',
         f"<h1>{text_of(answer.sentence)}</h1>",
     ]
     number = [f'<p class="number">{value}</p>', f'<p class="soft">bits per spike, {_interval(answer)}</p>']
@@ -109,7 +50,7 @@ def _verdict(answer: Answer) -> str:
     number.append(f"<h3>What to do</h3><ul>{todo}</ul>")
     picture = ""
     if answer.methods:
-        picture = _figure(
+        picture = figure_of(
             score_figure(answer.methods), "Score of each method; bars are 95 % intervals over blocks of time."
         )
     parts.append(f'<div class="pair"><div>{"".join(number)}</div><div>{picture}</div></div>')
@@ -120,7 +61,7 @@ def _verdict(answer: Answer) -> str:
             for one in answer.methods
         ]
         heads = ["method", "pooled score", "mean over units", "lead of the adaptive forecast"]
-        parts.append(_table("Bits per spike with 95 % intervals. Pooled: units weigh by their spikes.", heads, rows))
+        parts.append(table_of("Bits per spike with 95 % intervals. Pooled: units weigh by their spikes.", heads, rows))
     return "".join(parts)
 
 
@@ -147,12 +88,12 @@ def _typical(answer: Answer) -> str:
         "<h2>One typical forecast</h2>"
         f'<p class="soft">{text_of(one.rule)}. It begins at {one.origin_s:.2f} s and scores {one.score:+.3f} bits per '
         f'spike.</p><p class="soft">{keys}</p><div class="pair">'
-        + _figure(
-            typical_figure(one),
+        + figure_of(
+            typical_figure(one.units, context_ms=one.context_ms, end=one.population.edges_ms[-1]),
             "Vertical marks: observed spikes, grey before the origin, which the forecast reads, and black after it. "
             "Lines: expected rates, each unit on its own scale.",
         )
-        + _figure(
+        + figure_of(
             population_figure(one),
             f"All scored units together, in {span:g} ms. Points: observed. Band: 90 % interval of the forecast.",
         )
@@ -167,8 +108,8 @@ def _ahead(answer: Answer) -> str:
     keys = f'<span class="key own"></span>adaptive forecast<span class="key rival"></span>{text_of(rival)}'
     return (
         f'<h2>How far ahead, and when</h2><p class="soft">{keys}</p><div class="pair">'
-        + _figure(horizon_figure(answer.horizon), "Score by time ahead; bars are 95 % intervals.")
-        + _figure(time_figure(answer.over_time), f"Score of each block of {answer.block_s:.0f} s over the recording.")
+        + figure_of(horizon_figure(answer.horizon), "Score by time ahead; bars are 95 % intervals.")
+        + figure_of(time_figure(answer.over_time), f"Score of each block of {answer.block_s:.0f} s over the recording.")
         + "</div>"
     )
 
@@ -195,7 +136,7 @@ def _units(answer: Answer) -> str:
         table = f"<details><summary>Table of all {len(by_score)} scored units</summary>{table}</details>"
     parts = [
         f'<h2>Which units</h2><p>{text_of(text)}</p><div class="pair">',
-        _figure(
+        figure_of(
             unit_figure(answer.units),
             "Each point is a unit; a triangle is a unit above the scale. The score of a slow unit rests on few spikes.",
         ),
@@ -229,14 +170,14 @@ def _unit_table(caption: str, units: Iterable[UnitScore]) -> str:
         ]
         for one in units
     ]
-    return _table(caption, heads, rows)
+    return table_of(caption, heads, rows)
 
 
 def _region_table(answer: Answer) -> str:
     if not answer.regions:
         return ""
     rows = [[one.region or "unknown", str(one.units), str(one.spikes), _text(one.score)] for one in answer.regions]
-    return _table("Score by region.", ["region", "units", "spikes", "score"], rows)
+    return table_of("Score by region.", ["region", "units", "spikes", "score"], rows)
 
 
 def _reference(answer: Answer) -> str:
@@ -247,14 +188,14 @@ def _reference(answer: Answer) -> str:
     cells = [
         f"<div><h3>Length of the reference window</h3><p>{text_of(length.sentence)}</p>"
         + (
-            _figure(length_figure(length), f"Score if only the last minutes describe the units, {how}.")
+            figure_of(length_figure(length), f"Score if only the last minutes describe the units, {how}.")
             if len(length.points) > 1
             else ""
         )
         + "</div>",
         f"<div><h3>Number of units</h3><p>{text_of(number.sentence)}</p>"
         + (
-            _figure(
+            figure_of(
                 number_figure(number),
                 f"Solid: random units, if only they are recorded. Dashed: the same units, if all are; {how}.",
             )
@@ -275,10 +216,10 @@ def _intervals(answer: Answer) -> str:
         for place, row in enumerate(one.rows)
     )
     rows = [[row.counts, *("–" if share is None else percent(share, 1) for share in row.observed)] for row in one.rows]
-    table = _table("Share of observed counts in intervals of", ["counts of", "50 %", "80 %", "90 %"], rows)
+    table = table_of("Share of observed counts in intervals of", ["counts of", "50 %", "80 %", "90 %"], rows)
     return (
         f'<h2>Can the intervals be trusted?</h2><p>{text_of(one.sentence)}</p><div class="pair">'
-        + _figure(
+        + figure_of(
             calibration_figure(one),
             f"{keys}<br>On the dashed line, intervals have their nominal coverage. {one.windows} windows, {one.paths} "
             "sample paths each.",
@@ -293,7 +234,7 @@ def _unlike(answer: Answer) -> str:
         return ""
     features = ", ".join(f"{row.feature} ({row.units} units)" for row in one.worst_features)
     worst = sorted((unit for unit in answer.units if unit.outside), key=lambda unit: -(unit.outside or 0))[:10]
-    table = _table(
+    table = table_of(
         f"Units with the most of {one.features} features outside.",
         ["unit", "features outside", "score", "rate (Hz)"],
         [[unit.unit, str(unit.outside), _text(unit.score), f"{unit.rate_hz:.2f}"] for unit in worst],
@@ -334,21 +275,6 @@ def _meaning(answer: Answer) -> str:
         f"<h2>What the score means</h2><p>{text_of(MEANING)}</p>"
         f"<h2>How to cite</h2><ul>{cited}</ul>"
         f'<p class="soft">All numbers of this page are in answer.json; the seed is {answer.seed}.</p>'
-    )
-
-
-def _figure(svg: str, caption: str) -> str:
-    """Return a figure; the caption is HTML."""
-    return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
-
-
-def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{text_of(one)}</th>' for one in heads)
-    body = "".join("<tr>" + "".join(f"<td>{text_of(one)}</td>" for one in row) + "</tr>" for row in rows)
-    caption = text_of(caption)
-    return (
-        f'<p class="soft">{caption}</p><div class="scroll" tabindex="0"><table aria-label="{caption}">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

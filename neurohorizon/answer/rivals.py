@@ -3,11 +3,10 @@
 import numpy as np
 
 from neurohorizon.answer.answer import Kind
-from neurohorizon.methods import ADAPTIVE, FORECASTER, METHODS, REFERENCE_MEAN
+from neurohorizon.methods import ADAPTIVE, FORECASTER, METHODS, REFERENCE_MEAN, SHRINKAGE
 from neurohorizon.recordings.forecast import Forecast
 from neurohorizon.recordings.recording import Recording
 
-SHRINKAGE = "shrinkage"
 SHRINKAGE_S = 1.0
 SHRINKAGE_WEIGHT = 0.3
 CLOSED_FORM_JOBS = ("closed_form", "regression")

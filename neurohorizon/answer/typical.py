@@ -4,6 +4,7 @@ import numpy as np
 
 from neurohorizon.answer.answer import TypicalPopulation, TypicalUnit, TypicalWindow
 from neurohorizon.answer.blocks import window_sums
+from neurohorizon.forecasts.typical import UNITS_RULE, WINDOW_RULE, choose_typical, spread_by_spikes
 from neurohorizon.recordings.forecast import Forecast
 from neurohorizon.scores import bits_per_spike
 from neurohorizon.timeline import to_s
@@ -12,10 +13,7 @@ UNITS = 8
 SPAN_MS = 100.0
 INTERVAL = (0.05, 0.95)
 _PATHS = 1000
-_RULE = (
-    "Of all windows with at least the median number of spikes, it is the one whose score is closest to their median "
-    "score. The units have evenly spaced ranks of spikes among those that fired in the window"
-)
+_RULE = f"{WINDOW_RULE[0].upper()}{WINDOW_RULE[1:]}; {UNITS_RULE}"
 
 
 def typical_window(
@@ -38,9 +36,7 @@ def typical_window(
         return None
     counts, bin_ms = forecast.counts[place], 1000 * forecast.bin_s
     units = np.flatnonzero(scored)
-    total = counts[:, units].sum(0)
-    by_spikes = units[np.argsort(-total, kind="stable")][: np.count_nonzero(total)]
-    shown = by_spikes[np.unique(np.linspace(0, by_spikes.size - 1, min(UNITS, by_spikes.size)).round().astype(int))]
+    shown = spread_by_spikes(np.where(scored, counts.sum(0), 0), UNITS)
     span = max(1, round(SPAN_MS / bin_ms))
     first = np.arange(0, len(counts), span)
     rng = np.random.default_rng([seed, 3])
@@ -82,13 +78,9 @@ def typical_window(
 def choose_window(forecast: Forecast, scored: np.ndarray) -> tuple[int | None, float]:
     """Return the typical window and its score; None if no completely recorded window has a spike of a scored unit."""
     spikes = forecast.counts[..., scored].sum((1, 2))
-    usable = np.flatnonzero(forecast.valid.all(1) & (spikes > 0))
-    usable = usable[spikes[usable] >= np.median(spikes[usable])] if usable.size else usable
-    if not usable.size:
-        return None, float("nan")
-    scores = np.array([_window_score(forecast, int(place), scored) for place in usable])
-    best = int(np.argmin(np.abs(scores - np.median(scores))))
-    return int(usable[best]), float(scores[best])
+    return choose_typical(
+        np.asarray(forecast.valid.all(1)), spikes, lambda place: _window_score(forecast, place, scored)
+    )
 
 
 def _window_score(forecast: Forecast, place: int, scored: np.ndarray) -> float:

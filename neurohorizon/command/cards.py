@@ -1,4 +1,4 @@
-"""Bins, context and horizon of a network, from the JSON file next to its weights, without PyTorch."""
+"""Lengths and preparation of networks, from the JSON files next to their weights, without PyTorch."""
 
 import json
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from neurohorizon.command.usage import UsageError
 from neurohorizon.files import SHIPPED
+from neurohorizon.forecasts.network_files import NoSuchNetworkError, cards_in, weights_path
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,59 @@ class Lengths:
         return self.horizon_bins * self.bin_ms / 1000
 
 
-def lengths_of(network: str | None) -> Lengths:
-    """Return the lengths of a network.
+@dataclass(frozen=True)
+class Candidate:
+    """A network that may forecast a recording.
+
+    Attributes:
+        name: Name of released weights or path of a network, as :func:`neurohorizon.load` takes it; "" if the package
+            has no released weights.
+        lengths: Lengths of its windows.
+        preparation: Preparation of its training recordings, such as ``in vivo``; "" if its card does not name it.
+    """
+
+    name: str
+    lengths: Lengths
+    preparation: str = ""
+
+
+def candidates(network: str | None) -> tuple[Candidate, ...]:
+    """Return the networks that may forecast a recording: the requested one, or all released ones.
 
     Args:
-        network: Name of released weights or path of a network; None: the lengths that released weights have, bins of
-            20 ms, and 1 s of context and of horizon.
+        network: Name of released weights or path of a network; None: all released ones, or, if the package has none,
+            windows of 1 s of context and 1 s of horizon.
 
     Raises:
         UsageError: There is no such network.
     """
-    if network is None:
-        return Lengths()
+    if network is not None:
+        return (_candidate(network),)
+    names = sorted(one.stem for one in SHIPPED.glob("*.json") if one.with_suffix(".safetensors").is_file())
+    return tuple(map(_candidate, names)) or (Candidate("", Lengths()),)
+
+
+def lengths_of(network: str) -> Lengths:
+    """Return the lengths of a network.
+
+    Args:
+        network: Name of released weights or path of a network.
+
+    Raises:
+        UsageError: There is no such network.
+    """
+    return _candidate(network).lengths
+
+
+def _candidate(network: str) -> Candidate:
     card = card_of(network)
     try:
         values = json.loads(card.read_text())
+        preparation = values["about"]["preparation"] if "about" in values else ""
         values = next(iter(values["cards"].values())) if "cards" in values else values
         timeline = values["timeline"]
-        return Lengths(int(timeline["bin_ms"]), int(timeline["context_bins"]), int(timeline["horizon_bins"]))
+        lengths = Lengths(int(timeline["bin_ms"]), int(timeline["context_bins"]), int(timeline["horizon_bins"]))
+        return Candidate(network, lengths, str(preparation))
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise UsageError(
             f"--network {network}: {card} describes no network ({type(error).__name__} {error}); name released "
@@ -58,17 +94,13 @@ def card_of(network: str) -> Path:
     Raises:
         UsageError: There is no such network.
     """
-    path = Path(network)
-    if path.is_dir():
-        card = path / "model.json"
-    elif path.exists() or len(path.parts) > 1 or path.suffix:
-        card = path.with_suffix(".json")
-    else:
-        card = SHIPPED / f"{network}.json"
+    try:
+        card = weights_path(network).with_suffix(".json")
+    except NoSuchNetworkError as error:
+        raise UsageError(f"--network {network}: {error}") from None
     if not card.is_file():
-        names = sorted(one.stem for one in SHIPPED.glob("*.json"))
+        names = ", ".join(one.stem for one in cards_in(SHIPPED)) or "none in this copy of the package"
         raise UsageError(
-            f"--network {network}: no such network; expected the path of a network, or released weights: "
-            + (", ".join(names) or "this copy of the package has none")
+            f"--network {network}: there is no {card}; expected the path of a network, or released weights: {names}"
         )
     return card

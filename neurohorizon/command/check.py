@@ -4,14 +4,16 @@ import argparse
 import json
 import sys
 
-from neurohorizon.command.cards import lengths_of
+from neurohorizon.command.cards import candidates
 from neurohorizon.command.options import Reading, add_printing, add_reading, nwb_files
+from neurohorizon.command.progress import Progress
 
 EXAMPLES = """\
 examples:
   neurohorizon check mouse.nwb
   neurohorizon check recordings/ --json > check.json
   neurohorizon check mouse.nwb --valid 0:1200 --reference 0:600 --exclude 19
+  neurohorizon check https://example.org/mouse.nwb
 
 exit status: 0 all recordings can be forecast, 1 some cannot, 2 wrong use
 """
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check the recordings, and return the exit status."""
-    paths, reading, lengths = nwb_files(options.paths), Reading.of(options), lengths_of(options.network)
+    paths, reading, networks = nwb_files(options.paths), Reading.of(options), candidates(options.network)
 
     from neurohorizon.command.examination import SCHEMA, describe, examine
 
@@ -33,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     for index, path in enumerate(paths):
         if len(paths) > 1 and not options.quiet:
             print(f"{path.name} ({index + 1} of {len(paths)})", file=sys.stderr)
-        found.append(examine(path, reading, lengths))
+        found.append(examine(path, reading, networks, Progress(path.name, quiet=options.quiet).say))
         if not options.json:
             print(describe(found[-1]), flush=True)
     if options.json:

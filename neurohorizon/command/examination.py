@@ -1,18 +1,19 @@
 """What an NWB file holds for a forecast, and whether it can be forecast."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurohorizon.command.cards import Lengths
+from neurohorizon.command.cards import Candidate, Lengths
+from neurohorizon.command.fits import Fit, fitting
 from neurohorizon.command.options import Reading
-from neurohorizon.config import Splits, Timeline
+from neurohorizon.ingest.address import Address
 from neurohorizon.ingest.findings import list_names
 from neurohorizon.ingest.nwb_recording import NwbRecording, read_recording
-from neurohorizon.ingest.session_checks import Settings, long_valid_time, partial_probes, rates, silences
 from neurohorizon.ingest.unit_checks import Proposal, propose_exclusions
 from neurohorizon.inputs.windows import WindowShape, evaluation_origins
 from neurohorizon.printed_names import one_line
@@ -23,9 +24,6 @@ from neurohorizon.timeline import MICROSECONDS, MINIMUM_REFERENCE_S, Intervals, 
 
 SCHEMA = "neurohorizon-check-1"
 """Name of the form of the JSON document; its number rises if a reader of an older one would fail."""
-CHECKS = (rates, long_valid_time, silences, partial_probes)
-"""Checks of the workflow that apply to a recording without behaviour."""
-_ELSEWHERE = {"implausible_rate"}  # such units are among the proposals
 _SHOWN = 8
 
 
@@ -34,11 +32,13 @@ class Examination:
     """What was found in one file.
 
     Attributes:
-        path: The file.
+        path: The file, or its address.
         recording: Its content; None if it cannot be read.
         reference: The reference window.
         part: Valid time in which forecasts lie.
         windows: Number of windows of context and horizon in it, one horizon apart.
+        fits: Windows of each network that may forecast the recording.
+        networks: Names of those that are left to choose from; their windows have the lengths ``lengths``.
         reaching: Number of units that reach the minimum rate in the reference window.
         proposals: Reasons for which units are likely no single neurons.
         notes: Oddities, one sentence each.
@@ -47,11 +47,13 @@ class Examination:
         minimum_rate_hz: The minimum rate.
     """
 
-    path: Path
+    path: Path | Address
     recording: NwbRecording | None
     reference: Intervals
     part: Intervals
     windows: int
+    fits: tuple[Fit, ...]
+    networks: tuple[str, ...]
     reaching: int
     proposals: tuple[Proposal, ...]
     notes: tuple[str, ...]
@@ -105,21 +107,34 @@ class Examination:
                 "context_s": self.lengths.context_s,
                 "horizon_s": self.lengths.horizon_s,
             },
+            "preparation": self.recording.preparation,
+            "networks": [
+                one.to_json()
+                | {"forecastable": self.forecastable and one.windows > 0, "candidate": one.name in self.networks}
+                for one in self.fits
+            ],
             "excluded": self.recording.excluded,
             "likely_no_neurons": self.likely_noise,
         }
 
 
-def examine(path: Path, reading: Reading, lengths: Lengths) -> Examination:
+def examine(
+    path: Path | Address,
+    reading: Reading,
+    networks: Sequence[Candidate],
+    report: Callable[[str], None] | None = None,
+) -> Examination:
     """Read a file, and return what a forecast of it would use.
 
     Args:
-        path: The NWB file.
+        path: The NWB file, or its address.
         reading: How it is read.
-        lengths: Lengths of the windows.
+        networks: Networks that may forecast it. Windows are counted with the lengths of those that are left to choose
+            from; see :func:`neurohorizon.command.fits.fitting`.
+        report: Receives lines about the bytes of a remote file; None: standard error.
     """
     valid = intervals_of(reading.valid, "--valid") if isinstance(reading.valid, tuple) else reading.valid
-    nothing = Intervals.empty()
+    nothing, lengths = Intervals.empty(), networks[0].lengths
     try:
         recording = read_recording(
             path,
@@ -127,30 +142,23 @@ def examine(path: Path, reading: Reading, lengths: Lengths) -> Examination:
             exclude=reading.exclude,
             maximum_rate_hz=reading.maximum_rate_hz,
             exclude_proposed=reading.exclude_proposed,
+            report=report,
         )
         session = recording.session
-        gap_us = round((lengths.context_s + lengths.horizon_s) * MICROSECONDS)
-        window, part = split_at_reference(session.domain, reading.reference, gap_us)
+        parts = {one: _split(session, reading, one) for one in {one.lengths for one in networks}}
     except (SessionError, OSError) as error:
-        fault = one_line(error)
-        return Examination(path, None, nothing, nothing, 0, 0, (), (), (fault,), lengths, reading.minimum_rate_hz)
+        fault, least = one_line(error), reading.minimum_rate_hz
+        return Examination(path, None, nothing, nothing, 0, (), (), 0, (), (), (fault,), lengths, least)
+    counts = {one: _windows(part, one) for one, (_, part) in parts.items()}
+    fits = tuple(Fit(one, counts[one.lengths]) for one in networks)
+    left = fitting(fits, recording.preparation)
+    lengths = left[0].candidate.lengths
+    (window, part), windows = parts[lengths], counts[lengths]
+    bin_us = lengths.bin_ms * 1000
     inside = window.contains(session.spike_times_us)
     rate_hz = np.bincount(session.spike_unit[inside], minlength=session.n_units) / max(_seconds(window), 1e-6)
     reaching = int(np.count_nonzero(rate_hz >= reading.minimum_rate_hz))
-    bin_us = lengths.bin_ms * 1000
-    shape = WindowShape(bin_us, lengths.context_bins, lengths.horizon_bins, (lengths.context_bins,))
-    windows = len(evaluation_origins(part, shape, lengths.horizon_bins))
-    found = [finding for check in CHECKS for finding in check(session, _settings(lengths))]
-    faults = [one.message for one in found if one.severity == "fatal"]
-    notes = [
-        *recording.notes,
-        *(one.message for one in found if one.severity != "fatal" and one.code not in _ELSEWHERE),
-    ]
-    if recording.valid_from == "whole":
-        notes.append(
-            "valid time is from the first to the last spike: a pause of the recording in between would count as "
-            "silence; --valid gives another"
-        )
+    faults, notes = list(recording.faults), list(recording.notes)
     if (share := recorded_share(window, reading.reference)) < 0.9:
         notes.append(f"of the reference window {share:.0%} was recorded; the rest is not used")
     described_s = len(bin_domain(window, bin_us)) * lengths.bin_ms / 1000
@@ -161,8 +169,9 @@ def examine(path: Path, reading: Reading, lengths: Lengths) -> Examination:
         )
     if not windows:
         longest_s = (part.stop_us - part.start_us).max(initial=0) / MICROSECONDS
+        shortest_s = min(one.lengths.context_s + one.lengths.horizon_s for one in networks)
         faults.append(
-            f"no context and horizon ({lengths.context_s + lengths.horizon_s:g} s) fits into the valid time after the "
+            f"no context and horizon ({shortest_s:g} s) fits into the valid time after the "
             f"reference window, whose longest interval is {longest_s:g} s; choose an earlier --reference or another "
             "--valid"
         )
@@ -177,6 +186,8 @@ def examine(path: Path, reading: Reading, lengths: Lengths) -> Examination:
         reference=window,
         part=part,
         windows=windows,
+        fits=fits,
+        networks=tuple(one.name for one in left),
         reaching=reaching,
         proposals=propose_exclusions(session),
         notes=tuple(map(one_line, notes)),
@@ -184,6 +195,19 @@ def examine(path: Path, reading: Reading, lengths: Lengths) -> Examination:
         lengths=lengths,
         minimum_rate_hz=reading.minimum_rate_hz,
     )
+
+
+def _split(session: Session, reading: Reading, lengths: Lengths) -> tuple[Intervals, Intervals]:
+    """Return the reference window, and the time that is left to forecast by windows of some lengths."""
+    gap_us = round((lengths.context_s + lengths.horizon_s) * MICROSECONDS)
+    return split_at_reference(session.domain, reading.reference, gap_us)
+
+
+def _windows(part: Intervals, lengths: Lengths) -> int:
+    """Return the number of windows in some time, one horizon apart."""
+    bins = lengths.context_bins
+    shape = WindowShape(lengths.bin_ms * 1000, bins, lengths.horizon_bins, (bins,))
+    return len(evaluation_origins(part, shape, lengths.horizon_bins))
 
 
 def describe(found: Examination) -> str:
@@ -231,6 +255,11 @@ def _facts(found: Examination, recording: NwbRecording) -> list[tuple[str, str]]
                 f"and {found.lengths.horizon_s:g} s of horizon",
             )
         )
+    if named := [one.as_text() for one in found.fits if one.name]:
+        facts.append(("networks", "; ".join(named)))
+        chosen = " or ".join(found.networks) + (", by its features" if len(found.networks) > 1 else "")
+        facts.append(("counted with", chosen if found.windows else f"{chosen}, though none has a window"))
+        facts.append(("preparation", recording.preparation_why))
     if recording.excluded:
         named = [f"{unit} ({why})" for unit, why in recording.excluded.items()]
         facts.append(("excluded", f"{len(named)} units: {one_line(list_names(named, _SHOWN))}"))
@@ -267,15 +296,3 @@ def _bounds(intervals: Intervals) -> dict[str, float | None]:
 
 def _seconds(intervals: Intervals) -> float:
     return intervals.duration_us / MICROSECONDS
-
-
-def _settings(lengths: Lengths) -> Settings:
-    """Return settings for the checks, which use none of the splits."""
-    timeline = Timeline(
-        bin_ms=lengths.bin_ms,
-        context_bins=lengths.context_bins,
-        horizon_bins=lengths.horizon_bins,
-        evaluation_stride_bins=lengths.horizon_bins,
-    )
-    splits = Splits(reference_fraction=0.5, reference_maximum_s=None, validation_fraction=0.1, gap_s=2.0)
-    return Settings(timeline, splits)

@@ -6,14 +6,16 @@ import sys
 import traceback
 import webbrowser
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from neurohorizon.command.cards import lengths_of
+from neurohorizon.command.cards import candidates
 from neurohorizon.command.options import Reading, add_printing, add_reading, nwb_files, positive
 from neurohorizon.command.output_folder import PAGE, check_folder
 from neurohorizon.command.progress import Progress
 from neurohorizon.command.usage import UsageError
+from neurohorizon.ingest.address import Address
 from neurohorizon.printed_names import one_line
 
 SCHEMA = "neurohorizon-forecast-1"
@@ -23,6 +25,7 @@ examples:
   neurohorizon forecast mouse.nwb --open
   neurohorizon forecast mouse.nwb --reference 0:600 --exclude-proposed
   neurohorizon forecast recordings/ --output answers --json > answers.json
+  neurohorizon forecast s3://bucket/mouse.nwb
 
 Each recording gets a folder, NAME_forecast or OUTPUT/NAME, with answer.html, answer.json, forecast.h5 and units.tsv.
 exit status: 0 all recordings were forecast, 1 some could not be, 2 wrong use, 130 interrupted
@@ -44,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Forecast the recordings, and return the exit status."""
-    paths, reading, lengths = nwb_files(options.paths), Reading.of(options), lengths_of(options.network)
+    paths, reading, networks = nwb_files(options.paths), Reading.of(options), candidates(options.network)
     folders = folders_of(paths, options.output)
 
     for folder in folders:
@@ -63,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
         result: dict[str, Any] = {"file": str(path), "folder": str(folder), "fault": None, "answer": None}
         results.append(result)
         try:
-            answer = forecast_recording(examine(path, reading, lengths), reading, settings, folder, progress)
+            found = examine(path, reading, networks, progress.say)
+            answer = forecast_recording(found, reading, settings, folder, progress)
         except (UsageError, ModuleNotFoundError):
             raise
         except Exception as error:
@@ -82,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if any(one["fault"] is not None for one in results) else 0
 
 
-def folders_of(paths: list[Path], output: Path | None) -> list[Path]:
+def folders_of(paths: Sequence[Path | Address], output: Path | None) -> list[Path]:
     """Return the folder of the results of each recording.
 
     Raises:

@@ -58,11 +58,10 @@ def forecast_recording(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         progress.say("reference window")
-        session = found.recording.session
-        choice = choose_network(session, reading, settings.network)
-        recording = choice.network.fit_reference(session, reading.reference)
+        choice = choose_network(found, reading, settings.network)
+        recording = choice.network.fit_reference(found.recording.session, reading.reference)
         # so that the page has them too
-        recording = replace(recording, notes=(*found.notes, *recording.notes))
+        recording = replace(recording, notes=tuple(dict.fromkeys((*found.notes, *recording.notes))))
         kept: list[Forecast] = []
         answer = answer_for(
             recording,

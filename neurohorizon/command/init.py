@@ -8,6 +8,7 @@ EXAMPLES = """\
 examples:
   neurohorizon init mine recordings/            all NWB files below a folder
   neurohorizon init mine a.nwb b.nwb c.nwb
+  neurohorizon init mine recordings/ --start-from hippocampus
   snakemake -n --configfile mine/config.yaml    then, in a clone of the project: plan the run
 
 exit status: 0 both files are written, 1 none is
@@ -24,6 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="NWB files of two animals or more, or folders that hold them; none: those below FOLDER",
     )
+    parser.add_argument(
+        "--start-from",
+        metavar="NAME|PATH",
+        help="released weights (see `neurohorizon weights`), or the path of a network of a run, from which the "
+        "training starts (random weights)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,7 +39,10 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         proposal = init(
-            options.folder, options.recordings, progress=lambda line: print(line, file=sys.stderr, flush=True)
+            options.folder,
+            options.recordings,
+            start_from=options.start_from,
+            progress=lambda line: print(line, file=sys.stderr, flush=True),
         )
     except (InitError, OSError) as error:
         print(f"neurohorizon init: {error}", file=sys.stderr)

@@ -62,8 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("neurohorizon"):
             raise
+        extras = "model,nwb,remote" if error.name == "requests" else "model,nwb"
         print(
-            f'neurohorizon {name}: the package {error.name} is not installed: pip install "neurohorizon[model,nwb]"',
+            f'neurohorizon {name}: the package {error.name} is not installed: pip install "neurohorizon[{extras}]"',
             file=sys.stderr,
         )
         return 1

@@ -1,54 +1,57 @@
-"""The network that forecasts a recording: the requested one, or the released one with the most similar units."""
+"""The network that forecasts a recording: the requested one, or the released one that fits it best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from neurohorizon.command.examination import Examination
+from neurohorizon.command.fits import Fit
 from neurohorizon.command.options import Reading
 from neurohorizon.command.usage import UsageError
-from neurohorizon.forecasts.release import About, released
 from neurohorizon.recordings.network import Network, load
-from neurohorizon.session import Session
+from neurohorizon.session import Session, SessionError
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A network, and why it was chosen, as a sentence."""
+    """A network, and why it was chosen, as sentences."""
 
     network: Network
     why: str
 
 
-def choose_network(session: Session, reading: Reading, wanted: str | None) -> Choice:
+def choose_network(found: Examination, reading: Reading, wanted: str | None) -> Choice:
     """Choose the network that forecasts a recording.
 
-    Without a wish it is the released one with the smallest share of unit features outside of the range of its training
-    units (0.5 to 99.5 %), over units that reach the minimum rate; of equal ones the first. Features are those of the
-    reference window, so no time that is forecast has an influence.
+    Without a wish it is one of the released networks whose windows fit best
+    (:func:`neurohorizon.command.fits.fitting`). Of several it is the one with the smallest share of unit features
+    outside of the range of its training units (0.5 to 99.5 %), over units that reach the minimum rate; of equal ones
+    the first. Features are those of the reference window, and windows depend on valid time, so no spike of the time
+    that is forecast has an influence.
 
     Args:
-        session: The recording.
+        found: The recording, examined with the candidates.
         reading: Its reference window, and the minimum rate.
         wanted: Name of released weights or path of a network; None: choose.
 
     Raises:
+        SessionError: The recording could not be read.
         UsageError: The package has no released weights.
     """
     if wanted is not None:
         return Choice(load(wanted), "It was chosen by --network.")
-    abouts = released()
-    if not abouts:
+    if found.recording is None:
+        raise SessionError("; ".join(found.faults))
+    if not any(one.name for one in found.fits):
         raise UsageError(
             "this copy of the package has no released weights; name a trained network with --network, such as "
             "results/demo/models/main/neurohorizon_seed-0"
         )
-    networks = [load(one.name) for one in abouts]
-    if len(networks) == 1:
-        return Choice(networks[0], "It is the only released network.")
-    shares = [share_outside(one, session, reading) for one in networks]
+    networks = [load(one) for one in found.networks]
+    shares = [share_outside(one, found.recording.session, reading) for one in networks] if len(networks) > 1 else [0.0]
     best = int(np.argmin(shares))
-    return Choice(networks[best], _reason(abouts, shares, best))
+    return Choice(networks[best], _reason(found, shares, best))
 
 
 def share_outside(network: Network, session: Session, reading: Reading) -> float:
@@ -60,9 +63,30 @@ def share_outside(network: Network, session: Session, reading: Reading) -> float
     return 1.0 if outside is None else float(outside[scored].mean())
 
 
-def _reason(abouts: Sequence[About], shares: Sequence[float], best: int) -> str:
-    others = ", ".join(f"{one.name} {100 * share:.1f} %" for one, share in zip(abouts, shares, strict=True))
-    return (
-        f"Of the released networks, {abouts[best].name} has the smallest share of features of these units outside of "
-        f"the range of its training units ({others})."
-    )
+def _reason(found: Examination, shares: Sequence[float], best: int) -> str:
+    if len(found.fits) == 1:
+        return "It is the only released network."
+    name, sentences = found.networks[best], []
+    chosen = next(one for one in found.fits if one.name == name)
+    others = [one for one in found.fits if one.name not in found.networks]
+    if others:
+        sentences.append(
+            f"Of the released networks, {_list(found.networks)} {'have' if len(found.networks) > 1 else 'has'} the "
+            f"longest horizon whose windows fit this recording ({', '.join(map(Fit.as_text, found.fits))})."
+        )
+    if len(shares) > 1:
+        of_each = ", ".join(f"{one} {100 * share:.1f} %" for one, share in zip(found.networks, shares, strict=True))
+        sentences.append(
+            f"{name} has the smallest share of features of these units outside of the range of its training units "
+            f"({of_each})."
+        )
+    if found.recording is not None and chosen.candidate.preparation:
+        sentences.append(
+            f"It was trained on recordings {chosen.candidate.preparation}; preparation of this recording: "
+            f"{found.recording.preparation_why}."
+        )
+    return " ".join(sentences)
+
+
+def _list(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -2,10 +2,12 @@
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from neurohorizon.command.usage import UsageError
+from neurohorizon.ingest.address import Address, AddressError, is_address, read_address
 
 Span = tuple[float, float]
 VALID_TIMES = ("whole", "obs_intervals", "trials", "epochs")
@@ -40,7 +42,13 @@ class Reading:
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Add the recordings and the options of :class:`Reading`."""
-    parser.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="NWB file, or a folder of NWB files")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        type=place,
+        help="NWB file, or a folder of NWB files; or the address of a remote file: https://, s3:// or dandi:",
+    )
     group = parser.add_argument_group("how recordings are read")
     group.add_argument(
         "--reference",
@@ -90,15 +98,25 @@ def add_printing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print no progress")
 
 
-def nwb_files(paths: list[Path]) -> list[Path]:
-    """Return the NWB files of some paths: files as given, and those in folders and below them, by name.
+def place(text: str) -> Path | Address:
+    """Read the path of a file or folder, or the address of a remote file."""
+    try:
+        return read_address(text) if is_address(text) else Path(text)
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def nwb_files(paths: Sequence[Path | Address]) -> list[Path | Address]:
+    """Return the NWB files of some paths: files and addresses as given, and files in folders and below, by name.
 
     Raises:
         UsageError: A path does not exist, is no NWB file, or a folder has none.
     """
-    found: list[Path] = []
+    found: list[Path | Address] = []
     for path in paths:
-        if path.is_dir():
+        if isinstance(path, Address):
+            found.append(path)
+        elif path.is_dir():
             inside = [
                 one
                 for one in path.rglob("*.nwb")

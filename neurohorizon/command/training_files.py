@@ -1,5 +1,6 @@
 """A cohort table and a short configuration for training on one's own NWB files."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -7,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from neurohorizon.cohort import CohortError, read_cohort, write_cohort
+from neurohorizon.cohort import CohortError, Row, folds, read_cohort, write_cohort
 from neurohorizon.config import EXTENDS, PRESETS, ConfigError, NwbSource, parse_config
 from neurohorizon.files import replacing
 from neurohorizon.ingest.own_cohort import (
-    REGION,
     Described,
     Examined,
     choose_reading,
+    choose_region,
     common_folder,
     describe,
     examine,
@@ -22,13 +23,22 @@ from neurohorizon.ingest.own_cohort import (
     rows_of,
     with_roles,
 )
+from neurohorizon.methods import FORECASTER
 from neurohorizon.printed_names import one_line
 from neurohorizon.session import SessionError
+from neurohorizon.starting_weights import KEY, Start, StartError, check_unseen, differences, find_start, start_cards
 from neurohorizon.strict_yaml import parse_yaml
 
 COHORT, CONFIG = "cohort.tsv", "config.yaml"
 SCHEMA = "schema_short.json"
 _MOST_FINDINGS = 3
+_WINDOW = ("context_bins", "horizon_bins")
+_LEAST = {
+    "run": {"name": "mine", "results": "results/mine"},
+    "cohort": {"table": "cohort.tsv"},
+    "sources": {"nwb": {"folder": "."}},
+}
+"""What every user sets in addition to a preset."""
 
 
 class InitError(ValueError):
@@ -46,6 +56,7 @@ class Proposal:
         reason: Reason for the preset and for the valid time, as a clause.
         claim: What the folds hold out, as a clause.
         recordings: All files, in their order.
+        start_from: Weights that the training starts from; None: random ones.
     """
 
     cohort: Path
@@ -54,10 +65,15 @@ class Proposal:
     reason: str
     claim: str
     recordings: tuple[Examined, ...]
+    start_from: str | None = None
 
 
 def init(
-    folder: str | Path, recordings: Sequence[str | Path] = (), *, progress: Callable[[str], None] | None = None
+    folder: str | Path,
+    recordings: Sequence[str | Path] = (),
+    *,
+    start_from: str | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Proposal:
     """Write ``cohort.tsv`` and a short ``config.yaml`` for training on NWB files.
 
@@ -67,10 +83,12 @@ def init(
     Args:
         folder: Folder of the two files.
         recordings: NWB files, or folders that hold them; none: those below ``folder``.
+        start_from: Name of released weights, or path of a network of a run, that the training starts from.
         progress: Receives a line before each file is read.
 
     Raises:
-        InitError: One of the two files exists, there are no NWB files, or they are no cohort.
+        InitError: One of the two files exists, there are no NWB files, they are no cohort, or the training cannot start
+            from the weights.
     """
     folder = Path(folder)
     cohort_path, config_path = folder / COHORT, folder / CONFIG
@@ -82,6 +100,7 @@ def init(
     if Path(results).exists():
         raise InitError(f"{results} exists: it has the results of another run; choose a folder of another name")
     paths = nwb_files(recordings or [folder])
+    start = None if start_from is None else _start(start_from)
     report = progress or (lambda line: None)
     described = []
     for index, path in enumerate(paths):
@@ -91,7 +110,6 @@ def init(
     if chosen is None:
         raise InitError(_none_usable(described))
     place, preset = common_folder(paths), preset_of(chosen)
-    has_region = any(one.has_region for one in described)
     text = config_text(
         name=name,
         results=results,
@@ -99,8 +117,10 @@ def init(
         folder=str(place),
         preset=preset,
         chosen=chosen,
-        region=REGION if has_region else None,
+        region=choose_region(described),
     )
+    if start is not None:
+        text += start_text(start, preset)
     try:
         config = parse_config(cast(dict, parse_yaml(text)))
     except ConfigError as error:
@@ -116,7 +136,9 @@ def init(
         done, claim = with_roles(examined)
     except SessionError as error:
         raise InitError(f"{table(examined)}\n\n{error}") from None
-    proposal = Proposal(cohort_path, config_path, preset, chosen.reason, claim, tuple(done))
+    if start is not None:
+        _check_unseen(start, [one.row for one in done])
+    proposal = Proposal(cohort_path, config_path, preset, chosen.reason, claim, tuple(done), start_from)
     _write(proposal, text + _proposed_exclusions(done))
     return proposal
 
@@ -176,6 +198,56 @@ sources:
 """
 
 
+def _start(name: str) -> Start:
+    """Return the weights of a name or a path; a path becomes absolute, since the run may be in another folder."""
+    try:
+        found = find_start(name)
+        return found if len(Path(name).parts) == 1 and not Path(name).exists() else find_start(os.path.abspath(name))
+    except StartError as error:
+        raise InitError(str(error).replace(KEY, "--start-from")) from None
+
+
+def start_text(start: Start, preset: str) -> str:
+    """Return lines of the configuration for a training that starts from weights: the key, and what else must differ.
+
+    Raises:
+        InitError: The weights have windows of other lengths than the preset.
+    """
+    config = parse_config({**_LEAST, EXTENDS: preset})
+    try:
+        card = start_cards(start).get(FORECASTER)
+    except StartError as error:
+        raise InitError(str(error).replace(KEY, "--start-from")) from None
+    if card is None:
+        raise InitError(f"--start-from {start.name}: {start.path} has no network {FORECASTER}; name other weights")
+    found = differences(card, timeline=config.timeline, features=config.features, model=config.model)
+    if any(key.startswith("timeline.") for key in found):
+        times = " and ".join(f"{card['timeline'][key] * card['timeline']['bin_ms']} ms" for key in _WINDOW)
+        mine = " and ".join(f"{getattr(config.timeline, key) * config.timeline.bin_ms} ms" for key in _WINDOW)
+        raise InitError(
+            f"--start-from {start.name}: its context and horizon are {times}, and these recordings need the preset "
+            f"{preset}, {mine}; `neurohorizon weights` lists others, or leave the option out"
+        )
+    lines = ["training:\n", f"  start_from: {_quoted(start.name)}\n"]
+    for section in ("features", "model"):
+        values = {
+            key: card[section][key]
+            for key in dict.fromkeys(name.split(".")[1] for name in found if name.startswith(f"{section}."))
+        }
+        if values:
+            lines += [f"# as the weights of {KEY} need it\n", f"{section}:\n"]
+            lines += [f"  {key}: {json.dumps(value)}\n" for key, value in values.items()]
+    return "".join(lines)
+
+
+def _check_unseen(start: Start, rows: Sequence[Row]) -> None:
+    try:
+        for fold in folds(rows):
+            check_unseen(start, rows, fold)
+    except StartError as error:
+        raise InitError(str(error).replace(KEY, "--start-from")) from None
+
+
 def _quoted(value: str) -> str:
     return value if re.fullmatch(r"[A-Za-z/][\w./-]*", value) else '"' + value.replace("\\", "\\\\") + '"'
 
@@ -212,7 +284,10 @@ def describe_proposal(proposal: Proposal) -> str:
     """Return what was found, what was written, what to check, and the command to run."""
     used = [one for one in proposal.recordings if one.row.role != "left_out"]
     lines = [table(proposal.recordings), "", f"Wrote {proposal.cohort} and {proposal.config}."]
-    lines += [f"{EXTENDS}: {proposal.preset}, since {proposal.reason}.", f"Folds: {proposal.claim}.", "", "To check:"]
+    lines += [f"{EXTENDS}: {proposal.preset}, since {proposal.reason}.", f"Folds: {proposal.claim}."]
+    if proposal.start_from is not None:
+        lines.append(f"{KEY}: {proposal.start_from}; it was trained on none of the held-out animals, by their names.")
+    lines += ["", "To check:"]
     if left_out := len(proposal.recordings) - len(used):
         lines.append(f"- {left_out} of {len(proposal.recordings)} files are left out; reasons: {proposal.cohort}")
     for one in used:

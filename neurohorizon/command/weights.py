@@ -4,9 +4,10 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from neurohorizon.command.cards import SHIPPED, lengths_of
+from neurohorizon.command.cards import lengths_of
 from neurohorizon.command.usage import UsageError
 from neurohorizon.files import bytes_as_text
+from neurohorizon.forecasts.network_files import weights_path
 from neurohorizon.methods import ADAPTIVE
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _as_json(about: "About") -> dict:
 
 
 def _size(about: "About") -> int:
-    return (SHIPPED / f"{about.name}.safetensors").stat().st_size
+    return weights_path(about.name).stat().st_size
 
 
 def _score(about: "About") -> str:

@@ -36,6 +36,7 @@ class Entry:
         paper_figure: Its figure in the paper, whose results section this entry then is; "" for none.
         headline_sentences: Number of sentences that are the headline: the first ones with something in bold.
         notebook: Whether ``notebooks/NAME.ipynb`` shows the tables of the folder.
+        on_request: Whether its results are made only by its own target.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Entry:
     paper_figure: str = ""
     headline_sentences: int = 1
     notebook: bool = False
+    on_request: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", self.folder or self.name)
@@ -122,7 +124,7 @@ def setting(config: object, name: str) -> object:
 CATALOGUE = {
     one.name: one
     for one in (
-        Entry(name="paper", title="Results", number=0, folder="report", notebook=True),
+        Entry(name="paper", title="Results", number=0, folder="report", notebook=True, on_request=True),
         Entry(
             name="cross_session",
             title="Unseen animals",
@@ -301,6 +303,7 @@ CATALOGUE = {
             code="neurohorizon.experiments.downstream.poyo_",
             shown=("sessions", "summary"),
             figures={"decoding": ("sessions", "summary")},
+            on_request=True,
         ),
         Entry(
             name="ablations",

@@ -1,6 +1,6 @@
-"""One held-out window as an example: spikes before the forecast origin, the forecast, and spikes after it.
+"""One held-out window as an example: some units before and after the forecast origin, the forecast, and a rival.
 
-The window is chosen by a rule that uses no score, so that the picture is a sample and not a selected success.
+The window is typical by a rule that prefers neither good nor bad forecasts, so that the picture is no selected success.
 """
 
 from collections.abc import Sequence
@@ -9,60 +9,79 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from scipy.stats import poisson
 
 from neurohorizon.files import replacing
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
+from neurohorizon.forecasts.scoring import require_the_same_task, sum_forecast
+from neurohorizon.forecasts.typical import UNITS_RULE, WINDOW_RULE, choose_typical, spread_by_spikes
+from neurohorizon.scores import bits_per_spike, scored_units
 from neurohorizon.session import Session, read_session
 
-RULE = (
-    "first held-out session of the cohort; among its windows that are valid throughout, the one with the "
-    "median population spike count after the origin; units with the highest reference rate"
-)
+RULE = f"first held-out session of the cohort; among its windows that are valid throughout, {WINDOW_RULE}; {UNITS_RULE}"
+SPAN_MS = 100
+"""Length of the spans in which counts are shown."""
+INTERVAL = (0.05, 0.95)
+"""Quantiles of the bounds of a count."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """Data of an example raster. Times are milliseconds from the forecast origin.
+    """Data of an example. Times are milliseconds from the forecast origin.
 
     Attributes:
         session: Session id.
         subject: Animal.
         method: Method of the forecast.
+        rival: Method of the forecast next to it.
         origin_s: Forecast origin on the session's clock, seconds.
+        score: Score of the forecast in this window, bits per spike relative to the reference mean.
         bin_ms: Width of a bin.
         context_ms: Length of the context shown.
-        unit_id: Units shown, highest reference rate first, [unit].
+        units_in_session: Number of units of the session.
+        unit_id: Units shown, from the most spikes down, [unit].
         region: Their brain regions, [unit].
         spike_time_ms: Spikes of these units in the context and the horizon, [spike].
         spike_unit: Row of ``unit_id`` of each spike, [spike].
         rate_hz: Forecast rate, [horizon_bin, unit].
+        rival_hz: Rate of the rival, [horizon_bin, unit].
         reference_rate_hz: Mean rate in the reference window, [unit].
         target_mask: True for horizon bins of valid time, [horizon_bin].
-        context_population_hz: Observed rate per unit, averaged over all units of the session, [context_bin].
-        observed_population_hz: Observed rate per unit after the origin, [horizon_bin].
-        forecast_population_hz: Forecast rate per unit, averaged over all units of the session, [horizon_bin].
-        reference_population_hz: Mean rate per unit in the reference window.
-        units_in_session: Number of units of the session; the units with the highest rates are shown.
+        edges_ms: Edges of the spans of counts, [span + 1].
+        observed: Observed spikes, [span, unit].
+        low: Lower bound of the 90 % interval of a Poisson count with the forecast mean, [span, unit].
+        high: Its upper bound, [span, unit].
+        population: Observed spikes of all scored units, [span].
+        population_forecast: Forecast spikes of all scored units, [span].
+        population_rival: The rival's, [span].
+        population_reference: The mean rates', [span].
     """
 
     session: str
     subject: str
     method: str
+    rival: str
     origin_s: float
+    score: float
     bin_ms: float
     context_ms: float
+    units_in_session: int
     unit_id: np.ndarray
     region: np.ndarray
     spike_time_ms: np.ndarray
     spike_unit: np.ndarray
     rate_hz: np.ndarray
+    rival_hz: np.ndarray
     reference_rate_hz: np.ndarray
     target_mask: np.ndarray
-    context_population_hz: np.ndarray
-    observed_population_hz: np.ndarray
-    forecast_population_hz: np.ndarray
-    reference_population_hz: float
-    units_in_session: int
+    edges_ms: np.ndarray
+    observed: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    population: np.ndarray
+    population_forecast: np.ndarray
+    population_rival: np.ndarray
+    population_reference: np.ndarray
 
 
 _AXES = {
@@ -71,11 +90,17 @@ _AXES = {
     "spike_time_ms": ("spike", "ms from origin"),
     "spike_unit": ("spike", "row of unit_id"),
     "rate_hz": ("horizon_bin, unit", "Hz"),
+    "rival_hz": ("horizon_bin, unit", "Hz"),
     "reference_rate_hz": ("unit", "Hz"),
     "target_mask": ("horizon_bin", "bool"),
-    "context_population_hz": ("context_bin", "Hz per unit"),
-    "observed_population_hz": ("horizon_bin", "Hz per unit"),
-    "forecast_population_hz": ("horizon_bin", "Hz per unit"),
+    "edges_ms": ("span + 1", "ms from origin"),
+    "observed": ("span, unit", "spikes"),
+    "low": ("span, unit", "spikes"),
+    "high": ("span, unit", "spikes"),
+    "population": ("span", "spikes"),
+    "population_forecast": ("span", "spikes"),
+    "population_rival": ("span", "spikes"),
+    "population_reference": ("span", "spikes"),
 }
 
 
@@ -83,8 +108,10 @@ def make_example(
     *,
     sessions: Sequence[str | Path],
     forecasts: Sequence[str | Path],
+    rivals: Sequence[str | Path],
     context_bins: int,
     units: int,
+    minimum_rate_hz: float,
     output: str | Path,
 ) -> None:
     """Choose the window by :data:`RULE` and write the data of its picture.
@@ -92,20 +119,25 @@ def make_example(
     Args:
         sessions: Session files of held-out sessions, in cohort order.
         forecasts: Forecast file of the same session at each place.
+        rivals: Forecast file of the rival at each place.
         context_bins: Bins to show before the origin.
-        units: Units to show.
+        units: Largest number of units to show.
+        minimum_rate_hz: Units below this mean rate in the reference window are not shown and enter no score.
         output: HDF5 file to write, under a temporary name first.
 
     Raises:
-        ValueError: All sessions are excluded, or the files are not of the same sessions.
+        ValueError: All sessions are excluded or have no spike, or the files are not of the same sessions.
     """
-    for session_path, forecast_path in zip(sessions, forecasts, strict=True):
+    for session_path, forecast_path, rival_path in zip(sessions, forecasts, rivals, strict=True):
         forecast = read_forecast(forecast_path)
         if forecast.left_out is None and len(forecast.start_us):
-            example = _example(read_session(session_path), forecast, context_bins=context_bins, units=units)
-            _write(example, Path(output))
-            return
-    raise ValueError("there is no held-out session to show: all are excluded or have no window")
+            rival, session = read_forecast(rival_path), read_session(session_path)
+            require_the_same_task(forecast, rival, rival_path)
+            options = {"context_bins": context_bins, "units": units, "minimum_rate_hz": minimum_rate_hz}
+            if example := _example(session, forecast, rival, **options):
+                _write(example, Path(output))
+                return
+    raise ValueError("there is no held-out session to show: all are excluded, or none has a spike of a scored unit")
 
 
 def read_example(path: str | Path) -> Example:
@@ -122,75 +154,77 @@ def read_example(path: str | Path) -> Example:
     return Example(**values)
 
 
-def choose_window(*, observed: np.ndarray, target_mask: np.ndarray, context_valid: np.ndarray) -> int:
-    """Choose the window with the median population spike count among windows that are valid throughout.
-
-    Args:
-        observed: Spikes per bin, [window, horizon_bin, unit].
-        target_mask: Valid horizon bins, [window, horizon_bin].
-        context_valid: True for windows whose whole context is valid time, [window].
-
-    Returns:
-        Its index; the lower median of an even number, the earliest of equals. If no window is valid throughout, the
-        windows with the most valid bins are used.
-    """
-    validity = target_mask.sum(axis=1) + context_valid
-    candidates = np.flatnonzero(validity == validity.max())
-    spikes = observed[candidates].sum(axis=(1, 2), dtype=np.int64)
-    order = np.argsort(spikes, kind="stable")
-    median = spikes[order[(len(order) - 1) // 2]]
-    return int(candidates[np.flatnonzero(spikes == median)[0]])
-
-
-def _example(session: Session, forecast: Forecast, *, context_bins: int, units: int) -> Example:
+def _example(
+    session: Session, forecast: Forecast, rival: Forecast, *, context_bins: int, units: int, minimum_rate_hz: float
+) -> Example | None:
+    """Return the data of the typical window; None if no window has a spike of a scored unit."""
     if session.session_id != forecast.session:
         raise ValueError(f"session file {session.session_id} does not belong to the forecast of {forecast.session}")
-    bin_us, horizon_bins = forecast.bin_us, forecast.log_rate.shape[1]
+    bin_us, (_, horizon_bins, _) = forecast.bin_us, forecast.log_rate.shape
     context_us = context_bins * bin_us
-    window = choose_window(
-        observed=forecast.counts,
-        target_mask=forecast.target_mask,
-        context_valid=_inside(session, forecast.start_us - context_us, forecast.start_us),
+    scored = scored_units(np.exp(forecast.reference_log_rate), minimum_rate_hz=minimum_rate_hz, bin_us=bin_us)
+    validity = forecast.target_mask.sum(1) + _inside(session, forecast.start_us - context_us, forecast.start_us)
+    window, score = choose_typical(
+        validity == validity.max(),  # throughout, if there is such a window
+        forecast.counts[..., scored].sum((1, 2), dtype=np.int64),
+        lambda place: _score(forecast, place, scored),
     )
-    origin_us = int(forecast.start_us[window])
-    shown = np.argsort(-forecast.reference_log_rate, kind="stable")[:units]
+    if window is None:
+        return None
+    counts = forecast.counts[window].astype(np.int64)
+    shown = spread_by_spikes(np.where(scored, counts.sum(0), 0), units)
 
     # the forecast may have fewer units or another order, so units are matched by name
     names = {name: row for row, name in enumerate(forecast.unit_id.tolist())}
     row_of_unit = np.array([names.get(str(name), -1) for name in session.units["id"]])
     place_of_row = np.full(len(names) + 1, -1)  # the last place is for units without a forecast
     place_of_row[shown] = np.arange(len(shown))
-    times_us = session.spike_times_us
+    origin_us, times_us = int(forecast.start_us[window]), session.spike_times_us
     near = slice(*np.searchsorted(times_us, [origin_us - context_us, origin_us + horizon_bins * bin_us]))
-    times_us, rows = times_us[near] - origin_us, row_of_unit[session.spike_unit[near]]
-    place = place_of_row[rows]
+    times_us, place = times_us[near] - origin_us, place_of_row[row_of_unit[session.spike_unit[near]]]
 
+    expected, of_rival = (np.exp(one.log_rate[window].astype(np.float64)) for one in (forecast, rival))
+    reference = np.exp(forecast.reference_log_rate.astype(np.float64))
+    first = np.arange(0, horizon_bins, max(1, round(1000 * SPAN_MS / bin_us)))
+
+    def in_spans(values: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(values * forecast.target_mask[window, :, None], first)
+
+    low, high = (poisson.ppf(share, in_spans(expected)[:, shown]) for share in INTERVAL)
     per_bin_to_hz = 1e6 / bin_us
-    n_units = len(names)
-    before = (times_us < 0) & (rows >= 0)
-    context_counts = np.bincount((times_us[before] + context_us) // bin_us, minlength=context_bins)
-    rate_hz = np.exp(forecast.log_rate[window].astype(np.float64)) * per_bin_to_hz
-    reference_hz = np.exp(forecast.reference_log_rate.astype(np.float64)) * per_bin_to_hz
     return Example(
         session=forecast.session,
         subject=forecast.subject,
         method=forecast.method,
+        rival=rival.method,
         origin_s=origin_us / 1e6,
+        score=score,
         bin_ms=bin_us / 1e3,
         context_ms=context_us / 1e3,
+        units_in_session=len(names),
         unit_id=forecast.unit_id[shown],
         region=forecast.region[shown],
         spike_time_ms=times_us[place >= 0] / 1e3,
         spike_unit=place[place >= 0],
-        rate_hz=rate_hz[:, shown],
-        reference_rate_hz=reference_hz[shown],
+        rate_hz=expected[:, shown] * per_bin_to_hz,
+        rival_hz=of_rival[:, shown] * per_bin_to_hz,
+        reference_rate_hz=reference[shown] * per_bin_to_hz,
         target_mask=forecast.target_mask[window],
-        context_population_hz=context_counts / n_units * per_bin_to_hz,
-        observed_population_hz=forecast.counts[window].sum(axis=1) / n_units * per_bin_to_hz,
-        forecast_population_hz=rate_hz.mean(axis=1),
-        reference_population_hz=float(reference_hz.mean()),
-        units_in_session=n_units,
+        edges_ms=np.append(first, horizon_bins) * bin_us / 1e3,
+        observed=in_spans(counts)[:, shown],
+        low=low,
+        high=high,
+        population=in_spans(counts)[:, scored].sum(1),
+        population_forecast=in_spans(expected)[:, scored].sum(1),
+        population_rival=in_spans(of_rival)[:, scored].sum(1),
+        population_reference=in_spans(np.broadcast_to(reference, counts.shape))[:, scored].sum(1),
     )
+
+
+def _score(forecast: Forecast, window: int, scored: np.ndarray) -> float:
+    sums = sum_forecast(forecast, scored, np.array([window]))
+    totals = {"model_nats": sums.model_nats, "null_nats": sums.reference_nats, "spikes": sums.spikes}
+    return float(bits_per_spike(**{name: one.sum() for name, one in totals.items()}))
 
 
 def _inside(session: Session, start_us: np.ndarray, stop_us: np.ndarray) -> np.ndarray:

@@ -9,21 +9,24 @@ past only.
 * **Overlap.** Windows overlap, so each outcome counts with the exponent ``stride / group length``, at most 1.
 * **Fixed share** (Herbster and Warmuth, 1998): after each outcome, a small share of the weight returns to the prior, so
   that another expert can take over later.
-* **Pooling.** A unit with few spikes has little evidence, so a share of its weights is the mean over units. Several
-  shares run side by side, from none to all, and a second mixture weighs them.
+* **Pooling.** A unit with few spikes has little evidence, so a share of its weights is the mean over units.
+* **Learning rate.** The likelihood of an outcome has this exponent. Below 1, a burst that no expert predicts moves the
+  weights less.
+* **Learners.** Weights with several shares, poolings and learning rates are learned side by side, and a second mixture
+  weighs them by the same rule.
 * **Halfway experts** are geometric means of two experts: half of a population readout, for example.
 * **Level experts** are an expert times ``(k + observed) / (k + predicted)``, sums over the recent past
   by unit and group: a gamma-Poisson correction of slow drift.
 
-For an exponent of 1, no share and no pooling, the likelihood of the mixture of the experts' distributions is at least
-that of the best expert divided by the number of experts, for each unit and group and whatever the recording does. The
-score of the mean, as a Poisson rate, is at least the weighted mean of the experts' scores, but has no such bound: no
-rate serves both a silent and a busy bin.
+For an exponent and a learning rate of 1, no share, and no pooling, the likelihood of the mixture of the experts'
+distributions is at least that of the best expert divided by the number of experts, for each unit and group and whatever
+the recording does. The score of the mean, as a Poisson rate, is at least the weighted mean of the experts' scores, but
+has no such bound: no rate serves both a silent and a busy bin.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Protocol
 
@@ -94,11 +97,11 @@ class Pending:
 
     Attributes:
         experts: Natural log of expected counts per bin, [expert, horizon bin, unit].
-        pooled: Expected counts per bin by share of pooling, [pooling, horizon bin, unit].
+        learned: Expected counts per bin by learner, [learner, horizon bin, unit].
     """
 
     experts: np.ndarray
-    pooled: np.ndarray
+    learned: np.ndarray
 
 
 class OnlineMixture:
@@ -107,7 +110,7 @@ class OnlineMixture:
     Args:
         methods: Names of the methods, in the order of their forecasts.
         n_units: Number of units.
-        settings: Groups of horizon bins, shares and prior.
+        settings: Groups of horizon bins, learners and prior.
         stride_bins: Bins between two forecasts whose outcomes are learned.
     """
 
@@ -122,18 +125,21 @@ class OnlineMixture:
         prior = np.array([settings.network_prior if METHODS[name].job == "network" else 1.0 for name in self.methods])
         prior = np.concatenate([prior, np.ones(len(self._halves) + len(self._levelled))])
         self._prior = (prior / prior.sum())[:, None]
-        self._pooling = np.array(settings.pooling, _PRECISE)[:, None, None]
-        # [group, pooling, expert, unit], [group, pooling, unit] and [group, levelled expert, unit]
-        shape = len(self.groups), len(settings.pooling), prior.size, n_units
+        learners = [
+            one for some in settings.learners for one in product([some.share], some.pooling, some.learning_rates)
+        ]
+        self._share, self._pooling, self._learning_rate = np.array(learners, _PRECISE).T[:, :, None, None]
+        # [group, learner, expert, unit], [group, learner, unit] and [group, levelled expert, unit]
+        shape = len(self.groups), len(learners), prior.size, n_units
         self._weight = np.broadcast_to(self._prior, shape).copy()
-        self._pooling_weight = np.full((shape[0], shape[1], n_units), 1 / shape[1])
+        self._learner_weight = np.full((shape[0], shape[1], n_units), 1 / shape[1])
         self._observed = np.zeros((len(self.groups), len(self._levelled), n_units))
         self._predicted = np.zeros_like(self._observed)
 
     @property
     def weights(self) -> np.ndarray:
-        """Weight of each expert after pooling, [group, expert, unit]; methods first, then halves, then levels."""
-        return np.einsum("gcu,gceu->geu", self._pooling_weight, self._weight)
+        """Mean weight over learners, [group, expert, unit]; methods first, then halves, then levels."""
+        return np.einsum("glu,gleu->geu", self._learner_weight, self._weight)
 
     def forecast(self, log_rate: np.ndarray) -> tuple[np.ndarray, Pending]:
         """Return the mixture's forecast from one origin, and what is needed to learn from its outcome.
@@ -146,12 +152,12 @@ class OnlineMixture:
         """
         experts = self._experts(np.asarray(log_rate, _PRECISE))
         rate = np.exp(experts)
-        pooled = np.empty((len(self.settings.pooling), *rate.shape[1:]))
+        learned = np.empty((len(self._share), *rate.shape[1:]))
         mixed = np.empty(rate.shape[1:])
         for group, bins in enumerate(self.groups):
-            pooled[:, bins] = np.einsum("ceu,ehu->chu", self._weight[group], rate[:, bins])
-            mixed[bins] = np.einsum("cu,chu->hu", self._pooling_weight[group], pooled[:, bins])
-        return np.log(mixed), Pending(experts, pooled)
+            learned[:, bins] = np.einsum("leu,ehu->lhu", self._weight[group], rate[:, bins])
+            mixed[bins] = np.einsum("lu,lhu->hu", self._learner_weight[group], learned[:, bins])
+        return np.log(mixed), Pending(experts, learned)
 
     def learn(self, pending: Pending, group: int, counts: np.ndarray, valid: np.ndarray) -> None:
         """Update the weights of one group of horizon bins with an outcome, all of whose bins are over.
@@ -166,18 +172,18 @@ class OnlineMixture:
             return
         bins = self.groups[group]
         counts = counts[valid].astype(_PRECISE)
-        experts, pooled = pending.experts[:, bins][:, valid], pending.pooled[:, bins][:, valid]
+        experts, learned = pending.experts[:, bins][:, valid], pending.learned[:, bins][:, valid]
         rate = np.exp(experts)
         exponent = min(1.0, self.stride_bins / (bins.stop - bins.start))
-        of_pooling = exponent * (counts * np.log(pooled) - pooled).sum(1)
+        of_learner = exponent * (counts * np.log(learned) - learned).sum(1)
         of_expert = exponent * (counts * experts - rate).sum(1)
-        share = self.settings.share
-        weight = _normalised(np.log(self._weight[group]) + of_expert)
+        weight = _normalised(np.log(self._weight[group]) + self._learning_rate * of_expert)
         weight = (1 - self._pooling) * weight + self._pooling * weight.mean(2, keepdims=True)
-        self._weight[group] = (1 - share) * weight + share * self._prior
-        weight = _normalised(np.log(self._pooling_weight[group]) + of_pooling)
-        weight = (weight + weight.mean(1, keepdims=True)) / 2
-        self._pooling_weight[group] = (1 - share) * weight + share / len(weight)
+        self._weight[group] = (1 - self._share) * weight + self._share * self._prior
+        second = self.settings.second
+        weight = _normalised(np.log(self._learner_weight[group]) + second.learning_rate * of_learner)
+        weight = (1 - second.pooling) * weight + second.pooling * weight.mean(1, keepdims=True)
+        self._learner_weight[group] = (1 - second.share) * weight + second.share / len(weight)
         kept = np.exp(-self.stride_bins / self.settings.level_bins)
         self._observed[group] = kept * self._observed[group] + exponent * counts.sum(0)
         self._predicted[group] = kept * self._predicted[group] + exponent * rate[self._levelled].sum(1)
@@ -219,7 +225,7 @@ def mix_windows(
             are over at its origin.
         target_mask: True for bins of valid time, [window, horizon bin].
         bin_us: Width of a bin in microseconds.
-        settings: Groups of horizon bins, shares and prior.
+        settings: Groups of horizon bins, learners and prior.
         stride_bins: Bins between two windows whose outcomes are learned.
         learned_from: False for windows that are only forecast, [window]; None: the outcomes of all are learned.
 

@@ -32,6 +32,7 @@ from neurohorizon.baselines.closed_form import CLOSED_FORMS, read_tuned
 from neurohorizon.baselines.glm import PooledGlm
 from neurohorizon.config import Adaptive, Regressions, Section
 from neurohorizon.files import SHIPPED, file_hash, replacing
+from neurohorizon.forecasts.network_files import cards_in
 from neurohorizon.methods import FORECASTER, METHODS
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.own_history import OwnHistoryForecaster
@@ -248,16 +249,7 @@ def released(folder: str | Path | None = None) -> tuple[About, ...]:
     Raises:
         WeightsError: A description is damaged, or differs from ``SHA256SUMS``.
     """
-    return tuple(_listed(path) for path in _cards_in(SHIPPED if folder is None else Path(folder)))
-
-
-def released_names(folder: str | Path | None = None) -> tuple[str, ...]:
-    """Return the names of the releases in a folder; see :func:`released`."""
-    return tuple(path.stem for path in _cards_in(SHIPPED if folder is None else Path(folder)))
-
-
-def _cards_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.json") if path.with_suffix(".safetensors").is_file())
+    return tuple(_listed(path) for path in cards_in(SHIPPED if folder is None else Path(folder)))
 
 
 def _listed(path: Path) -> About:

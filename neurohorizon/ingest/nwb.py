@@ -20,14 +20,14 @@ import numpy as np
 
 from neurohorizon.cohort import Row
 from neurohorizon.config import DandiSource, Exclusions, NwbReading, NwbSource, Splits, Timeline, ValidTime, ValueRange
-from neurohorizon.files import file_hash
 from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import Notes, decode_findings, encode_findings, list_names
 from neurohorizon.ingest.leave_out import OnFatal, write_ingested
 from neurohorizon.ingest.listed_files import listed_file
-from neurohorizon.ingest.nwb_file import LinkedFileGone, NwbFile, Table, open_nwb, text
+from neurohorizon.ingest.nwb_file import LinkedFileGone, NwbFile, RemoteBytes, Table, open_nwb, text
 from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.ingest.thresholds import limit
+from neurohorizon.ingest.valid_time import close_pauses
 from neurohorizon.session import Series, Session, SessionError, order_spikes
 from neurohorizon.timeline import MICROSECONDS, Intervals, split_domain, to_us
 from neurohorizon.timeline import Splits as SessionSplits
@@ -133,7 +133,7 @@ def ingest_assets(manifest: Path, row: Row, *, source: DandiSource, splits: Spli
 
 
 def ingest_nwb(
-    paths: str | Path | Sequence[str | Path], row: Row, *, source: NwbReading, splits: Splits | None
+    paths: str | Path | RemoteBytes | Sequence[str | Path], row: Row, *, source: NwbReading, splits: Splits | None
 ) -> Session:
     """Read the NWB file of a session, or its files.
 
@@ -146,7 +146,7 @@ def ingest_nwb(
     file that has it.
 
     Args:
-        paths: The file, or the files.
+        paths: The file, an open remote file, or several files.
         row: The session's row of the cohort table.
         source: What to read and from where in the file.
         splits: How valid time is split; None: not split.
@@ -155,8 +155,8 @@ def ingest_nwb(
         SessionError: The file cannot be read or used: what was found, what was expected and what to do.
     """
     with ExitStack() as opened:
-        listed = [paths] if isinstance(paths, str | Path) else paths
-        files = [opened.enter_context(open_nwb(Path(one))) for one in listed]
+        listed = paths if isinstance(paths, Sequence) and not isinstance(paths, str) else [paths]
+        files = [opened.enter_context(open_nwb(Path(one) if isinstance(one, str) else one)) for one in listed]
         notes = Notes()
         readers = [_Reader(file, row, source, notes) for file in files]
         return _session(readers, row, source, splits, notes)
@@ -204,9 +204,7 @@ def _session(readers: "list[_Reader]", row: Row, source: NwbReading, splits: Spl
         trials=trials,
         provenance={
             **first.provenance(),
-            "files": json.dumps(
-                {reader.file.path.name: f"sha256:{file_hash(reader.file.path, 'sha256')}" for reader in readers}
-            ),
+            "files": json.dumps({reader.file.path.name: reader.file.fingerprint() for reader in readers}),
             "findings": encode_findings(notes.findings),
         },
         repairs={**found, "filtered_units": sum(one.filtered for one in units.values()), **notes.repairs},
@@ -464,7 +462,7 @@ class _Reader:
                 f"{short.sum()} pauses of at most {pauses_us[short].max()} us between intervals of {inside} are closed",
                 int(short.sum()),
             )
-            merged = Intervals(merged.start_us[np.append(True, ~short)], merged.stop_us[np.append(~short, True)])
+            merged = close_pauses(merged)
         return merged
 
     def unit_columns(self, units: "_Units") -> dict[str, np.ndarray]:

@@ -1,8 +1,9 @@
 """Objects of an NWB 2 file, read with h5py.
 
-Only what a forecast needs is read: tables, ragged columns, time series and texts. A part that the file does not need
-for that, such as an extension's type or a broken series, stops nothing. A file cannot lead the reader elsewhere: links
-to files outside of its folder, raw data in other files and virtual datasets are refused by name.
+The file is on this machine, or remote (:mod:`neurohorizon.ingest.remote`). Only what a forecast needs is read: tables,
+ragged columns, time series and texts. A part that the file does not need for that, such as an extension's type or a
+broken series, stops nothing. A file cannot lead the reader elsewhere: links to files outside of its folder, links of a
+remote file to any other, raw data in other files and virtual datasets are refused by name.
 
 Format: NWB 2 (https://nwb-schema.readthedocs.io) and HDMF common (https://hdmf-common-schema.readthedocs.io).
 """
@@ -10,13 +11,14 @@ Format: NWB 2 (https://nwb-schema.readthedocs.io) and HDMF common (https://hdmf-
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, Protocol
 
 import h5py
 import hdf5plugin  # noqa: F401 - registers the compression filters of HDF5 plugins
 import numpy as np
 
+from neurohorizon.files import file_hash
 from neurohorizon.hdf5_storage import other_file
 from neurohorizon.session import SessionError
 
@@ -24,6 +26,7 @@ MOST_VALUES = 1 << 28
 """Most values of one dataset that are read; a larger one is no spike train and no behaviour."""
 _MOST_LINKS = 16
 _SECONDS = ("", "s", "sec", "second", "seconds")
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FILTERS = {32001: "blosc", 32004: "lz4", 32008: "bitshuffle", 32015: "zstd", 32026: "blosc2"}
 
 
@@ -31,18 +34,48 @@ class LinkedFileGone(SessionError):  # noqa: N818 - a state of the folder
     """A link leads to a file that is not in the folder."""
 
 
+class RemoteBytes(Protocol):
+    """A file elsewhere that is read like an open file; :class:`neurohorizon.ingest.remote.RemoteFile`.
+
+    Attributes:
+        name: Name of the file.
+        size: Its length in bytes.
+        fingerprint: What identifies its version.
+        fault: The error of a read that failed, which HDF5 may hide.
+    """
+
+    name: str
+    size: int
+    fingerprint: str
+    fault: BaseException | None
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a position."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes."""
+
+
 class NwbFile:
     """An NWB 2 file that is open for reading.
 
     Attributes:
-        path: The file.
+        origin: The file, or the open remote file.
+        path: Path of the file; of a remote file only its name.
         root: Its root group.
     """
 
-    def __init__(self, path: Path, root: h5py.File, files: ExitStack) -> None:
-        self.path = path
+    def __init__(self, origin: Path | RemoteBytes, root: h5py.File, files: ExitStack) -> None:
+        self.origin = origin
+        self.path = _path_of(origin)
         self.root = root
         self._files = files
+
+    def fingerprint(self) -> str:
+        """Return what identifies the content of the file: its SHA-256, or the version that a server gives."""
+        return (
+            f"sha256:{file_hash(self.origin, 'sha256')}" if isinstance(self.origin, Path) else self.origin.fingerprint
+        )
 
     def fault(self, inside: str, found: str, remedy: str) -> SessionError:
         """Return an error about an object of the file, in one sentence of three parts."""
@@ -57,7 +90,7 @@ class NwbFile:
         """
         return self._walk(self.root, self.path, inside, inside, links=0)
 
-    def _walk(self, at: h5py.Group, path: Path, rest: str, inside: str, links: int) -> Any:
+    def _walk(self, at: h5py.Group, path: PurePath, rest: str, inside: str, links: int) -> Any:
         parts = [part for part in rest.split("/") if part and part != "."]
         for index, part in enumerate(parts):
             if not isinstance(at, h5py.Group) or not at.id.links.exists(part.encode()):
@@ -81,10 +114,14 @@ class NwbFile:
             raise self.fault(inside, "is a link of an unknown kind", "export the file again")
         return at
 
-    def _linked(self, path: Path, name: str, inside: str) -> h5py.File:
-        folder = path.parent.resolve()
+    def _linked(self, path: PurePath, name: str, inside: str) -> h5py.File:
+        if not isinstance(self.origin, Path):
+            raise self.fault(
+                inside, f"is a link to another file ({name})", "a remote file may have none: download both files"
+            )
+        folder = Path(path).parent.resolve()
         target = (folder / name).resolve()
-        if not target.is_relative_to(self.path.parent.resolve()):
+        if not target.is_relative_to(self.origin.parent.resolve()):
             raise self.fault(inside, f"is a link to {name}, outside of the file's folder", "put both into one folder")
         if not target.is_file():
             raise LinkedFileGone(
@@ -314,45 +351,80 @@ class Table:
 
 
 @contextmanager
-def open_nwb(path: Path) -> Iterator[NwbFile]:
+def open_nwb(origin: Path | RemoteBytes) -> Iterator[NwbFile]:
     """Open an NWB 2 file for reading.
+
+    Args:
+        origin: The file, or an open remote file.
 
     Raises:
         SessionError: The file is absent, another format, another version of NWB, in use, or broken.
     """
+    if isinstance(origin, Path):
+        _check_there(origin)
+    with _faults_of(origin), ExitStack() as files:
+        try:
+            root = files.enter_context(h5py.File(origin, "r"))
+        except OSError as error:
+            raise SessionError(f"{_path_of(origin).name} {_why_not_open(origin, error)}") from error
+        file = NwbFile(origin, root, files)
+        found = _version(file)
+        if found is None:
+            raise SessionError(
+                f"{file.path.name} is not a readable NWB file: it has no nwb_version, only {sorted(root)[:5]}; "
+                "export the recording to NWB 2"
+            )
+        if not re.fullmatch(r"2\.\d+(\.\d+)?(-\w+)?", found):
+            raise SessionError(
+                f"{file.path.name} is NWB {found}; expected NWB 2: export it again with a current program"
+            )
+        yield file
+
+
+def _check_there(path: Path) -> None:
     if path.is_dir():
         raise SessionError(f"{path.name} is a folder, as Zarr files are; expected an HDF5 file: export it to HDF5")
     if not path.is_file():
         raise SessionError(f"there is no file {path}: put it there, or set sources.nwb.folder or NEUROHORIZON_NWB")
-    with ExitStack() as files:
-        try:
-            root = files.enter_context(h5py.File(path, "r"))
-        except OSError as error:
-            raise SessionError(f"{path.name} {_why_not_open(path, error)}") from error
-        file = NwbFile(path, root, files)
-        found = _version(file)
-        if found is None:
-            raise SessionError(
-                f"{path.name} is not a readable NWB file: it has no nwb_version, only {sorted(root)[:5]}; "
-                "export the recording to NWB 2"
-            )
-        if not re.fullmatch(r"2\.\d+(\.\d+)?(-\w+)?", found):
-            raise SessionError(f"{path.name} is NWB {found}; expected NWB 2: export it again with a current program")
-        yield file
 
 
-def _why_not_open(path: Path, error: OSError) -> str:
+@contextmanager
+def _faults_of(origin: Path | RemoteBytes) -> Iterator[None]:
+    """Raise the error of a read of a remote file that failed, in place of that of HDF5, which may also hide it."""
+    try:
+        yield
+    except Exception:
+        if not isinstance(origin, Path) and origin.fault is not None:
+            raise origin.fault from None
+        raise
+    if not isinstance(origin, Path) and origin.fault is not None:
+        raise origin.fault
+
+
+def _path_of(origin: Path | RemoteBytes) -> PurePath:
+    return origin if isinstance(origin, Path) else PurePosixPath(origin.name)
+
+
+def _why_not_open(origin: Path | RemoteBytes, error: OSError) -> str:
     if "unable to lock" in str(error):
         return (
             "is open in another program that writes to it; close that program, or set "
             "HDF5_USE_FILE_LOCKING=FALSE where the file system has no locks"
         )
-    with path.open("rb") as file:
-        start = file.read(64)
+    if isinstance(origin, Path):
+        size = origin.stat().st_size
+        with origin.open("rb") as file:
+            start = file.read(4096)
+    else:
+        size = origin.size
+        origin.seek(0)
+        start = origin.read(4096)
     if start.startswith(b"version https://git-lfs"):
         return "is a pointer of Git LFS, not the file itself; fetch the file with `git lfs pull`"
-    if not h5py.is_hdf5(path):
-        return f"is not an HDF5 file ({path.stat().st_size} bytes), as NWB files are; fetch it again"
+    if b"<html" in start.lower() or start.lower().startswith(b"<!doctype html"):
+        return "is a web page and no HDF5 file; give the address of the file itself, or download it again"
+    if not (h5py.is_hdf5(origin) if isinstance(origin, Path) else _SIGNATURE in start):
+        return f"is not an HDF5 file ({size} bytes), as NWB files are; fetch it again"
     return f"cannot be opened, it may be cut short ({_short(error)}); fetch it again"
 
 

@@ -21,9 +21,10 @@ from neurohorizon.ingest.findings import Finding, decode_findings
 from neurohorizon.ingest.leave_out import faults_of_session
 from neurohorizon.ingest.nwb import WHOLE, ingest_nwb
 from neurohorizon.ingest.nwb_file import NwbFile, open_nwb
-from neurohorizon.ingest.nwb_recording import OBSERVED, is_confined
+from neurohorizon.ingest.nwb_recording import OBSERVED, region_column
 from neurohorizon.ingest.session_checks import Settings
 from neurohorizon.ingest.unit_checks import Proposal, propose_exclusions
+from neurohorizon.ingest.valid_time import is_confined
 from neurohorizon.printed_names import one_line
 from neurohorizon.session import Session, SessionError
 from neurohorizon.timeline import MICROSECONDS, Intervals, to_us
@@ -33,8 +34,6 @@ CONTINUOUS = "continuous"
 SHORT_S = 4.0
 """If half of the valid time lies in intervals shorter than this, two windows of the preset ``continuous``, it is cut
 into trials."""
-REGION = "location"
-"""Column of regions that NWB has for electrodes."""
 _NO_SUBJECT = "unknown"
 
 
@@ -51,7 +50,7 @@ class Described:
         valid_time: Value of ``sources.nwb.valid_time`` that suits it.
         reason: Reason for this value, as a clause.
         is_cut: Whether its valid time is cut into trials.
-        has_region: Whether units or electrodes have the column :data:`REGION`.
+        region: Column of its regions; None if it has none.
         fault: Reason why it cannot be used, "" if it can.
     """
 
@@ -63,7 +62,7 @@ class Described:
     valid_time: str = ""
     reason: str = ""
     is_cut: bool = False
-    has_region: bool = False
+    region: str | None = None
     fault: str = ""
 
 
@@ -100,7 +99,7 @@ def describe(path: Path) -> Described:
             units = file.table("units")
             if units is None or "spike_times" not in units.names or not units.rows:
                 return replace(found, fault="it has no units with spike_times; sort the spikes first")
-            found = replace(found, units=units.rows, has_region=_has_region(file))
+            found = replace(found, units=units.rows, region=region_column(file))
             times_s = file.as_seconds(
                 "units/spike_times", file.find("units/spike_times"), np.concatenate(units.ragged("spike_times"))
             )
@@ -118,11 +117,6 @@ def _day(text: str) -> str:
         return date.fromisoformat(text[:10]).isoformat()
     except ValueError:
         return ""
-
-
-def _has_region(file: NwbFile) -> bool:
-    tables = (file.table("units"), file.table("general/extracellular_ephys/electrodes"))
-    return any(table is not None and REGION in table.names for table in tables)
 
 
 def _valid_time(file: NwbFile, times_s: np.ndarray) -> tuple[str, str, bool]:
@@ -163,6 +157,12 @@ def choose_reading(files: Sequence[Described]) -> Described | None:
     usable = [one for one in files if not one.fault]
     counts = Counter((one.valid_time, one.is_cut) for one in usable)
     return max(usable, key=lambda one: counts[one.valid_time, one.is_cut], default=None)
+
+
+def choose_region(files: Sequence[Described]) -> str | None:
+    """Return the column of regions that most usable files have; None if most have none."""
+    counts = Counter(one.region for one in files if not one.fault)
+    return max(counts, key=lambda column: (counts[column], column is not None), default=None)
 
 
 def preset_of(chosen: Described) -> str:

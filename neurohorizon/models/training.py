@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -50,8 +50,10 @@ from neurohorizon.models.layers import SelfLayer
 from neurohorizon.models.likelihoods import LOSSES, gained_nats
 from neurohorizon.models.own_history import OwnHistoryForecaster
 from neurohorizon.models.scheduled_sampling import decode_fed, fed_windows, sampled_share
+from neurohorizon.models.start import read_start
 from neurohorizon.models.weights import Card, save_forecaster
 from neurohorizon.session import SpikeReader, read_identity, read_splits
+from neurohorizon.starting_weights import Start, find_start
 from neurohorizon.timeline import to_s
 from neurohorizon.units.reference import MARGINAL_GROUPS
 
@@ -74,6 +76,7 @@ def train_on_files(
     output: Path,
     log: Path,
     only: Path | None = None,
+    start: Start | None = None,
 ) -> None:
     """Train the forecaster or a network of own history on the session files of a fold.
 
@@ -84,10 +87,15 @@ def train_on_files(
         paths: Files of the training sessions; excluded sessions are skipped.
         code: Fingerprint of the code, for the card; only a training by the same code is resumed.
         only: JSON file whose ``sessions`` are the ones to train on; None: all files.
+        start: Weights of ``training.start_from``, with the hash that the workflow found. A network whose method they
+            lack starts from random weights.
 
     Raises:
+        StartError: The weights to start from do not fit, or changed since.
         ValueError: All training sessions are excluded.
     """
+    if start is None and training.start_from is not None:
+        start = find_start(training.start_from)
     if only:
         chosen = json.loads(only.read_text())["sessions"]
         paths = [one for one in paths if one.session.stem in chosen]
@@ -116,7 +124,11 @@ def train_on_files(
         scores={},
         training=training,
         trained_on=_trained_on(paths),
+        subjects=_subjects(paths),
     )
+    begun = None if start is None else read_start(start, card)
+    if begun is not None:
+        card = begun.card
     train_forecaster(
         card=card,
         training=training,
@@ -127,6 +139,7 @@ def train_on_files(
         checkpoints=resume_folder(checkpoints, code, seed, repr(card)),
         output=output,
         log=log,
+        start=begun.tensors if begun else None,
     )
 
 
@@ -150,6 +163,11 @@ def _trained_on(paths: Sequence[SessionPaths]) -> dict[str, int | float | dict[s
     }
 
 
+def _subjects(paths: Sequence[SessionPaths]) -> tuple[str, ...]:
+    identities = [read_identity(one.session) for one in paths]
+    return tuple(sorted({one["subject"] for one in identities if not one["left_out"]}))
+
+
 def resume_folder(checkpoints: Path, *settings: object) -> Path:
     """Return the checkpoint folder of one training; other code or settings have another folder."""
     return checkpoints / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
@@ -167,6 +185,7 @@ def train_forecaster(
     output: Path,
     log: Path,
     base: Forecaster | None = None,
+    start: Mapping[str, Tensor] | None = None,
     modality_dropout: float = 0.0,
 ) -> None:
     """Train, keep the weights of the best validation, and write them with their card.
@@ -178,6 +197,8 @@ def train_forecaster(
         checkpoints: Folder for resuming, one for each code and configuration; removed at the end.
         output: File of the weights (safetensors); the card is written next to it as JSON.
         base: Trained network whose weights are copied and not trained; None: all weights are trained.
+        start: All tensors of the network before its first step, which include the scale of its features; None: random
+            weights, and the scale of the training sessions. They are kept if no validation is better than theirs.
         modality_dropout: Share of a session's blocks in which a modality of the session is absent.
 
     With several devices, each runs this function in its own process; the first process writes the files.
@@ -200,7 +221,10 @@ def train_forecaster(
         likelihood=card.model.likelihood,
         with_feedback=base is None,
     )
-    if base is None:
+    if start is not None:
+        # with the scale of its features: another would be another network, of which every weight is wrong
+        forecaster.load_state_dict(start)
+    elif base is None:
         forecaster.unit_encoder.fit_scale(
             torch.from_numpy(np.concatenate([one.features for one in sessions])),
             torch.from_numpy(np.concatenate([one.readout.cv_gain for one in sessions])),
@@ -255,11 +279,33 @@ def train_forecaster(
     if not trainer.is_global_zero:
         return
     module.load_state_dict(read_checkpoint(Path(best.best_model_path), **weights)["state_dict"])
-    score = float(best.best_model_score)
-    card = card.scored(validation_bits_per_spike=score, steps=trainer.global_step, seed=seed)
+    scores = {SCORE: float(best.best_model_score), "steps": trainer.global_step, "seed": seed}
+    if start is not None:
+        scores |= _compared_with_start(module, start, validation_batches, scores[SCORE])
+    card = card.scored(**scores)
     save_forecaster(output, module.forecaster, card)
     _join_logs(sorted(checkpoints.glob("log/version_*/metrics.csv"), key=os.path.getmtime), log)
     shutil.rmtree(checkpoints)
+
+
+def _compared_with_start(
+    module: "TrainingModule", start: Mapping[str, Tensor], batches: Sequence[Batch], trained: float
+) -> dict[str, float]:
+    """Return the validation score before the first step, and that of the better weights, which the module then has."""
+    device, weights = module.device, {name: value.clone() for name, value in module.forecaster.state_dict().items()}
+    module.forecaster.load_state_dict(start)
+    module.eval()
+    sums = torch.zeros(2, dtype=torch.float64)
+    with torch.no_grad():
+        for batch in batches:
+            sums += module.sums_of(Tensors.of(batch, device))
+    before = float(sums[0] / sums[1] / LN2)
+    print(f"{SCORE}: {before:.4f} before the first step, {trained:.4f} after training", flush=True)
+    if not trained >= before:  # also if it is no number
+        print("No validation was better than that of the weights to start from, which are kept.", flush=True)
+    else:
+        module.forecaster.load_state_dict(weights)
+    return {SCORE: trained if trained >= before else before, f"start_{SCORE}": before}
 
 
 class TrainingModule(lightning.LightningModule):
@@ -309,8 +355,12 @@ class TrainingModule(lightning.LightningModule):
 
     def validation_step(self, x: Tensors, index: int) -> None:
         """Add one batch to the validation sums."""
+        self._sums.append(self.sums_of(x))
+
+    def sums_of(self, x: Tensors) -> Tensor:
+        """Return nats gained over the reference mean, and spikes, of one batch."""
         gained, _, spikes = gained_nats(self.forecaster(x).log_rate.float(), x)
-        self._sums.append(torch.stack([gained, spikes]).double().cpu())
+        return torch.stack([gained, spikes]).double().cpu()
 
     def on_validation_epoch_end(self) -> None:
         """Log bits per spike relative to the reference mean, pooled over all validation windows."""

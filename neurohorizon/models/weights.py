@@ -22,7 +22,10 @@ from neurohorizon.models.multimodal import MultimodalForecaster
 from neurohorizon.models.own_history import OwnHistoryForecaster
 
 _SECTIONS: dict[str, type[Section]] = {"model": Model, "features": Features, "timeline": Timeline, "training": Training}
-_TUPLES = ("feature_names", "sessions")
+_TUPLES = ("feature_names", "sessions", "subjects")
+_ADDED: dict[str, Any] = {"subjects": (), "started_from": None}
+"""Keys that older cards lack, and their values there."""
+_ADDED_TO_TRAINING: dict[str, Any] = {"start_from": None}
 HUB_CARD = "config.json"
 """Name of the card in a folder for the Hugging Face hub, which counts the downloads of this file."""
 
@@ -52,6 +55,9 @@ class Card:
         modalities: Sizes of its behaviour and images; None for a network that reads spikes only.
         encoder: Image encoder of its training, "" for none.
         image_space: Identity of the image space of its training, "" for none.
+        subjects: Animals of its training sessions; empty on older cards.
+        started_from: Weights that its training started from: their ``name``, and the ``sha256`` of their file. None if
+            it started from random weights.
     """
 
     method: str
@@ -69,6 +75,8 @@ class Card:
     modalities: ModalityLayout | None = None
     encoder: str = ""
     image_space: str = ""
+    subjects: tuple[str, ...] = ()
+    started_from: dict[str, str] | None = None
 
     def build(self, *, dropout: float = 0.0, feature_noise: float = 0.0) -> Forecaster | OwnHistoryForecaster:
         """Build the untrained network."""
@@ -181,6 +189,10 @@ def card_of(values: Any, path: str | Path) -> Card:
     Raises:
         WeightsError: The values are no card, or the card of another version of the package.
     """
+    if isinstance(values, dict):
+        values = _ADDED | values
+        if isinstance(values.get("training"), dict):
+            values["training"] = _ADDED_TO_TRAINING | values["training"]
     expected, found = {one.name for one in fields(Card)}, set(values) if isinstance(values, dict) else set()
     if found != expected:
         raise WeightsError(
@@ -188,7 +200,6 @@ def card_of(values: Any, path: str | Path) -> Card:
             + (f" and has {sorted(found - expected)}" if found - expected else "")
             + "; train the network again, or install the version that wrote it"
         )
-    values = dict(values)
     try:
         for name, section in _SECTIONS.items():
             if values[name] is not None:

@@ -3,12 +3,12 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
 from neurohorizon.forecasts.experts import network_name
-from neurohorizon.forecasts.release import SHIPPED, About, Release, is_release, read_release, released_names
+from neurohorizon.forecasts.network_files import NoSuchNetworkError, weights_path
+from neurohorizon.forecasts.release import About, Release, is_release, read_release
 from neurohorizon.inputs.sessions import known_by
 from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.methods import FORECASTER, REFERENCE_MEAN
@@ -22,7 +22,6 @@ from neurohorizon.session import SessionError
 from neurohorizon.timeline import to_us
 from neurohorizon.units.reference import feature_names
 
-WEIGHTS = "model.safetensors"
 DEFAULT = "hippocampus"
 """Name of the released weights that are loaded without a name."""
 _VALID_SHARE = 0.9
@@ -56,20 +55,10 @@ def load(weights: str | Path | None = None) -> "Network":
 
 def _path_of(weights: str | Path) -> Path:
     """Return the path of weights that are given by a name or a path."""
-    path = Path(weights)
-    if path.is_dir():
-        return path / WEIGHTS
-    if path.exists() or isinstance(weights, Path) or len(path.parts) > 1 or path.suffix:
-        return path
-    names = released_names()
-    if weights in names:
-        return SHIPPED / f"{weights}.safetensors"
-    near = get_close_matches(str(weights), names, n=1)
-    listed = f"it has {', '.join(names)}" if names else "it has none"
-    raise WeightsError(
-        f"the package has no released weights {weights!r}; {listed}"
-        + (f"; did you mean {near[0]!r}?" if near else "; give one of them, or the path of a network")
-    )
+    try:
+        return weights_path(weights)
+    except NoSuchNetworkError as error:
+        raise WeightsError(str(error)) from None
 
 
 def _check_card(card: Card, path: Path) -> None:
@@ -124,12 +113,12 @@ class Network:
 
     @property
     def context_s(self) -> float:
-        """Length of the context in seconds: spikes before the forecast origin, from which the network forecasts."""
+        """Length of the context in seconds, whose spikes before the forecast origin the network reads."""
         return self.card.timeline.context_bins * self.card.timeline.bin_ms / 1000
 
     @property
     def horizon_s(self) -> float:
-        """Length of the horizon in seconds: the time after the forecast origin that is forecast."""
+        """Length of the horizon in seconds, the time after the forecast origin that is forecast."""
         return self.card.timeline.horizon_bins * self.card.timeline.bin_ms / 1000
 
     def fit_reference(
@@ -137,7 +126,7 @@ class Network:
         units: Units,
         reference: float | Times = 0.5,
         *,
-        valid: Times | None = None,
+        valid: Times | str | None = None,
         gap: float | None = None,
         exclude: Sequence[Any] = (),
         name: str = "",
@@ -148,12 +137,14 @@ class Network:
 
         Args:
             units: Spike times in seconds since the recording began, sorted for each unit: a list of arrays; a mapping
-                from unit ids to arrays; a pynapple ``TsGroup``; a pynwb ``NWBFile``; or the path of an NWB file.
+                from unit ids to arrays; a pynapple ``TsGroup``; a pynwb ``NWBFile``; or the path of an NWB file, or its
+                address: ``https://``, ``s3://`` or ``dandi:``, of which only the parts that are needed are fetched.
             reference: The reference window: ``(start, stop)`` or intervals, [interval, 2], in seconds; or a share of
                 the valid time from its start. At least 10 s; scores rise up to some minutes.
             valid: When all units were recorded: ``(start, stop)``, intervals, [interval, 2], in seconds, or a pynapple
-                ``IntervalSet``. Other time is unknown, not silent. None: the valid time that the units contain, else
-                from the first to the last spike, with a warning.
+                ``IntervalSet``; of an NWB file also ``obs_intervals``, ``trials``, ``epochs`` or ``whole``. Other time
+                is unknown, not silent. None: the valid time that the units or the file contain, else from the first to
+                the last spike, with a warning.
             gap: Seconds after the reference window that no forecast uses; None: a context and a horizon.
             exclude: Ids of units that are excluded. A warning proposes units that are likely no single neurons.
             name: Name of the recording, for messages and files; "": that of the file without its ending, else

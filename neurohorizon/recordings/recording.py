@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from neurohorizon.baselines.closed_form import CLOSED_FORMS, baseline_shape
-from neurohorizon.config import Adaptive
+from neurohorizon.config import Adaptive, Learners, SecondMixture
 from neurohorizon.forecasts.experts import Experts, experts_of_network, experts_of_release
 from neurohorizon.forecasts.forecast import forecast_windows
 from neurohorizon.forecasts.online_mixture import mix_windows
@@ -268,8 +268,8 @@ class Recording:
             return self.release.adaptive
         return Adaptive(
             horizon_edges_bins=self.card.model.readout.horizon_edges_bins,
-            pooling=(0.0, 0.05, 0.3, 1.0),
-            share=0.002,
+            learners=(Learners(share=0.002, pooling=(0.0, 0.05, 0.3, 1.0), learning_rates=(1.0,)),),
+            second=SecondMixture(share=0.002, pooling=0.5, learning_rate=1.0),
             network_prior=4.0,
             level_spikes=20.0,
             level_bins=3000,

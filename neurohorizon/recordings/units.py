@@ -1,27 +1,33 @@
 """Units and valid time of a recording, from the forms in which a user holds them.
 
-=============================  =======================================================================================
-form                           valid time, if none is given
-=============================  =======================================================================================
-list of arrays, mapping        from the first to the last spike, with a note
-pynapple ``TsGroup``           its ``time_support``
-pynwb ``NWBFile``, NWB file    ``obs_intervals`` of all units; without them from the first to the last spike, as above
-``neurohorizon.session``       its own
-=============================  =======================================================================================
+================================  ====================================================================================
+form                              valid time, if none is given
+================================  ====================================================================================
+list of arrays, mapping           from the first to the last spike, with a note
+pynapple ``TsGroup``              its ``time_support``
+NWB file on disk, remote address  that of the command line, :func:`neurohorizon.ingest.nwb_recording.read_recording`
+pynwb ``NWBFile``                 by the same rule: ``obs_intervals`` of all units; else trials or epochs, if nearly no
+                                  spike lies outside of them, else from the first to the last spike, both with a note;
+                                  never ``invalid_times``
+``neurohorizon.session``          its own
+================================  ====================================================================================
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from neurohorizon.ingest.address import is_address
 from neurohorizon.ingest.checks import check_spikes
 from neurohorizon.ingest.findings import list_names
 from neurohorizon.ingest.spike_checks import RawSpikes
 from neurohorizon.ingest.unit_checks import propose_exclusions
+from neurohorizon.ingest.valid_time import TABLES, close_pauses, inferred_note, is_confined
 from neurohorizon.session import Session, SessionError, order_spikes, with_domain
 from neurohorizon.timeline import Intervals, Splits, to_us
 
@@ -46,11 +52,19 @@ Times = ArrayLike | Bounds | Intervals
 
 
 class _Found(NamedTuple):
-    """Units as given: ids, spike times of each, and the time in which each was observed, None if unknown."""
+    """Units as given.
+
+    Attributes:
+        ids: Their ids.
+        times: Spike times of each.
+        observed: The time in which each was observed, None if unknown.
+        file: The file in memory that they are from, if there is one.
+    """
 
     ids: list
     times: list
     observed: list | None = None
+    file: Any = None
 
 
 class Recorded(NamedTuple):
@@ -67,19 +81,23 @@ class Recorded(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_units(units: Units, *, valid: Times | None = None, exclude: Sequence[Any] = (), name: str = "") -> Recorded:
+def read_units(
+    units: Units, *, valid: Times | str | None = None, exclude: Sequence[Any] = (), name: str = ""
+) -> Recorded:
     """Return the record of a recording.
 
     Args:
         units: Spike times in seconds, in one of the forms of this module.
-        valid: When all units were recorded, ``(start, stop)`` or intervals, [interval, 2], in seconds; None: as in the
-            table of this module.
+        valid: When all units were recorded, ``(start, stop)`` or intervals, [interval, 2], in seconds; of an NWB file
+            also ``obs_intervals``, ``trials``, ``epochs`` or ``whole``; None: as in the table of this module.
         exclude: Ids of units that are excluded.
         name: Name of the recording; "": that of the file without its ending, else ``recording``.
 
     Raises:
         SessionError: The spikes or the valid time cannot be used.
     """
+    if isinstance(units, str | Path):
+        return _of_nwb_file(units, valid, exclude, name)
     if isinstance(units, Session):
         if units.left_out is not None:
             raise SessionError(f"session {units.session_id} cannot be used: {units.left_out}")
@@ -99,18 +117,8 @@ def read_units(units: Units, *, valid: Times | None = None, exclude: Sequence[An
     times_s, unit = np.concatenate([np.zeros(0), *times]), np.repeat(np.arange(len(times)), [len(one) for one in times])
     if not len(times_s):
         raise SessionError(f"none of the {len(times)} units has a spike: a forecast needs spikes, in seconds")
-    notes = []
-    if valid is not None:
-        domain = intervals_of(valid, "valid")
-    elif found.observed is not None:
-        domain = _observed_for_all(texts, found.observed)
-    else:
-        domain = _whole(times_s)
-        first_s, last_s = domain.hull_s
-        notes.append(
-            f"no valid time is given: it is {first_s:g} to {last_s:g} s, the first to the last spike, and time without "
-            "spikes in between counts as silent; give valid=(start, stop) or intervals"
-        )
+    domain, inferred = _domain(found, texts, times_s, valid)
+    notes = [inferred] if inferred else []
     for finding in check_spikes(RawSpikes(times_s, unit, np.array(texts), None, domain)):
         if finding.severity == "fatal":
             raise SessionError(finding.message)
@@ -118,7 +126,7 @@ def read_units(units: Units, *, valid: Times | None = None, exclude: Sequence[An
             notes.append(finding.message)
     times_us, unit, _ = order_spikes(times_s, unit, domain=domain)
     session = Session(
-        session_id=name or (Path(units).stem if isinstance(units, str | Path) else "recording"),
+        session_id=name or "recording",
         source="",
         subject="",
         lab="",
@@ -129,16 +137,20 @@ def read_units(units: Units, *, valid: Times | None = None, exclude: Sequence[An
         domain=domain,
         splits=Splits.empty(),
     )
-    if proposals := propose_exclusions(session):
-        of_unit: dict[str, str] = {}
-        for each in proposals:
-            of_unit.setdefault(each.unit, each.detail)
+    return Recorded(session, _as_array(found.ids), (*notes, *_likely_noise(session)))
+
+
+def _likely_noise(session: Session) -> Iterator[str]:
+    """Yield a note if units are likely no single neurons."""
+    of_unit: dict[str, str] = {}
+    for each in propose_exclusions(session):
+        of_unit.setdefault(each.unit, each.detail)
+    if of_unit:
         named = [f"{unit} ({detail})" for unit, detail in of_unit.items()]
-        notes.append(
+        yield (
             f"units that are likely no single neurons: {len(of_unit)}; {list_names(named, 3)}; one of them can decide "
             "a score, and `exclude` leaves units out"
         )
-    return Recorded(session, _as_array(found.ids), tuple(notes))
 
 
 def intervals_of(given: Times, name: str) -> Intervals:
@@ -173,14 +185,13 @@ def intervals_of(given: Times, name: str) -> Intervals:
 
 
 def _units_of(units: Any) -> _Found:
-    if isinstance(units, str | Path):
-        return _of_nwb_file(Path(units))
     if hasattr(units, "time_support") and hasattr(units, "keys"):
         ids = list(units.keys())
         return _Found(ids, [units[one].times() for one in ids], [units.time_support] * len(ids))
-    table = units.units if hasattr(units, "session_start_time") else units
+    file = units if hasattr(units, "session_start_time") else None
+    table = file.units if file is not None else units
     if hasattr(table, "get_unit_spike_times") or table is None:
-        return _of_nwb_table(table)
+        return _of_nwb_table(table, file)
     if isinstance(units, Mapping):
         return _Found(list(units), list(units.values()))
     is_numbers = isinstance(units, np.ndarray) and units.dtype != object
@@ -193,36 +204,36 @@ def _units_of(units: Any) -> _Found:
     return _Found(list(range(len(units))), list(units))
 
 
-def _of_nwb_table(table: Any) -> _Found:
+def _of_nwb_table(table: Any, file: Any) -> _Found:
     if table is None or "spike_times" not in table.colnames or not len(table):
         raise SessionError("the NWB file has no units with spike_times; sort the spikes first")
     rows = range(len(table))
     observed = [table.get_unit_obs_intervals(row) for row in rows] if "obs_intervals" in table.colnames else None
-    return _Found(np.asarray(table.id[:]).tolist(), [table.get_unit_spike_times(row) for row in rows], observed)
+    return _Found(np.asarray(table.id[:]).tolist(), [table.get_unit_spike_times(row) for row in rows], observed, file)
 
 
-def _of_nwb_file(path: Path) -> _Found:
-    if path.suffix != ".nwb":
-        raise SessionError(f"{path} is no NWB file (.nwb): read it yourself, and give spike times by unit")
+def _of_nwb_file(place: str | Path, valid: Times | str | None, exclude: Sequence[Any], name: str) -> Recorded:
+    """Return the record of an NWB file, or of a remote one, as the command line reads it."""
+    if not is_address(place) and Path(place).suffix != ".nwb":
+        raise SessionError(f"{place} is no NWB file (.nwb): read it yourself, and give spike times by unit")
     try:
-        from neurohorizon.ingest.nwb_file import open_nwb
+        from neurohorizon.ingest.nwb_recording import read_recording
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f'NWB files are read with {error.name}: pip install "neurohorizon[nwb]"', name=error.name
         ) from error
-    inside = "units/spike_times"
-    with open_nwb(path) as file:
-        table = file.table("units")
-        if table is None or "spike_times" not in table.names or not table.rows:
-            raise file.fault("units", "has no spike_times", "sort the spikes first")
-        times = [file.as_seconds(inside, file.find(inside), one) for one in table.ragged("spike_times")]
-        return _Found(table.ids(), times, table.ragged("obs_intervals") if "obs_intervals" in table.names else None)
+    chosen = valid if valid is None or isinstance(valid, str) else intervals_of(valid, "valid")
+    found = read_recording(place, valid=chosen, exclude=[str(one) for one in exclude], in_python=True)
+    if found.faults:
+        raise SessionError(f"{found.session.session_id}: {found.faults[0]}")
+    session = replace(found.session, session_id=name or found.session.session_id)
+    return Recorded(session, session.units["id"], (*found.notes, *_likely_noise(session)))
 
 
 def _without(found: _Found, excluded: Collection[str]) -> _Found:
     kept = [index for index, one in enumerate(found.ids) if str(one) not in excluded]
     ids, times = [found.ids[index] for index in kept], [found.times[index] for index in kept]
-    return _Found(ids, times, found.observed and [found.observed[index] for index in kept])
+    return _Found(ids, times, found.observed and [found.observed[index] for index in kept], found.file)
 
 
 def _checked_times(unit: str, values: Any) -> np.ndarray:
@@ -265,6 +276,58 @@ def _observed_for_all(ids: Sequence[str], observed: Iterable[Any]) -> Intervals:
     if not len(domain):
         raise SessionError("at no time were all units observed; give valid time with valid=, or drop units")
     return domain
+
+
+def _domain(
+    found: _Found, ids: Sequence[str], times_s: np.ndarray, valid: Times | str | None
+) -> tuple[Intervals, str | None]:
+    """Return valid time, and a note if it was inferred.
+
+    Args:
+        found: The units.
+        ids: Their ids as text.
+        times_s: Spike times of all units.
+        valid: Valid time as given.
+    """
+    invalid, note = _table(found.file, "invalid_times"), None
+    if valid is not None:
+        domain = intervals_of(valid, "valid")
+    elif found.observed is not None:
+        domain = _observed_for_all(ids, found.observed)
+    else:
+        domain = _whole(times_s)
+        first_s, last_s = domain.hull_s
+        note = inferred_note("whole", option="valid")
+        if found.file is None:
+            note = (
+                f"no valid time is given: it is {first_s:g} to {last_s:g} s, the first to the last spike, and time "
+                "without spikes in between counts as silent; give valid=(start, stop) or intervals"
+            )
+        whole = domain.without(invalid)
+        times_us = to_us(times_s)
+        times_us = times_us[whole.contains(times_us)]
+        for name in TABLES if len(whole) else ():
+            inside = _table(found.file, name).without(invalid)
+            if is_confined(times_us, whole, inside):
+                domain, note = inside, inferred_note(name, option="valid")
+                break
+    domain = domain.without(invalid)
+    if not len(domain):
+        raise SessionError("the file's invalid_times leave no valid time; give other spikes, or correct that table")
+    return domain, note
+
+
+def _table(file: Any, name: str) -> Intervals:
+    """Return the intervals of a table of a pynwb ``NWBFile``; none if there is no such table."""
+    table = getattr(file, name, None)
+    if table is None or not len(table):
+        return Intervals.empty()
+    start_s, stop_s = (np.asarray(table[edge][:], np.float64) for edge in ("start_time", "stop_time"))
+    timed = np.isfinite(start_s) & np.isfinite(stop_s) & (stop_s > start_s)
+    if not timed.any():
+        return Intervals.empty()
+    merged = Intervals.merged(to_us(start_s[timed]), to_us(stop_s[timed]))
+    return merged if name == "invalid_times" else close_pauses(merged)
 
 
 def _whole(times_s: np.ndarray) -> Intervals:

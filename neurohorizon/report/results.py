@@ -1,4 +1,4 @@
-"""All experiments of a run as the results of a paper, for the notebook, the PDF and the report's first page.
+"""All experiments of a run as the results of a paper, for the notebook, the PDF and the first page of the report.
 
 Texts come from the narrative of each experiment, which its numbers decide; captions are those of the report, filled in
 from the configuration. Text is Markdown with ``**bold**``, ``*emphasis*``, ```code```, ``<sup>`` and lists only.
@@ -7,7 +7,6 @@ from the configuration. Text is Markdown with ``**bold**``, ``*emphasis*``, ```c
 import html
 import json
 import re
-from base64 import encodebytes
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
@@ -21,6 +20,7 @@ from neurohorizon.analysis.wording import counted, scope_sentence
 from neurohorizon.experiments.catalogue import CATALOGUE
 from neurohorizon.files import replacing
 from neurohorizon.methods import method_label
+from neurohorizon.report.verdict import judge_run
 
 
 def describe_run(
@@ -35,7 +35,8 @@ def describe_run(
         cards: Cards of the main network, one per fold and seed.
 
     Returns:
-        ``config``; ``data`` (numbers of sessions, animals, labs, units and hours by role); ``simulated``; ``training``
+        ``config``; ``data`` (numbers of sessions, animals, labs, units and hours by role); ``simulated``; ``verdict``,
+        see :func:`neurohorizon.report.verdict.judge_run`; ``training``
         (sessions and steps by fold and seed); ``sections`` (name, title, question, headline, text, figure, width_pt,
         caption); ``claim``, the scope of the claim; ``scores``, the rows of the table of methods.
     """
@@ -50,11 +51,16 @@ def describe_run(
             | {"figure": str(figure.resolve()), "width_pt": svg_width_pt(figure)}
             | {"caption": caption(rst.read_text(), config)}
         )
-    summary = pd.read_parquet(folder / CATALOGUE["cross_session"].folder / "tables" / "summary.parquet")
+    tables = folder / CATALOGUE["cross_session"].folder / "tables"
+    summary = pd.read_parquet(tables / "summary.parquet")
+    simulated = bool(config["sources"]["simulated"] or config["sources"]["simulated_allen"])
+    minimum_rate_hz = config["evaluation"]["minimum_rate_hz"]
+    verdict = judge_run(tables, minimum_rate_hz=minimum_rate_hz, simulated=simulated)
     return {
         "config": config,
         "data": count_data(pd.read_parquet(folder / "scores" / "sessions.parquet")),
-        "simulated": bool(config["sources"]["simulated"] or config["sources"]["simulated_allen"]),
+        "simulated": simulated,
+        "verdict": None if verdict is None else verdict.to_json(),
         "training": [_training(path) for path in cards],
         "sections": sections,
         "claim": scope_sentence(over_all_sources(summary)),
@@ -70,9 +76,8 @@ def write_results(
     captions: Sequence[Path],
     cards: Sequence[Path],
     output: Path,
-    page: Path,
 ) -> None:
-    """Write :func:`describe_run` as JSON, and the report's first page.
+    """Write :func:`describe_run` as JSON.
 
     Args:
         names: Entries of the catalogue that are sections of the paper, in its order.
@@ -82,8 +87,6 @@ def write_results(
     results = describe_run(folder, names=names, figures=figures, captions=captions, cards=cards)
     with replacing(output) as partial:
         partial.write_text(json.dumps(results, indent=1, ensure_ascii=False))
-    with replacing(page) as partial:
-        partial.write_text(overview(results))
 
 
 def count_data(sessions: pd.DataFrame) -> dict:
@@ -144,42 +147,13 @@ def _scores(summary: pd.DataFrame) -> list[dict]:
     return found
 
 
-def _inline_html(text: str) -> str:
+def inline_html(text: str) -> str:
+    """Return Markdown of the results as HTML, with all other marks escaped."""
     text = html.escape(text, quote=False)
     text = re.sub(r"&lt;(/?su[bp])&gt;", r"<\1>", text)
     text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", text)
     text = re.sub(r"(?<!\*)\*([^*\s][^*]*)\*", r"<i>\1</i>", text)
     return re.sub(r"`(.+?)`", r"<code>\1</code>", text)
-
-
-def overview(results: Mapping) -> str:
-    """The report's first page as a piece of HTML: the data, the findings and one figure."""
-    data, config = results["data"], results["config"]
-    horizon_ms = config["timeline"]["horizon_bins"] * config["timeline"]["bin_ms"]
-    heldout, trained = (counted_data(data[part]) for part in ("heldout", "trained"))
-    folds = f", in {data['folds']} folds" if data["folds"] > 1 else ""
-    made = (
-        "Recordings are <b>simulated</b>: numbers show that the code works, and say nothing of brains."
-        if results["simulated"]
-        else "Recordings are real."
-    )
-    if note := config["cohort"]["note"]:
-        made += f" {html.escape(note)}"
-    rows = "\n".join(
-        f"<li><b>{html.escape(one['title'])}.</b> <i>{html.escape(one['question'])}</i> "
-        f"{_inline_html(one['headline'])}</li>"
-        for one in results["sections"]
-    )
-    main = results["sections"][0]
-    # in lines, since docutils, which lays out the report's first page, takes none above 10000 characters
-    png = encodebytes(Path(main["figure"]).with_suffix(".png").read_bytes()).decode()
-    return (
-        f"<p><b>NeuroHorizon forecasts the next {horizon_ms:g} ms of every neuron in recordings that it has never "
-        f"seen</b>, with no gradient step on them. Learned from {trained}; forecast were {heldout}{folds}. {made}</p>\n"
-        f"<ol>{rows}</ol>\n"
-        f'<img alt="Forecasts of held-out sessions" style="max-width: 100%; height: auto" '
-        f'src="data:image/png;base64,{png}">\n'
-    )
 
 
 def counted_data(part: Mapping) -> str:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from neurohorizon.answer.page import page_of, write_page
-from neurohorizon.answer.svg import nice_ticks
+from neurohorizon.pages.svg import nice_ticks
 
 _VOID = {"meta", "br", "link", "img"}
 

@@ -10,11 +10,10 @@ from factories.recordings import saved_network
 from factories.releases import ABOUT, run_files
 
 from neurohorizon.answer.answer import Answer
-from neurohorizon.command import cards, forecasting, weights
+from neurohorizon.command import cards, forecasting
 from neurohorizon.command.main import main
-from neurohorizon.forecasts import release
+from neurohorizon.forecasts import network_files, release
 from neurohorizon.forecasts.release import write_sums
-from neurohorizon.recordings import network
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +53,7 @@ def shipped(releases, tmp_path, monkeypatch) -> Path:
     """The package as if it shipped the two releases."""
     folder = tmp_path / "shipped"
     shutil.copytree(releases, folder)
-    for module in (cards, weights, release, network):
+    for module in (cards, network_files, release):
         monkeypatch.setattr(module, "SHIPPED", folder)
     return folder
 

@@ -98,7 +98,7 @@ def test_likely_noise_is_named_and_can_be_excluded(tmp_path, capsys):
     ("options", "fault"),
     [
         (["--valid", "0:12"], "units are described from 10 s on; choose a longer --reference"),
-        (["--reference", "0:79"], "no context and horizon (2 s) fits"),
+        (["--reference", "0:79", "--network", "hippocampus"], "no context and horizon (2 s) fits"),
         (["--minimum-rate", "50"], "none of 6 units reaches 50 Hz"),
         (["--reference", "90:99"], "holds no valid time"),
         (["--exclude", "7"], "has no unit 7"),

@@ -14,6 +14,8 @@ import neurohorizon as nh
 from neurohorizon.answer.answer import Answer, Estimate
 from neurohorizon.command import forecast as forecast_command
 from neurohorizon.command import forecasting
+from neurohorizon.command.cards import candidates
+from neurohorizon.command.examination import examine
 from neurohorizon.command.forecasting import write_units
 from neurohorizon.command.main import main
 from neurohorizon.command.network_choice import choose_network, share_outside
@@ -186,12 +188,13 @@ def session(mouse):
 
 
 @pytest.mark.usefixtures("shipped")
-def test_the_network_with_the_most_similar_training_units_is_chosen(session):
-    choice = choose_network(session, Reading(), None)
+def test_the_network_with_the_most_similar_training_units_is_chosen(mouse):
+    found = examine(mouse, Reading(), candidates(None))
+    choice = choose_network(found, Reading(), None)
     assert choice.network.about.name == "hippocampus"
     assert "hippocampus has the smallest share" in choice.why
     assert re.search(r"\(arrays \d+\.\d %, hippocampus 0\.0 %\)", choice.why)
-    named = choose_network(session, Reading(), "arrays")
+    named = choose_network(found, Reading(), "arrays")
     assert named.network.about.name == "arrays"
 
 

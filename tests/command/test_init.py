@@ -5,6 +5,7 @@ import os
 
 import pytest
 from factories.nwb_files import make_file, make_long_file
+from factories.recording_files import spike_trains, write_recording
 
 from neurohorizon.cohort import folds, heldout_sessions, read_cohort, sessions_in_use, training_sessions
 from neurohorizon.command.init import add_arguments, run
@@ -12,6 +13,7 @@ from neurohorizon.command.training_files import InitError, describe_proposal, in
 from neurohorizon.config import read_config
 from neurohorizon.ingest import own_cohort
 from neurohorizon.ingest.nwb_file import open_nwb
+from neurohorizon.ingest.own_cohort import Described, choose_region
 from neurohorizon.ingest.unit_checks import Proposal
 
 
@@ -107,6 +109,19 @@ def test_files_without_valid_time_are_used_from_the_first_to_the_last_spike(tmp_
     assert "would count as silence" in describe_proposal(proposal)
 
 
+def test_regions_are_read_from_the_column_that_most_files_have(tmp_path):
+    trains = spike_trains(length_s=120.0)
+    kinds = {"a": ["CA1"] * 6, "b": ["CA3"] * 6, "c": []}
+    for name, regions in kinds.items():
+        write_recording(tmp_path / f"{name}.nwb", trains, subject=name, regions=regions, region_column="brain_area")
+    proposal = init(tmp_path / "mine", [tmp_path])
+    assert read_config(proposal.config).sources.nwb.region == "brain_area"
+    assert [one.row.role for one in proposal.recordings] == ["rotate"] * 3
+    faulty = Described(tmp_path / "d.nwb", region="location", fault="it has no units")
+    assert choose_region([faulty, faulty, Described(tmp_path / "e.nwb", region="region")]) == "region"
+    assert choose_region([Described(tmp_path / "e.nwb", region="region"), *[Described(tmp_path / "f.nwb")] * 2]) is None
+
+
 @pytest.mark.parametrize("name", ["cohort.tsv", "config.yaml"])
 def test_nothing_is_overwritten(name, recordings, tmp_path):
     (tmp_path / name).write_text("mine")
@@ -157,3 +172,22 @@ def test_an_unexpected_error_of_one_file_excludes_it_with_the_reason(recordings,
     monkeypatch.setattr(own_cohort, "open_nwb", failing)
     assert "KeyError" in own_cohort.describe(recordings / "bo.nwb").fault
     assert not own_cohort.describe(recordings / "a" / "day 1.nwb").fault
+
+
+def test_training_starts_from_weights_on_request(recordings, tmp_path, capsys):
+    made = init(tmp_path / "mine", [recordings], start_from="hippocampus")
+    assert read_config(made.config).training.start_from == "hippocampus"
+    assert "training.start_from: hippocampus" in describe_proposal(made)
+    assert read_config(init(tmp_path / "scratch", [recordings]).config).training.start_from is None
+
+
+def test_weights_that_the_recordings_do_not_fit_leave_no_files(recordings, trial_files, tmp_path):
+    with pytest.raises(InitError, match=r"context and horizon are 1000 ms and 1000 ms.* preset trials, 200 ms and 200"):
+        init(tmp_path / "mine", [trial_files], start_from="hippocampus")
+    with pytest.raises(InitError, match=r"--start-from is 'hippocampu'.* did you mean 'hippocampus'"):
+        init(tmp_path / "mine", [recordings], start_from="hippocampu")
+    for subject in ("gor01", "Bo"):
+        make_long_file(tmp_path / f"{subject}.nwb", subject=subject)
+    with pytest.raises(InitError, match=r"--start-from is 'hippocampus', which was trained .* gor01 \(animal gor01\)"):
+        init(tmp_path / "mine", [tmp_path], start_from="hippocampus")
+    assert not (tmp_path / "mine").exists()

@@ -68,9 +68,12 @@ def test_wrong_use_has_its_own_exit_status_and_a_reason(here, capsys, given, mes
 
 
 def test_an_unknown_network_is_wrong_use(here, mouse, shipped, capsys):
-    for name in ("hippocampoos", "absent/model.safetensors"):
+    for name, reason in (
+        ("hippocampoos", "it has arrays, hippocampus; did you mean 'hippocampus'?"),
+        ("absent/model.safetensors", "there is no absent/model.json; expected the path of a network, or released"),
+    ):
         assert main(["check", str(mouse), "--network", name]) == 2
-        assert "released weights: arrays, hippocampus" in capsys.readouterr().err
+        assert reason in capsys.readouterr().err
     (here / "model.json").write_text("{}")
     assert main(["check", str(mouse), "--network", str(here)]) == 2
     assert "describes no network" in capsys.readouterr().err

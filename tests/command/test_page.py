@@ -6,9 +6,12 @@ import shlex
 
 import pytest
 from factories import ROOT
+from factories.dandi_server import Asset, DandiServer
+from factories.file_server import serving
 
 from neurohorizon.command.main import main
 from neurohorizon.command.output_folder import FILES
+from neurohorizon.ingest import remote
 
 PAGE = (ROOT / "docs" / "forecast.md").read_text()
 
@@ -23,13 +26,28 @@ def laboratory(here, mouse, shipped, quick, monkeypatch):
     return here
 
 
-def test_the_commands_of_the_page_run(laboratory, capsys):
+@pytest.fixture
+def elsewhere(here, mouse, tmp_path, monkeypatch):
+    """The servers that the page names, on this machine; gives the address of the first."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    content = mouse.read_bytes()
+    archive = DandiServer([Asset("sub-Ada/mouse.nwb", content)])
+    monkeypatch.setattr(remote, "DANDI_API", archive.api_url)
+    with serving() as server:
+        server.files |= {"mouse.nwb": content, "my-bucket/mouse.nwb": content}
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        yield server.url
+    archive.close()
+
+
+def test_the_commands_of_the_page_run(laboratory, elsewhere, capsys):
     lines = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, flags=re.S) for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("neurohorizon ")]
     assert {line.split()[1] for line in commands} == {"check", "forecast", "weights"}
     for line in commands:
-        assert main(shlex.split(line)[1:]) == 0, line
-    for folder in ("mouse_forecast", "answers/rat"):
+        given = [one.replace("https://example.org", elsewhere) for one in shlex.split(line)[1:]]
+        assert main(given) == 0, line
+    for folder in ("mouse_forecast", "answers/rat", "remote/mouse"):
         assert sorted(one.name for one in (laboratory / folder).iterdir()) == sorted(FILES)
 
 

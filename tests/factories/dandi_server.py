@@ -101,6 +101,7 @@ class DandiServer:
 
     Attributes:
         requests: Path, and ``Authorization`` and ``Range`` of every request.
+        published: Its most recent version, None if it has only a draft.
         faults: Faults that are left.
     """
 
@@ -110,6 +111,7 @@ class DandiServer:
         self.embargoed = embargoed
         self.requests: list[tuple[str, str, str]] = []
         self.faults: list[Fault] = []
+        self.published: dict[str, str] | None = {"version": VERSION}
         self._open = threading.Event()
         self._signatures: dict[str, str] = {}
         self._ports = [ThreadingHTTPServer(("127.0.0.1", 0), partial(_Answers, self)) for _ in range(2)]
@@ -162,6 +164,8 @@ class DandiServer:
             self._signatures[signature] = found.identifier
             where = f"{self.store}/blobs/{found.identifier}?X-Amz-Signature={signature}"
             return 302, b"", {"Location": where}
+        if path == f"/dandisets/{self.dandiset}/":
+            return 200, {"identifier": self.dandiset, "most_recent_published_version": self.published}, {}
         listed = re.fullmatch(rf"{_VERSION}/assets/", path)
         if not listed or listed[1] != self.dandiset or listed[2] not in (VERSION, "draft"):
             return 404, {"detail": "Not found."}, {}
@@ -204,11 +208,11 @@ class _Answers(BaseHTTPRequestHandler):
             content, headers = json.dumps(content).encode(), {**headers, "Content-Type": "application/json"}
         if fault.flip:
             content = content[:-1] + bytes([content[-1] ^ 1])
-        start, same = re.fullmatch(r"bytes=(\d+)-", begin), headers.get("ETag", "")
+        start, same = re.fullmatch(r"bytes=(\d+)-(\d*)", begin), headers.get("ETag", "")
         if status == 200 and start and self.headers.get("If-Range", same) == same:
-            status, first = 206, int(start[1])
-            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
-            content = content[first:]
+            status, first, stop = 206, int(start[1]), min(int(start[2] or len(content)) + 1, len(content))
+            headers["Content-Range"] = f"bytes {first}-{stop - 1}/{len(content)}"
+            content = content[first:stop]
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,10 @@ class FileServer:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer one request."""
-        name = handler.path.lstrip("/")
+        name = unquote(urlsplit(handler.path).path).lstrip("/")
         asked = handler.headers.get("Range", "")
-        first = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        first, _, last = asked.removeprefix("bytes=").partition("-")
+        first = int(first or 0)
         with self.lock:
             self.requests.append((name, first))
             how = self.script[name].pop(0) if self.script[name] else self.always.get(name, Answer())
@@ -123,8 +125,9 @@ class FileServer:
         elif first >= len(content):
             self._send(handler, 416, b"", how, {"Content-Range": f"bytes */{len(content)}"})
         else:
-            span = {"Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}"}
-            self._send(handler, 206, content[first:], how, named | span, name)
+            stop = min(int(last) + 1, len(content)) if last else len(content)
+            span = {"Content-Range": f"bytes {first}-{stop - 1}/{len(content)}"}
+            self._send(handler, 206, content[first:stop], how, named | span, name)
 
     def _send(
         self,

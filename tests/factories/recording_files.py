@@ -29,8 +29,12 @@ def write_recording(
     invalid: Sequence[tuple[float, float]] = (),
     regions: Sequence[str] = (),
     region_column: str = "location",
+    raw: np.ndarray | None = None,
 ) -> Path:
-    """Write a file; unit n has the id 10 + n, and ``observed[n]`` are the intervals in which it was observed."""
+    """Write a file; unit n has the id 10 + n, and ``observed[n]`` are the intervals in which it was observed.
+
+    ``raw`` are voltages of one electrode, [time, 1].
+    """
     nwb = pynwb.NWBFile(
         session_description="made",
         identifier="made",
@@ -45,6 +49,11 @@ def write_recording(
         if observed is not None:
             columns["obs_intervals"] = observed[unit]
         nwb.add_unit(id=10 + unit, spike_times=times_s, **columns)
+    if raw is not None:
+        group = nwb.create_electrode_group("shank", "shank", "CA1", nwb.create_device("probe"))
+        nwb.add_electrode(location="CA1", group=group)
+        electrodes = nwb.create_electrode_table_region([0], "all")
+        nwb.add_acquisition(pynwb.ecephys.ElectricalSeries(name="raw", data=raw, electrodes=electrodes, rate=30000.0))
     for start_s, stop_s in trials:
         nwb.add_trial(start_time=start_s, stop_time=stop_s)
     for start_s, stop_s in epochs:

@@ -129,7 +129,13 @@ CHANGES = {
         "matched_units": 3,
     },
     "scaling": {"sessions": [2], "draws": 1, "steps": 4, "arms": ["same_lab", "same_region"], "arm_sessions": 2},
-    "downstream": {"span_edges_bins": [5, 10], "blocks": 3, "penalties": [0.1, 10.0], "training_sessions": 1},
+    "downstream": {
+        "span_edges_bins": [5, 10],
+        "blocks": 3,
+        "penalties": [0.1, 10.0],
+        "training_sessions": 1,
+        "poyo_latents": True,
+    },
     "ablations": {"variants": ["shuffled_identity", "learned_embedding", "teacher_forcing_only"], "steps": 4},
     "evaluation": {"bootstrap_draws": 200, "example_units": 8, "horizons_ms": [100, 200]},
 }

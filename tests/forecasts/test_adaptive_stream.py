@@ -20,8 +20,11 @@ CONFIG = small_config(model={"history_edges_bins": [1, 3, 10, 14, 25]})
 SHAPE = WindowShape.of(CONFIG.timeline, CONFIG.model)
 SETTINGS = Adaptive(
     horizon_edges_bins=(2, SHAPE.horizon_bins),
-    pooling=(0.0, 0.3, 1.0),
-    share=0.01,
+    learners=(
+        {"share": 0.01, "pooling": (0.0, 0.3, 1.0), "learning_rates": (1.0,)},
+        {"share": 1e-12, "pooling": (0.0,), "learning_rates": (0.1, 1.0)},
+    ),
+    second={"share": 1e-12, "pooling": 0.1, "learning_rate": 0.5},
     network_prior=4.0,
     level_spikes=5.0,
     level_bins=50,

@@ -24,11 +24,20 @@ PLAIN = METHODS[:3]
 """Methods without halves and level corrections."""
 
 
+def learners(share: float = 0.01, pooling: tuple[float, ...] = (0.0, 0.3, 1.0), rates: tuple[float, ...] = (1.0,)):
+    return ({"share": share, "pooling": pooling, "learning_rates": rates},)
+
+
+def only(share: float = 0.01, pooling: float = 0.0) -> dict:
+    """Settings of one learner, with Bayes' rule."""
+    return {"learners": learners(share, (pooling,)), "second": {"share": share, "pooling": 0.5, "learning_rate": 1.0}}
+
+
 def settings(**changes: object) -> Adaptive:
     usual = {
         "horizon_edges_bins": (2, 5, 10),
-        "pooling": (0.0, 0.3, 1.0),
-        "share": 0.01,
+        "learners": learners(),
+        "second": {"share": 0.01, "pooling": 0.5, "learning_rate": 1.0},
         "network_prior": 4.0,
         "level_spikes": 5.0,
         "level_bins": 50,
@@ -84,7 +93,7 @@ def test_a_harmful_expert_costs_at_most_the_logarithm_of_the_number_of_experts()
     # one group, windows that do not overlap: the bound is exact for each unit
     log_rates, given = recording(PLAIN, windows=200, stride=BINS)
     log_rates["shrinkage"] = log_rates["shrinkage"] + np.float32(4)  # 55 times the rate
-    fixed = settings(horizon_edges_bins=(BINS,), pooling=(0.0,), share=1e-12, network_prior=1.0)
+    fixed = settings(horizon_edges_bins=(BINS,), network_prior=1.0, **only(1e-12))
     mixture = OnlineMixture(PLAIN, UNITS, fixed, stride_bins=BINS)
     of_mixture, of_each = np.zeros(UNITS), np.zeros((3, UNITS))
     for window, counts in enumerate(given["counts"]):
@@ -104,7 +113,7 @@ def test_a_harmful_expert_costs_at_most_the_logarithm_of_the_number_of_experts()
 
 def test_two_experts_by_hand():
     log_rates = np.log([[[1.0, 2.0]], [[3.0, 2.0]]])  # two experts, one bin, two units
-    mixture = OnlineMixture(PLAIN[:2], 2, settings(horizon_edges_bins=(1,), pooling=(0.0,), share=0.1), stride_bins=1)
+    mixture = OnlineMixture(PLAIN[:2], 2, settings(horizon_edges_bins=(1,), **only(0.1)), stride_bins=1)
     forecast, pending = mixture.forecast(log_rates)
     np.testing.assert_allclose(np.exp(forecast), [[2.0, 2.0]])
     mixture.learn(pending, 0, np.array([[3, 5]]), np.array([True]))
@@ -115,10 +124,18 @@ def test_two_experts_by_hand():
     np.testing.assert_allclose(np.exp(forecast), [[posterior @ [1, 3], 2.0]])
 
 
+LASTING = {
+    "learners": (*learners(), *learners(1e-12, (0.0, 1.0), (0.1, 1.0))),
+    "second": {"share": 1e-12, "pooling": 0.0, "learning_rate": 0.3},
+}
+
+
 @pytest.mark.parametrize("windows", [25, 80])  # 80 are more than a block
-def test_it_is_what_a_loop_over_windows_units_and_groups_gives(windows):
+@pytest.mark.parametrize("changes", [{}, LASTING])
+def test_it_is_what_a_loop_over_windows_units_and_groups_gives(windows, changes):
     log_rates, given = recording(windows=windows)
-    np.testing.assert_allclose(mixed(log_rates, given), by_loops(log_rates, given, settings()), rtol=1e-5)
+    expected = by_loops(log_rates, given, settings(**changes))
+    np.testing.assert_allclose(mixed(log_rates, given, **changes), expected, rtol=1e-5)
 
 
 def by_loops(log_rates, given, chosen):
@@ -129,11 +146,12 @@ def by_loops(log_rates, given, chosen):
     every = np.stack(list(log_rates.values())).astype(float)
     counts, mask = given["counts"], given["target_mask"]
     result = np.empty(counts.shape)
+    kinds = [(some.share, p, r) for some in chosen.learners for p in some.pooling for r in some.learning_rates]
     first = 0
     for last in chosen.horizon_edges_bins:
         exponent = min(1, STRIDE / (last - first))
-        weight = np.tile(prior[None, :, None], (3, 1, UNITS))
-        of_pooling = np.full((3, UNITS), 1 / 3)
+        weight = np.tile(prior[None, :, None], (len(kinds), 1, UNITS))
+        of_learner = np.full((len(kinds), UNITS), 1 / len(kinds))
         seen, predicted = np.zeros((3, UNITS)), np.zeros((3, UNITS))
         made = []
         for window in range(len(counts)):
@@ -146,16 +164,18 @@ def by_loops(log_rates, given, chosen):
                     experts, pooled = experts[:, valid], pooled[:, valid]
                     for unit in range(UNITS):
                         log = [nats(one[:, unit], observed[:, unit]) for one in experts]
-                        for share in range(3):
-                            value = weight[share, :, unit] * np.exp(exponent * (np.array(log) - max(log)))
-                            weight[share, :, unit] = value / value.sum()
+                        for learner, (_, _, rate) in enumerate(kinds):
+                            value = weight[learner, :, unit] * np.exp(rate * exponent * (np.array(log) - max(log)))
+                            weight[learner, :, unit] = value / value.sum()
                         log = np.array([nats(np.log(one[:, unit]), observed[:, unit]) for one in pooled])
-                        value = of_pooling[:, unit] * np.exp(exponent * (log - log.max()))
-                        of_pooling[:, unit] = value / value.sum()
-                    for share, pooling in enumerate(chosen.pooling):
-                        mean = weight[share].mean(1)[:, None]
-                        weight[share] = 0.99 * ((1 - pooling) * weight[share] + pooling * mean) + 0.01 * prior[:, None]
-                    of_pooling = 0.99 * (of_pooling + of_pooling.mean(1)[:, None]) / 2 + 0.01 / 3
+                        value = of_learner[:, unit] * np.exp(chosen.second.learning_rate * exponent * (log - log.max()))
+                        of_learner[:, unit] = value / value.sum()
+                    for learner, (share, pooling, _) in enumerate(kinds):
+                        pooled = (1 - pooling) * weight[learner] + pooling * weight[learner].mean(1)[:, None]
+                        weight[learner] = (1 - share) * pooled + share * prior[:, None]
+                    share, pooling = chosen.second.share, chosen.second.pooling
+                    of_learner = (1 - pooling) * of_learner + pooling * of_learner.mean(1)[:, None]
+                    of_learner = (1 - share) * of_learner + share / len(kinds)
                     kept = np.exp(-STRIDE / 50)
                     seen = kept * seen + exponent * observed.sum(0)
                     predicted = kept * predicted + exponent * np.exp(experts[levelled]).sum(1)
@@ -163,8 +183,8 @@ def by_loops(log_rates, given, chosen):
             halves = [np.log(np.sqrt(np.exp(methods[one]) * np.exp(methods[other]))) for one, other in pairs]
             levels = [methods[one] + np.log((5 + seen[k]) / (5 + predicted[k])) for k, one in enumerate(levelled)]
             experts = np.concatenate([methods, halves, levels])
-            pooled = np.stack([(weight[share][:, None] * np.exp(experts)).sum(0) for share in range(3)])
-            result[window, first:last] = np.log((of_pooling[:, None] * pooled).sum(0))
+            pooled = np.stack([(one[:, None] * np.exp(experts)).sum(0) for one in weight])
+            result[window, first:last] = np.log((of_learner[:, None] * pooled).sum(0))
             made.append((experts, pooled))
         first = last
     return result
@@ -179,10 +199,33 @@ def test_another_expert_can_take_over_later():
     late = slice(75, None)
 
     def error(share):
-        found = mixed(experts, given, share=share, pooling=(0.0,))
+        found = mixed(experts, given, **only(share))
         return np.abs(found[late] - right[late]).mean()
 
     assert error(0.01) < 0.2 < error(1e-300)
+
+
+def test_evidence_of_bursts_outlasts_the_silence_between_them():
+    # rare bursts; one expert is the mean rate, the other is right only while there is silence
+    counts = np.zeros((400, BINS, UNITS), int)
+    counts[25::50] = 5
+    given = {
+        "start_us": np.arange(400) * BINS * BIN_US,
+        "counts": counts,
+        "target_mask": np.ones(counts.shape[:2], bool),
+    }
+    experts = {
+        "reference_mean": np.full(counts.shape, np.log(0.1), np.float32),
+        "trailing_mean": np.full(counts.shape, np.log(0.001), np.float32),
+    }
+
+    def score(**changes):
+        return nats(mixed(experts, given, stride=BINS, **changes).reshape(-1, UNITS), counts.reshape(-1, UNITS)).sum()
+
+    best = nats(experts["reference_mean"].reshape(-1, UNITS), counts.reshape(-1, UNITS)).sum()
+    lasting = score(learners=learners(1e-15, (0.0,)), second={"share": 1e-15, "pooling": 0.0, "learning_rate": 1.0})
+    assert score(**only(0.002)) < lasting < best
+    assert best - lasting < 0.7 * (best - score(**only(0.002)))
 
 
 def test_a_unit_without_spikes_takes_the_weights_of_the_others():
@@ -194,9 +237,9 @@ def test_a_unit_without_spikes_takes_the_weights_of_the_others():
         one[..., 0] = -12.0
     experts["trailing_mean"] += np.float32(1.5)
     experts["trailing_mean"][..., 0] = -11.0
-    tail = mixed(experts, given | {"counts": counts}, pooling=(1.0,))[-1, 0, 0]
+    tail = mixed(experts, given | {"counts": counts}, **only(pooling=1.0))[-1, 0, 0]
     assert tail == pytest.approx(-12.0, abs=0.05)
-    assert mixed(experts, given | {"counts": counts}, pooling=(0.0,))[-1, 0, 0] > -11.6
+    assert mixed(experts, given | {"counts": counts}, **only(pooling=0.0))[-1, 0, 0] > -11.6
 
 
 def test_a_slow_change_of_level_is_corrected():

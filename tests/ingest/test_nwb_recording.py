@@ -73,7 +73,7 @@ def test_given_valid_time_excludes_the_time_that_the_file_declares_invalid(tmp_p
     times_s = found.session.spike_times_us / 1e6
     assert ((times_s >= 10) & ~((times_s >= 20) & (times_s < 30))).all()
     assert len(times_s) == sum(((one >= 10) & ~((one >= 20) & (one < 30))).sum() for one in TRAINS)
-    with pytest.raises(SessionError, match=r"no spike lies in --valid 100:200; its spikes lie in"):
+    with pytest.raises(SessionError, match=r"no spike lies in --valid, 100 to 200 s; its spikes lie in"):
         read_recording(path, valid=Intervals(to_us(np.array([100.0])), to_us(np.array([200.0]))))
 
 

@@ -5,8 +5,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from factories.file_server import serving
+from factories.recording_files import spike_trains, write_recording
 
 from neurohorizon import SessionError
+from neurohorizon.ingest.nwb_recording import read_recording
 from neurohorizon.recordings.units import intervals_of, read_units
 
 VALID = (0.0, 80.0)
@@ -85,6 +88,71 @@ def test_units_may_have_their_own_valid_time(units):
     assert session.spike_times_us.max() < 70e6
 
 
+TRIALS = [(start, start + 4.0) for start in np.arange(2.0, 74.0, 6.0)]
+
+
+def files(tmp_path):
+    """Files with and without valid time, and the choice that is expected."""
+    trains = spike_trains()
+    within = [np.concatenate([one[(one >= start) & (one < stop)] for start, stop in TRIALS]) for one in trains]
+    observed = [[[0.0, 30.0], [40.0, 80.0]], *([[[5.0, 80.0]]] * 5)]
+    made = {
+        "obs_intervals": write_recording(tmp_path / "a.nwb", trains, observed=observed, invalid=[(50.0, 51.0)]),
+        "trials": write_recording(tmp_path / "b.nwb", within, trials=TRIALS),
+        "epochs": write_recording(tmp_path / "c.nwb", within, epochs=TRIALS, invalid=[(14.0, 19.0)]),
+        "whole": write_recording(tmp_path / "d.nwb", trains, trials=TRIALS, invalid=[(20.0, 30.0)]),
+    }
+    return made.items()
+
+
+def test_a_file_has_the_session_and_the_notes_of_the_command_line(tmp_path):
+    for chosen, path in files(tmp_path):
+        found, expected = read_units(path), read_recording(path)
+        assert expected.valid_from == chosen
+        assert found.session.domain == expected.session.domain
+        names = {key: value.replace("--", "") for key, value in expected.session.provenance.items()}
+        assert found.session.provenance == names
+        np.testing.assert_array_equal(found.session.spike_times_us, expected.session.spike_times_us)
+        assert found.notes == tuple(note.replace("--", "") for note in expected.notes)
+        assert any("valid gives another" in note for note in found.notes) == (chosen != "obs_intervals")
+
+
+def test_an_open_file_has_the_valid_time_of_its_path(tmp_path):
+    from pynwb import NWBHDF5IO
+
+    for chosen, path in files(tmp_path):
+        with NWBHDF5IO(path, "r") as io:
+            found, notes = read_units(io.read())[::2]
+        expected = read_units(path).session
+        assert found.domain == expected.domain, chosen
+        np.testing.assert_array_equal(found.spike_times_us, expected.spike_times_us, err_msg=chosen)
+        assert any("valid gives another" in note for note in notes) == (chosen != "obs_intervals")
+
+
+def test_valid_time_of_a_file_can_be_named_or_given(tmp_path):
+    path = dict(files(tmp_path))["whole"]
+    assert len(read_units(path, valid="trials").session.domain) == len(TRIALS) - 2
+    assert read_units(path, valid=(10.0, 40.0), name="Ada").session.domain.hull_s == (10.0, 40.0)
+    assert read_units(path, valid=(10.0, 40.0), name="Ada").session.session_id == "Ada"
+    with pytest.raises(SessionError, match=r"d\.nwb: valid is lunch, which it does not have"):
+        read_units(path, valid="lunch")
+    with pytest.raises(SessionError, match=r"no spike lies in valid, 900 to 999 s"):
+        read_units(path, valid=(900.0, 999.0))
+    with pytest.raises(SessionError, match=r"d\.nwb has no unit 3, which exclude lists; its units are 10, 11"):
+        read_units(path, exclude=[3])
+    assert read_units(path, exclude=[10, "12"]).unit_ids.tolist() == ["11", "13", "14", "15"]
+
+
+def test_a_remote_file_is_the_file_at_its_path(network, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = write_recording(tmp_path / "mouse.nwb", spike_trains(), observed=[[VALID]] * 6)
+    with serving(tmp_path) as server:
+        found = network.fit_reference(f"{server.url}/mouse.nwb")
+    expected = network.fit_reference(path)
+    assert repr(found) == repr(expected) and found.notes == expected.notes
+    np.testing.assert_array_equal(found.forecast(60.0).log_rate, expected.forecast(60.0).log_rate)
+
+
 def test_without_valid_time_it_is_from_the_first_to_the_last_spike_and_a_warning_says_so(network, units):
     with pytest.warns(UserWarning, match="no valid time is given: it is .* the first to the last spike") as caught:
         recording = network.fit_reference(list(units.values()))
@@ -129,6 +197,7 @@ A = np.arange(0.1, 60.0, 0.37)
         (3, "units are a int; expected"),
         ("recording.mat", "recording.mat is no NWB file"),
         ("absent.nwb", "absent.nwb"),
+        ("ftp://host/a.nwb", "addresses with ftp:// cannot be read; expected https://HOST/FILE.nwb"),
     ],
 )
 def test_units_that_cannot_be_used_are_refused_in_three_lines(units, message):

@@ -16,7 +16,7 @@ from neurohorizon.experiments.cross_session.curve_narrative import describe_regi
 from neurohorizon.experiments.downstream.narrative import describe_left_out  # noqa: E402
 from neurohorizon.experiments.downstream.tables import TARGET_WORDS  # noqa: E402
 from neurohorizon.experiments.multimodal import narrative  # noqa: E402
-from neurohorizon.report.results import overview  # noqa: E402
+from neurohorizon.report.page import overview_of  # noqa: E402
 from neurohorizon.report.run_page import run_page  # noqa: E402
 from neurohorizon.report.typesetting import to_typst  # noqa: E402
 
@@ -66,19 +66,20 @@ def test_the_paper_the_first_page_and_the_page_of_a_run_show_a_name_as_text(regi
     source.write_text(f'#let marked(text) = eval(text, mode: "markup")\n#marked({typst_string(to_typst(text))})')
     assert typst.compile(str(source), ignore_system_fonts=True, format="pdf")
     assert to_typst("a // b /* c") == "a \\/\\/ b \\/\\* c", "no comment"
-    (tmp_path / "main.png").write_bytes(b"")
     section = {"name": "curves", "title": "Curves", "question": "?", "headline": text, "text": text}
     results = {
         "config": {"run": {"name": "a"}, "cohort": {"note": None}, "timeline": {"horizon_bins": 5, "bin_ms": 20}},
         "data": {"trained": PART, "heldout": PART, "folds": 1},
         "simulated": False,
+        "claim": NASTY,
+        "verdict": {"mark": "works", "sentence": NASTY, "answers": {NASTY: NASTY}, "advice": [NASTY]},
         "scores": [],
         "sections": [section | {"figure": str(tmp_path / "main.svg")}],
     }
     lines = text_table(regions, {"region": "{region}"})
     assert len(lines) == 5 and "\x1b" not in "".join(lines), "a name ends no line and moves no cursor"
     page = run_page(results, {"curves": "```\n<script>"})
-    assert "<script" not in overview(results)
+    assert "<script" not in overview_of(results)
     assert page.endswith("````text\n```\n<script>\n````\n"), "the table is closed by a longer fence only"
     assert "<script" not in page.split("````")[0]
 

@@ -11,17 +11,18 @@ from factories import ROOT
 pd = pytest.importorskip("pandas")
 typst = pytest.importorskip("typst")
 
-from factories.forecasts import write_run  # noqa: E402
+from factories.forecasts import CONTEXT_BINS, make_session, write_made_session, write_run  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from neurohorizon.analysis.style import save_figure  # noqa: E402
 from neurohorizon.analysis.tables import Resampling  # noqa: E402
 from neurohorizon.experiments.cross_session.tables import make_tables  # noqa: E402
+from neurohorizon.forecasts.example import make_example  # noqa: E402
+from neurohorizon.report.page import _disrupted, _leads, overview_of, write_page  # noqa: E402
 from neurohorizon.report.results import (  # noqa: E402
     caption,
     count_data,
     headline,
-    overview,
     svg_width_pt,
     write_results,
 )
@@ -55,7 +56,25 @@ def told(tmp_path_factory) -> Path:
         captions=[ROOT / "report" / "cross_session" / "figure_main.rst"],
         cards=[run / "model.json"],
         output=run / "results.json",
-        page=run / "overview.html",
+    )
+    made = make_session(0)
+    write_made_session(run / "session.h5", made)
+    forecasts = run / "forecasts" / made.name
+    make_example(
+        sessions=[run / "session.h5"],
+        forecasts=[forecasts / "neurohorizon_seed-0.h5"],
+        rivals=[forecasts / "own_history_seed-0.h5"],
+        context_bins=CONTEXT_BINS,
+        units=6,
+        minimum_rate_hz=0.1,
+        output=run / "example.h5",
+    )
+    write_page(
+        results=run / "results.json",
+        tables=run / "cross_session" / "tables",
+        example=run / "example.h5",
+        output=run / "report.html",
+        overview=run / "overview.html",
     )
     return run / "results.json"
 
@@ -159,18 +178,41 @@ def test_every_caption_of_a_figure_can_stand_in_the_paper(path, tmp_path):
     assert typst.compile(str(source), ignore_system_fonts=True, format="pdf")
 
 
-def test_the_first_page_of_the_report_can_be_laid_out_and_names_what_is_simulated(told):
-    page = told.with_name("overview.html").read_text()
-    assert "<b>simulated</b>" in page
-    assert "1 session of 1 animal (20 units, 1 h)" in page
-    assert "data:image/png;base64" in page
-    assert max(map(len, page.splitlines())) < 10000, "docutils takes no longer line"
+def test_the_part_of_the_page_in_snakemakes_report_can_be_laid_out_and_names_what_is_simulated(told):
+    part = told.with_name("overview.html").read_text()
+    assert "Simulated recordings. Trained on 1 session of 1 animal (10 units, 1 h)" in part
+    assert "no evidence about brains" in part
+    assert max(map(len, part.splitlines())) < 10000, "docutils takes no longer line"
 
 
-def test_the_first_page_of_the_report_has_the_note_on_the_recordings(told):
+def test_the_page_has_the_verdict_first_a_line_for_each_experiment_and_a_fold(told):
+    page = told.with_name("report.html").read_text()
+    verdict = json.loads(told.read_text())["verdict"]
+    places = [page.index(one) for one in ('class="badge', verdict["sentence"], "<svg", "The experiments", "<details>")]
+    assert places == sorted(places)
+    lines = re.findall(r"<li><b>.*?</li>", page.split("The experiments")[1].split("</ol>")[0])
+    assert len(lines) == 6
+    assert 'href="cross_session/notebooks/cross_session.html"' in lines[0] and "bits/spike" in lines[0]
+    assert all("Not in this run" in line for line in lines[1:])
+    shown = re.sub(r"<svg.*?</svg>|<style.*?</style>|<[^>]+>", " ", page.split("<details>")[0], flags=re.S)
+    assert len(shown.split()) < 450, "page one is short"
+    assert not re.search(r"(src|href)=.https?:", page), "needs no network"
+
+
+def test_controls_are_below_the_fold_on_their_own_axis(tmp_path):
+    scores = write_run(tmp_path, sessions=2, methods=("reference_mean", "neurohorizon", "own_history", "mean_identity"))
+    make_tables(scores=scores, folder=tmp_path, resampling=Resampling(draws=50, interval=0.95, seed=0))
+    comparisons = pd.read_parquet(tmp_path / "comparisons.parquet")
+    leads = _leads(comparisons, {"method": "neurohorizon"})
+    assert "own history" in leads and "mean identity" not in leads
+    assert "mean identity" in _disrupted({"comparisons": comparisons})
+    assert "own history" not in _disrupted({"comparisons": comparisons})
+
+
+def test_the_page_has_the_note_on_the_recordings(told):
     results = json.loads(told.read_text())
     results["config"]["cohort"]["note"] = "Slices & cultures."
-    assert "say nothing of brains. Slices &amp; cultures.</p>" in overview(results)
+    assert "Slices &amp; cultures." in overview_of(results)
 
 
 def test_a_width_is_that_of_the_file(tmp_path):

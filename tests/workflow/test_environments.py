@@ -56,7 +56,9 @@ def test_every_package_of_an_environment_is_pinned(name):
             assert versions[package] == requirement.split("==")[1]
 
 
-@pytest.mark.parametrize("name", [*(f"{name}.yaml" for name in PINNED), "test.txt", "workflow.txt", "forecast.txt"])
+@pytest.mark.parametrize(
+    "name", [*(f"{name}.yaml" for name in PINNED), "test.txt", "workflow.txt", "forecast.txt", "docs.txt"]
+)
 def test_pins_fit_a_machine_with_and_without_an_accelerator(name):
     assert not re.search(r"nvidia|cuda|triton|\+", (ENVS / name).read_text())
 

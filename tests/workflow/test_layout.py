@@ -1,5 +1,6 @@
 """Paths of a run: each list has the files of the right sessions, in the same order for every kind of file."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import PurePath
@@ -11,6 +12,7 @@ from layout import Layout
 
 from neurohorizon.cohort import RELEASED, read_cohort
 from neurohorizon.config import read_config
+from neurohorizon.starting_weights import StartError
 
 COHORT = read_cohort(ROOT / "config/cohorts/demo.tsv")
 CONFIG = read_config(ROOT / "config/demo.yaml")
@@ -57,6 +59,31 @@ def test_a_recording_has_its_own_file_names_or_that_of_the_session(layout):
     assert found(wildcards(session=COHORT[1].session)) == [f"data/{COHORT[1].session}.nwb"]
     with pytest.raises(ValueError, match="session other does not take part"):
         found(wildcards(session="other"))
+
+
+def test_only_a_fold_that_holds_out_no_training_session_of_its_start_has_one(tmp_path, layout):
+    assert layout.start(wildcards()) == "null"
+    training = CONFIG.training.model_copy(update={"start_from": str(tmp_path)})
+    values = {name: json.loads(getattr(CONFIG, name).model_dump_json()) for name in ("timeline", "features", "model")}
+    (tmp_path / "model.safetensors").write_bytes(b"tensors")
+
+    def started_on(row) -> Layout:
+        card = {"method": "neurohorizon", **values, "sessions": ["other"], "subjects": [row.subject]}
+        (tmp_path / "model.json").write_text(json.dumps(card))
+        return layout_of(tmp_path, config=CONFIG.model_copy(update={"training": training}))
+
+    found = json.loads(started_on(TRAINED[0]).start(wildcards()))
+    assert found["sha256"] == hashlib.sha256(b"tensors").hexdigest()
+    with pytest.raises(StartError, match=HELD_OUT[0].session):
+        started_on(HELD_OUT[0]).start(wildcards())
+
+
+def test_points_of_experiments_start_from_random_weights(tmp_path):
+    training = CONFIG.training.model_copy(update={"start_from": "hippocampus"})
+    layout = layout_of(tmp_path, config=CONFIG.model_copy(update={"training": training}))
+    for experiment, point in (("scaling", "sessions-4_draw-0_seed-0"), ("ablations", "rate_only_seed-0")):
+        settings = layout.point_section("training")(wildcards(experiment=experiment, point=point))
+        assert json.loads(settings)["start_from"] is None
 
 
 def test_one_source_may_be_selected(layout):
@@ -161,10 +188,13 @@ def test_all_held_out_sessions_are_decoded_and_a_few_others(layout):
     assert 0 < len(chosen) <= most and len({row.session for row in chosen}) == len(chosen)
 
 
-def test_poyo_decodes_no_session_for_the_probes_that_it_was_trained_on(layout):
+def test_poyo_decodes_no_session_for_the_probes_that_it_was_trained_on(tmp_path):
+    downstream = CONFIG.downstream.model_copy(update={"poyo_latents": True})
+    layout = layout_of(tmp_path, config=CONFIG.model_copy(update={"downstream": downstream}))
     (session, *_) = (row.session for row in HELD_OUT if row.source == CONFIG.poyo.source)
     assert len(layout.poyo_of_session(wildcards(role="heldout", session=session, seed="0"))) == 2
     assert layout.poyo_of_session(wildcards(role="train", session=session, seed="0")) == []
+    assert layout_of(tmp_path).poyo_of_session(wildcards(role="heldout", session=session, seed="0")) == []
 
 
 def test_animals_on_both_sides_of_a_fold_are_named(layout, tmp_path):

@@ -49,6 +49,8 @@ NOT_IN_THE_MINIATURE = {
 }
 """Functions of rules of other sources and of other targets."""
 OF_OTHER_TARGETS = {"archive_scores", "describe_release", "write_release", "sum_releases"}
+OF_OTHER_TARGETS |= {"typeset_paper", "notebook_paper", "make_poyo_tables", "draw_poyo_decoding"}
+OF_OTHER_TARGETS |= {"decode_training", "probe_session"}
 """Rules of the miniature that the default target does not need."""
 
 RELEASE = {
@@ -83,7 +85,7 @@ def finished(tmp_path_factory) -> Workflow:
     witnesses.mkdir()
     command = project.root / "workflow" / "scripts" / "call.py"
     command.write_text(WITNESS.format(folder=str(witnesses)) + command.read_text())
-    done = project.snakemake("all", "weights", *MINIATURE, **CREDENTIALS)
+    done = project.snakemake("all", "weights", "poyo", "paper", *MINIATURE, **CREDENTIALS)
     assert done.returncode == 0, done.stdout
     assert not [value for value in CREDENTIALS.values() if value in done.stdout]
     return project
@@ -247,7 +249,7 @@ def edited(source: str, function: str) -> str:
     return "".join(lines)
 
 
-REWRITTEN = {"make_planted_effects_tables", "write_results", "typeset_paper", "write_run_page", "notebook_paper", "all"}
+REWRITTEN = {"make_planted_effects_tables", "write_results", "write_page", "write_run_page", "all"}
 """The results of all experiments together depend on the tables of each."""
 TOLD = {f"draw_cross_session_{name}" for name in ("main", "paired", "horizon")}
 TOLD |= {"make_cross_session_tables", "notebook_cross_session", *REWRITTEN}
@@ -296,13 +298,14 @@ BEFORE_SESSIONS = {
             | DEFINED
             | CURVES
             | AHEAD
-            | {"forecast_baselines", "forecast_adaptive", "score", "make_tuning_tables", "score_curves"},
+            | {"forecast_baselines", "forecast_adaptive", "score", "make_tuning_tables", "score_curves"}
+            | {"make_example", "draw_cross_session_example"},
         ),
         ("experiments/scaling/figures.py", "draw_curve", {"draw_scaling_curve"}, {"all"}),
         (
             *("experiments/cross_session/curve_narrative.py", "describe_gap"),
             {"write_results", "notebook_cross_session"},
-            {"notebook_paper", "typeset_paper", "write_run_page", "all"},
+            {"write_page", "write_run_page", "all"},
         ),
     ],
 )

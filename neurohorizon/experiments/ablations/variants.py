@@ -93,6 +93,6 @@ def scaled(config: Config, size: str | None = None) -> Variant:
 
 
 def _shortened(training: Training, steps: int) -> Training:
-    """Train for the given number of steps, validated at least twice."""
+    """Train for the given number of steps, validated at least twice, from random weights."""
     often = min(training.validate_every_steps, max(steps // 2, 1))
-    return training.model_copy(update={"steps": steps, "validate_every_steps": often})
+    return training.model_copy(update={"steps": steps, "validate_every_steps": often, "start_from": None})

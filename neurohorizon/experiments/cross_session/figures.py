@@ -5,8 +5,6 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
@@ -40,12 +38,12 @@ from neurohorizon.forecasts.example import Example, read_example
 from neurohorizon.methods import FORECASTER, METHODS, class_word, method_label
 from neurohorizon.printed_names import in_figure
 
-_RATE_COLOURS = LinearSegmentedColormap.from_list("rate", [BLUE, "#FFFFFF", VERMILLION])
 _DEEPEST = -0.5  # lowest score drawn, as a multiple of the highest, unless the forecaster itself is lower
 _ANIMALS_NAMED = 8  # more would cover the points
 _MOST_LINES = 8  # with more methods, only those of the short list are drawn by horizon, and none are linked by session
 _ROW_INCHES = 0.185
-_LARGEST_FOLD = 2.0  # log2 of the largest change of rate that the colours distinguish
+_UNIT_INCHES = 0.36  # height of a unit in the example
+_RIVAL_LINE = {"color": BLUE, "linestyle": (0, (4, 1.5)), "linewidth": 1.0, "baseline": None}
 
 
 @house_style()
@@ -66,8 +64,8 @@ def draw_horizon(horizon: pd.DataFrame) -> Figure:
 
 @house_style()
 def draw_example(example: Annotated[Example, read_example]) -> Figure:
-    """Context spikes, forecast origin, forecast rates and observed spikes in one held-out window."""
-    figure = page_figure(3.6)
+    """Some units in one held-out window: spikes, forecast rates, bands of counts, and a rival."""
+    figure = page_figure(_example_height(example))
     _example_panels(figure, figure.add_gridspec(1, 1)[0], example)
     return figure
 
@@ -78,13 +76,14 @@ def draw_main(
 ) -> Figure:
     """The figure of experiment 1: an example above, scores by horizon and by session below."""
     below_inches = _paired_height(summary)
-    figure = page_figure(3.5 + below_inches)
-    rows = figure.add_gridspec(2, 1, height_ratios=[3.5, below_inches])
-    raster, population = _example_panels(figure, rows[0], example)
+    above_inches = _example_height(example)
+    figure = page_figure(above_inches + below_inches)
+    rows = figure.add_gridspec(2, 1, height_ratios=[above_inches, below_inches])
+    units, population = _example_panels(figure, rows[0], example)
     left, right = (figure.add_subplot(place) for place in rows[1].subgridspec(1, 2))
     _horizon_panel(left, horizon)
     _paired_panel(right, sessions, summary)
-    letters((raster, population, left, right))
+    letters((units, population, left, right))
     return figure
 
 
@@ -209,55 +208,74 @@ def _horizon_panel(axes: Axes, horizon: pd.DataFrame) -> None:
     count_title(axes, shown)
 
 
+def _example_height(example: Example) -> float:
+    """Inches that the panels of the example need: a row for each unit, and one for the population."""
+    return 1.6 + _UNIT_INCHES * len(example.unit_id)
+
+
 def _example_panels(figure: Figure, place: SubplotSpec, example: Example) -> tuple[Axes, Axes]:
-    grid = place.subgridspec(2, 2, height_ratios=[2.6, 1.0], width_ratios=[1.0, 0.018])
-    raster = figure.add_subplot(grid[0, 0])
-    population = figure.add_subplot(grid[1, 0], sharex=raster)
-    _raster_panel(raster, figure.add_subplot(grid[0, 1]), example)
+    units = len(example.unit_id)
+    grid = place.subgridspec(2, 1, height_ratios=[_UNIT_INCHES * units, 1.2])
+    of_units = figure.add_subplot(grid[0])
+    population = figure.add_subplot(grid[1], sharex=of_units)
+    _units_panel(of_units, example)
     _population_panel(population, example)
-    raster.tick_params(labelbottom=False)
-    return raster, population
+    of_units.tick_params(labelbottom=False)
+    return of_units, population
 
 
-def _raster_panel(axes: Axes, bar_axes: Axes, example: Example) -> None:
-    units, horizon_ms = len(example.unit_id), len(example.rate_hz) * example.bin_ms
-    with np.errstate(divide="ignore"):
-        change = np.log2(example.rate_hz / example.reference_rate_hz)
-    change[~example.target_mask] = np.nan
-    colours = Normalize(-_LARGEST_FOLD, _LARGEST_FOLD)
-    image = {"aspect": "auto", "interpolation": "nearest", "zorder": 0, "rasterized": True}
-    extent = (0, horizon_ms, units - 0.5, -0.5)
-    axes.imshow(change.T, extent=extent, cmap=_RATE_COLOURS, norm=colours, **image)
-    ends = (example.spike_unit - 0.4, example.spike_unit + 0.4)
-    axes.vlines(example.spike_time_ms, *ends, color=BLACK, linewidth=0.6, zorder=2)
-    axes.axvline(0, color=BLACK, linewidth=1.0, zorder=3)
+def _units_panel(axes: Axes, example: Example) -> None:
+    units, edges_ms, horizon_ms = len(example.unit_id), example.edges_ms, example.edges_ms[-1]
+    spans = np.diff(edges_ms) / 1000
+    bins_ms = np.arange(len(example.rate_hz) + 1) * example.bin_ms
+    axes.axvspan(0, horizon_ms, color=VERMILLION, alpha=0.05, linewidth=0, zorder=0)
+    centres = edges_ms[:-1] + np.diff(edges_ms) / 2
+    for unit in range(units):
+        if unit:
+            axes.axhline(units - unit, color=LIGHT_GREY, linewidth=0.5)
+        floor = units - 1 - unit  # spikes are in the upper part of a row, rates in the lower one
+        times = example.spike_time_ms[example.spike_unit == unit]
+        colours = [BLACK if time >= 0 else GREY for time in times]
+        axes.vlines(times, floor + 0.72, floor + 0.95, color=colours, linewidth=0.7)
+        observed, low, high = (one[:, unit] / spans for one in (example.observed, example.low, example.high))
+        own, rival, reference = example.rate_hz[:, unit], example.rival_hz[:, unit], example.reference_rate_hz[unit]
+        largest = max(np.max(one) for one in (observed, high, own, rival, reference))
+        scaled = [floor + 0.62 * one / largest for one in (low, high, observed, own, rival, reference)]
+        low, high, observed, own, rival, reference = scaled
+        band = {"step": "post", "color": VERMILLION, "alpha": 0.2, "linewidth": 0}
+        axes.fill_between(edges_ms, np.append(low, low[-1]), np.append(high, high[-1]), **band)
+        axes.hlines(reference, 0, horizon_ms, color=GREY, linewidth=0.8, linestyle=method_line("reference_mean")[1])
+        axes.stairs(rival, bins_ms, **_RIVAL_LINE)
+        axes.stairs(own, bins_ms, color=VERMILLION, linewidth=1.5, baseline=None)
+        axes.plot(centres, observed, color=BLACK, marker="o", markersize=2.2, linestyle="none")
+    axes.axvline(0, color=BLACK, linewidth=1.0)
     axes.set_xlim(-example.context_ms, horizon_ms)
-    axes.set_ylim(units - 0.5, -0.5)
-    axes.set_yticks([])
-    axes.set_ylabel(f"{units} of {example.units_in_session} units\nby reference rate")
+    axes.set_ylim(0, units)
+    names = [
+        f"{in_figure(name)}, {rate:.1f} Hz"
+        for name, rate in zip(example.unit_id, example.reference_rate_hz, strict=True)
+    ]
+    axes.set_yticks(np.arange(units)[::-1] + 0.3, names)
+    axes.tick_params(axis="y", length=0)
     middle = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "bottom", "fontsize": 7}
-    axes.annotate("context: observed spikes", (-example.context_ms / 2, 1.02), **middle)
-    text = f"{method_label(example.method)} forecast, and observed spikes"
-    axes.annotate(text, (horizon_ms / 2, 1.02), **middle)
-    bar = axes.figure.colorbar(ScalarMappable(colours, _RATE_COLOURS), cax=bar_axes, extend="both")
-    bar.set_label("forecast rate /\nreference rate")
-    bar.set_ticks([-2, -1, 0, 1, 2], labels=["1/4", "1/2", "1", "2", "4"])
-    bar.outline.set_linewidth(0.5)
+    axes.annotate("context: observed spikes", (-example.context_ms / 2, 1.01), **middle)
+    axes.annotate(f"forecast: {example.score:+.3f} bits/spike in this window", (horizon_ms / 2, 1.01), **middle)
 
 
 def _population_panel(axes: Axes, example: Example) -> None:
-    bins, context_bins = len(example.rate_hz), len(example.context_population_hz)
-    edges_ms = np.arange(-context_bins, bins + 1) * example.bin_ms
-    observed = np.concatenate([example.context_population_hz, example.observed_population_hz])
-    observed[context_bins:][~example.target_mask] = np.nan
-    axes.stairs(observed, edges_ms, color=BLACK, linewidth=0.7, label="observed", baseline=None)
-    forecast = np.where(example.target_mask, example.forecast_population_hz, np.nan)
-    look = {"color": VERMILLION, "linewidth": 1.6, "label": f"forecast ({method_label(example.method)})"}
-    axes.stairs(forecast, edges_ms[context_bins:], baseline=None, **look)
-    dotted = {"color": GREY, "linestyle": method_line("reference_mean")[1], "linewidth": 1.0}
-    axes.axhline(example.reference_population_hz, label="reference mean", **dotted)
+    edges_ms = example.edges_ms
+    axes.axvspan(0, edges_ms[-1], color=VERMILLION, alpha=0.05, linewidth=0, zorder=0)
+    centres = edges_ms[:-1] + np.diff(edges_ms) / 2
+    dotted = {"color": GREY, "linestyle": method_line("reference_mean")[1], "linewidth": 1.0, "baseline": None}
+    axes.stairs(example.population_reference, edges_ms, label="reference mean", **dotted)
+    axes.stairs(example.population_rival, edges_ms, label=method_label(example.rival), **_RIVAL_LINE)
+    own = {"color": VERMILLION, "linewidth": 1.6, "baseline": None}
+    axes.stairs(example.population_forecast, edges_ms, label=method_label(example.method), **own)
+    axes.fill_between([], [], color=VERMILLION, alpha=0.2, linewidth=0, label="90 % of counts of a unit")
+    axes.plot(centres, example.population, color=BLACK, marker="o", markersize=3, linestyle="none", label="observed")
     axes.axvline(0, color=BLACK, linewidth=1.0)
     axes.set_ylim(0, None)
     axes.set_xlabel("time from forecast origin (ms)")
-    axes.set_ylabel("population rate\n(Hz per unit)")
-    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=3, borderaxespad=0.1)
+    axes.set_ylabel(f"spikes in {edges_ms[1] - edges_ms[0]:g} ms,\nall scored units")
+    # the context has no curve, so the legend covers none
+    axes.legend(loc="center left", bbox_to_anchor=(0.0, 0.5))

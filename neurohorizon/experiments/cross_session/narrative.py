@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from neurohorizon.analysis.tables import ALL_SOURCES, PRIMARY_NULL, over_all_sources, read_tables
+from neurohorizon.analysis.tables import ALL_SOURCES, PRIMARY_NULL, over_all_sources, read_tables, smallest_adjusted_p
 from neurohorizon.analysis.wording import (
     SIGNIFICANT,
     adjusted_p_text,
@@ -123,6 +123,8 @@ def describe_comparisons(comparisons: pd.DataFrame) -> str:
     """The declared comparisons as a list."""
     declared = comparisons[comparisons["declared"].astype(bool)]
     missing = "No declared comparison can be made: NeuroHorizon or every baseline is missing."
+    if smallest_adjusted_p(declared) >= SIGNIFICANT:
+        declared = declared.drop(columns="p_holm")
     return bullets([describe_comparison(row) for _, row in declared.iterrows()], missing)
 
 
@@ -134,11 +136,16 @@ def describe_family(comparisons: pd.DataFrame) -> str:
     better, worse = int((declared["lower"] > 0).sum()), int((declared["upper"] < 0).sum())
     row = declared.loc[declared["difference"].idxmin()]
     holm = declared["p_holm"].dropna()
+    smallest = smallest_adjusted_p(declared)
     text = (
         f"Of the {len(declared)} declared comparisons with other zero-shot methods the interval lies above zero in "
         f"{better}, below in {worse} and includes zero in {len(declared) - better - worse}"
     )
-    if len(holm):
+    if smallest >= SIGNIFICANT:
+        animals = counted(declared["animals"].max(), "animal")
+        text += f"; with {animals} no Holm-adjusted p can be below {smallest:.2g}, so none is given"
+        row = row.drop("p_holm")
+    elif len(holm):
         text += f"; the Holm-adjusted p is below {SIGNIFICANT:g} in {int((holm < SIGNIFICANT).sum())}"
     return f"{text}. The closest baseline is {method_phrase(row['against'])}. {describe_comparison(row)}"
 

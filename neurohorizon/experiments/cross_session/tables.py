@@ -37,11 +37,12 @@ from neurohorizon.analysis.tables import (
     over_seeds,
     require_once,
     score,
+    smallest_adjusted_p,
     text_table,
     with_holm,
     write_tables,
 )
-from neurohorizon.analysis.wording import counted, influence_sentence, scope_sentence, smallest_p
+from neurohorizon.analysis.wording import SIGNIFICANT, counted, influence_sentence, scope_sentence, smallest_p
 from neurohorizon.forecasts.scoring import left_out_reason
 from neurohorizon.methods import (
     ADAPTIVE,
@@ -65,7 +66,8 @@ class Pooled:
     """Score sums of sessions, one row per seed: of all units and bins, by horizon bin, and by region.
 
     ``whole`` also has means over units: Poisson D2, and ``{null}_unit_mean`` of bits per spike over the
-    ``spiking_units``, which have a scored spike. ``largest_unit_id`` is the unit with most scored spikes,
+    ``spiking_units``, which have a scored spike, and ``{null}_better_units``, the number of units with a score above 0.
+    ``largest_unit_id`` is the unit with most scored spikes,
     ``largest_spikes`` their number, and ``others_spikes`` and ``others_{nats}`` are the sums of all other units.
     """
 
@@ -102,9 +104,11 @@ def _pool(scores: pd.DataFrame) -> Pooled:
     by_unit["poisson_d2"] = poisson_d2(**{name: by_unit[name].to_numpy() for name in nats})
     for null in NULLS:
         by_unit[f"{null}_unit_mean"] = score(by_unit, f"{null}_nats")  # NaN without a spike, and then not in the mean
+        by_unit[f"{null}_better_units"] = by_unit[f"{null}_unit_mean"] > 0
     grouped = by_unit.groupby(key, dropna=False, sort=False)
     means = {name: (name, "mean") for name in ("poisson_d2", *(f"{null}_unit_mean" for null in NULLS))}
     counts = {"units": ("unit_id", "size"), "spiking_units": ("spikes", np.count_nonzero)}
+    counts |= {name: (name, "sum") for name in (f"{null}_better_units" for null in NULLS)}
     rows = grouped["spikes"].idxmax()
     largest = by_unit.loc[rows, [*key, "unit_id", "spikes"]].rename(
         columns={name: f"largest_{name}" for name in ("unit_id", "spikes")}
@@ -127,15 +131,18 @@ def session_table(pooled: Pooled) -> pd.DataFrame:
 
     Columns: fold, session, subject, lab, source, method, class, null, bits_per_spike, gain_nats (log-likelihood
     relative to the null), spikes, windows, units, spiking_units (with a scored spike), unscored_units (too slow in the
-    reference window), unit_mean (mean of bits/spike over the spiking units, each with equal weight), poisson_d2 (mean
-    over units, on rows of the evaluation null, which defines it), seeds, seed_sd (standard deviation of bits_per_spike
-    between seeds; NaN with one).
+    reference window), unit_mean (mean of bits/spike over the spiking units, each with equal weight), better_units (how
+    many of them score above 0), poisson_d2 (mean over units, on rows of the evaluation null, which defines it), seeds,
+    seed_sd (standard deviation of bits_per_spike between seeds; NaN with one).
     """
     of_nulls = [_over_null(pooled.whole, null) for null in NULLS]
-    of_nulls = [rows.assign(unit_mean=rows[f"{null}_unit_mean"]) for null, rows in zip(NULLS, of_nulls, strict=True)]
+    of_nulls = [
+        rows.assign(**{name: rows[f"{null}_{name}"] for name in ("unit_mean", "better_units")})
+        for null, rows in zip(NULLS, of_nulls, strict=True)
+    ]
     rows = pd.concat(of_nulls, ignore_index=True)
     firsts = {name: (name, "first") for name in ("windows", "units", "spiking_units", "unscored_units")}
-    means = {name: (name, "mean") for name in ("unit_mean", "poisson_d2")}
+    means = {name: (name, "mean") for name in ("unit_mean", "better_units", "poisson_d2")}
     table = _average_seeds(rows, [], **firsts, **means)
     table["poisson_d2"] = table["poisson_d2"].where(table["null"] == "evaluation")
     return ordered(table, ["null", "fold", "session", "method"])
@@ -212,7 +219,8 @@ def summary_table(
     Columns: source, method, class, null, bits_per_spike (mean over sessions) with lower, upper and their nominal
     coverage, interval; sessions, animals; pooled (all nats over all spikes) with pooled_lower and pooled_upper;
     unit_mean (mean over all spiking units of all sessions, each with equal weight) with its bounds; poisson_d2
-    (on rows of the evaluation null), units, unscored_units (too slow in the reference window), seeds, seed_sd (standard
+    (on rows of the evaluation null), units, spiking_units (with a scored spike), better_units (of them, with a score
+    above 0), unscored_units (too slow in the reference window), seeds, seed_sd (standard
     deviation between seeds, mean over sessions; NaN with one seed); share_of_oracle with its bounds
     (if there is a ceiling); gap_closed with its bounds (share of the gap between the reference mean and the upper
     bound, the network whose embeddings are fitted on the session; NaN if that was not run or gains nothing); the paired
@@ -243,7 +251,8 @@ def _summary_of(sessions: pd.DataFrame, comparisons: pd.DataFrame, resampling: R
         )
         found = resampling.mean_row(rows) | bounds("pooled", pooled) | bounds("unit_mean", of_units)
         found |= {"poisson_d2": rows["poisson_d2"].mean()}
-        found |= {name: int(rows[name].sum()) for name in ("units", "unscored_units")}
+        found |= {name: int(rows[name].sum()) for name in ("units", "spiking_units", "unscored_units")}
+        found |= {"better_units": round(rows["better_units"].sum())}
         found |= {"seeds": rows["seeds"].min(), "seed_sd": rows["seed_sd"].mean()}
         for ceiling in ceilings:
             shared = _shared(wide[null], method, ceiling)
@@ -320,9 +329,14 @@ def _comparison_lines(comparisons: pd.DataFrame, interval: str, animals: int) ->
     """The forecaster against every other method: first the declared comparisons, then the others, which have no p."""
     declared = comparisons["declared"].astype(bool)
     rows = pd.concat([comparisons[declared], comparisons[~declared]])
-    lines = text_table(rows, {"difference": DIFFERENCE} | comparison_cells(interval))
+    cells = {"difference": DIFFERENCE} | comparison_cells(interval)
     notes = [smallest_p(animals)] if declared.any() and animals > 1 else []
-    if declared.any() and not declared.all():
+    smallest = smallest_adjusted_p(comparisons)
+    if smallest >= SIGNIFICANT:
+        del cells["Holm p"]
+        notes = [f"With {counted(animals, 'animal')} no Holm-adjusted p can be below {smallest:.2g}: none is given."]
+    lines = text_table(rows, cells)
+    if smallest < SIGNIFICANT and not declared.all():
         notes.append(
             "Without p: not declared in advance. These methods bound or explain NeuroHorizon; they do not compete."
         )

@@ -59,12 +59,12 @@ from neurohorizon.experiments.horizons.calibration import (
 )
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, write_paths_example
 from neurohorizon.forecasts.adapted_interval import AdaptedInterval
-from neurohorizon.forecasts.example import choose_window
 from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast, heldout_windows
 from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
 from neurohorizon.forecasts.sample_paths import PathDrawer, reference_gain, single_session
 from neurohorizon.forecasts.scoring import OF_METHOD, fields, named, none_scored, write_sums
 from neurohorizon.forecasts.shared_gain import SharedGain
+from neurohorizon.forecasts.typical import median_count_window
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import Windows, WindowShape
 from neurohorizon.methods import CONTROL, ZERO_SHOT
@@ -278,7 +278,7 @@ class Sampler(PathDrawer):
 
     def example(self, windows: Windows, forecast: Forecast) -> PathsExample:
         """Draw many paths of the window with the median spike count, for a picture."""
-        window = choose_window(
+        window = median_count_window(
             observed=windows.counts, target_mask=windows.target_mask, context_valid=windows.context_mask.all(axis=1)
         )
         many = replace(self, rollout=self.rollout.model_copy(update={"paths": EXAMPLE_PATHS}))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from factories import ROOT
+from scipy.stats import poisson
 
 pytest.importorskip("pyarrow")
 pd = pytest.importorskip("pandas")
@@ -53,9 +54,10 @@ from neurohorizon.experiments.cross_session.tables import (  # noqa: E402
     session_table,
     summary_table,
 )
-from neurohorizon.forecasts.example import choose_window, make_example, read_example  # noqa: E402
+from neurohorizon.forecasts.example import make_example, read_example  # noqa: E402
 from neurohorizon.forecasts.forecast_file import ForecastFileError, read_forecast, write_forecast  # noqa: E402
 from neurohorizon.forecasts.scoring import ScoringError, left_out_reason, score_session  # noqa: E402
+from neurohorizon.forecasts.typical import median_count_window, spread_by_spikes  # noqa: E402
 from neurohorizon.methods import BASELINES, EXPERTS, METHODS, method_label  # noqa: E402
 from neurohorizon.scores import bits_per_spike, poisson_d2, sum_scores  # noqa: E402
 from neurohorizon.session import left_out_session, write_session  # noqa: E402
@@ -75,8 +77,10 @@ def run(tmp_path_factory) -> Path:
     make_example(
         sessions=[folder / "session.h5"],
         forecasts=[folder / "forecasts" / made.name / "neurohorizon_seed-0.h5"],
+        rivals=[folder / "forecasts" / made.name / "own_history_seed-0.h5"],
         context_bins=CONTEXT_BINS,
         units=10,
+        minimum_rate_hz=0.1,
         output=folder / "tables" / "example.h5",
     )
     return folder
@@ -538,33 +542,60 @@ def test_slow_units_are_chosen_by_the_reference_window_and_scored_by_no_method(t
 # example
 
 
-def test_the_example_window_has_the_median_spike_count_and_is_valid_throughout():
+def test_the_example_window_has_the_median_score_of_busy_windows(run):
+    made = make_session(0)
+    example = read_example(run / "tables" / "example.h5")
+    forecast = forecast_of(made, "neurohorizon", seed=0)
+    fast = np.exp(made.reference_log_rate) * 50 >= 0.1
+    counts, log_rate = forecast.counts[..., fast].astype(float), forecast.log_rate[..., fast].astype(float)
+    null = made.reference_log_rate[fast]
+    gain = (counts * (log_rate - null) - np.exp(log_rate) + np.exp(null)).sum((1, 2)) / np.log(2)
+    spikes = counts.sum((1, 2))
+    whole = forecast.target_mask.all(1)
+    busy = whole & (spikes >= np.median(spikes[whole]))
+    scores = gain / spikes
+    window = np.flatnonzero(made.starts == round(example.origin_s * 50))[0]
+    assert busy[window]
+    assert example.score == pytest.approx(scores[window], rel=1e-4)
+    assert abs(scores[window] - np.median(scores[busy])) == np.abs(scores[busy] - np.median(scores[busy])).min()
+
+
+def test_the_window_of_sample_paths_has_the_median_spike_count_and_is_valid_throughout():
     observed = np.zeros((6, 4, 2), np.uint8)
     observed[:, 0, 0] = [9, 4, 1, 6, 5, 2]
     target_mask = np.ones((6, 4), bool)
     target_mask[4, 3] = False
     context_valid = np.array([True, True, True, True, True, False])
     # windows 0-3 are whole, with 9, 4, 1 and 6 spikes: the lower median is 4
-    assert choose_window(observed=observed, target_mask=target_mask, context_valid=context_valid) == 1
+    assert median_count_window(observed=observed, target_mask=target_mask, context_valid=context_valid) == 1
 
 
-def test_the_example_shows_the_spikes_of_the_session_around_the_origin(run):
+def test_the_units_of_the_example_have_spread_ranks_among_those_that_fired():
+    spikes = np.array([0, 7, 1, 0, 5, 3, 9, 2, 4])
+    np.testing.assert_array_equal(spikes[spread_by_spikes(spikes, 3)], [9, 4, 1])
+    np.testing.assert_array_equal(spikes[spread_by_spikes(spikes, 20)], [9, 7, 5, 4, 3, 2, 1])
+    assert not spread_by_spikes(np.zeros(3, int), 4).size
+
+
+def test_the_example_shows_the_spikes_of_the_session_around_the_origin_and_both_forecasts(run):
     made = make_session(0)
     example = read_example(run / "tables" / "example.h5")
     first = round(example.origin_s * 50)
     assert first in made.starts
     shown = [int(name[-3:]) for name in example.unit_id]
-    np.testing.assert_array_equal(shown, np.argsort(-made.reference_log_rate, kind="stable")[:10])
     bins = np.floor(example.spike_time_ms / 20).astype(int) + CONTEXT_BINS
-    counts = np.zeros((2 * CONTEXT_BINS, 10), int)
+    counts = np.zeros((2 * CONTEXT_BINS, len(shown)), int)
     np.add.at(counts, (bins, example.spike_unit), 1)
     np.testing.assert_array_equal(counts, made.counts[first - CONTEXT_BINS : first + CONTEXT_BINS][:, shown])
-    np.testing.assert_allclose(
-        example.context_population_hz, made.counts[first - CONTEXT_BINS : first].mean(axis=1) * 50, atol=1e-9
-    )
     window = np.flatnonzero(made.starts == first)[0]
-    forecast = forecast_of(made, "neurohorizon", seed=0)
-    np.testing.assert_allclose(example.rate_hz, np.exp(forecast.log_rate[window][:, shown]) * 50, rtol=1e-6)
+    for name, method in (("rate_hz", "neurohorizon"), ("rival_hz", "own_history")):
+        expected = np.exp(forecast_of(made, method, seed=0).log_rate[window][:, shown]) * 50
+        np.testing.assert_allclose(getattr(example, name), expected, rtol=1e-6)
+    np.testing.assert_array_equal(example.observed, counts[CONTEXT_BINS:].reshape(10, 5, -1).sum(1))
+    means = example.rate_hz.reshape(10, 5, -1).sum(1) / 50
+    inside = poisson.cdf(example.high, means) - poisson.cdf(example.low - 1, means)
+    assert (inside >= 0.9).all() and (poisson.cdf(example.low - 1, means) < 0.05).all()
+    assert example.population.sum() == made.counts[first : first + 50, 2:].sum()  # without the two slow units
 
 
 def test_the_example_skips_a_session_that_was_left_out(run, tmp_path):
@@ -573,8 +604,10 @@ def test_the_example_skips_a_session_that_was_left_out(run, tmp_path):
     make_example(
         sessions=[tmp_path / "never-opened.h5", run / "session.h5"],
         forecasts=[run / "forecasts" / name / "neurohorizon_seed-0.h5" for name in names],
+        rivals=[run / "forecasts" / name / "own_history_seed-0.h5" for name in names],
         context_bins=10,
         units=4,
+        minimum_rate_hz=0.1,
         output=tmp_path / "example.h5",
     )
     assert read_example(tmp_path / "example.h5").session == names[1]

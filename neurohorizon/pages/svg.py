@@ -15,6 +15,7 @@ from neurohorizon.printed_names import one_line
 WIDTH = 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 20, 12, 38
 _CHARACTER = 6.2  # mean width of a character
+_ROW = 26  # height of a row of names
 
 
 def text_of(name: object) -> str:
@@ -164,3 +165,44 @@ class Figure:
 
     def _line(self, x1: float, y1: float, x2: float, y2: float, css: str) -> None:
         self._parts.append(f'<line class="{css}" x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"/>')
+
+
+@dataclass(frozen=True)
+class IntervalRow:
+    """A number with its interval, and its name; None where there is none."""
+
+    label: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    css: str = "own"
+    strong: bool = False
+
+
+def interval_figure(title: str, rows: Sequence[IntervalRow], label: str) -> str:
+    """Draw numbers with their intervals, the first row on top.
+
+    Args:
+        label: Name of the axis.
+    """
+    rows = list(rows)[::-1]
+    texts = [f"{one.label} {'no score' if one.value is None else f'{one.value:.3f}'}" for one in rows]
+    figure = Figure(
+        title=title,
+        description=f"{label}: {', '.join(texts[::-1])}",
+        x=padded([value for one in rows for value in (one.value, one.low, one.high)]),
+        y=(-0.7, len(rows) - 0.3),
+        height=58 + _ROW * len(rows),
+        left=134,
+    )
+    if figure.x[0] < 0:
+        figure.segment((0, 0), figure.y, "zero")
+    for place, (one, text) in enumerate(zip(rows, texts, strict=True)):
+        figure.name_row(place, one.label, "strong" if one.strong else "")
+        if one.value is None:
+            continue
+        if one.low is not None and one.high is not None:
+            figure.segment((one.low, one.high), (place, place), f"bar {one.css}")
+        figure.dot(one.value, place, one.css, 5, text)
+    figure.axis_x(label, nice_ticks(*figure.x, 4))
+    return figure.svg()

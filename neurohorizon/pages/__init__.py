@@ -1,0 +1,1 @@
+"""Pages of HTML that need no other file: their style, parts and small figures."""
