@@ -53,11 +53,10 @@ if not REVIEW:
 
         include: f"rules/experiments/{_name}.smk"
 
-    # On a cluster, short jobs that follow each other are one submission: a profile gives the number of such chains in
-    # one, and the process of a submission runs a chain as one step.
-    if workflow.group_settings.group_components or workflow.remote_exec:
-        for _rule in workflow.rules:
-            _rule.group = group_of(_rule.name)
+    # On a cluster, short jobs that follow each other are one submission.
+    for _rule in workflow.rules:
+        if _name := group_of(_rule.name):
+            _rule.group = on_a_cluster(_name)
 
     # Snakemake calls none of these in a dry run
     onstart:

@@ -131,8 +131,16 @@ def declared(rule: str) -> dict:
 
 def tried_again(times: int) -> int:
     """Return the retries of a rule. The process of a job on a cluster does not retry: its memory and time are fixed."""
-    settings = workflow.execution_settings  # None in a dry run
-    return max(times, settings.retries if settings else 0) if workflow.is_main_process else 0
+    return times if workflow.is_main_process else 0
+
+
+def on_a_cluster(group: str):
+    """Return a function of the group of a rule's jobs: how they run is not set yet when Snakemake reads the rules."""
+
+    def group_of_job(wildcards) -> str | None:
+        return group if workflow.non_local_exec else None
+
+    return group_of_job
 
 
 def output_folder(wildcards, output) -> str:

@@ -175,6 +175,8 @@ rule write_page:
         f"{RESULTS}/benchmarks/write_page.tsv"
     conda:
         "../envs/report.yaml"
+    resources:
+        **declared("write_page"),
     params:
         folder=tables_folder,
         code=code("neurohorizon.report.page:write_page"),

@@ -116,6 +116,7 @@ NEEDS = {
     "make_example": Need(500, 3),
     "write_results": Need(400, 3),
     "write_run_page": Need(400, 2),
+    "write_page": Need(800, 5, memory_per_mb=5),
     "typeset_paper": Need(500, 3),
     "record_config": Need(200, 1),
     "archive_scores": Need(400, 10),
