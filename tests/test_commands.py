@@ -36,7 +36,7 @@ EXCEPTIONS = {
     "export ALYX_LOGIN": "an account of the reader",
     'python -c "from one.api': "the server of the IBL, with an account",
     "py-spy record": "py-spy is the reader's own tool, and MODULE:FUNCTION a placeholder",
-    "source .venv/bin/activate": "changes the shell; the commands after it are checked",
+    "source .venv": "changes the shell; the commands after it are checked",
     "cd ": "changes the folder",
     "mkdir ": "makes a folder",
 }
