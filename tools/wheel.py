@@ -24,7 +24,7 @@ EXTRAS = {
     "command.examination": "nwb",
     "command.answer_text": "model nwb",
     "command.forecasting": "model nwb",
-    "command.network_choice": "model",
+    "command.network_choice": "model nwb",
     "agreement.brain_wide_bench": "bwb",
     "experiments.downstream.poyo": "poyo",
     "experiments.downstream.poyo_decoding": "poyo report",

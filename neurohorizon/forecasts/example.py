@@ -9,7 +9,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from scipy.stats import poisson
+from scipy.special import pdtr, pdtrik
 
 from neurohorizon.files import replacing
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
@@ -190,7 +190,7 @@ def _example(
     def in_spans(values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(values * forecast.target_mask[window, :, None], first)
 
-    low, high = (poisson.ppf(share, in_spans(expected)[:, shown]) for share in INTERVAL)
+    low, high = (_poisson_quantile(share, in_spans(expected)[:, shown]) for share in INTERVAL)
     per_bin_to_hz = 1e6 / bin_us
     return Example(
         session=forecast.session,
@@ -246,3 +246,11 @@ def _write(example: Example, path: Path) -> None:
             else:
                 dataset = file.create_dataset(entry.name, data=value)
             dataset.attrs["axes"], dataset.attrs["unit"] = _AXES[entry.name]
+
+
+def _poisson_quantile(share: float, expected: np.ndarray) -> np.ndarray:
+    """Return the smallest counts at or below which lies a share of a Poisson distribution."""
+    counts = np.ceil(pdtrik(share, expected))
+    fewer = np.maximum(counts - 1, 0.0)
+    # rounding errors of the inverse
+    return np.where(pdtr(fewer, expected) >= share, fewer, counts)
