@@ -9,7 +9,6 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
-from jupyter_client.connect import ConnectionFileMixin
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).resolve().parent
@@ -33,8 +32,6 @@ external_toc_path = str(HERE / "toc.yml")
 external_toc_exclude_missing = False
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 4  # links to headings, as code hosts make them
-# the processes of notebooks are reached by files, without the warning that others could listen on a port
-ConnectionFileMixin.transport.default_value = "ipc"
 logging.getLogger("traitlets").setLevel(logging.WARNING)
 # a notebook that fails stops the build
 nb_execution_mode = "force"
