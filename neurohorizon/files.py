@@ -1,4 +1,4 @@
-"""Files and folders that are complete or absent, their hashes, and their sizes as text; the folder of the weights."""
+"""Files and folders that are complete or absent, their hashes, and their sizes as text."""
 
 import hashlib
 import os
@@ -6,9 +6,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-SHIPPED = Path(__file__).resolve().parent / "weights"
-"""Folder of the released weights that the package contains; see :mod:`neurohorizon.forecasts.release`."""
 
 
 @contextmanager

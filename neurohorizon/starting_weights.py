@@ -13,7 +13,8 @@ from typing import Any
 
 from neurohorizon.cohort import Row, heldout_sessions, same_name
 from neurohorizon.config import Features, Model, Section, Timeline
-from neurohorizon.files import SHIPPED, file_hash
+from neurohorizon.files import file_hash
+from neurohorizon.network_files import expected_path, released_names
 
 KEY = "training.start_from"
 FEEDBACK = ("feedback.", "head.fed_weights.")
@@ -50,14 +51,10 @@ def find_start(name: str) -> Start:
     Raises:
         StartError: They do not exist.
     """
-    path = Path(name)
-    if path.is_dir():
-        path = path / "model.safetensors"
-    elif len(path.parts) == 1 and not path.suffix:
-        path = SHIPPED / f"{name}.safetensors"
+    path = expected_path(name)
     for one in (path, path.with_suffix(".json")):
         if not one.is_file():
-            names = sorted(file.stem for file in SHIPPED.glob("*.safetensors"))
+            names = released_names()
             near = difflib.get_close_matches(name, names, n=1)
             raise StartError(
                 f"{KEY} is {name!r}, and there is no file {one}; expected the path of a network, or released weights: "

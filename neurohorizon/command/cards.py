@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neurohorizon.command.usage import UsageError
-from neurohorizon.files import SHIPPED
-from neurohorizon.forecasts.network_files import NoSuchNetworkError, cards_in, weights_path
+from neurohorizon.network_files import NoSuchNetworkError, released_names, weights_path
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,7 @@ def candidates(network: str | None) -> tuple[Candidate, ...]:
     """
     if network is not None:
         return (_candidate(network),)
-    names = sorted(one.stem for one in SHIPPED.glob("*.json") if one.with_suffix(".safetensors").is_file())
-    return tuple(map(_candidate, names)) or (Candidate("", Lengths()),)
+    return tuple(map(_candidate, released_names())) or (Candidate("", Lengths()),)
 
 
 def lengths_of(network: str) -> Lengths:
@@ -99,7 +97,7 @@ def card_of(network: str) -> Path:
     except NoSuchNetworkError as error:
         raise UsageError(f"--network {network}: {error}") from None
     if not card.is_file():
-        names = ", ".join(one.stem for one in cards_in(SHIPPED)) or "none in this copy of the package"
+        names = ", ".join(released_names()) or "none in this copy of the package"
         raise UsageError(
             f"--network {network}: there is no {card}; expected the path of a network, or released weights: {names}"
         )

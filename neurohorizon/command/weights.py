@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from neurohorizon.command.cards import lengths_of
 from neurohorizon.command.usage import UsageError
 from neurohorizon.files import bytes_as_text
-from neurohorizon.forecasts.network_files import weights_path
 from neurohorizon.methods import ADAPTIVE
+from neurohorizon.network_files import weights_path
 
 if TYPE_CHECKING:
     from neurohorizon.forecasts.release import About

@@ -14,8 +14,8 @@ key              content
 ``adaptive``     section ``adaptive`` of the configuration
 ================ =====================================================================================================
 
-Releases of the package are in the folder :data:`SHIPPED`; its file ``SHA256SUMS`` lists the hash of every file, in the
-form of the program ``sha256sum``.
+Releases of the package are in the folder :data:`neurohorizon.network_files.SHIPPED`; its file ``SHA256SUMS`` lists the
+hash of every file, in the form of the program ``sha256sum``.
 """
 
 import json
@@ -31,8 +31,7 @@ from torch import Tensor
 from neurohorizon.baselines.closed_form import CLOSED_FORMS, read_tuned
 from neurohorizon.baselines.glm import PooledGlm
 from neurohorizon.config import Adaptive, Regressions, Section
-from neurohorizon.files import SHIPPED, file_hash, replacing
-from neurohorizon.forecasts.network_files import cards_in
+from neurohorizon.files import file_hash, replacing
 from neurohorizon.methods import FORECASTER, METHODS
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.own_history import OwnHistoryForecaster
@@ -46,6 +45,7 @@ from neurohorizon.models.weights import (
     load_forecaster,
     read_tensors,
 )
+from neurohorizon.network_files import cards_in, is_shipped
 
 SUMS = "SHA256SUMS"
 LINEAR = {"ridge_ar": ("own_first", "penalty", "floor"), "reduced_rank": ("own_first", "penalty", "floor", "rank")}
@@ -249,7 +249,7 @@ def released(folder: str | Path | None = None) -> tuple[About, ...]:
     Raises:
         WeightsError: A description is damaged, or differs from ``SHA256SUMS``.
     """
-    return tuple(_listed(path) for path in cards_in(SHIPPED if folder is None else Path(folder)))
+    return tuple(_listed(path) for path in cards_in(None if folder is None else Path(folder)))
 
 
 def _listed(path: Path) -> About:
@@ -260,7 +260,7 @@ def _listed(path: Path) -> About:
 def _check_sums(folder: Path, paths: Sequence[Path]) -> None:
     """Compare files with the hashes of ``SHA256SUMS`` in their folder, which the package's own folder must have."""
     sums = folder / SUMS
-    if not sums.is_file() and folder.resolve() != SHIPPED.resolve():
+    if not sums.is_file() and not is_shipped(folder):
         return
     try:
         listed = {name: digest for digest, name in (line.split() for line in sums.read_text().splitlines())}

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from neurohorizon.forecasts.experts import network_name
-from neurohorizon.forecasts.network_files import NoSuchNetworkError, weights_path
 from neurohorizon.forecasts.release import About, Release, is_release, read_release
 from neurohorizon.inputs.sessions import known_by
 from neurohorizon.inputs.windows import WindowShape
 from neurohorizon.methods import FORECASTER, REFERENCE_MEAN
 from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.weights import Card, WeightsError, load_forecaster
+from neurohorizon.network_files import NoSuchNetworkError, weights_path
 from neurohorizon.recordings.hugging_face import write_hub_folder
 from neurohorizon.recordings.recording import Recording
 from neurohorizon.recordings.reference_window import recorded_share, split_at_reference

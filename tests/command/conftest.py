@@ -9,10 +9,10 @@ from factories.recording_files import LENGTH_S, spike_trains, write_recording
 from factories.recordings import saved_network
 from factories.releases import ABOUT, run_files
 
+from neurohorizon import network_files
 from neurohorizon.answer.answer import Answer
-from neurohorizon.command import cards, forecasting
+from neurohorizon.command import forecasting
 from neurohorizon.command.main import main
-from neurohorizon.forecasts import network_files, release
 from neurohorizon.forecasts.release import write_sums
 
 
@@ -53,8 +53,7 @@ def shipped(releases, tmp_path, monkeypatch) -> Path:
     """The package as if it shipped the two releases."""
     folder = tmp_path / "shipped"
     shutil.copytree(releases, folder)
-    for module in (cards, network_files, release):
-        monkeypatch.setattr(module, "SHIPPED", folder)
+    monkeypatch.setattr(network_files, "SHIPPED", folder)
     return folder
 
 

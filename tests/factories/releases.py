@@ -102,6 +102,5 @@ def release_of_package(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str)
     files.about.write_text(json.dumps(ABOUT | {"name": name}))
     files.release(shipped / f"{name}.safetensors")
     write_sums(folder=shipped)
-    for module in ("forecasts.release", "forecasts.network_files"):
-        monkeypatch.setattr(f"neurohorizon.{module}.SHIPPED", shipped)
+    monkeypatch.setattr("neurohorizon.network_files.SHIPPED", shipped)
     return shipped

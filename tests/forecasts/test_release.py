@@ -9,8 +9,9 @@ import torch
 from factories.releases import ABOUT, CLOSED_FORMS, NETWORKS, REGRESSIONS, run_files
 
 from neurohorizon.baselines.glm import PooledGlm
-from neurohorizon.forecasts.release import SHIPPED, SUMS, is_release, read_release, released, write_sums
+from neurohorizon.forecasts.release import SUMS, is_release, read_release, released, write_sums
 from neurohorizon.models.weights import WeightsError, card_path, load_forecaster
+from neurohorizon.network_files import SHIPPED
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from factories.sessions import made_files, made_session, small_config
+from factories.trainings import train_network
 from safetensors.torch import save_file
 
 from neurohorizon.config import LatentReadout as Settings
@@ -27,7 +28,6 @@ from neurohorizon.models.latent_readout_training import (
     optimise,
     train_latent_readout,
 )
-from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
 
 CONFIG = small_config()
@@ -149,21 +149,8 @@ def run(tmp_path_factory):
         made_files(folder, made_session(f"s{seed}", CONFIG.splits, n_units=5 + seed, seed=seed), CONFIG)
         for seed in range(3)
     ]
-    weights = folder / "model.safetensors"
-    train_on_files(
-        method="neurohorizon",
-        paths=[one.paths for one in files[:2]],
-        timeline=CONFIG.timeline,
-        features=CONFIG.features,
-        model=CONFIG.model.model_copy(update={"population": False, "feedback": False}),
-        training=CONFIG.training,
-        fold="main",
-        seed=0,
-        code="c",
-        checkpoints=folder / "checkpoints",
-        output=weights,
-        log=folder / "log.csv",
-    )
+    model = CONFIG.model.model_copy(update={"population": False, "feedback": False})
+    weights = train_network(folder, files[:2], CONFIG.model_copy(update={"model": model}))
     return folder, files, weights
 
 

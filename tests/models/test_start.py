@@ -8,12 +8,13 @@ import torch
 from factories.recordings import CONFIG as OF_RELEASE
 from factories.releases import run_files
 from factories.sessions import made_files, made_session, small_config
+from factories.trainings import train_network
 from safetensors.torch import load_file
 
-from neurohorizon import starting_weights
+from neurohorizon import network_files
 from neurohorizon.cohort import Row
 from neurohorizon.config import ConfigError, parse_config
-from neurohorizon.models.training import TrainingModule, train_on_files
+from neurohorizon.models.training import TrainingModule
 from neurohorizon.models.weights import card_of, load_forecaster, read_card
 from neurohorizon.starting_weights import Start, StartError, check_unseen, find_start
 
@@ -26,23 +27,9 @@ def files(tmp_path_factory):
     return [made_files(folder, made_session(f"s{i}", CONFIG.splits, n_units=6, seed=i), CONFIG) for i in range(3)]
 
 
-def train(folder: Path, files, *, start_from=None, method="neurohorizon", config=CONFIG, **changes):
+def train(folder: Path, files, *, config=CONFIG, **changes):
     folder.mkdir(exist_ok=True)
-    train_on_files(
-        method=method,
-        paths=[one.paths for one in files],
-        timeline=config.timeline,
-        features=config.features,
-        model=config.model,
-        training=config.training.model_copy(update={"start_from": start_from} | changes),
-        fold="main",
-        seed=0,
-        code="c0de",
-        checkpoints=folder / "checkpoints",
-        output=folder / "model.safetensors",
-        log=folder / "log.csv",
-    )
-    return folder / "model.safetensors"
+    return train_network(folder, files, config, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -134,21 +121,7 @@ def test_another_size_is_refused_with_the_keys_to_set(files, first, tmp_path):
 def test_weights_that_changed_since_the_run_was_planned_are_refused(files, first, tmp_path):
     planned = Start(str(first), str(first), "0" * 64)
     with pytest.raises(StartError, match="changed since the run was planned"):
-        train_on_files(
-            method="neurohorizon",
-            paths=[one.paths for one in files[1:]],
-            timeline=CONFIG.timeline,
-            features=CONFIG.features,
-            model=CONFIG.model,
-            training=CONFIG.training.model_copy(update={"start_from": str(first)}),
-            fold="main",
-            seed=0,
-            code="c0de",
-            checkpoints=tmp_path / "checkpoints",
-            output=tmp_path / "model.safetensors",
-            log=tmp_path / "log.csv",
-            start=planned,
-        )
+        train(tmp_path, files[1:], start_from=str(first), start=planned)
 
 
 @pytest.fixture
@@ -156,7 +129,7 @@ def release(tmp_path, monkeypatch):
     """The package as if it shipped the release ``made`` of three networks."""
     shipped = tmp_path / "shipped"
     path = run_files(tmp_path / "run").release(shipped / "made.safetensors")
-    monkeypatch.setattr(starting_weights, "SHIPPED", shipped)
+    monkeypatch.setattr(network_files, "SHIPPED", shipped)
     return path
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -14,6 +15,7 @@ import pytest
 import torch
 from factories import ROOT
 from factories.sessions import made_files, made_session, small_config
+from factories.trainings import train_network
 from safetensors.numpy import load_file
 
 from neurohorizon.baselines.closed_form import tune_on_files
@@ -22,7 +24,6 @@ from neurohorizon.forecasts.forecast import forecast_with_baselines, forecast_wi
 from neurohorizon.forecasts.forecast_file import read_forecast
 from neurohorizon.models import training
 from neurohorizon.models.batch import batch_numbers
-from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.session import left_out_session
 
@@ -35,22 +36,7 @@ def files(tmp_path_factory):
     return [made_files(folder, made_session(f"s{i}", CONFIG.splits, n_units=6, seed=i), CONFIG) for i in range(3)]
 
 
-def train(folder: Path, files, *, method="neurohorizon", seed=0, config=CONFIG):
-    train_on_files(
-        method=method,
-        paths=[one.paths for one in files],
-        timeline=config.timeline,
-        features=config.features,
-        model=config.model,
-        training=config.training,
-        fold="main",
-        seed=seed,
-        code="c0de",
-        checkpoints=folder / "checkpoints",
-        output=folder / "model.safetensors",
-        log=folder / "log.csv",
-    )
-    return folder / "model.safetensors"
+train = partial(train_network, config=CONFIG)
 
 
 class Bomb:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from factories.sessions import made_files, made_session, made_spikes, small_config
+from factories.trainings import train_network
 
 from neurohorizon.config import LearnedEmbedding
 from neurohorizon.forecasts.forecast import (
@@ -24,7 +25,6 @@ from neurohorizon.models.identity import (
     with_identity,
     with_learned_identity,
 )
-from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.models.within_session import (
     ShortReferenceError,
@@ -66,21 +66,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def weights(folder):
     files = [made_files(folder, made_session(f"s{i}", CONFIG.splits, n_units=UNITS, seed=i), CONFIG) for i in (0, 1)]
-    train_on_files(
-        method="neurohorizon",
-        paths=[one.paths for one in files],
-        timeline=CONFIG.timeline,
-        features=CONFIG.features,
-        model=CONFIG.model,
-        training=CONFIG.training,
-        fold="main",
-        seed=0,
-        code="c0de",
-        checkpoints=folder / "checkpoints",
-        output=folder / "model.safetensors",
-        log=folder / "log.csv",
-    )
-    return folder / "model.safetensors"
+    return train_network(folder, files, CONFIG)
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from factories.sessions import made_files, made_session, small_config
+from factories.trainings import train_network
 
 from neurohorizon.ablations import ABLATIONS, FULL
 from neurohorizon.experiments.ablations.variants import ablation, scaled, trained_ablations
 from neurohorizon.forecasts.forecast import forecast_with_controls, forecast_with_network
 from neurohorizon.forecasts.points import score_point
 from neurohorizon.forecasts.scoring import score_session
-from neurohorizon.models.training import train_on_files
 from neurohorizon.models.weights import load_forecaster
 from neurohorizon.session import left_out_session, write_session
 
@@ -82,22 +82,7 @@ def test_a_point_trains_for_its_experiments_steps_and_a_size_changes_what_a_size
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     files = [made_files(folder, made_session(f"s{i}", CONFIG.splits, n_units=5 + i, seed=i), CONFIG) for i in range(4)]
-    weights = folder / "model.safetensors"
-    train_on_files(
-        method="neurohorizon",
-        paths=[one.paths for one in files[:2]],
-        timeline=CONFIG.timeline,
-        features=CONFIG.features,
-        model=CONFIG.model,
-        training=CONFIG.training,
-        fold="main",
-        seed=3,
-        code="c0de",
-        checkpoints=folder / "checkpoints",
-        output=weights,
-        log=folder / "log.csv",
-    )
-    return weights, files
+    return train_network(folder, files[:2], CONFIG, seed=3), files
 
 
 def scored(made, folder, *, uses=(), sessions=None, **changes):
