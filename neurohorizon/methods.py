@@ -192,10 +192,12 @@ def _names(*jobs: str, kind: str | None = None) -> tuple[str, ...]:
 
 METHOD_ORDER = tuple(METHODS)
 """Order of methods within a class, in tables and figures; others follow by name."""
-CLOSED_FORM, REGRESSIONS = _names("closed_form"), _names("regression")
+SIMPLE_JOBS = ("closed_form", "regression")
+"""Jobs of methods without a trained network."""
+CLOSED_FORM, REGRESSIONS = map(_names, SIMPLE_JOBS)
 NETWORKS = tuple(name for name in _names("network") if name != FORECASTER)
 """Networks without a population: the forecaster minus them is the contribution of the other units."""
-BASELINES = tuple(name for name in _names("closed_form", "regression", "network", kind=ZERO_SHOT) if name != FORECASTER)
+BASELINES = tuple(name for name in _names(*SIMPLE_JOBS, "network", kind=ZERO_SHOT) if name != FORECASTER)
 """Zero-shot methods that the forecaster is measured against."""
 EXPERTS = (*BASELINES, FORECASTER, LATENT_READOUT)
 """Methods that the adaptive mixture weighs: all zero-shot methods that do not change with outcomes."""

@@ -3,13 +3,12 @@
 import numpy as np
 
 from neurohorizon.answer.answer import Kind
-from neurohorizon.methods import ADAPTIVE, FORECASTER, METHODS, REFERENCE_MEAN, SHRINKAGE
+from neurohorizon.methods import ADAPTIVE, FORECASTER, METHODS, REFERENCE_MEAN, SHRINKAGE, SIMPLE_JOBS
 from neurohorizon.recordings.forecast import Forecast
 from neurohorizon.recordings.recording import Recording
 
 SHRINKAGE_S = 1.0
 SHRINKAGE_WEIGHT = 0.3
-CLOSED_FORM_JOBS = ("closed_form", "regression")
 
 
 def compared(recording: Recording, at: np.ndarray) -> dict[str, Forecast]:
@@ -29,7 +28,7 @@ def kind_of(method: str) -> Kind:
     """Return ``adaptive``, ``closed_form`` or ``network``."""
     if method == ADAPTIVE:
         return "adaptive"
-    return "closed_form" if METHODS[method].job in CLOSED_FORM_JOBS else "network"
+    return "closed_form" if METHODS[method].job in SIMPLE_JOBS else "network"
 
 
 def label_of(method: str) -> str:

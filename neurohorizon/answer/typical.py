@@ -4,14 +4,19 @@ import numpy as np
 
 from neurohorizon.answer.answer import TypicalPopulation, TypicalUnit, TypicalWindow
 from neurohorizon.answer.blocks import window_sums
-from neurohorizon.forecasts.typical import UNITS_RULE, WINDOW_RULE, choose_typical, spread_by_spikes
+from neurohorizon.forecasts.typical import (
+    INTERVAL,
+    UNITS_RULE,
+    WINDOW_RULE,
+    choose_typical,
+    span_starts,
+    spread_by_spikes,
+)
 from neurohorizon.recordings.forecast import Forecast
 from neurohorizon.scores import bits_per_spike
 from neurohorizon.timeline import to_s
 
 UNITS = 8
-SPAN_MS = 100.0
-INTERVAL = (0.05, 0.95)
 _PATHS = 1000
 _RULE = f"{WINDOW_RULE[0].upper()}{WINDOW_RULE[1:]}; {UNITS_RULE}"
 
@@ -37,8 +42,7 @@ def typical_window(
     counts, bin_ms = forecast.counts[place], 1000 * forecast.bin_s
     units = np.flatnonzero(scored)
     shown = spread_by_spikes(np.where(scored, counts.sum(0), 0), UNITS)
-    span = max(1, round(SPAN_MS / bin_ms))
-    first = np.arange(0, len(counts), span)
+    first = span_starts(len(counts), bin_ms)
     rng = np.random.default_rng([seed, 3])
     paths = forecast.recording.shared_gain.draw(forecast.log_rate[[place]], _PATHS, rng)[0][..., units].sum(-1)
     low, high = np.quantile(np.add.reduceat(paths, first, axis=1), INTERVAL, axis=0, method="inverted_cdf")

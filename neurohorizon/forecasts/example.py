@@ -14,15 +14,18 @@ from scipy.special import pdtr, pdtrik
 from neurohorizon.files import replacing
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
 from neurohorizon.forecasts.scoring import require_the_same_task, sum_forecast
-from neurohorizon.forecasts.typical import UNITS_RULE, WINDOW_RULE, choose_typical, spread_by_spikes
+from neurohorizon.forecasts.typical import (
+    INTERVAL,
+    UNITS_RULE,
+    WINDOW_RULE,
+    choose_typical,
+    span_starts,
+    spread_by_spikes,
+)
 from neurohorizon.scores import bits_per_spike, scored_units
 from neurohorizon.session import Session, read_session
 
 RULE = f"first held-out session of the cohort; among its windows that are valid throughout, {WINDOW_RULE}; {UNITS_RULE}"
-SPAN_MS = 100
-"""Length of the spans in which counts are shown."""
-INTERVAL = (0.05, 0.95)
-"""Quantiles of the bounds of a count."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ def _example(
 
     expected, of_rival = (np.exp(one.log_rate[window].astype(np.float64)) for one in (forecast, rival))
     reference = np.exp(forecast.reference_log_rate.astype(np.float64))
-    first = np.arange(0, horizon_bins, max(1, round(1000 * SPAN_MS / bin_us)))
+    first = span_starts(horizon_bins, bin_us / 1e3)
 
     def in_spans(values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(values * forecast.target_mask[window, :, None], first)

@@ -9,6 +9,10 @@ WINDOW_RULE = (
     "median score"
 )
 UNITS_RULE = "units at evenly spaced ranks of spikes among those that fired in it"
+SPAN_MS = 100.0
+"""Length of the spans in which counts are shown."""
+INTERVAL = (0.05, 0.95)
+"""Quantiles of the bounds of a count."""
 
 
 def choose_typical(usable: np.ndarray, spikes: np.ndarray, score: Callable[[int], float]) -> tuple[int | None, float]:
@@ -41,6 +45,11 @@ def spread_by_spikes(spikes: np.ndarray, most: int) -> np.ndarray:
     ranked = np.argsort(-spikes, kind="stable")[: np.count_nonzero(spikes)]
     places = np.linspace(0, ranked.size - 1, min(most, ranked.size))
     return ranked[np.unique(places.round().astype(int))]
+
+
+def span_starts(bins: int, bin_ms: float) -> np.ndarray:
+    """Return the first bins of the spans of :data:`SPAN_MS` in which counts are shown, [span]."""
+    return np.arange(0, bins, max(1, round(SPAN_MS / bin_ms)))
 
 
 def median_count_window(*, observed: np.ndarray, target_mask: np.ndarray, context_valid: np.ndarray) -> int:

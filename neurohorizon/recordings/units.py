@@ -297,12 +297,12 @@ def _domain(
     else:
         domain = _whole(times_s)
         first_s, last_s = domain.hull_s
-        note = inferred_note("whole", option="valid")
-        if found.file is None:
-            note = (
-                f"no valid time is given: it is {first_s:g} to {last_s:g} s, the first to the last spike, and time "
-                "without spikes in between counts as silent; give valid=(start, stop) or intervals"
-            )
+        note = (
+            f"no valid time is given: it is {first_s:g} to {last_s:g} s, the first to the last spike, and time "
+            "without spikes in between counts as silent; give valid=(start, stop) or intervals"
+            if found.file is None
+            else inferred_note("whole", option="valid")
+        )
         whole = domain.without(invalid)
         times_us = to_us(times_s)
         times_us = times_us[whole.contains(times_us)]

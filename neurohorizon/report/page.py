@@ -24,6 +24,7 @@ from neurohorizon.methods import (
     FORECASTER,
     METHODS,
     REFERENCE_MEAN,
+    SIMPLE_JOBS,
     ZERO_SHOT,
     class_word,
     method_label,
@@ -185,7 +186,7 @@ def _differences(rows: pd.DataFrame, title: str, label: str, caption: str) -> st
 
 def _colour(method: str) -> str:
     job = METHODS[method].job if method in METHODS else ""
-    return "simple" if job in ("closed_form", "regression") else "own" if method in (FORECASTER, ADAPTIVE) else "rival"
+    return "simple" if job in SIMPLE_JOBS else "own" if method in (FORECASTER, ADAPTIVE) else "rival"
 
 
 def _horizon(horizon: pd.DataFrame, verdict: Mapping) -> str:

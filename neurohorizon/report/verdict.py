@@ -16,6 +16,7 @@ from neurohorizon.methods import (
     LATENT_READOUT,
     METHODS,
     REFERENCE_MEAN,
+    SIMPLE_JOBS,
     ZERO_SHOT,
     method_phrase,
 )
@@ -27,7 +28,6 @@ CARRIED = 0.5
 """Share of the spikes of a session from which on one unit carries its score."""
 _FEWEST_UNITS_OF_A_REGION = 10
 _OWN = (FORECASTER, ADAPTIVE, LATENT_READOUT, ENSEMBLE, *DECODINGS)
-_SIMPLE_JOBS = ("closed_form", "regression")
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _mark(row: pd.Series, own: pd.DataFrame, leads: pd.DataFrame, influence: pd.
     simple = [
         lead
         for _, lead in leads.iterrows()
-        if lead["against"] in METHODS and METHODS[lead["against"]].job in _SIMPLE_JOBS and _clearly_better(lead)
+        if lead["against"] in METHODS and METHODS[lead["against"]].job in SIMPLE_JOBS and _clearly_better(lead)
     ]
     if simple:
         return "barely", f"a simple method, {method_phrase(simple[0]['against'])}, is better"

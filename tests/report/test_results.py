@@ -32,7 +32,7 @@ CONFIG = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory) -> Path:
+def written(tmp_path_factory) -> Path:
     """The results of a made run of the first experiment alone."""
     run = tmp_path_factory.mktemp("results")
     scores = write_run(run, sessions=4, seeds=(0,))
@@ -79,25 +79,25 @@ def told(tmp_path_factory) -> Path:
     return run / "results.json"
 
 
-def changed(told: Path, name: str, change) -> Path:
-    values = json.loads(told.read_text())
+def changed(written: Path, name: str, change) -> Path:
+    values = json.loads(written.read_text())
     change(values)
-    path = told.with_name(name)
+    path = written.with_name(name)
     path.write_text(json.dumps(values))
     return path
 
 
-def test_the_score_that_is_told_is_that_of_the_table(told):
-    summary = pd.read_parquet(told.parent / "cross_session" / "tables" / "summary.parquet").query(
+def test_the_score_that_is_told_is_that_of_the_table(written):
+    summary = pd.read_parquet(written.parent / "cross_session" / "tables" / "summary.parquet").query(
         "null == 'reference' and source == 'all'"
     )
     score = summary.set_index("method").loc["neurohorizon", "bits_per_spike"]
-    (section,) = json.loads(told.read_text())["sections"]
+    (section,) = json.loads(written.read_text())["sections"]
     assert f"{score:+.3f} bits/spike" in section["headline"]
     sentences = re.split(r"(?<=\.) (?=[A-Z])", section["headline"])
     assert section["text"].startswith(sentences[0]) and all(one in section["text"] for one in sentences)
     assert any("of the score of the true rates" in one for one in sentences)
-    scores = {row["method"]: row["bits_per_spike"] for row in json.loads(told.read_text())["scores"]}
+    scores = {row["method"]: row["bits_per_spike"] for row in json.loads(written.read_text())["scores"]}
     assert scores["NeuroHorizon"] == score
 
 
@@ -124,13 +124,13 @@ def test_what_was_left_out_is_counted_apart_and_animals_once():
     assert found["folds"] == 2
 
 
-def test_the_paper_is_typeset_the_same_each_time_and_with_the_numbers_of_the_run(told, tmp_path):
+def test_the_paper_is_typeset_the_same_each_time_and_with_the_numbers_of_the_run(written, tmp_path):
     paper = ROOT / "paper" / "paper.typ"
     for name, results in {
-        "first": told,
-        "again": told,
-        "other": changed(told, "other.json", lambda values: values["training"][0].update(steps=778)),
-        "noted": changed(told, "noted.json", lambda values: values["config"]["cohort"].update(note="In a dish.")),
+        "first": written,
+        "again": written,
+        "other": changed(written, "other.json", lambda values: values["training"][0].update(steps=778)),
+        "noted": changed(written, "noted.json", lambda values: values["config"]["cohort"].update(note="In a dish.")),
     }.items():
         typeset(paper, results=results, output=tmp_path / f"{name}.pdf")
     first, again, *others = ((tmp_path / f"{name}.pdf").read_bytes() for name in ("first", "again", "other", "noted"))
@@ -178,16 +178,16 @@ def test_every_caption_of_a_figure_can_stand_in_the_paper(path, tmp_path):
     assert typst.compile(str(source), ignore_system_fonts=True, format="pdf")
 
 
-def test_the_part_of_the_page_in_snakemakes_report_can_be_laid_out_and_names_what_is_simulated(told):
-    part = told.with_name("overview.html").read_text()
+def test_the_part_of_the_page_in_snakemakes_report_can_be_laid_out_and_names_what_is_simulated(written):
+    part = written.with_name("overview.html").read_text()
     assert "Simulated recordings. Trained on 1 session of 1 animal (10 units, 1 h)" in part
     assert "no evidence about brains" in part
     assert max(map(len, part.splitlines())) < 10000, "docutils takes no longer line"
 
 
-def test_the_page_has_the_verdict_first_a_line_for_each_experiment_and_a_fold(told):
-    page = told.with_name("report.html").read_text()
-    verdict = json.loads(told.read_text())["verdict"]
+def test_the_page_has_the_verdict_first_a_line_for_each_experiment_and_a_fold(written):
+    page = written.with_name("report.html").read_text()
+    verdict = json.loads(written.read_text())["verdict"]
     places = [page.index(one) for one in ('class="badge', verdict["sentence"], "<svg", "The experiments", "<details>")]
     assert places == sorted(places)
     lines = re.findall(r"<li><b>.*?</li>", page.split("The experiments")[1].split("</ol>")[0])
@@ -209,8 +209,8 @@ def test_controls_are_below_the_fold_on_their_own_axis(tmp_path):
     assert "own history" not in _disrupted({"comparisons": comparisons})
 
 
-def test_the_page_has_the_note_on_the_recordings(told):
-    results = json.loads(told.read_text())
+def test_the_page_has_the_note_on_the_recordings(written):
+    results = json.loads(written.read_text())
     results["config"]["cohort"]["note"] = "Slices & cultures."
     assert "Slices &amp; cultures." in overview_of(results)
 
