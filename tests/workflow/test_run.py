@@ -278,7 +278,7 @@ BEFORE_SESSIONS = {
     [
         ("forecasts/scoring.py", "_score", {"score", "score_point"}, TOLD | COMPARED),
         (
-            *("forecasts/forecast.py", "forecast_with_oracle", {"forecast_oracle"}),
+            *("forecasts/without_network.py", "forecast_with_oracle", {"forecast_oracle"}),
             TOLD | SHOWN | CONDITIONS | DEFINED | CURVES | AHEAD | {"score", "score_teacher_forcing"},
         ),
         (
