@@ -20,10 +20,10 @@ rule preview:
     params:
         minimum_rate_hz=CONFIG.evaluation.minimum_rate_hz,
         seed=CONFIG.run.seed,
-        code=code("neurohorizon.answer.preview:preview_session"),
+        code=code("neurohorizon.command.preview:preview_session"),
     shell:
         """
-        python "$CALL" neurohorizon.answer.preview:preview_session --weights {input.weights:q} \
+        python "$CALL" neurohorizon.command.preview:preview_session --weights {input.weights:q} \
             --session {input.session:q} --minimum-rate-hz {params.minimum_rate_hz} --seed {params.seed} \
             --page {output.page:q} --text {output.text:q} >{log:q} 2>&1
         """
