@@ -40,7 +40,7 @@ def describe_preview(answer: Answer, page: Path) -> str:
     if score.low is not None and score.high is not None:
         found += f" (95 % interval {score.low:+.3f} to {score.high:+.3f})"
     return (
-        f"First result: weights that were trained on other recordings, {answer.network.name}, forecast "
+        f"First result: the weights {answer.network.name}, which were trained on other recordings, forecast "
         f"{recorded.name}: {found} over the mean rate of each unit, {recorded.scored_units} units.\n"
         f"Its page: {page}\n"
     )

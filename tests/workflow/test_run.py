@@ -292,7 +292,7 @@ BEFORE_SESSIONS = {
         (
             "baselines/closed_form.py",
             "gamma_poisson",
-            {"tune_baselines"},
+            {"tune_baselines", "preview"},
             TOLD
             | CALIBRATED
             | DEFINED
