@@ -17,15 +17,19 @@ from pathlib import Path
 RECORDED_FOLDER = "NEUROHORIZON_RECORDED_FOLDER"
 """Environment variable: the folder whose files have a record. The workflow sets it to the results of a run."""
 _BLOCK_BYTES = 1 << 20
+_STOPPED = -1
 _NO_SPACE = {
     errno.ENOSPC: "its disk is full",
     errno.EDQUOT: "the quota of its disk is reached",
     errno.EFBIG: "it is larger than the limit for files (`ulimit -f`)",
+    _STOPPED: "its disk took only a part of it",
 }
 _WORDS_OF_NO_SPACE = {
     errno.ENOSPC: ("No space left on device", f"errno = {errno.ENOSPC},", "StorageFull"),
     errno.EDQUOT: ("Disk quota exceeded", f"errno = {errno.EDQUOT},"),
     errno.EFBIG: ("File too large", f"errno = {errno.EFBIG},"),
+    # numpy and torch write only that they stopped early
+    _STOPPED: (" requested and ", "PytorchStreamWriter failed", "iostream error"),
 }
 """What the messages of libraries contain whose errors have no number."""
 _NEARLY_NOTHING_BYTES = 1 << 16

@@ -73,8 +73,8 @@ def write_page(faults: Sequence[dict], seed: int) -> None:
     harm = sum(one["outcome"] == "harm" for one in faults)
     lines = [
         HEAD,
-        f"The last campaign (seed {seed}): {len(done)} faults, of which {harm or 'none'} did harm. The undisturbed run\n"
-        f"has {whole['jobs']} jobs and {whole['tables']} tables.\n",
+        f"The last campaign (seed {seed}): {len(done)} faults, of which {harm or 'none'} did harm. The undisturbed\n"
+        f"run has {whole['jobs']} jobs and {whole['tables']} tables.\n",
         KILLS,
         *_kill_table(kills, whole["wall_s"]),
         f"\n{len(ends)} runs with {len(kills)} kills came to their end: {_outcomes(ends)}.\n",
@@ -87,9 +87,9 @@ def write_page(faults: Sequence[dict], seed: int) -> None:
         "| kind of file | cut | one bit | another bit |",
         "|---|---|---|---|",
         *_damage_rows(damages),
-        f"\nWith one bit flipped in a file of each of {together.get('damaged', 0)} kinds at once, and each file deleted\n"
-        f"that a message named, the tables were {'not ' if together['outcome'] == 'harm' else ''}the same after\n"
-        f"{together.get('starts', 0)} starts and {together.get('deleted', 0)} deleted files.\n",
+        f"\nWith one bit flipped in a file of each of {together.get('damaged', 0)} kinds at once, and each file\n"
+        f"deleted that a message named, the tables were {'not ' if together['outcome'] == 'harm' else ''}the same\n"
+        f"after {together.get('starts', 0)} starts and {together.get('deleted', 0)} deleted files.\n",
         END,
     ]
     PAGE.write_text("\n".join(lines).rstrip("\n") + "\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from factories import ROOT
-from stale_lock import LOCKS, RECORD
+from stale_lock import LOCKS, RECORD, remove_parts
 
 RUN = f"""
 import sys, time
@@ -104,3 +104,14 @@ def test_a_lock_of_another_machine_or_of_an_unknown_run_is_kept(tmp_path):
             assert f"it may be of a run on {machine}; if none is alive there: snakemake --unlock" in next_run(tmp_path)
             assert locks(tmp_path)
         record.unlink()
+
+
+def test_what_killed_processes_had_written_of_files_is_removed_and_nothing_else(tmp_path):
+    folder = tmp_path / "results" / "sessions"
+    for name in (".part-7-a.h5", "..part-7-a.h5.crc32", "a.h5", ".a.h5.crc32"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("half")
+    (folder / ".part-7-release").mkdir()
+    (folder / ".part-7-release" / "a.npy").write_text("half")
+    remove_parts(tmp_path)
+    assert sorted(one.name for one in folder.iterdir()) == [".a.h5.crc32", "a.h5"]
