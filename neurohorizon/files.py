@@ -109,7 +109,7 @@ def naming_full_disk(path: str | Path) -> Iterator[None]:
         left = f"{bytes_as_text(_free_bytes(folder))} are free" if folder.exists() else "it does not exist"
         raise DiskFullError(
             f"{path} cannot be written: {reason} ({left} in {folder})\n"
-            "Free space there, then start the same command again: it goes on from the files that are there."
+            "Free space there, then start the same command again: it continues with the files that are there."
         ) from fault
 
 
@@ -184,7 +184,7 @@ def full_disks(*folders: str | Path) -> list[str]:
     """Return a line for each folder whose disk is full, with what to do; one for each disk."""
     full = {Path(one).stat().st_dev: one for one in folders if Path(one).exists() and _is_full(Path(one))}
     return [
-        f"The disk of {folder} is full: free space on it, then start the same command again; it goes on from the files "
+        f"The disk of {folder} is full: free space on it, then start the same command again; it continues with the files "
         "that are there."
         for folder in full.values()
     ]

@@ -28,6 +28,7 @@ LOCK_LINES = hold_folder(Path.cwd(), cancel_orphaned) if workflow.is_main_proces
 if LOCK_LINES:
     print(LOCK_LINES, file=sys.stderr)
 
+
 def shipped(path: str) -> str:
     """Return a path of the working directory, or, if it does not exist, the workflow's own file of that name."""
     return path if Path(path).exists() or not (ROOT / path).exists() else str(ROOT / path)

@@ -255,7 +255,7 @@ def test_a_file_of_any_kind_without_space_is_named_and_no_half_of_it_is_left(rec
     first, second = str(error.value).split("\n")
     assert first.startswith(f"{recorded / name} cannot be written: ")
     assert "it is larger than the limit for files (`ulimit -f`)" in first or "its disk took only a part of it" in first
-    assert second == "Free space there, then start the same command again: it goes on from the files that are there."
+    assert second == "Free space there, then start the same command again: it continues with the files that are there."
     assert list(recorded.iterdir()) == []
 
 

@@ -31,7 +31,7 @@ KILLS = """## Kills
 
 `kill -9` at random moments, several in a row, until the run is at its end. A job that was killed starts again. If only
 the main process is killed, its job goes on; the next start refuses to disturb it and names its process, and starts when
-it has ended. Nobody unlocks a folder. A training goes on from its last checkpoint, which the lost work here does not
+it has ended. Nobody unlocks a folder. A training continues from its last checkpoint, which the lost work here does not
 contain: it counts the whole job, as a share of the undisturbed run. In a long run it is the same number of seconds.
 """
 DISKS = """## Full disks
@@ -54,7 +54,7 @@ END = """## What is not covered
 - The logs of jobs, and the log of a training in its folder of checkpoints: no table depends on them.
 - Damage in memory, and a disk that returns other bytes at each reading.
 - Nodes without a shared folder: an object store has its own checksums, and records stay where the job ran.
-- Losses of power: what the operating system has not written yet is lost, whatever a program does.
+- Failures of power: what the operating system has not written yet is gone, whatever a program does.
 
 To repeat the campaign: `make chaos`, or `make chaos CHAOS="--seed 1 --kills 50"` for other moments and places. Stopped
 and started again, it continues. Full disks need root.
