@@ -184,8 +184,8 @@ def full_disks(*folders: str | Path) -> list[str]:
     """Return a line for each folder whose disk is full, with what to do; one for each disk."""
     full = {Path(one).stat().st_dev: one for one in folders if Path(one).exists() and _is_full(Path(one))}
     return [
-        f"The disk of {folder} is full: free space on it, then start the same command again; it continues with the files "
-        "that are there."
+        f"The disk of {folder} is full: free space on it, then start the same command again; it continues with the "
+        "files that are there."
         for folder in full.values()
     ]
 
