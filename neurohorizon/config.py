@@ -1026,11 +1026,6 @@ class Config(Section):
                 f"release needs all experts of the adaptive forecast: set regressions, adaptive, and "
                 f"baselines.networks to {list(NETWORKS)}, or release to null"
             )
-        if self.release and self.training.start_from:
-            raise ValueError(
-                "release names the data of all training, and those of training.start_from are not among them: set one "
-                f"of both to null (found training.start_from {self.training.start_from!r})"
-            )
         if self.cohort.arrays and self.sources.nwb is None:
             raise ValueError("cohort.arrays needs sources.nwb, the folder of the manifest and of the recordings")
         self._same_labels()

@@ -26,6 +26,8 @@ ENSEMBLE = f"{FORECASTER}_ensemble"
 REFERENCE_MEAN, SHRINKAGE = "reference_mean", "shrinkage"
 OWN_HISTORY = "own_history"
 """The network without a population, which reads no population readout."""
+OWN_HISTORY_READOUT = f"{OWN_HISTORY}_readout"
+"""The network without a population encoder, which reads the population readout."""
 UPPER_BOUND = "learned_embedding"
 """The same network with its units' embeddings fitted on the session that is forecast."""
 AUTOREGRESSIVE, BLOCKWISE, COARSE_TO_FINE = WAYS_OF_DECODING = ("autoregressive", "blockwise", "coarse_to_fine")
@@ -93,7 +95,7 @@ METHODS = {
         Method("reduced_rank", "regression", "reduced rank", "reduced-rank regression", "green", (5, 1), short=True),
         Method(OWN_HISTORY, "network", "own history", "the own-history network", "blue", (6, 1), short=True),
         Method(
-            "own_history_readout",
+            OWN_HISTORY_READOUT,
             "network",
             "own history + readout",
             "the own-history network with readout",

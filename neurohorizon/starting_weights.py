@@ -18,7 +18,7 @@ from neurohorizon.network_files import expected_path, released_names
 
 KEY = "training.start_from"
 FEEDBACK = ("feedback.", "head.fed_weights.")
-"""Starts of the names of tensors that only feedback reads; a network without feedback goes without them."""
+"""Starts of the names of tensors that only feedback reads; networks without feedback lack them."""
 _LENGTHS = ("bin_ms", "context_bins", "horizon_bins")
 _MOST_NAMED = 3
 
@@ -91,10 +91,26 @@ def start_cards(start: Start) -> dict[str, dict[str, Any]]:
     return cards
 
 
+def start_data(start: Start) -> list[dict[str, Any]]:
+    """Return the training data sets of released weights: their names, sizes, licences and citations.
+
+    Raises:
+        StartError: The weights are those of a run, which have no such list.
+    """
+    about = json.loads(Path(start.path).with_suffix(".json").read_text()).get("about")
+    if about is None:
+        raise StartError(
+            f"{KEY} is {start.name!r}, a network of a run, which does not list licences and citations of its training "
+            f"data; a release needs them: start from released weights ({', '.join(released_names())}), or set {KEY} or "
+            "release to null"
+        )
+    return list(about["data"])
+
+
 def differences(card: Mapping[str, Any], *, timeline: Timeline, features: Features, model: Model) -> dict[str, Any]:
     """Return the keys in which a configuration differs from the network of a card, and their values on the card.
 
-    Feedback that the network has and the configuration lacks is no difference: the parallel forecast does not read it.
+    Feedback of counts is no difference: the parallel forecast does not read it.
 
     Returns:
         Values by keys such as ``model.width``.
@@ -105,8 +121,8 @@ def differences(card: Mapping[str, Any], *, timeline: Timeline, features: Featur
     found: dict[str, Any] = {}
     for name, values in wanted.items():
         of_card = {key: card[name].get(key) for key in values}
-        if name == "model" and not values["feedback"]:
-            of_card["feedback"] = False
+        if name == "model":
+            of_card["feedback"] = values["feedback"]
         found |= dict(_unequal(name, values, of_card))
     return found
 

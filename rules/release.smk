@@ -20,12 +20,13 @@ if CONFIG.release:
             **declared("describe_release"),
         params:
             release=section(CONFIG.release),
+            start=lambda wildcards: LAYOUT.start_of(LAYOUT.released_fold()),
             command=" ".join(["snakemake weights --configfile", *map(os.path.relpath, workflow.configfiles)]),
             code=code("neurohorizon.report.released_weights:describe_release"),
         shell:
             """
             python "$CALL" neurohorizon.report.released_weights:describe_release --sessions {input.sessions:q} \
-                --features {input.features:q} --summary {input.summary:q} --release {params.release:q} \
+                --features {input.features:q} --summary {input.summary:q} --release {params.release:q} --start {params.start:q} \
                 --command {params.command:q} --output {output:q} >{log:q} 2>&1
             """
 

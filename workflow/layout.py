@@ -35,7 +35,7 @@ from neurohorizon.methods import (
 )
 from neurohorizon.modalities.conditions import CONDITIONS, NO_ENCODER, OF_BEHAVIOUR, OF_ENCODERS
 from neurohorizon.sources import SOURCES, WITH_IMAGES
-from neurohorizon.starting_weights import check_fit, check_unseen, find_start, start_cards
+from neurohorizon.starting_weights import check_fit, check_unseen, find_start, start_cards, start_data
 
 Inputs = Callable[[object], list[str]]
 """An input function of Snakemake, which returns the files for a job's wildcards."""
@@ -149,7 +149,8 @@ class Layout:
         """Return the weights that the networks of a fold start from, as JSON with their hash; ``null`` for random ones.
 
         Raises:
-            StartError: They do not exist, do not fit the configuration, or were trained on what the fold holds out.
+            StartError: They do not exist, do not fit the configuration, were trained on what the fold holds out, or a
+                release cannot list their data.
         """
         config = self.config
         if config.training.start_from is None:
@@ -159,6 +160,8 @@ class Layout:
         if card is not None:
             check_fit(found, card, timeline=config.timeline, features=config.features, model=config.model)
         check_unseen(found, self.cohort(), fold)
+        if config.release is not None:
+            start_data(found)
         return json.dumps(asdict(found))
 
     def trained(self, fold: str, source: str | None = None) -> list[Row]:

@@ -34,9 +34,9 @@ import numpy as np
 
 from neurohorizon.config import Adaptive
 from neurohorizon.forecasts.forecast_file import WINDOWS_PER_CHUNK, open_same_windows, write_forecast
-from neurohorizon.methods import ADAPTIVE, FORECASTER, METHODS, OWN_HISTORY, ZERO_SHOT
+from neurohorizon.methods import ADAPTIVE, FORECASTER, METHODS, OWN_HISTORY, OWN_HISTORY_READOUT, ZERO_SHOT
 
-OWN_HISTORY_READOUT, REDUCED_RANK = "own_history_readout", "reduced_rank"
+REDUCED_RANK = "reduced_rank"
 HALFWAY = (
     (OWN_HISTORY, OWN_HISTORY_READOUT),
     (OWN_HISTORY_READOUT, FORECASTER),

@@ -16,7 +16,7 @@ class Begun:
 
     Attributes:
         card: Its card: training sessions and animals include those of the weights that it starts from.
-        tensors: All its tensors.
+        tensors: All its tensors, without those that feedback reads if only one of both networks has feedback.
     """
 
     card: Card
@@ -63,7 +63,7 @@ def read_start(start: Start, card: Card) -> Begun | None:
     read, of_release = read_tensors(path), f"{card.method}/"
     prefix = of_release if any(name.startswith(of_release) for name in read) else ""
     tensors = {name.removeprefix(prefix): value for name, value in read.items() if name.startswith(prefix)}
-    if not card.model.feedback:
+    if not (card.model.feedback and earlier["model"]["feedback"]):
         tensors = {name: value for name, value in tensors.items() if not name.startswith(FEEDBACK)}
     return Begun(
         card=replace(

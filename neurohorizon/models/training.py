@@ -54,7 +54,7 @@ from neurohorizon.models.scheduled_sampling import decode_fed, fed_windows, samp
 from neurohorizon.models.start import read_start
 from neurohorizon.models.weights import Card, save_forecaster
 from neurohorizon.session import SpikeReader, read_identity, read_splits
-from neurohorizon.starting_weights import Start, find_start
+from neurohorizon.starting_weights import FEEDBACK, Start, find_start
 from neurohorizon.timeline import to_s
 from neurohorizon.units.reference import MARGINAL_GROUPS
 
@@ -198,8 +198,9 @@ def train_forecaster(
         checkpoints: Folder for resuming, one for each code and configuration; removed at the end.
         output: File of the weights (safetensors); the card is written next to it as JSON.
         base: Trained network whose weights are copied and not trained; None: all weights are trained.
-        start: All tensors of the network before its first step, which include the scale of its features; None: random
-            weights, and the scale of the training sessions. They are kept if no validation is better than theirs.
+        start: Tensors of the network before its first step, with the scale of its features, and with or without those
+            that only feedback reads; None: random weights, and the scale of the training sessions. They are kept if no
+            validation is better than theirs.
         modality_dropout: Share of a session's blocks in which a modality of the session is absent.
 
     With several devices, each runs this function in its own process; the first process writes the files.
@@ -223,7 +224,10 @@ def train_forecaster(
         with_feedback=base is None,
     )
     if start is not None:
-        # with the scale of its features: another would be another network, of which every weight is wrong
+        # With the scale of its features: another would be another network, of which every weight is wrong. Feedback
+        # that the weights lack begins as in a training from random weights.
+        fresh = {name: value.clone() for name, value in forecaster.state_dict().items() if name.startswith(FEEDBACK)}
+        start = fresh | dict(start)
         forecaster.load_state_dict(start)
     elif base is None:
         forecaster.unit_encoder.fit_scale(

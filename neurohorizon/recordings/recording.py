@@ -268,8 +268,11 @@ class Recording:
             return self.release.adaptive
         return Adaptive(
             horizon_edges_bins=self.card.model.readout.horizon_edges_bins,
-            learners=(Learners(share=0.002, pooling=(0.0, 0.05, 0.3, 1.0), learning_rates=(1.0,)),),
-            second=SecondMixture(share=0.002, pooling=0.5, learning_rate=1.0),
+            learners=(
+                Learners(share=0.002, pooling=(0.0, 0.05, 0.3, 1.0), learning_rates=(1.0,)),
+                Learners(share=1e-15, pooling=(0.0, 1.0), learning_rates=(0.1, 1.0)),
+            ),
+            second=SecondMixture(share=1e-15, pooling=0.0, learning_rate=0.3),
             network_prior=4.0,
             level_spikes=20.0,
             level_bins=3000,

@@ -14,6 +14,7 @@ from neurohorizon.config import Release, ReleasedData
 from neurohorizon.files import replacing
 from neurohorizon.methods import ZERO_SHOT
 from neurohorizon.session import read_identity
+from neurohorizon.starting_weights import Start, start_data
 from neurohorizon.units.reference import read_reference
 
 QUANTILES = (0.005, 0.5, 0.995)
@@ -32,6 +33,7 @@ def describe_release(
     features: Sequence[Path],
     summary: Path,
     release: Release,
+    start: Start | None,
     command: str,
     output: Path,
 ) -> None:
@@ -42,17 +44,19 @@ def describe_release(
         features: Their feature files, in the same order.
         summary: Table ``summary.parquet`` of experiment 1, with the scores of held-out recordings.
         release: The section ``release`` of the configuration.
+        start: Released weights that the training started from; their data are listed too.
         command: Command that makes the weights.
         output: JSON file.
 
     Raises:
         ReleaseError: A training session belongs to no entry, or to several entries, of ``release.data``.
+        StartError: The weights that the training started from do not list their data.
     """
     identities = [read_identity(path) for path in sessions]
     used = [pair for pair in zip(identities, features, strict=True) if not pair[0]["left_out"]]
     about = {
         **{key: value for key, value in release.model_dump(mode="json").items() if key not in ("data", "held_out")},
-        "data": _data([identity for identity, _ in used], release.data),
+        "data": _data([identity for identity, _ in used], release.data) + ([] if start is None else start_data(start)),
         "feature_range": _ranges([path for _, path in used]),
         "scores": _scores(pd.read_parquet(summary), release.held_out),
         "made_by": command,

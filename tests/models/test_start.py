@@ -13,10 +13,9 @@ from safetensors.torch import load_file
 
 from neurohorizon import network_files
 from neurohorizon.cohort import Row
-from neurohorizon.config import ConfigError, parse_config
 from neurohorizon.models.training import TrainingModule
 from neurohorizon.models.weights import card_of, load_forecaster, read_card
-from neurohorizon.starting_weights import Start, StartError, check_unseen, find_start
+from neurohorizon.starting_weights import FEEDBACK, Start, StartError, check_unseen, find_start, start_data
 
 CONFIG = small_config(training={"steps": 4, "validate_every_steps": 2})
 
@@ -92,6 +91,24 @@ def test_a_network_without_feedback_starts_from_one_with_it(files, first, before
     expected = load_file(first)
     assert before.keys() < expected.keys()
     assert all(torch.equal(value, expected[name]) for name, value in before.items())
+
+
+def test_a_network_with_feedback_starts_from_one_without(files, first, before, tmp_path):
+    plain = CONFIG.model_copy(update={"model": CONFIG.model.model_copy(update={"feedback": False})})
+    path = train(tmp_path / "plain", files[:1], config=plain)
+    without = dict(load_file(path))
+    train(tmp_path / "fed", files[1:], start_from=str(path))
+    assert before.keys() > without.keys()
+    assert all(torch.equal(value, before[name]) for name, value in without.items())
+    fed = before.keys() - without.keys()
+    assert all(name.startswith(FEEDBACK) for name in fed) and any(before[name].abs().sum() > 0 for name in fed)
+
+
+def test_data_of_a_run_that_has_no_list_of_them_are_not_released(first):
+    with pytest.raises(StartError, match=r"a network of a run, which does not list licences.*; a release needs them"):
+        start_data(find_start(str(first)))
+    entries = start_data(find_start("hippocampus"))
+    assert {"name", "recordings", "animals", "licence", "citation"} <= entries[0].keys()
 
 
 def test_a_killed_training_resumes_after_its_start(files, first, before, tmp_path, monkeypatch):
@@ -190,14 +207,3 @@ def test_older_cards_are_read_and_name_their_sessions_only(first, tmp_path):
     with pytest.raises(StartError, match="s0"):
         check_unseen(start, [row("s0", "animal-s0")], "main")
     assert load_forecaster(tmp_path / "model.safetensors")[1].subjects == ()
-
-
-def test_a_release_of_weights_that_started_from_others_is_refused():
-    about = {
-        **{"name": "a", "version": "1", "summary": "b", "species": ["rat"], "preparation": "in vivo", "held_out": "c"},
-        "data": [{"name": "d", "sessions": ["*"], "licence": "e", "citation": "f"}],
-    }
-    values = small_config().model_dump(mode="json")
-    values["training"]["start_from"], values["release"] = "hippocampus", about
-    with pytest.raises(ConfigError, match=r"release names the data of all training"):
-        parse_config(values)

@@ -177,7 +177,7 @@ def test_the_adaptive_forecast_is_the_mixture_of_all_outcomes_before_the_origin(
     np.testing.assert_allclose(few.log_rate[1], recording.forecast(grid[40] + 0.013).log_rate[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["config", "demo", "hippocampus"])
+@pytest.mark.parametrize("name", ["config", "demo", "hippocampus", "mea", "steinmetz"])
 def test_the_adaptive_settings_are_those_of_the_configurations(recording, name):
     expected = read_config(ROOT / "config" / f"{name}.yaml").adaptive
     found = recording.adaptive_settings(True)

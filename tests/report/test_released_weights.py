@@ -1,6 +1,7 @@
 """The description of released weights: data sets, ranges of features and held-out scores."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from factories.sessions import made_files, made_session, small_config
 
 from neurohorizon.config import Release
 from neurohorizon.report.released_weights import QUANTILES, WINDOW, ReleaseError, describe_release
+from neurohorizon.starting_weights import find_start
 from neurohorizon.units.reference import read_reference
 
 CONFIG = small_config()
@@ -54,12 +56,13 @@ def describe(files, tmp_path):
     columns = ["source", "method", "class", "null", "bits_per_spike", "lower", "upper", "sessions"]
     pd.DataFrame(rows, columns=columns).to_parquet(summary)
 
-    def run(**changes) -> dict:
+    def run(start=None, **changes) -> dict:
         describe_release(
             sessions=[one.session for one in files],
             features=[one.features for one in files],
             summary=summary,
             release=release(**changes),
+            start=start,
             command="snakemake weights",
             output=tmp_path / "about.json",
         )
@@ -71,6 +74,13 @@ def describe(files, tmp_path):
 def test_every_training_session_is_counted_in_its_data_set(describe):
     found = {one["name"]: (one["recordings"], one["animals"], one["licence"]) for one in describe()["data"]}
     assert found == {"A": (1, 1, "MIT"), "B": (2, 2, "CC0")}
+
+
+def test_data_of_the_weights_that_training_started_from_are_listed_too(describe):
+    arrays = find_start("arrays")
+    found = describe(start=arrays)["data"]
+    assert [one["name"] for one in found[:2]] == ["A", "B"]
+    assert found[2:] == json.loads(Path(arrays.path).with_suffix(".json").read_text())["about"]["data"]
 
 
 @pytest.mark.parametrize("patterns", [["b*"], ["b*", "c*", "a*"]], ids=["of none", "of two"])

@@ -26,11 +26,14 @@ from neurohorizon.methods import (
     DECODINGS,
     FITTED,
     FORECASTER,
+    OWN_HISTORY_READOUT,
     UPPER_BOUND,
     ZERO_SHOT,
     method_phrase,
 )
 
+SMALL_GAIN = 0.01
+"""Gain in bits per spike below which texts call a part of the network small."""
 _OUTSIDE = {
     ZERO_SHOT: "Other zero-shot methods, outside of the declared family:",
     FITTED: "Methods that fit the forecast session, which NeuroHorizon never does:",
@@ -48,6 +51,7 @@ def describe_results(folder: Path) -> str:
         prose(describe_result(table["summary"]), describe_data(table["summary"], table["left_out"])),
         influence_sentence(table["unit_influence"]),
         prose(describe_family(table["comparisons"]), describe_sources(table["summary"])),
+        describe_encoder(table["comparisons"]),
         describe_adaptive(table["summary"], table["comparisons"]),
         describe_horizon(table["horizon"]),
     )
@@ -148,6 +152,23 @@ def describe_family(comparisons: pd.DataFrame) -> str:
     elif len(holm):
         text += f"; the Holm-adjusted p is below {SIGNIFICANT:g} in {int((holm < SIGNIFICANT).sum())}"
     return f"{text}. The closest baseline is {method_phrase(row['against'])}. {describe_comparison(row)}"
+
+
+def describe_encoder(comparisons: pd.DataFrame) -> str:
+    """The gain of the network over the same network without its population encoder; "" without that network."""
+    rows = comparisons[(comparisons["method"] == FORECASTER) & (comparisons["against"] == OWN_HISTORY_READOUT)]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    text = (
+        f"The **population encoder** adds {row['difference']:+.3f} bits/spike ({interval_text(row)}) to "
+        f"{method_phrase(OWN_HISTORY_READOUT)}, which reads the population in closed form only."
+    )
+    if not row["lower"] > 0:
+        text += " A gain cannot be shown: a network without encoder (`model.population: false`) is the simpler choice."
+    elif row["difference"] < SMALL_GAIN:
+        text += f" This is less than {SMALL_GAIN:g}: most of what the population adds passes through the closed form."
+    return text
 
 
 def describe_adaptive(summary: pd.DataFrame, comparisons: pd.DataFrame) -> str:

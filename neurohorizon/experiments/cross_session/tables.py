@@ -52,12 +52,15 @@ from neurohorizon.methods import (
     DECLARED_FAMILY,
     EXPERTS,
     FORECASTER,
+    OWN_HISTORY,
+    OWN_HISTORY_READOUT,
+    SHRINKAGE,
     UPPER_BOUND,
     class_word,
 )
 from neurohorizon.scores import NULLS, poisson_d2
 
-_DIFFERENCES = ("shrinkage", "own_history", "own_history_readout")
+_DIFFERENCES = (SHRINKAGE, OWN_HISTORY, OWN_HISTORY_READOUT)
 _SUMS = ["spikes", "model_nats", "reference_nats", "evaluation_nats"]
 
 

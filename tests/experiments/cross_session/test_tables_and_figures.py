@@ -41,6 +41,7 @@ from neurohorizon.experiments.cross_session.narrative import (  # noqa: E402
     describe_adaptive,
     describe_comparison,
     describe_data,
+    describe_encoder,
     describe_horizon,
     describe_others,
     describe_result,
@@ -423,6 +424,27 @@ def test_the_adaptive_mixture_is_compared_with_each_of_its_experts(every):
     assert f"scores **{wide['neurohorizon_adaptive'].mean():+.3f} bits/spike**" in text
     assert "The closest of its experts is" in text and "the adaptive mixture loses" in text
     assert describe_adaptive(_table(every, "summary"), comparisons.query("method == 'neurohorizon'")) == ""
+
+
+@pytest.mark.parametrize(
+    ("difference", "lower", "says"),
+    [
+        (0.018, -0.007, "A gain cannot be shown"),
+        (-0.003, -0.01, "A gain cannot be shown"),
+        (0.006, 0.005, "less than 0.01"),
+        (0.03, 0.01, None),
+        (0.03, float("nan"), "A gain cannot be shown"),
+    ],
+)
+def test_the_text_states_what_the_encoder_adds(every, difference, lower, says):
+    comparisons = _table(every, "comparisons")
+    row = (comparisons["method"] == "neurohorizon") & (comparisons["against"] == "own_history_readout")
+    assert row.sum() == 1
+    comparisons.loc[row, ["difference", "lower", "upper"]] = difference, lower, difference + 0.01
+    text = describe_encoder(comparisons)
+    assert f"adds {difference:+.3f} bits/spike" in text and text.count(". ") == (says is not None)
+    assert says is None or says in text
+    assert describe_encoder(comparisons[~row]) == ""
 
 
 def test_what_fits_the_session_controls_and_other_decodings_have_no_adjusted_p(every):
