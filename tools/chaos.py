@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -61,8 +60,10 @@ RESULTS_OF_A_RUN = {
     "page of the report": "report.html",
 }
 """Kind of file that no rule reads -> its place in the results."""
-DISKS = {"results": (0.03, 0.3, 0.6, 0.9), "project": (0.2, 0.8)}
-"""What lies on the small disk -> its sizes, as shares of what the whole run needs."""
+DISKS = {"results": (0.03, 0.3, 0.6, 0.9), "project": (0.3, 0.8)}
+"""What lies on the small disk -> its sizes, as shares of what the run needs there."""
+UNFINISHED = ("cross_session", "report", "report.html")
+"""Results that are made on a small disk which has the whole working folder; the others are there already."""
 DONE_S = 3600.0
 """Longest time of one start of a run."""
 
@@ -214,7 +215,7 @@ class Campaign:
         run = self.reference.make().start("all")
         if run.wait():
             raise SystemExit(f"the undisturbed run fails:\n{run.text[-3000:]}")
-        size = sum(path.stat().st_size for path in self.reference.results.rglob("*") if path.is_file())
+        size = _size([self.reference.results])
         values = {"wall_s": time.monotonic() - run.started, "bytes": size, "tables": len(self.reference.tables())}
         self.note("none", "undisturbed run", "same", jobs=run.text.count("\nFinished jobid"), **values)
 
@@ -228,7 +229,7 @@ class Campaign:
         run = project.start("all")
         while number < self.kills:
             rng = self.rng("kill", number)
-            what, after_s = KILLED[number % len(KILLED)], rng.uniform(1.0, 0.3 * whole_s)
+            what, after_s = KILLED[number % len(KILLED)], rng.uniform(1.0, 0.15 * whole_s)
             try:
                 status = run.process.wait(after_s)
             except subprocess.TimeoutExpired:
@@ -316,8 +317,16 @@ class Campaign:
         if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", small], check=False).returncode:
             self.note("disk end", place, "skipped", says="a small disk cannot be mounted here: it needs root")
             return
-        project.make()
-        first = 0 if place == "results" else _used(small)
+        if place == "results":
+            project.make()
+            first = 0
+        else:
+            shutil.copytree(self.reference.root, project.root, symlinks=True, dirs_exist_ok=True)
+            size = _size([project.results / name for name in UNFINISHED])
+            for name in UNFINISHED:
+                remove = shutil.rmtree if (project.results / name).is_dir() else Path.unlink
+                remove(project.results / name)
+            first = _used(small)
         for share in shares:
             name = f"{place}, {share:.0%}"
             _resize(small, max(first + int(share * size), _used(small) + (1 << 16)))
@@ -348,17 +357,16 @@ class Campaign:
     def damages(self) -> Iterator[tuple[str, Callable[[Path], None]]]:
         """Yield each way to damage a file of a kind: name -> function."""
         yield "cut", self.cut
-        yield "bit", partial(self.flip, number=1)
-        yield "another bit", partial(self.flip, number=2)
+        yield "one bit", self.flip
 
     def cut(self, path: Path) -> None:
         """Cut a file at a random place."""
         content = path.read_bytes()
         path.write_bytes(content[: self.rng("cut", path.name).randrange(len(content))])
 
-    def flip(self, path: Path, number: int) -> None:
+    def flip(self, path: Path) -> None:
         """Flip one random bit of a file."""
-        content, rng = bytearray(path.read_bytes()), self.rng("flip", path.name, number)
+        content, rng = bytearray(path.read_bytes()), self.rng("flip", path.name)
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         path.write_bytes(content)
 
@@ -392,7 +400,7 @@ class Campaign:
 
     def damage_checkpoints(self) -> None:
         """Kill a training after its first checkpoint, damage one, and let the training go on."""
-        ways = [("last.ckpt", *one) for one in self.damages()] + [("best.ckpt", "bit", partial(self.flip, number=1))]
+        ways = [("last.ckpt", *one) for one in self.damages()] + [("best.ckpt", "one bit", self.flip)]
         for name, way, spoil in ways:
             kind = f"checkpoint, {name.removesuffix('.ckpt')}"
             if self.finished(f"damage: {way}", kind):
@@ -449,7 +457,7 @@ class Campaign:
         project = self.copy("damaged")
         paths = [self.chosen(project, pattern, "all") for pattern, reader in KINDS.values() if not reader]
         for path in paths:
-            self.flip(path, number=3)
+            self.flip(path)
         deleted, starts = [], 0
         while starts <= len(paths) + 1:
             run = project.start("all")
@@ -493,6 +501,12 @@ def _reason(text: str) -> str:
     lines = text.splitlines()
     first = next((number for number, line in enumerate(lines) if " failed: " in line), max(len(lines) - 3, 0))
     return " / ".join(line.strip() for line in lines[first : first + 3] if line.strip())
+
+
+def _size(paths: list[Path]) -> int:
+    """Return the bytes that files and all files of folders take on a disk."""
+    files = [one for path in paths for one in (path.rglob("*") if path.is_dir() else [path]) if one.is_file()]
+    return sum(one.stat().st_blocks * 512 for one in files)
 
 
 def _used(mount: Path) -> int:

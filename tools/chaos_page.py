@@ -36,8 +36,9 @@ contain: it counts the whole job, as a share of the undisturbed run. In a long r
 """
 DISKS = """## Full disks
 
-A disk with too little space for the run, enlarged step by step. Its size is a share of what the whole run needs. No
-half file is left, and after the last step the tables are the same.
+A disk with too little space for the run, enlarged step by step. Its size is a share of what the run needs there. On
+a disk for the whole working folder, only experiment 1 and the pages are made. No half file is left, and after the last
+step the tables are the same.
 """
 DAMAGE = """## Damaged files
 
@@ -84,8 +85,8 @@ def write_page(faults: Sequence[dict], seed: int) -> None:
         *(_disk_row(one) for one in disks),
         "",
         DAMAGE,
-        "| kind of file | cut | one bit | another bit |",
-        "|---|---|---|---|",
+        "| kind of file | cut | one bit |",
+        "|---|---|---|",
         *_damage_rows(damages),
         f"\nWith one bit flipped in a file of each of {together.get('damaged', 0)} kinds at once, and each file\n"
         f"deleted that a message named, the tables were {'not ' if together['outcome'] == 'harm' else ''}the same\n"
@@ -125,5 +126,5 @@ def _damage_rows(damages: Sequence[dict]) -> list[str]:
         found = {
             one["fault"].removeprefix("damage: "): OUTCOMES[one["outcome"]] for one in damages if one["name"] == kind
         }
-        rows.append(f"| {kind} | " + " | ".join(found.get(way, "") for way in ("cut", "bit", "another bit")) + " |")
+        rows.append(f"| {kind} | " + " | ".join(found.get(way, "") for way in ("cut", "one bit")) + " |")
     return rows
