@@ -128,13 +128,18 @@ class Project:
             )
         return Run(process, log)
 
-    def jobs(self) -> list[psutil.Process]:
-        """Return the processes of jobs that work in the copy."""
-        return [one for one in self.processes() if any("workflow/scripts/call.py" in word for word in _words(one))]
-
-    def jobs_of(self, run: Run) -> list[psutil.Process]:
-        """Return the processes of the jobs of one start."""
-        return [one for one in self.jobs() if os.getpgid(one.pid) == run.process.pid]
+    def jobs(self, run: Run | None = None) -> list[psutil.Process]:
+        """Return the processes of jobs that work in the copy, or those of one start."""
+        found = []
+        for one in self.processes():
+            try:
+                words = one.cmdline()
+                of_run = run is None or os.getpgid(one.pid) == run.process.pid
+                if of_run and words[1:2] and words[1].endswith("workflow/scripts/call.py"):
+                    found.append(one)
+            except (psutil.Error, ProcessLookupError):
+                continue
+        return found
 
     def processes(self) -> list[psutil.Process]:
         """Return all processes that work in the copy."""
@@ -274,9 +279,9 @@ class Campaign:
             What is noted, and the run that goes on.
         """
         while what == "job" and run.process.poll() is None and not project.jobs():
-            time.sleep(0.05)
-        jobs = project.jobs()
-        lost_s, now, says = sum(time.time() - one.create_time() for one in jobs), time.time(), ""
+            time.sleep(0.2)
+        jobs, says = project.jobs(), ""
+        lost_s = sum(time.time() - one.create_time() for one in jobs)
         if what == "job":
             for one in rng.sample(jobs, min(1, len(jobs))):
                 one.kill()
@@ -285,17 +290,17 @@ class Campaign:
         else:
             _kill(run.process.pid, group=what == "group")
             run.process.wait()
+        killed = time.time()
         second, outcome = project.start("all"), "went on"
         if what == "scheduler" and jobs:
             # it refuses as long as a job of the killed run works
-            while second.process.poll() is None and not project.jobs_of(second):
-                time.sleep(0.1)
+            while second.process.poll() is None and not project.jobs(second):
+                lost_s += _passed(jobs)
             if second.process.poll():
                 kept = [line for line in second.text.splitlines() if "is kept: process" in line]
                 outcome, says = ("refused, then went on", kept[0]) if kept else ("harm", _reason(second.text))
-                while project.processes() and time.time() - now < DONE_S:
-                    time.sleep(0.1)
-                lost_s += time.time() - now
+                while project.processes() and time.time() - killed < DONE_S:
+                    lost_s += _passed(jobs)
                 second = project.start("all")
         values = {"outcome": outcome, "lost_s": lost_s, "says": says, "jobs": len(jobs)}
         return values, second
@@ -481,11 +486,11 @@ class Campaign:
         )
 
 
-def _words(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
+def _passed(jobs: list[psutil.Process]) -> float:
+    """Wait a moment, and return how long jobs worked in it."""
+    before = time.time()
+    time.sleep(0.2)
+    return (time.time() - before) * len([one for one in jobs if psutil.pid_exists(one.pid)])
 
 
 def _kill(pid: int, *, group: bool) -> None:
