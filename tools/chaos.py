@@ -60,10 +60,13 @@ RESULTS_OF_A_RUN = {
     "page of the report": "report.html",
 }
 """Kind of file that no rule reads -> its place in the results."""
-DISKS = {"results": (0.03, 0.3, 0.6, 0.9), "project": (0.3, 0.8)}
+DISKS = {"results": (0.05, 0.35, 0.65, 0.9), "project": (0.3, 0.8)}
 """What lies on the small disk -> its sizes, as shares of what the run needs there."""
-UNFINISHED = ("cross_session", "report", "report.html")
-"""Results that are made on a small disk which has the whole working folder; the others are there already."""
+UNFINISHED = {
+    "results": ("forecasts", "scores", "cross_session", "report", "report.html"),
+    "project": ("cross_session", "report", "report.html"),
+}
+"""What lies on the small disk -> the results that are made there; the others are there already."""
 DONE_S = 3600.0
 """Longest time of one start of a run."""
 
@@ -234,7 +237,7 @@ class Campaign:
         run = project.start("all")
         while number < self.kills:
             rng = self.rng("kill", number)
-            what, after_s = KILLED[number % len(KILLED)], rng.uniform(1.0, 0.15 * whole_s)
+            what, after_s = KILLED[number % len(KILLED)], rng.uniform(1.0, 0.1 * whole_s)
             try:
                 status = run.process.wait(after_s)
             except subprocess.TimeoutExpired:
@@ -312,7 +315,6 @@ class Campaign:
         if self.finished("disk end", place):
             return
         project = Project(self.folder / f"disk-{place}")
-        size = self.finished("none")["bytes"]
         small = project.results if place == "results" else project.root
         self.forget("disk", place)
         if small.is_mount():
@@ -322,16 +324,12 @@ class Campaign:
         if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", small], check=False).returncode:
             self.note("disk end", place, "skipped", says="a small disk cannot be mounted here: it needs root")
             return
-        if place == "results":
-            project.make()
-            first = 0
-        else:
-            shutil.copytree(self.reference.root, project.root, symlinks=True, dirs_exist_ok=True)
-            size = _size([project.results / name for name in UNFINISHED])
-            for name in UNFINISHED:
-                remove = shutil.rmtree if (project.results / name).is_dir() else Path.unlink
-                remove(project.results / name)
-            first = _used(small)
+        shutil.copytree(self.reference.root, project.root, symlinks=True, dirs_exist_ok=True)
+        made = [project.results / name for name in UNFINISHED[place]]
+        size = _size(made)
+        for path in made:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        first = _used(small)
         for share in shares:
             name = f"{place}, {share:.0%}"
             _resize(small, max(first + int(share * size), _used(small) + (1 << 16)))
@@ -490,7 +488,14 @@ def _passed(jobs: list[psutil.Process]) -> float:
     """Wait a moment, and return how long jobs worked in it."""
     before = time.time()
     time.sleep(0.2)
-    return (time.time() - before) * len([one for one in jobs if psutil.pid_exists(one.pid)])
+    return (time.time() - before) * len([one for one in jobs if _works(one)])
+
+
+def _works(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _kill(pid: int, *, group: bool) -> None:

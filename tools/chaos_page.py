@@ -36,9 +36,9 @@ contain: it counts the whole job, as a share of the undisturbed run. In a long r
 """
 DISKS = """## Full disks
 
-A disk with too little space for the run, enlarged step by step. Its size is a share of what the run needs there. On
-a disk for the whole working folder, only experiment 1 and the pages are made. No half file is left, and after the last
-step the tables are the same.
+A disk with too little space for the forecasts, scores and pages of the run, enlarged step by step; then one for the
+whole working folder. Its size is a share of what is still to be written. No half file is left, and after the last step
+the tables are the same.
 """
 DAMAGE = """## Damaged files
 
