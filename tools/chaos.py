@@ -42,6 +42,7 @@ SMALLER = {
 KINDS = {
     "recording of the release": ("release/**/spikes.times.npy", "preprocess_ibl"),
     "list of downloaded files": ("raw/ibl/SIM*.json", ""),
+    "true rates of a simulation": ("truth/*.h5", ""),
     "session file": ("sessions/ibl/SIM*.h5", ""),
     "features of units": ("features/ibl/SIM*.h5", ""),
     "population readout": ("readouts/ibl/SIM*.h5", ""),
