@@ -77,8 +77,9 @@ if STALE in LOCK_LINES:
 # task, and this name is Lightning's option to start the processes of several devices itself. Files of the results have
 # a record of their content.
 shell.prefix(
-    f"set -euo pipefail; export CALL='{ROOT}/workflow/scripts/call.py' PYTHONPATH='{ROOT}'"
-    f" {RECORDED_FOLDER}='{os.path.abspath(RESULTS)}' PYTHONNOUSERSITE=1 MPLBACKEND=agg SLURM_JOB_NAME=interactive; "
+    f"set -euo pipefail; export CALL='{ROOT}/workflow/scripts/call.py' CHECK='{ROOT}/workflow/scripts/check.py'"
+    f" PYTHONPATH='{ROOT}' {RECORDED_FOLDER}='{os.path.abspath(RESULTS)}'"
+    " PYTHONNOUSERSITE=1 MPLBACKEND=agg SLURM_JOB_NAME=interactive; "
 )
 REVIEW = globals().get("REVIEW", False)  # set by profiles/review/Snakefile: use only files of sums
 COHORT_IS_MADE = not (REVIEW or Path(COHORT).exists()) and CONFIG.cohort.is_made

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+from neurohorizon.files import RECORDED_FOLDER
+
 RECORD = ".snakemake/neurohorizon_runs"
 """Machine and process of the runs in a folder, one a line, since the last time that it had no lock."""
 LOCKS = ".snakemake/locks"
@@ -95,12 +97,14 @@ def _processes(folder: Path) -> list[int]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            # of jobs of the workflow, also of those that are other programs, such as papermill
+            marked = f"\0{RECORDED_FOLDER}=".encode() in b"\0" + (process / "environ").read_bytes()
             here = os.path.samefile(process / "cwd", folder)
         except OSError:  # it has ended, or is another user's
             continue
         program, *script = (os.path.basename(word) for word in words[:3])
         snakemake = program == "snakemake" or (program.startswith("python") and "snakemake" in script)
-        job = any("workflow/scripts/call.py" in word for word in words)
+        job = marked or any("workflow/scripts/call.py" in word for word in words)
         if here and (snakemake or job) and int(process.name) != os.getpid():
             found.append(int(process.name))
     return sorted(found)

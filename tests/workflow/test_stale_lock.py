@@ -11,10 +11,12 @@ import pytest
 from factories import ROOT
 from stale_lock import LOCKS, RECORD, remove_parts
 
+from neurohorizon.files import RECORDED_FOLDER
+
 RUN = f"""
 import sys, time
 from pathlib import Path
-sys.path.insert(0, {str(ROOT / "workflow")!r})
+sys.path[:0] = [{str(ROOT / "workflow")!r}, {str(ROOT)!r}]
 from stale_lock import LOCKS, hold_folder
 print(hold_folder(Path.cwd()), flush=True)
 if "locked" in sys.argv:
@@ -74,8 +76,10 @@ def test_a_live_run_keeps_its_lock(tmp_path):
     assert "so this run removes it" in next_run(tmp_path)
 
 
-@pytest.mark.parametrize("words", [["-c", JOB, "/a/workflow/scripts/call.py"], ["snakemake"]])
-def test_a_job_that_outlived_its_run_keeps_the_lock_and_is_named(tmp_path, words):
+@pytest.mark.parametrize("words", [["-c", JOB, "/a/workflow/scripts/call.py"], ["snakemake"], ["-c", JOB]])
+def test_a_job_that_outlived_its_run_keeps_the_lock_and_is_named(tmp_path, monkeypatch, words):
+    if words == ["-c", JOB]:  # as papermill
+        monkeypatch.setenv(RECORDED_FOLDER, str(tmp_path))
     (tmp_path / "snakemake").write_text(JOB)
     killed(started(tmp_path, "-c", RUN, "locked"))
     job = started(tmp_path, *words)
