@@ -33,6 +33,7 @@ _WORDS_OF_NO_SPACE = {
 }
 """What the messages of libraries contain whose errors have no number."""
 _NEARLY_NOTHING_BYTES = 1 << 16
+_LITTLE = 64_000_000
 
 
 class DamagedFileError(ValueError):
@@ -181,12 +182,16 @@ def _lack_of_space(fault: BaseException | None, folder: Path) -> str:
 
 
 def full_disks(*folders: str | Path) -> list[str]:
-    """Return a line for each folder whose disk is full, with what to do; one for each disk."""
-    full = {Path(one).stat().st_dev: one for one in folders if Path(one).exists() and _is_full(Path(one))}
+    """Return a line for each folder whose disk has little space, with what to do; one for each disk.
+
+    A program that is not of the package, or a log that is cut, may not name a full disk. What a failed job had written
+    is deleted by then, so that the disk is no longer full.
+    """
+    small = {Path(one).stat().st_dev: one for one in folders if Path(one).exists() and _free_bytes(Path(one)) < _LITTLE}
     return [
-        f"The disk of {folder} is full: free space on it, then start the same command again; it continues with the "
-        "files that are there."
-        for folder in full.values()
+        f"The disk of {folder} has only {bytes_as_text(_free_bytes(Path(folder)))} left: if a job failed for want of "
+        "space, free some there, then start the same command again; it continues with the files that are there."
+        for folder in small.values()
     ]
 
 

@@ -41,16 +41,16 @@ SMALLER = {
 """Changes of the miniature: one source and one held-out animal, but the whole way from a release to a report."""
 KINDS = {
     "recording of the release": ("release/**/spikes.times.npy", "preprocess_ibl"),
-    "list of downloaded files": ("raw/ibl/SIM*.json", ""),
+    "list of downloaded files": ("raw/ibl/sim*.json", ""),
     "true rates of a simulation": ("truth/*.h5", ""),
-    "session file": ("sessions/ibl/SIM*.h5", ""),
-    "features of units": ("features/ibl/SIM*.h5", ""),
-    "population readout": ("readouts/ibl/SIM*.h5", ""),
+    "session file": ("sessions/ibl/sim*.h5", ""),
+    "features of units": ("features/ibl/sim*.h5", ""),
+    "population readout": ("readouts/ibl/sim*.h5", ""),
     "settings of baselines": ("models/*/baselines.json", ""),
     "weights": ("models/*/neurohorizon_seed-0/model.safetensors", ""),
     "card of weights": ("models/*/neurohorizon_seed-0/model.json", ""),
     "forecasts": ("forecasts/*/*/*.h5", ""),
-    "sums of scores": ("cross_session/scores/**/*.parquet", ""),
+    "sums of scores": ("scores/*/*.parquet", ""),
     "sums of a point of a scaling law": ("scaling/*/*/scores.parquet", ""),
     "table that others are made from": ("cross_session/tables/summary.parquet", ""),
 }
@@ -61,10 +61,11 @@ RESULTS_OF_A_RUN = {
     "page of the report": "report.html",
 }
 """Kind of file that no rule reads -> its place in the results."""
-DISKS = {"results": (0.05, 0.35, 0.65, 0.9), "project": (0.3, 0.8)}
+DISKS = {"results": (0.05, 0.35, 0.9), "notebook": (0.3,), "project": (0.3, 0.8)}
 """What lies on the small disk -> its sizes, as shares of what the run needs there."""
 UNFINISHED = {
     "results": ("forecasts", "scores", "cross_session", "report", "report.html"),
+    "notebook": ("cross_session/notebooks",),
     "project": ("cross_session", "report", "report.html"),
 }
 """What lies on the small disk -> the results that are made there; the others are there already."""
@@ -105,9 +106,11 @@ class Run:
 class Project:
     """A copy of the project with the miniature, in which runs are started."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, copied: bool = False) -> None:
         self.root = root
         self.results = root / RESULTS
+        # notebooks have the place of their tables as a parameter, which is another one in a copy
+        self.options = ["--rerun-triggers", "mtime"] if copied else []
 
     def make(self) -> "Project":
         """Write the copy, if it is not there."""
@@ -119,7 +122,15 @@ class Project:
     def start(self, *arguments: str) -> Run:
         """Start the command of a user."""
         tools = ROOT / ".venv" / "bin"
-        command = [tools / "snakemake", *arguments, "--cores", "1", "--configfile", "config/miniature.yaml"]
+        command = [
+            tools / "snakemake",
+            *arguments,
+            "--cores",
+            "1",
+            "--configfile",
+            "config/miniature.yaml",
+            *self.options,
+        ]
         environment = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
         log = self.root.with_suffix(".log")
         with log.open("w") as file:
@@ -298,7 +309,11 @@ class Campaign:
         if what == "job":
             for one in rng.sample(jobs, min(1, len(jobs))):
                 one.kill()
-            run.wait()
+            # a rule with retries starts the job again in the same run
+            while run.process.poll() is None and not set(project.jobs()) - set(jobs):
+                time.sleep(0.2)
+            if run.process.poll() is None:
+                return {"outcome": "went on", "lost_s": lost_s, "says": "retried", "jobs": len(jobs)}, run
             says = _reason(run.text)
         else:
             _kill(run.process.pid, group=what == "group")
@@ -324,8 +339,8 @@ class Campaign:
         """Run on a disk that is too small, and enlarge it step by step."""
         if self.finished("disk end", place):
             return
-        project = Project(self.folder / f"disk-{place}")
-        small = project.results if place == "results" else project.root
+        project = Project(self.folder / f"disk-{place}", copied=True)
+        small = project.root if place == "project" else project.results
         self.forget("disk", place)
         if small.is_mount():
             subprocess.run(["umount", small], check=True)
@@ -345,7 +360,7 @@ class Campaign:
             _resize(small, max(first + int(share * size), _used(small) + (1 << 16)))
             run = project.start("all")
             status = run.wait()
-            named = [line.strip() for line in run.text.splitlines() if "full" in line or "No space left" in line]
+            named = [line for line in run.text.splitlines() if "disk is full" in line or "The disk of" in line]
             says = _reason(run.text) if status else ""
             told = status and any("start the same command again" in line for line in run.text.splitlines()) and named
             left = project.half_written()
@@ -362,7 +377,7 @@ class Campaign:
 
     def copy(self, name: str) -> Project:
         """Return a fresh copy of the undisturbed run."""
-        project = Project(self.folder / name)
+        project = Project(self.folder / name, copied=True)
         shutil.rmtree(project.root, ignore_errors=True)
         shutil.copytree(self.reference.root, project.root, symlinks=True)
         return project
@@ -422,8 +437,8 @@ class Campaign:
             weights = sorted(project.results.glob("models/*/neurohorizon_seed-0/*.safetensors"))[0]
             expected = weights.read_bytes()
             weights.unlink()
-            target = (str(weights.relative_to(project.root)), "--rerun-triggers", "mtime")
-            run = project.start(*target)
+            target = str(weights.relative_to(project.root))
+            run = project.start(target)
             while run.process.poll() is None and not list(project.results.rglob("last.ckpt")):
                 time.sleep(0.002)
             _kill(run.process.pid, group=True)
@@ -432,7 +447,7 @@ class Campaign:
             if not found:
                 raise SystemExit(f"no checkpoint was there in time:\n{run.text[-2000:]}")
             spoil(found[0])
-            run = project.start(*target)
+            run = project.start(target)
             status = run.wait()
             logged = "".join(one.read_text() for one in project.results.glob("logs/train/*/neurohorizon_seed-0.log"))
             aside = [line for line in logged.splitlines() if "the training starts again" in line]

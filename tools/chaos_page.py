@@ -116,7 +116,8 @@ def _outcomes(faults: Iterable[dict]) -> str:
 
 def _disk_row(fault: dict) -> str:
     place, _, share = fault["name"].partition(", ")
-    words = {"results": "the results", "project": "the whole working folder"}[place]
+    words = {"results": "the results", "notebook": "the results", "project": "the whole working folder"}[place]
+    share = f"{share} of a notebook" if place == "notebook" and share else share
     return f"| {words} | {share.replace('%', ' %') or 'enough'} | {OUTCOMES[fault['outcome']]} |"
 
 
