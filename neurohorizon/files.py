@@ -131,13 +131,19 @@ def damage(path: str | Path) -> str:
 
 
 def require_as_written(path: str | Path) -> None:
-    """Check a file, or all files of a folder, against the records next to them; a file without one passes.
+    """Check a file, or the files of a folder and the tables below it, against the records next to them.
+
+    A file without a record passes. With weights, their card is checked, which is next to them.
 
     Raises:
         DamagedFileError: A file is not what was written.
     """
     path = Path(path)
-    named = [path] if path.is_file() else [one.with_name(one.name[1:-6]) for one in path.glob(".*.crc32")]
+    if path.is_file():
+        named = [path, path.with_suffix(".json")] if path.suffix == ".safetensors" else [path]
+    else:
+        records = [*path.glob(".*.crc32"), *path.glob("*/tables/.*.crc32")]
+        named = [one.with_name(one.name.removeprefix(".").removesuffix(".crc32")) for one in records]
     for one in sorted(named):
         if fault := damage(one):
             raise DamagedFileError(

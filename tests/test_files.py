@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from neurohorizon.files import (
     RECORDED_FOLDER,
+    DamagedFileError,
     DiskFullError,
     damage,
     full_disks,
@@ -226,6 +227,20 @@ def test_a_job_checks_all_files_of_a_folder_that_it_reads_and_none_that_it_write
         run(draw, ["--tables", tables, "--output-folder", tables, "--outputs"])
     (recorded / "tables" / "b.parquet").unlink()
     run(draw, ["--tables", tables, "--output-folder", tables, "--outputs"])
+
+
+def test_the_card_is_checked_with_its_weights_and_tables_with_the_folder_of_a_run(recorded):
+    written_weights(recorded / "models" / "model.safetensors")
+    write_text(recorded / "models" / "model.json", "{}")
+    write_text(recorded / "scaling" / "tables" / "points.parquet", "whole")
+    require_as_written(recorded / "models" / "model.safetensors")
+    require_as_written(recorded)
+    (recorded / "models" / "model.json").write_text("[]")
+    (recorded / "scaling" / "tables" / "points.parquet").write_text("whale")
+    with pytest.raises(DamagedFileError, match=r"models/model\.json is damaged"):
+        require_as_written(recorded / "models" / "model.safetensors")
+    with pytest.raises(DamagedFileError, match=r"points\.parquet is damaged"):
+        require_as_written(recorded)
 
 
 def test_all_damaged_files_of_a_run_are_found(recorded):

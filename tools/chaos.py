@@ -27,7 +27,7 @@ from chaos_page import write_page  # noqa: E402
 from factories.tiny_run import write_miniature  # noqa: E402
 from factories.workflow import copy_workflow  # noqa: E402
 
-from neurohorizon.files import damage  # noqa: E402
+from neurohorizon.files import RECORDED_FOLDER, damage  # noqa: E402
 
 RESULTS = Path("results/miniature")
 KILLED = ("group", "scheduler", "job")
@@ -144,18 +144,11 @@ class Project:
             )
         return Run(process, log)
 
-    def jobs(self, run: Run | None = None) -> list[psutil.Process]:
-        """Return the processes of jobs that work in the copy, or those of one start."""
-        found = []
-        for one in self.processes():
-            try:
-                words = one.cmdline()
-                of_run = run is None or os.getpgid(one.pid) == run.process.pid
-                if of_run and words[1:2] and words[1].endswith("workflow/scripts/call.py"):
-                    found.append(one)
-            except (psutil.Error, ProcessLookupError):
-                continue
-        return found
+    def jobs(self) -> list[psutil.Process]:
+        """Return the first process of each job that works in the copy."""
+        marked = [one for one in self.processes() if _is_of_a_job(one)]
+        numbers = {one.pid for one in marked}
+        return [one for one in marked if _parent(one) not in numbers]
 
     def processes(self) -> list[psutil.Process]:
         """Return all processes that work in the copy."""
@@ -266,7 +259,10 @@ class Campaign:
                 self.note("kill", what, **values, after_s=after_s)
                 number += 1
                 continue
-            if status:
+            if status and "is kept: process" in run.text:  # of an earlier campaign, or of a kernel of a notebook
+                while project.processes():
+                    time.sleep(0.5)
+            elif status:
                 self.note("kill", what, "harm", says=_reason(run.text))
                 number += 1
             else:
@@ -320,16 +316,15 @@ class Campaign:
             run.process.wait()
         killed = time.time()
         second, outcome = project.start("all"), "went on"
-        if what == "scheduler" and jobs:
-            # it refuses as long as a job of the killed run works
-            while second.process.poll() is None and not project.jobs(second):
-                lost_s += _passed(jobs)
-            if second.process.poll():
-                kept = [line for line in second.text.splitlines() if "is kept: process" in line]
-                outcome, says = ("refused, then went on", kept[0]) if kept else ("harm", _reason(second.text))
-                while project.processes() and time.time() - killed < DONE_S:
-                    lost_s += _passed(jobs)
-                second = project.start("all")
+        # it refuses as long as a process of the killed run works
+        while second.process.poll() is None and "Select jobs to execute" not in second.text:
+            lost_s += _passed(jobs) if what == "scheduler" else _passed([])
+        if second.process.poll():
+            kept = [line for line in second.text.splitlines() if "is kept: process" in line]
+            outcome, says = ("refused, then went on", kept[0]) if kept else ("harm", _reason(second.text))
+            while project.processes() and time.time() - killed < DONE_S:
+                lost_s += _passed(jobs) if what == "scheduler" else _passed([])
+            second = project.start("all")
         values = {"outcome": outcome, "lost_s": lost_s, "says": says, "jobs": len(jobs)}
         return values, second
 
@@ -507,6 +502,20 @@ class Campaign:
             deleted=len(deleted),
             starts=starts,
         )
+
+
+def _is_of_a_job(process: psutil.Process) -> bool:
+    try:
+        return RECORDED_FOLDER in process.environ()
+    except psutil.Error:
+        return False
+
+
+def _parent(process: psutil.Process) -> int:
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return 0
 
 
 def _passed(jobs: list[psutil.Process]) -> float:
