@@ -2,7 +2,7 @@ import os
 import random
 import resource
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -189,6 +189,18 @@ def spoilt(content: bytes, rng: random.Random) -> Iterator[bytes]:
         yield content[:place] + bytes([content[place] ^ 1 << rng.randrange(8)]) + content[place + 1 :]
         yield content[:place]
     yield content + b"\0"
+
+
+def test_a_file_that_an_option_names_as_text_is_checked_too(recorded):
+    def list_sessions(sessions: Sequence[str | Path], names: Sequence[str], output: str) -> None:
+        pass
+
+    write_text(recorded / "a.h5", "whole")
+    options = ["--sessions", str(recorded / "a.h5"), "--names", "a" * 5000 + "/", "--output", str(recorded / "list")]
+    run(list_sessions, options)
+    (recorded / "a.h5").write_text("whale")
+    with pytest.raises(SystemExit, match=r"a\.h5 is damaged"):
+        run(list_sessions, options)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -69,7 +69,7 @@ def write_page(faults: Sequence[dict], seed: int) -> None:
     ends = [one for one in faults if one["fault"] == "kill end"]
     disks = [one for one in faults if one["fault"] in ("disk", "disk end")]
     damages = [one for one in faults if one["fault"].startswith("damage")]
-    together = next(one for one in faults if one["fault"] == "all kinds")
+    together = next((one for one in faults if one["fault"] == "all kinds"), None)
     done = [*kills, *(one for one in disks if one["fault"] == "disk"), *damages]
     harm = sum(one["outcome"] == "harm" for one in faults)
     lines = [
@@ -88,12 +88,23 @@ def write_page(faults: Sequence[dict], seed: int) -> None:
         "| kind of file | cut | one bit |",
         "|---|---|---|",
         *_damage_rows(damages),
-        f"\nWith one bit flipped in a file of each of {together.get('damaged', 0)} kinds at once, and each file\n"
-        f"deleted that a message named, the tables were {'not ' if together['outcome'] == 'harm' else ''}the same\n"
-        f"after {together.get('starts', 0)} starts and {together.get('deleted', 0)} deleted files.\n",
+        *_together(together),
+        "",
         END,
     ]
     PAGE.write_text("\n".join(lines).rstrip("\n") + "\n")
+
+
+def _together(fault: dict | None) -> list[str]:
+    if fault is None:
+        return []
+    kinds, starts, deleted = (fault.get(name, 0) for name in ("damaged", "starts", "deleted"))
+    same = "not the same" if fault["outcome"] == "harm" else "the same"
+    return [
+        "",
+        f"With one bit flipped in a file of each of {kinds} kinds at once, and each file deleted that a message named,",
+        f"the tables were {same} after {starts} starts and {deleted} deleted files.",
+    ]
 
 
 def _kill_table(kills: Iterable[dict], whole_s: float) -> list[str]:

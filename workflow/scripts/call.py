@@ -17,6 +17,7 @@ This module is not part of a rule's fingerprint: an edit of it reruns nothing.
 import argparse
 import dataclasses
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,8 +128,12 @@ def _value(parameter: inspect.Parameter, annotation: Any, given: Mapping[str, An
 
 
 def _paths(value: Any) -> list[Path]:
-    """Return the paths of an option: its value, or those in a list."""
-    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, Path)]
+    """Return the paths of an option: its value, or those in a list; text counts if there is such a file or folder."""
+    found = []
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(one, Path) or (isinstance(one, str) and "/" in one and os.path.exists(one)):
+            found.append(Path(one))
+    return found
 
 
 def _first_fault(error: ValidationError) -> str:
