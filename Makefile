@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help forecast checked doctor demo results picture review check test lint bench audit cohorts report schema graph checks docs lock clean test-wheel slurm test-slurm verify chaos
+.PHONY: help forecast checked doctor demo results picture review check test lint bench audit cohorts report schema graph checks docs lock clean test-wheel slurm test-slurm verify chaos kubernetes
 
 PYTHON ?= python3.11
 # two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
@@ -89,6 +89,8 @@ test-slurm: .venv/ready .venv-test/ready .venv-slurm/ready ## Install Slurm here
 chaos: .venv/ready .venv-test/ready ## Kill, starve and damage a small run on purpose; write docs/reliability.md (CHAOS="--seed 1").
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python tools/chaos.py $(CHAOS)
 
+kubernetes: .venv-kubernetes/ready ## Make the environment that runs the workflow on Kubernetes.
+
 bench: .venv-test/ready ## Time our code against other packages and print ratios (BENCH="--only loader" for a selection).
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python benchmarks/bench.py $(BENCH)
 
@@ -118,7 +120,7 @@ lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 	.venv/bin/python envs/lock.py
 
 clean: ## Delete the environments of make; keep results and the environments of rules.
-	rm -rf .venv .venv-test .venv-forecast .venv-slurm .venv-docs
+	rm -rf .venv .venv-test .venv-forecast .venv-slurm .venv-kubernetes .venv-docs
 
 # each is rebuilt when its pins change
 .venv/ready: envs/workflow.txt tools/conda-standin/bin/conda
@@ -133,10 +135,11 @@ clean: ## Delete the environments of make; keep results and the environments of 
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-test/bin/python $<
 	touch $@
 
-.venv-slurm/ready: envs/slurm.txt | .venv/ready
-	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-slurm
-	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-slurm/bin/python $<
-	ln -sf ../../tools/conda-standin/bin/conda .venv-slurm/bin/conda
+# environments that run the workflow elsewhere: .venv-slurm, .venv-kubernetes
+.venv-slurm/ready .venv-kubernetes/ready: .venv-%/ready: envs/%.txt | .venv/ready
+	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-$*
+	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-$*/bin/python $<
+	ln -sf ../../tools/conda-standin/bin/conda .venv-$*/bin/conda
 	touch $@
 
 .venv-docs/ready: envs/docs.txt | .venv/ready

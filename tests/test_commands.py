@@ -34,6 +34,8 @@ RUN_BY = {
 """Page with Python code -> the test that runs it."""
 EXCEPTIONS = {
     "export ALYX_LOGIN": "an account of the reader",
+    "export SNAKEMAKE_STORAGE_S3": "an account of the reader",
+    "docker build": "Docker is the reader's own program",
     'python -c "from one.api': "the server of the IBL, with an account",
     "py-spy record": "py-spy is the reader's own tool, and MODULE:FUNCTION a placeholder",
     "source .venv": "changes the shell; the commands after it are checked",

@@ -2,7 +2,8 @@
 
 In Snakemake 9.27, each search for jobs to start arms a timer of the length of ``max-jobs-per-timespan``, which starts
 another search, which arms another timer. So every finished job adds one search per timespan for the rest of the run: in
-a run of thousands of jobs the searches take a whole core. One armed timer is enough.
+a run of thousands of jobs the searches take a whole core. One armed timer is enough. For Snakemake's maintainers:
+``benchmarks/scheduler_report.md``.
 """
 
 import threading

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf
 
 from neurohorizon.config import Training
 
@@ -17,6 +18,8 @@ SNAKEMAKE_MB = 400
 """Memory of the two processes of Snakemake in a job of a cluster: one starts the other as a step of the job."""
 START_MINUTES = 4
 """Time for their starts, and for the imports of a job on a file system that is busy."""
+MANY_SESSIONS_MB = 2000
+"""Size of inputs above which they are many sessions, of which a job keeps only one in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Need:
         minutes: Time of a job with empty inputs.
         memory_per_mb: Memory for each MB of its input files.
         minutes_per_mb: Minutes for each MB of its input files.
+        steps: Whether it has a number of steps, so that its time grows no more above ``MANY_SESSIONS_MB``.
         accelerated: Whether it uses the devices of ``training.accelerator``.
     """
 
@@ -35,15 +39,18 @@ class Need:
     minutes: float
     memory_per_mb: float = 0.0
     minutes_per_mb: float = 0.0
+    steps: bool = False
     accelerated: bool = False
 
     def mem_mb(self, input_mb: float, attempt: int) -> int:
         """Return the memory of a job, with that of Snakemake."""
-        return int(SNAKEMAKE_MB + attempt * (self.memory_mb + self.memory_per_mb * input_mb))
+        of_inputs = self.memory_per_mb * min(input_mb, MANY_SESSIONS_MB)
+        return int(SNAKEMAKE_MB + attempt * (self.memory_mb + of_inputs))
 
     def runtime(self, input_mb: float, attempt: int) -> int:
         """Return the minutes of a job, with the starts of Snakemake."""
-        return int(START_MINUTES + attempt * (self.minutes + self.minutes_per_mb * input_mb)) + 1
+        minutes = self.minutes + self.minutes_per_mb * min(input_mb, MANY_SESSIONS_MB if self.steps else inf)
+        return int(START_MINUTES + attempt * minutes) + 1
 
 
 NEEDS = {
@@ -77,14 +84,14 @@ NEEDS = {
     # training
     "tune_baselines": Need(800, 10, memory_per_mb=5, minutes_per_mb=0.05),
     "tune_regressions": Need(1200, 10, memory_per_mb=5, minutes_per_mb=0.1),
-    "train": Need(1500, 120, memory_per_mb=3, minutes_per_mb=0.5, accelerated=True),
-    "train_latent_readout": Need(1500, 60, memory_per_mb=3, minutes_per_mb=0.5),
-    "train_point": Need(1500, 120, memory_per_mb=3, minutes_per_mb=0.5, accelerated=True),
-    "train_multimodal": Need(1500, 120, memory_per_mb=3, minutes_per_mb=0.5, accelerated=True),
-    "train_poyo": Need(1500, 120, memory_per_mb=3, minutes_per_mb=0.5, accelerated=True),
+    "train": Need(1500, 120, memory_per_mb=3, minutes_per_mb=0.5, steps=True, accelerated=True),
+    "train_latent_readout": Need(1500, 60, memory_per_mb=3, minutes_per_mb=0.5, steps=True),
+    "train_point": Need(1500, 120, memory_per_mb=3, minutes_per_mb=0.5, steps=True, accelerated=True),
+    "train_multimodal": Need(1500, 120, memory_per_mb=3, minutes_per_mb=0.5, steps=True, accelerated=True),
+    "train_poyo": Need(1500, 120, memory_per_mb=3, minutes_per_mb=0.5, steps=True, accelerated=True),
     "fit_within_session": Need(1200, 30, memory_per_mb=10, minutes_per_mb=0.5, accelerated=True),
     "extend_poyo": Need(1200, 30, memory_per_mb=10, minutes_per_mb=0.5, accelerated=True),
-    "decode_training": Need(1200, 30, memory_per_mb=3, minutes_per_mb=0.1, accelerated=True),
+    "decode_training": Need(1200, 30, memory_per_mb=3, minutes_per_mb=0.1, steps=True, accelerated=True),
     # forecasts
     "forecast": Need(900, 3, memory_per_mb=20, minutes_per_mb=0.1),
     "forecast_controls": Need(1200, 5, memory_per_mb=20, minutes_per_mb=0.2),

@@ -265,7 +265,7 @@ class Answer(_Part):
         found: What was found.
         advice: What to do, one sentence each.
         rival: Method with the highest score, except the adaptive forecast.
-        block_s: Scored time of a block of the bootstrap.
+        block_s: Length of a block of the bootstrap in seconds, with pauses between windows.
         methods: Scores, the adaptive forecast first.
         without_busiest: Score without the unit of most spikes.
         carrier: Unit that decides the score, "" if none does.

@@ -1,7 +1,7 @@
 """Scores of blocks of time, and their bootstrap.
 
 Windows that follow each other are alike, so they are no independent samples. They are cut into contiguous blocks of
-equal scored time, and whole blocks are resampled with replacement (Davison & Hinkley 1997, section 8.2). All numbers
+about equal time, and whole blocks are resampled with replacement (Davison & Hinkley 1997, section 8.2). All numbers
 use the same draws, so a difference of two methods is paired.
 """
 
@@ -21,19 +21,23 @@ INTERVAL = 0.95
 _DRAWS = 2000
 
 
-def cut_blocks(windows: int, every_s: float) -> np.ndarray:
-    """Return the block of each window, rising from 0, [window].
+def cut_blocks(origin_s: np.ndarray, every_s: float) -> tuple[np.ndarray, float]:
+    """Return the block of each window, rising from 0, [window], and the length of a block in seconds.
 
-    A block has at least 30 s of scored time, and at least a twentieth of it.
+    A block has at least 30 s of the recording's time, and at least a twentieth of it. Pauses between windows, such as
+    those between trials, are time too, but a longer one counts as 30 s.
 
     Args:
-        windows: Number of windows, in the order of time.
-        every_s: Seconds of scored time from window to window.
+        origin_s: Origins of the windows in seconds, rising, [window].
+        every_s: Seconds from window to window where there is no pause.
     """
-    length_s = max(SHORTEST_BLOCK_S, windows * every_s / MOST_BLOCKS)
-    # a product of floats may be just below a whole number of blocks
-    blocks = max(1, int(windows * every_s / length_s + 1e-9))
-    return np.arange(windows) * blocks // max(windows, 1)
+    steps_s = np.minimum(np.diff(origin_s), SHORTEST_BLOCK_S)
+    elapsed_s = np.concatenate([[0.0], np.cumsum(steps_s)])
+    total_s = float(elapsed_s[-1]) + every_s
+    # sums of floats may be just below a whole number of blocks
+    blocks = max(1, int(total_s / max(SHORTEST_BLOCK_S, total_s / MOST_BLOCKS) + 1e-6))
+    block = (elapsed_s * blocks / total_s + 1e-6).astype(np.int64)
+    return np.unique(block, return_inverse=True)[1], total_s / blocks
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,7 +83,7 @@ def answer_for(
     if keep is not None:
         keep(forecasts[ADAPTIVE])
     tell("scores", 0.4)
-    block = cut_blocks(at.size, every_s)
+    block, block_s = cut_blocks(at, every_s)
     blocks = int(block[-1]) + 1
     bootstrap = Bootstrap(blocks, seed)
     sums = {name: BlockSums.of(one, block).of_units(scored) for name, one in forecasts.items()}
@@ -124,7 +124,7 @@ def answer_for(
         score=score,
         rival=best.method,
         blocks=blocks,
-        block_s=at.size * every_s / blocks,
+        block_s=block_s,
         methods=methods,
         units=units,
         busiest=busiest.unit,

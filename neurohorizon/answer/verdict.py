@@ -138,7 +138,7 @@ def _missing(findings: Findings) -> str:
         return f"{recording.spikes} spikes were scored, and {FEWEST_SPIKES} are needed"
     if findings.blocks < FEWEST_BLOCKS:
         return (
-            f"the scored time has {_counted(findings.blocks, 'block')} of 30 s, and an interval needs {FEWEST_BLOCKS}"
+            f"the scored part has {_counted(findings.blocks, 'block')} of 30 s, and an interval needs {FEWEST_BLOCKS}"
         )
     return ""
 

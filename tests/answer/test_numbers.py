@@ -43,11 +43,25 @@ def test_scores_are_those_of_scipys_poisson_law(answer, forecast):
 
 
 def test_blocks_are_contiguous_and_at_least_30_s_or_a_twentieth_long():
-    block = cut_blocks(2000, 1.0)
-    assert (np.diff(block) >= 0).all() and np.bincount(block).tolist() == [100] * 20
-    assert np.bincount(cut_blocks(300, 1.0)).tolist() == [30] * 10
-    assert cut_blocks(20, 1.0).max() == 0
-    assert cut_blocks(2500, 0.12).max() == 9  # 300 s
+    block, length_s = cut_blocks(700.0 + np.arange(2000), 1.0)
+    assert (np.diff(block) >= 0).all() and np.bincount(block).tolist() == [100] * 20 and length_s == 100
+    assert np.bincount(cut_blocks(np.arange(300.0), 1.0)[0]).tolist() == [30] * 10
+    assert cut_blocks(np.arange(20.0), 1.0)[0].max() == 0
+    assert np.bincount(cut_blocks(31.4 + np.arange(2500) * 0.12, 0.12)[0]).tolist() == [250] * 10  # 300 s
+    assert cut_blocks(np.array([5.0]), 1.0)[0].tolist() == [0]
+
+
+def test_pauses_between_trials_are_time_of_a_block_and_long_ones_are_cut():
+    trials = np.arange(114) * 5.0
+    block, length_s = cut_blocks(trials, 0.2)
+    assert length_s == pytest.approx(565.2 / 18) and np.ptp(np.bincount(block)) <= 1
+    assert all(np.ptp(trials[block == one]) <= length_s for one in range(18))
+    # two runs of 100 s, hours from each other, are 230 s
+    block, length_s = cut_blocks(np.concatenate([np.arange(100.0), 9000 + np.arange(100.0)]), 1.0)
+    assert block.max() + 1 == 7 and length_s == pytest.approx(229 / 7, abs=0.2)
+    assert np.bincount(block).min() > 0
+    # each window far from the next
+    assert cut_blocks(np.arange(6) * 1000.0, 1.0)[0].tolist() == [0, 0, 1, 2, 3, 4]  # 151 s
 
 
 def test_the_interval_of_a_mean_of_normal_blocks_is_that_of_the_textbook():

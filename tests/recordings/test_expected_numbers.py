@@ -1,8 +1,8 @@
 """The released weights give the numbers in ``expected_numbers.json``, on any machine, within the stated tolerance.
 
-The real recordings are among the training data of the weights, so these scores are a check of the computation, and no
-result. After a change that is meant to change them: ``python tests/recordings/test_expected_numbers.py FOLDER``, the
-folder of the recordings.
+Those of arrays are of held-out recordings. The others are of training recordings, since these weights have no others:
+they are a check of the computation, and no result. After a change that is meant to change them: ``python
+tests/recordings/test_expected_numbers.py FOLDER``, the folder that has the folders of the recordings.
 """
 
 import json
@@ -19,13 +19,18 @@ if __name__ == "__main__":
 
 from factories.sessions import made_spikes  # noqa: E402
 
-from neurohorizon import load  # noqa: E402
+from neurohorizon import load, released  # noqa: E402
 
 EXPECTED = Path(__file__).with_name("expected_numbers.json")
 TOLERANCE = 1e-3
 """Bits per spike; sums of floating-point numbers differ between processors by less."""
 MADE_S, EVERY_S = 240.0, 1.0
-REAL = ("nelpy_linear-track", "hc3_gor01_2006-6-12_15-55-31")
+REAL = {
+    "hippocampus": ("recordings", ["nelpy_linear-track", "hc3_gor01_2006-6-12_15-55-31"]),
+    "mouse-trials": ("recordings", ["steinmetz_03"]),
+    "arrays": ("mea", ["Demas2006_p21wt1", "TC143-C57-DIV07_A"]),
+}
+"""Release -> folder of real recordings, and names of some."""
 
 
 def made_units() -> list[np.ndarray]:
@@ -33,32 +38,40 @@ def made_units() -> list[np.ndarray]:
     return [times_us[unit == one] / 1e6 for one in range(12)]
 
 
-def scores_of(units: object, **options: object) -> dict[str, float]:
+def scores_of(release: str, units: object, **options: object) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # likely noise, and training data
-        recording = load("hippocampus").fit_reference(units, **options)
+        recording = load(release).fit_reference(units, **options)
     found = recording.compare(recording.origins(every=EVERY_S))
     return {name: round(float(one.score()), 6) for name, one in found.items()}
 
 
-def check(found: dict[str, float], name: str) -> None:
-    expected = json.loads(EXPECTED.read_text())[name]
+def check(found: dict[str, float], release: str, name: str) -> None:
+    expected = json.loads(EXPECTED.read_text())[release][name]
     assert list(found) == list(expected)
     for method in expected:
-        assert found[method] == pytest.approx(expected[method], abs=TOLERANCE), (name, method)
+        assert found[method] == pytest.approx(expected[method], abs=TOLERANCE), (release, name, method)
 
 
-def test_every_expert_has_its_expected_score_on_a_made_recording():
-    check(scores_of(made_units(), valid=(0.0, MADE_S)), "made")
+def test_every_release_has_expected_numbers():
+    assert {one.name for one in released()} == set(json.loads(EXPECTED.read_text())) == set(REAL)
+
+
+@pytest.mark.parametrize("release", REAL)
+def test_every_expert_has_its_expected_score_on_a_made_recording(release):
+    check(scores_of(release, made_units(), valid=(0.0, MADE_S)), release, "made")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", REAL)
-def test_every_expert_has_its_expected_score_on_a_real_recording(name, recordings):
-    check(scores_of(recordings / f"{name}.nwb"), name)
+@pytest.mark.parametrize(("release", "name"), [(release, name) for release in REAL for name in REAL[release][1]])
+def test_every_expert_has_its_expected_score_on_a_real_recording(release, name, request):
+    folder = request.getfixturevalue({"recordings": "recordings", "mea": "arrays"}[REAL[release][0]])
+    check(scores_of(release, folder / f"{name}.nwb"), release, name)
 
 
 if __name__ == "__main__":
-    record = {"made": scores_of(made_units(), valid=(0.0, MADE_S))}
-    record |= {name: scores_of(Path(sys.argv[1]) / f"{name}.nwb") for name in REAL}
+    record = {}
+    for release, (folder, names) in REAL.items():
+        record[release] = {"made": scores_of(release, made_units(), valid=(0.0, MADE_S))}
+        record[release] |= {name: scores_of(release, Path(sys.argv[1]) / folder / f"{name}.nwb") for name in names}
     EXPECTED.write_text(json.dumps(record, indent=1) + "\n")

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from factories import ROOT
 from lightning.fabric.plugins.environments import SLURMEnvironment
+from needs import PAPER, TYPICAL
 from resources import AT_THE_END, GROUPS, NEEDS, SNAKEMAKE_MB, family_of, group_of, resources_of, size_mb
 
 MEASURED = list(csv.DictReader((ROOT / "benchmarks" / "job_sizes.tsv").open(), delimiter="\t"))
@@ -68,6 +69,14 @@ def test_more_input_and_a_later_attempt_never_declare_less(rule, tmp_path):
     for name in ("mem_mb", "runtime"):
         assert of[name](None, [small], attempt=1) <= of[name](None, [small, large], attempt=1)
         assert of[name](None, [small], attempt=1) < of[name](None, [small], attempt=2)
+
+
+def test_a_job_on_the_sessions_of_the_paper_declares_what_a_node_has():
+    cohort_mb = sum(PAPER[source].sessions * TYPICAL[source].session_bytes for source in PAPER) / 1e6
+    assert cohort_mb > 50_000
+    assert {rule: need.mem_mb(cohort_mb, 1) for rule, need in NEEDS.items() if need.mem_mb(cohort_mb, 1) > 50_000} == {}
+    trained = [need for rule, need in NEEDS.items() if rule.startswith("train")]
+    assert all(need.steps and need.runtime(cohort_mb, 3) < 3 * 24 * 60 for need in trained)
 
 
 def test_files_that_another_job_of_the_group_makes_have_no_size_yet(tmp_path):
