@@ -38,11 +38,19 @@ class Job:
         rule: Its rule.
         experiment: Its experiment; ``cross_session`` for jobs that several experiments share.
         outputs: Its output files.
+        inputs: Its input files.
+        threads: Cores that it takes.
+        devices: Devices that it takes.
+        downloads: Whether it is one of the downloads, 1 or 0.
     """
 
     rule: str
     experiment: str
     outputs: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    threads: int = 1
+    devices: int = 0
+    downloads: int = 0
 
 
 def jobs_of(plan: str, results: str) -> Iterator[Job]:
@@ -53,11 +61,23 @@ def jobs_of(plan: str, results: str) -> Iterator[Job]:
         results: The run's folder.
     """
     for rule, body in _JOB.findall(plan):
-        found = re.search(r"^    output: (.*)$", body, flags=re.M)
-        outputs = tuple(found[1].split(", ")) if found else ()
+        inputs, outputs = (
+            tuple(found[1].split(", ")) if (found := re.search(rf"^    {name}: (.*)$", body, flags=re.M)) else ()
+            for name in ("input", "output")
+        )
         folders = {path.removeprefix(f"{results}/").split("/")[0] for path in outputs}
         experiment = next((one.whole.name for one in CATALOGUE.values() if one.folder in folders), "cross_session")
-        yield Job(rule, experiment, outputs)
+        numbers = (r"^    threads: (\d+)$", r"\bgpu=(\d+)", r"\bdownloads=(\d+)")
+        threads, devices, downloads = (re.search(one, body, flags=re.M) for one in numbers)
+        yield Job(
+            rule,
+            experiment,
+            outputs,
+            inputs=inputs,
+            threads=int(threads[1]) if threads else 1,
+            devices=int(devices[1]) if devices else 0,
+            downloads=int(downloads[1]) if downloads else 0,
+        )
 
 
 def training_steps(job: Job, config: Config) -> tuple[str, int]:
@@ -69,22 +89,28 @@ def training_steps(job: Job, config: Config) -> tuple[str, int]:
     if job.rule == "fit_within_session":
         return "", config.baselines.learned_embedding.steps
     if job.rule == "train_point":
-        size = re.search(r"/size-([\w-]+)_seed-", job.outputs[0])
-        return (size[1] if size else ""), getattr(config, job.experiment).steps
+        return size_of(job), getattr(config, job.experiment).steps
     return "", 0
+
+
+def size_of(job: Job) -> str:
+    """Return the size of the network of a point of experiment 2; "" for the network of the configuration."""
+    found = re.search(r"/size-([\w-]+)_seed-", job.outputs[0] if job.outputs else "")
+    return found[1] if found else ""
 
 
 def gigabytes(job: Job, config: Config, sources: dict[str, str]) -> float:
     """Return the disk space of the forecasts or of the session that a job writes; other files are small."""
-    total = 0.0
-    for path in job.outputs:
-        found = re.search(r"/forecasts/[^/]+/([^/]+)/[^/]+\.h5$", path)
-        if found and "/multimodal/" not in path:
-            total += TYPICAL[sources[found[1]]].forecast_bytes(config)
-        found = re.search(r"/sessions/(\w+)/[^/]+\.h5$", path)
-        if found:
-            total += TYPICAL[found[1]].session_bytes
-    return total / 1e9
+    return sum(file_bytes(path, config, sources) for path in job.outputs) / 1e9
+
+
+def file_bytes(path: str, config: Config, sources: dict[str, str]) -> float:
+    """Return the size of a session file or of forecasts of a typical recording; other files are small: 0."""
+    found = re.search(r"/forecasts/[^/]+/([^/]+)/[^/]+\.h5$", path)
+    if found and "/multimodal/" not in path:
+        return TYPICAL[sources[found[1]]].forecast_bytes(config)
+    found = re.search(r"/sessions/(\w+)/[^/]+\.h5$", path)
+    return TYPICAL[found[1]].session_bytes if found else 0.0
 
 
 def measure_step(config: Config, sizes: dict[str, int], device: str) -> dict[str, float]:

@@ -21,12 +21,18 @@ from neurohorizon.methods import CONTROLS, NETWORKS, WAYS_OF_DECODING
 from neurohorizon.sources import SOURCES
 from neurohorizon.strict_yaml import YamlError, read_yaml
 
+
+def _number(value: object) -> object:
+    """Read a number with an exponent and without a point, ``1e-15``, which YAML 1.1 and Snakemake read as text."""
+    return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value) else value
+
+
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+PositiveFloat = Annotated[float, Field(gt=0), BeforeValidator(_number)]
+NonNegativeFloat = Annotated[float, Field(ge=0), BeforeValidator(_number)]
+Fraction = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_number)]
+Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_number)]
 T = TypeVar("T")
 EXTENDS = "extends"
 """Key of a short configuration that names its preset."""
@@ -489,7 +495,7 @@ class Training(Section):
     """Batches on each device whose gradients are averaged for one step."""
     learning_rate: PositiveFloat
     """Largest learning rate, reached at the end of the warm-up."""
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: NonNegativeFloat
     """Weight decay of the optimiser AdamW."""
     warmup_steps: NonNegative
     """Steps over which the learning rate rises from 0."""
@@ -497,7 +503,7 @@ class Training(Section):
     """Largest norm of the gradient; a larger gradient is scaled down to it."""
     dropout: Share
     """Share of activations that are set to 0 in training."""
-    feature_noise: Annotated[float, Field(ge=0)]
+    feature_noise: NonNegativeFloat
     """Standard deviation of noise on the standardised reference features while training, so that few training
     animals are not learned by heart; choose it by the validation score."""
     unit_dropout: Share
@@ -768,7 +774,7 @@ class Downstream(Section):
 class Evaluation(Section):
     """What is scored, intervals and pictures."""
 
-    minimum_rate_hz: Annotated[float, Field(ge=0)]
+    minimum_rate_hz: NonNegativeFloat
     """Units below this mean rate in the reference window are forecast but not scored, since over a null that
     expects almost nothing a few spikes outweigh all others; 0 scores all units."""
     bootstrap_draws: Positive
@@ -886,7 +892,7 @@ class Poyo(Section):
     """Windows in a batch of the training."""
     learning_rate: PositiveFloat
     """Learning rate of the training."""
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: NonNegativeFloat
     """Weight decay of the optimiser."""
     adapt: Literal["vocabulary", "all"]
     """What is fitted to a held-out session: only the new rows of POYO's vocabularies, or all weights."""

@@ -235,6 +235,16 @@ def test_a_preset_has_the_numbers_of_the_configuration_that_it_comes_from(name, 
     assert preset.poyo is preset.rollout is preset.ablations is preset.baselines.learned_embedding is None
 
 
+def test_a_number_with_an_exponent_is_a_number_as_yaml_1_1_reads_it_too():
+    values = read_config(FOLDER / "demo.yaml").model_dump(mode="json")
+    values["training"]["learning_rate"], values["evaluation"]["minimum_rate_hz"] = "2e-3", "1E+1"
+    found = parse_config(values)
+    assert (found.training.learning_rate, found.evaluation.minimum_rate_hz) == (0.002, 10.0)
+    values["training"]["learning_rate"] = "fast"
+    with pytest.raises(ConfigError, match=r"learning_rate: .*valid number.*'fast'"):
+        parse_config(values)
+
+
 def test_a_short_configuration_replaces_single_values_and_whole_lists():
     changed = short(training={"steps": 7}, features={"coupling_lags_bins": [3]}, regressions=None)
     plain, found = parse_config(short()), parse_config(changed)
