@@ -117,6 +117,7 @@ for _one in REPORT.paged:
         shell:
             """
             exec >{log:q} 2>&1
+            python "$CHECK" {params.tables:q}
             papermill --kernel python3 -p tables {params.tables:q} {input.notebook:q} {output.executed:q}
             jupyter nbconvert --to html --no-input --TagRemovePreprocessor.enabled=True \
                 --TagRemovePreprocessor.remove_cell_tags injected-parameters \
