@@ -45,7 +45,7 @@ DAMAGE = """## Damaged files
 A file between two starts is cut at a random place, or one random bit of it is flipped; then what reads it runs again.
 Each file of a run has a record next to it (`.NAME.crc32`) of its CRC-32 and its length, and each job compares its input
 with it; downloaded recordings have the hashes of their release. A file that no rule reads is found by `make verify`.
-The comparison takes 0.4 to 0.6 ms for each megabyte: up to a fifth of the time in which a session file is read, 4 to
+The comparison takes 0.4 to 0.7 ms for each megabyte: up to a fifth of the time in which a session file is read, 4 to
 8 % of that of a file of forecasts, 2 % of that of sums; a job itself takes seconds.
 """
 END = """## What is not covered
