@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help forecast checked doctor demo results picture review check test lint bench audit cohorts report schema graph checks docs lock clean test-wheel slurm test-slurm kubernetes
+.PHONY: help forecast checked doctor demo results picture review check test lint bench audit cohorts report schema graph checks docs lock clean test-wheel slurm test-slurm verify chaos kubernetes
 
 PYTHON ?= python3.11
 # two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
@@ -38,6 +38,9 @@ demo: checked ## Run the whole workflow on the simulated cohort; print scores an
 	effects=$$results/agreement/tables/planted_effects; if [ -e $$effects.txt ]; then cat $$effects.txt; echo; fi; \
 	echo "Report: $$results/report.html"; \
 	if grep -q "$$(printf '\tno$$')" $$effects.tsv 2>/dev/null; then echo "A planted effect does not hold." >&2; exit 1; fi
+
+verify: checked ## Compare all files of a run with the records of their content (CONFIG=config/demo.yaml).
+	@PYTHONPATH=. .venv/bin/python workflow/verify.py $(CONFIG)
 
 doctor: .venv/ready ## Check what this machine can do for a run (CONFIG=config/config.yaml).
 	@PYTHONPATH=. .venv/bin/python workflow/doctor.py $(if $(filter file,$(origin CONFIG)),config/config.yaml,$(CONFIG))
@@ -84,6 +87,9 @@ slurm: .venv-slurm/ready ## Make the environment that runs the workflow on a clu
 
 test-slurm: .venv/ready .venv-test/ready .venv-slurm/ready ## Install Slurm here (Debian, root), run a small workflow on it, and disturb it.
 	NEUROHORIZON_SLURM=1 OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest tests/slurm $(TESTS)
+
+chaos: .venv/ready .venv-test/ready ## Kill, starve and damage a small run on purpose; write docs/reliability.md (CHAOS="--seed 1").
+	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python tools/chaos.py $(CHAOS)
 
 kubernetes: .venv-kubernetes/ready ## Make the environment that runs the workflow on Kubernetes.
 

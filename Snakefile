@@ -68,6 +68,9 @@ if not REVIEW:
     onsuccess:
         print_downloads(lines_at_success)
 
+    # no job of a run on this machine is left by now
     onerror:
-        print("", *reasons(log), sep="\n", file=sys.stderr)
+        print("", *reasons(log), *full_disks(RESULTS, Path.cwd()), sep="\n", file=sys.stderr)
+        if not workflow.non_local_exec:
+            remove_parts(Path(RESULTS))
         print_downloads(lines_at_error)

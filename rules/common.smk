@@ -14,24 +14,19 @@ from orphaned_jobs import cancel_orphaned
 from progress import lines_at_error, lines_at_start, lines_at_success, reasons
 from resources import group_of, resources_of
 from snakemake.utils import update_config
-from stale_lock import hold_folder
+from stale_lock import STALE, hold_folder, remove_parts
 
 from neurohorizon.cohort import NAME_CHARACTERS, CohortError, Row, check_excluded, read_cohort, sessions_in_use
 from neurohorizon.config import Config, ConfigError, expand_folder, parse_config, with_preset
+from neurohorizon.files import RECORDED_FOLDER, full_disks
 from neurohorizon.methods import ADAPTIVE, CLOSED_FORM, ENSEMBLE, FORECASTER, LATENT_READOUT, NETWORKS, REGRESSIONS
 from neurohorizon.sources import IBL_ARCHIVE_VERSIONS, SOURCES
 from neurohorizon.starting_weights import StartError
 from neurohorizon.strict_yaml import YamlError, parse_yaml, read_yaml
 
-if workflow.is_main_process and (_lines := hold_folder(Path.cwd(), cancel_orphaned)):
-    print(_lines, file=sys.stderr)
-
-# Each job uses its own environment and this package, and no package of the user. On a cluster with Slurm, a job is one
-# task, and this name is Lightning's option to start the processes of several devices itself.
-shell.prefix(
-    f"set -euo pipefail; export CALL='{ROOT}/workflow/scripts/call.py' PYTHONPATH='{ROOT}'"
-    " PYTHONNOUSERSITE=1 MPLBACKEND=agg SLURM_JOB_NAME=interactive; "
-)
+LOCK_LINES = hold_folder(Path.cwd(), cancel_orphaned) if workflow.is_main_process else ""
+if LOCK_LINES:
+    print(LOCK_LINES, file=sys.stderr)
 
 
 def shipped(path: str) -> str:
@@ -75,6 +70,17 @@ if not workflow.configfiles:
 CONFIG = checked()
 RESULTS = CONFIG.run.results
 COHORT = shipped(CONFIG.cohort.table)
+if STALE in LOCK_LINES:
+    remove_parts(Path(RESULTS))
+
+# Each job uses its own environment and this package, and no package of the user. On a cluster with Slurm, a job is one
+# task, and this name is Lightning's option to start the processes of several devices itself. Files of the results have
+# a record of their content.
+shell.prefix(
+    f"set -euo pipefail; export CALL='{ROOT}/workflow/scripts/call.py' CHECK='{ROOT}/workflow/scripts/check.py'"
+    f" PYTHONPATH='{ROOT}' {RECORDED_FOLDER}='{os.path.abspath(RESULTS)}'"
+    " PYTHONNOUSERSITE=1 MPLBACKEND=agg SLURM_JOB_NAME=interactive; "
+)
 REVIEW = globals().get("REVIEW", False)  # set by profiles/review/Snakefile: use only files of sums
 COHORT_IS_MADE = not (REVIEW or Path(COHORT).exists()) and CONFIG.cohort.is_made
 code = Code(ROOT).fingerprint  # as a parameter, the fingerprint of a function makes its code a dependency

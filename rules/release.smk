@@ -20,7 +20,7 @@ if CONFIG.release:
             **declared("describe_release"),
         params:
             release=section(CONFIG.release),
-            start=lambda wildcards: LAYOUT.start_of(LAYOUT.released_fold()),
+            start=LAYOUT.released_start,
             command=" ".join(["snakemake weights --configfile", *map(os.path.relpath, workflow.configfiles)]),
             code=code("neurohorizon.report.released_weights:describe_release"),
         shell:

@@ -117,6 +117,7 @@ for _one in REPORT.paged:
         shell:
             """
             exec >{log:q} 2>&1
+            python "$CHECK" {params.tables:q}
             papermill --start-timeout 600 --kernel python3 -p tables {params.tables:q} \
                 {input.notebook:q} {output.executed:q}
             jupyter nbconvert --to html --no-input --TagRemovePreprocessor.enabled=True \

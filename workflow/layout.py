@@ -145,6 +145,10 @@ class Layout:
         """Return the weights that a job's networks start from, as JSON with their hash; ``null`` for random ones."""
         return self.start_of(wildcards.fold)
 
+    def released_start(self, wildcards) -> str:
+        """Return the weights that the released networks start from, as :meth:`start`."""
+        return self.start_of(self.released_fold())
+
     def start_of(self, fold: str) -> str:
         """Return the weights that the networks of a fold start from, as JSON with their hash; ``null`` for random ones.
 

@@ -114,7 +114,8 @@ def reasons(logs: Iterable[str | Path]) -> list[str]:
         # a message of one to three lines starts with the name of the function that the rule calls, or of an error
         starts = [number for number, line in enumerate(lines) if re.match(r"\w+: ", line)]
         reason = re.sub(r"^[a-z_0-9]+: ", "", "\n".join(lines[starts[-1] if starts else -1 :]))
-        found[path] = f"{rule} failed: {reason or f'{path} is empty'}"
+        killed = f"its log {path} is empty; its process was perhaps killed, as for want of memory or disk"
+        found[path] = f"{rule} failed: {reason or killed}"
     return list(found.values())
 
 

@@ -15,9 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+from neurohorizon.files import RECORDED_FOLDER
+
 RECORD = ".snakemake/neurohorizon_runs"
 """Machine and process of the runs in a folder, one a line, since the last time that it had no lock."""
 LOCKS = ".snakemake/locks"
+STALE = "A run in this folder was killed and left its lock; no process holds it, so this run removes it."
 UNKNOWN = "(unknown)"
 """Machine of a lock that was there before the first record."""
 _held: list[TextIO] = []  # a closed file is not locked
@@ -51,13 +54,22 @@ def hold_folder(folder: Path, end_jobs: Callable[[Path], str] = lambda folder: "
             line = f"The lock of another run in this folder is kept: {doubt}."
         else:
             shutil.rmtree(folder / LOCKS)
-            line = "A run in this folder was killed and left its lock; no process holds it, so this run removes it."
+            line = STALE
         line = f"{ended}\n{line}" if ended else line
     if nobody_holds_it and not any((folder / LOCKS).glob("*.lock")):
         record.truncate(0)
     print(socket.gethostname(), os.getpid(), file=record, flush=True)
     _lock(record, fcntl.LOCK_SH)
     return line
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what processes that were killed had written of files, as ``neurohorizon.files`` names it.
+
+    Only call it if no process of a run writes in the folder.
+    """
+    for part in [*folder.rglob(".part-*"), *folder.rglob("..part-*")]:
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
 
 def _doubt(folder: Path, machines: set[str], nobody_holds_it: bool) -> str:
@@ -85,12 +97,14 @@ def _processes(folder: Path) -> list[int]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            # of jobs of the workflow, also of those that are other programs, such as papermill
+            marked = f"\0{RECORDED_FOLDER}=".encode() in b"\0" + (process / "environ").read_bytes()
             here = os.path.samefile(process / "cwd", folder)
         except OSError:  # it has ended, or is another user's
             continue
         program, *script = (os.path.basename(word) for word in words[:3])
         snakemake = program == "snakemake" or (program.startswith("python") and "snakemake" in script)
-        job = any("workflow/scripts/call.py" in word for word in words)
+        job = marked or any("workflow/scripts/call.py" in word for word in words)
         if here and (snakemake or job) and int(process.name) != os.getpid():
             found.append(int(process.name))
     return sorted(found)

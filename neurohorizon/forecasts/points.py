@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from neurohorizon.config import Features, LearnedEmbedding, Rollout, Splits, Timeline
-from neurohorizon.files import replacing
+from neurohorizon.files import damage, replacing
 from neurohorizon.forecasts.forecast import forecast_windows, heldout_windows
 from neurohorizon.forecasts.held_out import empty_forecast, filled_forecast
 from neurohorizon.forecasts.sample_paths import PathDrawer
@@ -81,7 +81,7 @@ def score_point(
     tables, left_out = [], {}
     for files in tqdm(paths, desc=f"{method}, seed {seed}", unit="session"):
         part = begun / f"{files.session.stem}.parquet"
-        if not part.exists():
+        if not part.exists() or damage(part):
             session, inputs, windows = heldout_windows(weights, card, files, timeline)
             rows, reason = [], None
             for use in ("", *uses):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from neurohorizon.files import file_hash
+from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.session import SessionError
 
 
@@ -33,7 +34,8 @@ def listed_file(entry: Mapping[str, Any], folder: Path, *, session: str, kind: s
         kind: Kind of the hash.
 
     Raises:
-        SessionError: The path leaves the folder, or the file is absent or differs.
+        SessionError: The path leaves the folder.
+        SourceUnavailable: The file is gone or differs. No session is left out for a fault of this machine's disk.
     """
     listed = Path(entry["path"])
     path = folder / listed
@@ -43,10 +45,17 @@ def listed_file(entry: Mapping[str, Any], folder: Path, *, session: str, kind: s
             f"{folder}; refused: download the session again"
         )
     if not path.is_file():
-        raise SessionError(f"session {session}: {entry['path']} is gone since its download; download it again")
+        raise SourceUnavailable(f"session {session}: {path} is gone since its download\n{_what_to_do(session)}")
     if path.stat().st_size != entry["size"] or file_hash(path, kind) != entry[kind]:
-        raise SessionError(
-            f"session {session}: {entry['path']} is not what was downloaded: {path.stat().st_size} bytes, expected "
-            f"{entry['size']} with {kind} {entry[kind]}; download it again"
+        raise SourceUnavailable(
+            f"session {session}: {path} is not what was downloaded: {path.stat().st_size} bytes, expected "
+            f"{entry['size']} with {kind} {entry[kind]}\n{_what_to_do(session)}"
         )
     return path
+
+
+def _what_to_do(session: str) -> str:
+    return (
+        f"Put the file back, or delete it and raw/*/{session}.json in the folder of the results, the list of files.\n"
+        "Then start the same command again: it is downloaded again."
+    )

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurohorizon.files import DamagedFileError, require_as_written
+
 _UNREADABLE = (RuntimeError, ValueError, TypeError, LookupError, EOFError, AttributeError)
 
 
@@ -41,6 +43,7 @@ def read_checkpoint(
         CheckpointError: It is damaged, is of another network, or holds more than numbers, texts and tensors.
     """
     try:
+        require_as_written(path)
         found = torch.load(path, map_location=device, weights_only=True)
         fault = "" if all(name in found for name in others) else f"it lacks one of {', '.join(others)}"
         shapes = {name: value.shape for name, value in found[weights].items()}
@@ -48,6 +51,8 @@ def read_checkpoint(
             fault = "its weights are those of another network"
     except UnpicklingError:
         fault = "it is damaged, or holds more than numbers, texts and tensors"
+    except DamagedFileError:
+        fault = "it is not what was written"
     except _UNREADABLE as error:
         fault = f"{type(error).__name__}: {shorten(str(error), 150)}"
     if fault:

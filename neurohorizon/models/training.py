@@ -24,6 +24,7 @@ import torch.distributed
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -262,7 +263,8 @@ def train_forecaster(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_model_summary=False,
-        **_side_by_side(training.devices),
+        plugins=[_WholeCheckpoints(), *_processes(training.devices)],
+        strategy=_strategy(training.devices),
     )
     last = checkpoints / "last.ckpt"
     weights = {"weights": "state_dict", "like": module.state_dict()}
@@ -420,13 +422,25 @@ def _join_logs(parts: Sequence[Path], log: Path) -> None:
         writer.writerows(rows[key] for key in sorted(rows))
 
 
-def _side_by_side(devices: int) -> dict:
-    """Return the trainer's options for several devices of this machine: one process for each."""
-    if devices == 1:
-        return {}
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Write a checkpoint whole or not at all, with a record of its content.
+
+    Lightning moves it from the folder for temporary files, which may be on another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options: None = None) -> None:
+        with replacing(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def _processes(devices: int) -> list[LightningEnvironment]:
+    """Return the trainer's plugin for several devices of this machine: one process for each."""
+    return [LightningEnvironment()] if devices > 1 else []
+
+
+def _strategy(devices: int) -> DDPStrategy | str:
     # parameters of a modality that a batch lacks have no gradient; buffers are constant
-    strategy = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
-    return {"strategy": strategy, "plugins": [LightningEnvironment()]}
+    return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto"
 
 
 def checkpoint_layers(network: nn.Module) -> None:

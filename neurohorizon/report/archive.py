@@ -136,12 +136,14 @@ def restore_archive(archive: str | Path, *, folder: str | Path, cohort: str | Pa
 def restore_scores(*, archive: Path, folder: Path, cohort: Path, config: Mapping, output: Path) -> None:
     """Restore an archive, and list the restored files in ``output``; see :func:`restore_archive`."""
     names = restore_archive(archive, folder=folder, cohort=cohort, config=config)
-    output.write_text("".join(f"{name}\n" for name in names))
+    with replacing(output) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in names))
 
 
 def record_config(*, config: Mapping, output: Path) -> None:
     """Write the configuration of a run as YAML."""
-    output.write_text(yaml.safe_dump(config, sort_keys=False, default_flow_style=None))
+    with replacing(output) as temporary:
+        temporary.write_text(yaml.safe_dump(config, sort_keys=False, default_flow_style=None))
 
 
 def _unpack(archive: Path, folder: Path) -> list[str]:

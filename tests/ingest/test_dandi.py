@@ -19,6 +19,7 @@ from neurohorizon.cohort import CohortError, read_cohort
 from neurohorizon.config import ConfigError, DandiSource, NwbSource, Splits, parse_config
 from neurohorizon.ingest.dandi import _session_names
 from neurohorizon.ingest.findings import decode_findings
+from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.ingest.nwb import ingest_assets, ingest_nwb
 from neurohorizon.session import Session, SessionError, read_session
 
@@ -129,7 +130,7 @@ def test_a_session_of_a_draft_has_a_warning_and_one_of_a_version_has_none(listed
 def test_a_file_that_changed_since_its_download_is_refused(listed, tmp_path):
     path = tmp_path / "000129" / ADA
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(SessionError, match="is not what was downloaded"):
+    with pytest.raises(SourceUnavailable, match="is not what was downloaded"):
         ingest_assets(listed, row(), source=source(tmp_path, ""), splits=SPLITS)
 
 

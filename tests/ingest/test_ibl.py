@@ -235,10 +235,10 @@ def test_a_file_that_differs_from_its_hash_is_refused(release, tmp_path):
 def test_a_file_that_changed_since_its_download_is_refused(release, tmp_path):
     download_to(tmp_path / "m.json", row(), source=source(release))
     flip_a_byte(probe_folder(release) / "spikes.clusters.npy")
-    with pytest.raises(SessionError, match=r"spikes\.clusters\.npy is not what was downloaded"):
+    with pytest.raises(SourceUnavailable, match=r"spikes\.clusters\.npy is not what was downloaded"):
         ingest_ibl(tmp_path / "m.json", row(), source=source(release), splits=SPLITS)
     (probe_folder(release) / "spikes.clusters.npy").unlink()
-    with pytest.raises(SessionError, match="gone since its download"):
+    with pytest.raises(SourceUnavailable, match="gone since its download"):
         ingest_ibl(tmp_path / "m.json", row(), source=source(release), splits=SPLITS)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from neurohorizon.files import RECORDED_FOLDER, replacing
 from neurohorizon.models.checkpoint import CheckpointError, read_checkpoint, resume_from
 
 NETWORK = nn.Linear(3, 2)
@@ -58,3 +59,16 @@ def test_a_checkpoint_that_cannot_be_used_is_named_and_set_aside(tmp_path, capsy
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(str(path)) and "it is now last.ckpt.unusable, and the training starts again" in line
     assert [one.name for one in tmp_path.iterdir()] == ["last.ckpt.unusable"]
+
+
+def test_a_checkpoint_with_one_other_bit_is_set_aside(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv(RECORDED_FOLDER, str(tmp_path))
+    path = tmp_path / "last.ckpt"
+    with replacing(path) as temporary:
+        written(temporary)
+    content = bytearray(path.read_bytes())
+    values = NETWORK.weight.detach().numpy().tobytes()
+    content[content.index(values)] ^= 1  # the file is otherwise sound
+    path.write_bytes(content)
+    assert resume_from(path, **EXPECTED) is None
+    assert "it is not what was written): it is now last.ckpt.unusable" in capsys.readouterr().out

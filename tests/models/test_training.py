@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import os
 import pickle
@@ -20,6 +21,7 @@ from safetensors.numpy import load_file
 
 from neurohorizon.baselines.closed_form import tune_on_files
 from neurohorizon.config import Timeline
+from neurohorizon.files import RECORDED_FOLDER, DiskFullError
 from neurohorizon.forecasts.forecast import forecast_with_network
 from neurohorizon.forecasts.forecast_file import read_forecast
 from neurohorizon.forecasts.without_network import forecast_with_baselines, forecast_with_oracle
@@ -339,3 +341,27 @@ def test_a_killed_training_resumes_and_ends_where_it_would_have(files, tmp_path,
     assert validated == list(range(9, steps, 10))
     for name in whole:
         np.testing.assert_allclose(whole[name], resumed[name], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_appears_whole_with_its_record_or_names_the_full_disk(files, tmp_path, monkeypatch):
+    monkeypatch.setenv(RECORDED_FOLDER, str(tmp_path))
+    written, full = [], []
+    save = torch.save
+
+    def save_some(state: dict, path: Path) -> None:
+        if full:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(state, path)
+        written.append(path)
+
+    monkeypatch.setattr(torch, "save", save_some)
+    train(tmp_path / "whole", files[:2])
+    assert all(path.name.startswith(".part-") for path in written) and len(written) > 1
+    full.append(True)
+    with pytest.raises(DiskFullError, match=r"best\.ckpt cannot be written: its disk is full"):
+        train(tmp_path / "full", files[:2])
+    assert not list(tmp_path.rglob("*.ckpt"))
+    full.clear()
+    assert train(tmp_path / "full", files[:2]).read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()

@@ -269,7 +269,9 @@ def test_a_first_argument_that_names_no_function_is_refused(name):
 def test_the_command_calls_the_function_of_its_first_argument_and_prints_its_text(tmp_path):
     def command(*arguments):
         line = [sys.executable, str(ROOT / "workflow" / "scripts" / "call.py"), *arguments]
-        return subprocess.run(line, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+        return subprocess.run(
+            line, env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}, capture_output=True, text=True
+        )
 
     (tmp_path / "greeting.py").write_text("def greet(name: str) -> str:\n    return 'hello ' + name\n")
     assert command("greeting:greet", "--name", "you").stdout == "hello you\n"

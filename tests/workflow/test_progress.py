@@ -145,6 +145,7 @@ def test_each_failed_job_has_its_reason_once(tmp_path):
     assert reasons([tmp_path / "run.log"]) == [
         "download_allen failed: no answer\nset this",
         "train failed: KeyError: 3",
-        f"score failed: {tmp_path}/absent.log is empty",
+        f"score failed: its log {tmp_path}/absent.log is empty; its process was perhaps killed, as for want of "
+        "memory or disk",
     ]
     assert reasons([tmp_path / "no.log"]) == []

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from factories import ROOT
-from stale_lock import LOCKS, RECORD
+from stale_lock import LOCKS, RECORD, remove_parts
+
+from neurohorizon.files import RECORDED_FOLDER
 
 RUN = f"""
 import sys, time
 from pathlib import Path
-sys.path.insert(0, {str(ROOT / "workflow")!r})
+sys.path[:0] = [{str(ROOT / "workflow")!r}, {str(ROOT)!r}]
 from stale_lock import LOCKS, hold_folder
 print(hold_folder(Path.cwd()), flush=True)
 if "locked" in sys.argv:
@@ -74,8 +76,10 @@ def test_a_live_run_keeps_its_lock(tmp_path):
     assert "so this run removes it" in next_run(tmp_path)
 
 
-@pytest.mark.parametrize("words", [["-c", JOB, "/a/workflow/scripts/call.py"], ["snakemake"]])
-def test_a_job_that_outlived_its_run_keeps_the_lock_and_is_named(tmp_path, words):
+@pytest.mark.parametrize("words", [["-c", JOB, "/a/workflow/scripts/call.py"], ["snakemake"], ["-c", JOB]])
+def test_a_job_that_outlived_its_run_keeps_the_lock_and_is_named(tmp_path, monkeypatch, words):
+    if words == ["-c", JOB]:  # as papermill
+        monkeypatch.setenv(RECORDED_FOLDER, str(tmp_path))
     (tmp_path / "snakemake").write_text(JOB)
     killed(started(tmp_path, "-c", RUN, "locked"))
     job = started(tmp_path, *words)
@@ -104,3 +108,14 @@ def test_a_lock_of_another_machine_or_of_an_unknown_run_is_kept(tmp_path):
             assert f"it may be of a run on {machine}; if none is alive there: snakemake --unlock" in next_run(tmp_path)
             assert locks(tmp_path)
         record.unlink()
+
+
+def test_what_killed_processes_had_written_of_files_is_removed_and_nothing_else(tmp_path):
+    folder = tmp_path / "results" / "sessions"
+    for name in (".part-7-a.h5", "..part-7-a.h5.crc32", "a.h5", ".a.h5.crc32"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("half")
+    (folder / ".part-7-release").mkdir()
+    (folder / ".part-7-release" / "a.npy").write_text("half")
+    remove_parts(tmp_path)
+    assert sorted(one.name for one in folder.iterdir()) == [".a.h5.crc32", "a.h5"]

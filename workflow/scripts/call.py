@@ -8,13 +8,16 @@
 * a mapping, a section of the configuration, a dataclass: one JSON value;
 * a dataclass of paths: an option for each of its files, ``--paths.session``, with any number of values for a sequence.
 
-Text that the function returns is printed. An error that the package defines ends the command with its message, any
-other error with a traceback. This module is not part of a rule's fingerprint: an edit of it reruns nothing.
+Before the call, files of a run that are named by options are compared with the records of their content
+(``neurohorizon.files``), except those of options that begin with ``output``. Text that the function returns is printed.
+An error that the package defines, and a full disk, end the command with a message, any other error with a traceback.
+This module is not part of a rule's fingerprint: an edit of it reruns nothing.
 """
 
 import argparse
 import dataclasses
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,6 +34,8 @@ PACKAGE = "neurohorizon."
 
 def run(function: Callable, options: Sequence[str]) -> Any:
     """Call a function with the options of a command line, and return its result."""
+    from neurohorizon.files import naming_full_disk, require_as_written  # a test imports this module for its parts only
+
     documentation = inspect.getdoc(function) or ""
     parser = _Parser(function.__name__, description=documentation.partition("\n\n")[0], allow_abbrev=False)
     types, helps = get_type_hints(function, include_extras=True), _described(documentation)
@@ -42,8 +47,13 @@ def run(function: Callable, options: Sequence[str]) -> Any:
         arguments = {each.name: _value(each, types[each.name], given) for each in parameters}
     except ValueError as error:
         parser.error(str(error))
+    outputs = [path for name, value in given.items() if name.startswith("output") for path in _paths(value)]
     try:
-        return function(**arguments)
+        for path in (path for name, value in given.items() if not name.startswith("output") for path in _paths(value)):
+            require_as_written(path)
+        # also if the log cannot be written, or a file that is not written whole
+        with naming_full_disk(outputs[0] if outputs else Path("output")):
+            return function(**arguments)
     except Exception as fault:
         if not type(fault).__module__.startswith(PACKAGE):
             raise
@@ -115,6 +125,15 @@ def _value(parameter: inspect.Parameter, annotation: Any, given: Mapping[str, An
     except ValidationError as error:
         raise ValueError(f"--{flag}: {_first_fault(error)}") from None
     return put_together if many else put_together[0]
+
+
+def _paths(value: Any) -> list[Path]:
+    """Return the paths of an option: its value, or those in a list; text counts if there is such a file or folder."""
+    found = []
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(one, Path) or (isinstance(one, str) and "/" in one and os.path.exists(one)):
+            found.append(Path(one))
+    return found
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -160,12 +160,15 @@ def describe_encoder(comparisons: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     row = rows.iloc[0]
+    simpler = "a network without encoder (`model.population: false`) is the simpler choice."
     text = (
         f"The **population encoder** adds {row['difference']:+.3f} bits/spike ({interval_text(row)}) to "
         f"{method_phrase(OWN_HISTORY_READOUT)}, which reads the population in closed form only."
     )
-    if not row["lower"] > 0:
-        text += " A gain cannot be shown: a network without encoder (`model.population: false`) is the simpler choice."
+    if row["upper"] < 0:
+        text += f" It lowers the score: {simpler}"
+    elif not row["lower"] > 0:
+        text += f" A gain cannot be shown: {simpler}"
     elif row["difference"] < SMALL_GAIN:
         text += f" This is less than {SMALL_GAIN:g}: most of what the population adds passes through the closed form."
     return text

@@ -22,6 +22,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from neurohorizon.config import Timeline
+from neurohorizon.files import replacing
 
 STEP_S = 0.01
 """The rate is constant within a step."""
@@ -235,8 +236,7 @@ def write_truth(
     """
     steps_per_bin = timeline.bin_ms // STEP_MS
     expected = np.diff(operational[::steps_per_bin], axis=0).astype(np.float32)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         counts = file.create_dataset("expected_counts", data=expected)
         counts.attrs["axes"] = "bin, unit"
         counts.attrs["units"] = "expected spikes per bin"

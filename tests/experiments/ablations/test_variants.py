@@ -12,6 +12,7 @@ from factories.trainings import train_network
 
 from neurohorizon.ablations import ABLATIONS, FULL
 from neurohorizon.experiments.ablations.variants import ablation, scaled, trained_ablations
+from neurohorizon.files import RECORDED_FOLDER
 from neurohorizon.forecasts.forecast import forecast_with_controls, forecast_with_network
 from neurohorizon.forecasts.points import score_point
 from neurohorizon.forecasts.scoring import score_session
@@ -192,3 +193,16 @@ def test_a_session_without_a_score_is_listed_with_its_reason(made, tmp_path):
 def test_a_session_that_was_trained_on_is_refused(made, tmp_path):
     with pytest.raises(ValueError, match="trained on s1"):
         scored(made, tmp_path, sessions=[made[1][1].paths])
+
+
+def test_sums_of_a_session_that_are_damaged_are_computed_again(made, tmp_path, monkeypatch):
+    monkeypatch.setenv(RECORDED_FOLDER, str(tmp_path))
+    _, files = made
+    whole = scored(made, tmp_path)
+    gone = replace(files[3].paths, features=tmp_path / "not_there.h5")
+    with pytest.raises((OSError, ValueError)):
+        scored(made, tmp_path, sessions=[files[2].paths, gone])
+    (part,) = (tmp_path / "parts").glob("*/s2.parquet")
+    content = pd.read_parquet(part)
+    content.assign(model_nats=content["model_nats"] + 1.0).to_parquet(part)
+    pd.testing.assert_frame_equal(scored(made, tmp_path), whole)

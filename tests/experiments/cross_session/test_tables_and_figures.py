@@ -431,6 +431,7 @@ def test_the_adaptive_mixture_is_compared_with_each_of_its_experts(every):
     [
         (0.018, -0.007, "A gain cannot be shown"),
         (-0.003, -0.01, "A gain cannot be shown"),
+        (-0.03, -0.05, "It lowers the score"),
         (0.006, 0.005, "less than 0.01"),
         (0.03, 0.01, None),
         (0.03, float("nan"), "A gain cannot be shown"),
