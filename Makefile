@@ -10,6 +10,8 @@ PYTHON ?= python3.11
 WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
 CORES ?= all
 CONFIG ?= config/demo.yaml
+# the first result is computed first; only simulated runs have one
+PREVIEW = $(if $(filter config/demo.yaml,$(CONFIG)),--prioritize preview)
 RESULTS = $$(PYTHONPATH=. .venv/bin/python workflow/results_folder.py $(CONFIG))
 
 # uv does not read pip's settings: pass the location of local wheels
@@ -30,7 +32,7 @@ checked: .venv/ready
 	@results=$(RESULTS)
 
 demo: checked ## Run the whole workflow on the simulated cohort; print scores and the path of the report.
-	snakemake --cores $(CORES) --configfile $(CONFIG)
+	@PYTHONPATH=.:workflow:workflow/plugins snakemake --cores $(CORES) --configfile $(CONFIG) --logger follow $(PREVIEW)
 	@$(MAKE) --no-print-directory report CONFIG=$(CONFIG)
 	@results=$(RESULTS); cat $$results/cross_session/tables/summary.txt; echo; \
 	effects=$$results/agreement/tables/planted_effects; if [ -e $$effects.txt ]; then cat $$effects.txt; echo; fi; \
@@ -48,7 +50,7 @@ report: checked ## Write what report.html of a finished run links to: all figure
 	if [ ! -e workflow.html ] || \
 	    [ -n "$$(find */tables */figures */notebooks report validation config.yaml -newer workflow.html -print -quit)" ]; \
 	then \
-	    cd $(CURDIR); snakemake --configfile $(CONFIG) --report $(RESULTS)/workflow.html; \
+	    cd $(CURDIR); snakemake --quiet all --configfile $(CONFIG) --report $(RESULTS)/workflow.html; \
 	fi
 
 results: demo ## Copy the results of a finished run to the documentation, docs/results/NAME.md (CONFIG=config/demo.yaml).
@@ -122,17 +124,18 @@ lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 clean: ## Delete the environments of make; keep results and the environments of rules.
 	rm -rf .venv .venv-test .venv-forecast .venv-slurm .venv-kubernetes .venv-docs
 
-# each is rebuilt when its pins change
+# Each is rebuilt when its pins change. Python compiles a module at its first import: compiling all modules of all
+# packages takes longer than all else, and most are never imported.
 .venv/ready: envs/workflow.txt tools/conda-standin/bin/conda
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet "$$(grep '^uv==' $<)"
-	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python $<
+	.venv/bin/uv pip sync --quiet --python .venv/bin/python $<
 	ln -sf ../../tools/conda-standin/bin/conda .venv/bin/conda
 	touch $@
 
 .venv-test/ready: envs/test.txt | .venv/ready
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-test
-	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-test/bin/python $<
+	.venv/bin/uv pip sync --quiet --python .venv-test/bin/python $<
 	touch $@
 
 # environments that run the workflow elsewhere: .venv-slurm, .venv-kubernetes

@@ -10,6 +10,7 @@ rule all:
     input:
         REPORT.every_result(),
         LAYOUT.of_cohort("validation/{source}/{session}.png"),
+        LAYOUT.preview(),
     localrule: True
 
 
@@ -47,6 +48,7 @@ if not REVIEW:
     include: "rules/forecast.smk"
     include: "rules/score.smk"
     include: "rules/release.smk"
+    include: "rules/preview.smk"
 
     # Rules of the experiments of this run
     for _name in REPORT.rules:

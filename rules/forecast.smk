@@ -124,10 +124,10 @@ rule forecast_baselines:
     params:
         folder=output_folder,
         timeline=section(CONFIG.timeline),
-        code=code("neurohorizon.forecasts.forecast:forecast_with_baselines"),
+        code=code("neurohorizon.forecasts.without_network:forecast_with_baselines"),
     shell:
         """
-        python "$CALL" neurohorizon.forecasts.forecast:forecast_with_baselines --baselines {input.baselines:q} \
+        python "$CALL" neurohorizon.forecasts.without_network:forecast_with_baselines --baselines {input.baselines:q} \
             --paths.session {input.session:q} --paths.features {input.features:q} --fold {wildcards.fold:q} \
             --timeline {params.timeline:q} --code {params.code} --output-folder {params.folder:q} >{log:q} 2>&1
         """
@@ -152,10 +152,10 @@ if CONFIG.sources.simulated or CONFIG.sources.simulated_allen:
             **declared("forecast_oracle"),
         params:
             timeline=section(CONFIG.timeline),
-            code=code("neurohorizon.forecasts.forecast:forecast_with_oracle"),
+            code=code("neurohorizon.forecasts.without_network:forecast_with_oracle"),
         shell:
             """
-            python "$CALL" neurohorizon.forecasts.forecast:forecast_with_oracle --truth {input.truth:q} \
+            python "$CALL" neurohorizon.forecasts.without_network:forecast_with_oracle --truth {input.truth:q} \
                 --paths.session {input.session:q} --paths.features {input.features:q} --fold {wildcards.fold:q} \
                 --timeline {params.timeline:q} --code {params.code} --output {output:q} >{log:q} 2>&1
             """

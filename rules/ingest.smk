@@ -312,6 +312,8 @@ if CONFIG.sources.simulated_allen:
             f"{RESULTS}/logs/simulate_allen_release.log",
         benchmark:
             f"{RESULTS}/benchmarks/simulate_allen_release.tsv"
+        # it takes longer than the release of the IBL, and the network is trained on both
+        priority: 5
         conda:
             "../envs/allen.yaml"
         resources:

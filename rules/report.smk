@@ -118,7 +118,8 @@ for _one in REPORT.paged:
             """
             exec >{log:q} 2>&1
             python "$CHECK" {params.tables:q}
-            papermill --kernel python3 -p tables {params.tables:q} {input.notebook:q} {output.executed:q}
+            papermill --start-timeout 600 --kernel python3 -p tables {params.tables:q} \
+                {input.notebook:q} {output.executed:q}
             jupyter nbconvert --to html --no-input --TagRemovePreprocessor.enabled=True \
                 --TagRemovePreprocessor.remove_cell_tags injected-parameters \
                 --TagRemovePreprocessor.remove_cell_tags parameters {output.executed:q}

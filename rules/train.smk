@@ -43,6 +43,8 @@ rule train:
         f"{RESULTS}/logs/train/{{fold}}/{{model}}_seed-{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{fold}}/{{model}}_seed-{{seed}}.tsv"
+    # most other jobs wait for the network
+    priority: 10
     conda:
         "../envs/model.yaml"
     threads: CONFIG.training.threads

@@ -25,6 +25,7 @@ EXTRAS = {
     "command.answer_text": "model nwb",
     "command.forecasting": "model nwb",
     "command.network_choice": "model nwb",
+    "command.preview": "model nwb",
     "agreement.brain_wide_bench": "bwb",
     "experiments.downstream.poyo": "poyo",
     "experiments.downstream.poyo_decoding": "poyo report",

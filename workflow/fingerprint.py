@@ -58,6 +58,7 @@ class Code:
         # scripts share most of their code
         self._package_imports = cache(self._find_package_imports)
         self._definition = cache(self._hash_definition)
+        self._followed = cache(self._follow_definition)
         self._dump = cache(self._dump_statement)
 
     def fingerprint(self, *starts: str | Path) -> str:
@@ -95,12 +96,20 @@ class Code:
             # on import, the effects of a module and of its parent packages run
             parts = module.split(".")
             pending += [(".".join(parts[: last + 1]), None) for last in range(len(parts))]
-            found = self._module(module)
-            for statement in self._statements(key):
-                names = {used: (module, used) for used in _names(statement) if used in found.names}
-                names |= self._package_imports(statement, module)
-                pending += names.values()
-                yield self._counted(statement, names)
+            named, counted = self._followed(key)
+            pending += named
+            yield from counted
+
+    def _follow_definition(self, key: tuple[str, str | None]) -> tuple[list[tuple[str, str | None]], list[str]]:
+        """Return the definitions that a definition names, and its statements as they count."""
+        module = key[0]
+        found, named, counted = self._module(module), [], []
+        for statement in self._statements(key):
+            names = {used: (module, used) for used in _names(statement) if used in found.names}
+            names |= self._package_imports(statement, module)
+            named += names.values()
+            counted.append(self._counted(statement, names))
+        return named, counted
 
     def _counted(self, statement: ast.stmt, names: dict[str, tuple[str, str]]) -> str:
         """Return a statement as text and, for each name of the package in it, a hash of its definition."""
@@ -132,7 +141,9 @@ class Code:
 
     def _dump_statement(self, statement: ast.stmt) -> str:
         """Return a statement as text without its imports of the package, which name the module of a definition."""
-        return ast.dump(_WithoutImports(self._package).visit(copy.deepcopy(statement)))
+        if any((node.module or "").split(".")[0] == self._package for node in _walked(statement).imports_from):
+            statement = _WithoutImports(self._package).visit(copy.deepcopy(statement))
+        return ast.dump(statement)
 
     def _read_module(self, name: str) -> Module:
         path = self._root.joinpath(*name.split("."))
@@ -155,7 +166,7 @@ class Code:
     def _find_package_imports(self, statement: ast.stmt, place: str) -> dict[str, tuple[str, str]]:
         """Return the names that a statement imports from the package, with the module and the name in that module."""
         found = {}
-        for node in ast.walk(statement):
+        for node in (*_walked(statement).imports_from, *_walked(statement).imports):
             if isinstance(node, ast.ImportFrom):
                 inside = node.level or (node.module or "").split(".")[0] == self._package
                 followed = not node.level and node.module != self._package
@@ -233,19 +244,41 @@ class _WithoutImports(ast.NodeTransformer):
         return ast.Pass() if (node.module or "").split(".")[0] == self._package else node
 
 
+@dataclass(frozen=True)
+class _Walked:
+    """Parts of a statement that fingerprints need, from one walk."""
+
+    names: frozenset[str]
+    imports: tuple[ast.Import, ...]
+    imports_from: tuple[ast.ImportFrom, ...]
+
+
 @cache
-def _names(statement: ast.stmt) -> set[str]:
-    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+def _walked(statement: ast.stmt) -> _Walked:
+    nodes = list(ast.walk(statement))
+    return _Walked(
+        names=frozenset(node.id for node in nodes if isinstance(node, ast.Name)),
+        imports=tuple(node for node in nodes if isinstance(node, ast.Import)),
+        imports_from=tuple(node for node in nodes if isinstance(node, ast.ImportFrom)),
+    )
+
+
+def _names(statement: ast.stmt) -> frozenset[str]:
+    return _walked(statement).names
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     """Remove bare strings: docstrings, and the notes below attributes."""
-    for node in ast.walk(tree):
+    pending: list[ast.AST] = [tree]
+    while pending:  # only nodes that hold statements: no expression does
+        node = pending.pop()
         for field in ("body", "orelse", "finalbody"):
             block = getattr(node, field, None)
             if isinstance(block, list) and block:
                 kept = [statement for statement in block if not _is_bare_string(statement)]
                 setattr(node, field, kept or ([] if isinstance(node, ast.Module) else [ast.Pass()]))
+                pending += getattr(node, field)
+        pending += [*getattr(node, "handlers", ()), *getattr(node, "cases", ())]
     return tree
 
 

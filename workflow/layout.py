@@ -293,6 +293,15 @@ class Layout:
         rows = [one for one in self.held_out(wildcards.fold) if self.is_simulated(one.source)]
         return [path for one in rows for path in self.forecasts(wildcards.fold, one.session, [ORACLE])]
 
+    def preview(self) -> list[str]:
+        """Return the preview of a simulated run; the weights of other runs may be trained on their sessions."""
+        simulated = self.config.sources.simulated or self.config.sources.simulated_allen
+        return [f"{self.results}/preview/score.txt"] if simulated else []
+
+    def previewed(self, wildcards) -> list[str]:
+        """Return the first held-out session of the first fold."""
+        return self._files("sessions", self.held_out(self.folds()[0])[:1])
+
     def shown_forecasts(self, wildcards) -> list[str]:
         """Return the forecasts of which the picture shows one: the adaptive mixture, or the network without it."""
         name = self.seeded(ADAPTIVE if self.config.adaptive else FORECASTER)[0]

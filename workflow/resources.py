@@ -81,6 +81,7 @@ NEEDS = {
     "modality_readouts": Need(800, 3, memory_per_mb=15, minutes_per_mb=0.05),
     "dinov2_weights": Need(600, 30),
     "embed_images": Need(1000, 30),
+    "preview": Need(1200, 10, memory_per_mb=15, minutes_per_mb=0.2),
     # training
     "tune_baselines": Need(800, 10, memory_per_mb=5, minutes_per_mb=0.05),
     "tune_regressions": Need(1200, 10, memory_per_mb=5, minutes_per_mb=0.1),

@@ -1,7 +1,7 @@
 """Baselines in closed form, all zero-shot: they use only the reference window and the context.
 
 Their few settings are chosen only on training sessions. Like all methods, each is a function of windows and of the
-inputs of their session that returns natural log rates (:data:`neurohorizon.forecasts.forecast.Method`).
+inputs of their session that returns natural log rates (:data:`neurohorizon.forecasts.held_out.Method`).
 """
 
 import json

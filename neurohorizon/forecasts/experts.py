@@ -12,7 +12,8 @@ import numpy as np
 from neurohorizon.baselines.closed_form import CLOSED_FORMS, baseline_shape
 from neurohorizon.baselines.linear import regression_shape
 from neurohorizon.config import Timeline
-from neurohorizon.forecasts.forecast import Method, network_method
+from neurohorizon.forecasts.forecast import network_method
+from neurohorizon.forecasts.held_out import Method
 from neurohorizon.forecasts.regressions import regression_methods
 from neurohorizon.forecasts.release import Network, Release
 from neurohorizon.inputs.batches import SessionInputs

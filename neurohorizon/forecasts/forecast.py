@@ -1,22 +1,20 @@
-"""Forecasts of a held-out session's test time, by a trained network, the baselines or the oracle."""
+"""Forecasts of a held-out session's test time by a trained network."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 
-from neurohorizon.baselines.closed_form import CLOSED_FORMS, baseline_shape, read_tuned
 from neurohorizon.config import Features, LearnedEmbedding, Multimodal, Readout, Splits, Timeline, Training
-from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
+from neurohorizon.forecasts.held_out import HeldOut, Method, forecast_session, load_test_windows
 from neurohorizon.inputs.batches import SessionInputs, collate, session_block
 from neurohorizon.inputs.session_modalities import ModalitySettings, image_space, load_images, load_modalities
-from neurohorizon.inputs.sessions import SessionPaths, feature_columns, load_inputs
-from neurohorizon.inputs.windows import Windows, WindowShape, cut_windows, evaluation_origins
-from neurohorizon.methods import CEILING, CONTROL, FITTED, ORACLE, UPPER_BOUND, ZERO_SHOT
+from neurohorizon.inputs.sessions import SessionPaths, feature_columns
+from neurohorizon.inputs.windows import Windows, WindowShape
+from neurohorizon.methods import CONTROL, FITTED, UPPER_BOUND, ZERO_SHOT
 from neurohorizon.modalities.conditions import CONDITIONS, Condition
 from neurohorizon.modalities.tokens import SessionModalities
 from neurohorizon.models.batch import Tensors
@@ -25,15 +23,8 @@ from neurohorizon.models.forecaster import Forecaster
 from neurohorizon.models.identity import with_control
 from neurohorizon.models.weights import Card, load_forecaster
 from neurohorizon.models.within_session import fit_within_session
-from neurohorizon.session import Session, read_session
 
 WINDOWS_PER_BATCH = 32
-
-Method = Callable[[Windows, SessionInputs], np.ndarray]
-"""A method: a function of windows and of the inputs of their session that returns the natural log of expected counts
-per bin, [window, horizon bin, unit]."""
-HeldOut = tuple[Session, SessionInputs | None, Windows | None]
-"""A held-out session, its inputs and its test windows; the last two are None for an excluded session."""
 
 
 def forecast_with_network(
@@ -263,121 +254,3 @@ def heldout_windows(weights: Path, card: Card, paths: SessionPaths, timeline: Ti
     if inputs is not None and feature_columns(paths.features, card.features.groups) != card.feature_names:
         raise ValueError(f"{paths.features} does not hold the features that {weights} was trained on; rerun both")
     return held_out
-
-
-def load_test_windows(
-    paths: SessionPaths,
-    timeline: Timeline,
-    shape: WindowShape,
-    *,
-    groups: Sequence[str] = (),
-    readout: Readout | None = None,
-) -> HeldOut:
-    """Load a session with some groups of features, and its test windows."""
-    session = read_session(paths.session)
-    inputs = load_inputs(paths, "test", groups=groups, readout=readout)
-    if inputs is None:
-        return session, None, None
-    origins = evaluation_origins(inputs.part, shape, timeline.evaluation_stride_bins)
-    return session, inputs, cut_windows(inputs.spikes, inputs.part, origins, shape)
-
-
-def forecast_with_baselines(
-    *, baselines: Path, paths: SessionPaths, fold: str, timeline: Timeline, code: str, output_folder: Path
-) -> None:
-    """Write the forecasts of every closed-form baseline, one file each.
-
-    Args:
-        baselines: Settings of the baselines, tuned on training sessions.
-    """
-    settings = read_tuned(baselines)
-    trailing_bins = [one["bins"] for one in settings.values() if "bins" in one]
-    held_out = load_test_windows(paths, timeline, baseline_shape(timeline, trailing_bins))
-    names = {"method_class": ZERO_SHOT, "fold": fold, "code": code}
-    for name, baseline in CLOSED_FORMS.items():
-        by, output = partial(baseline.log_rate, **settings[name]), output_folder / f"{name}.h5"
-        forecast_session(held_out, by, output, timeline, method=name, **names)
-
-
-def forecast_with_oracle(
-    *, truth: Path, paths: SessionPaths, fold: str, timeline: Timeline, code: str, output: Path
-) -> None:
-    """Write the simulator's true expected counts: a ceiling that also uses the future drive.
-
-    Args:
-        truth: Expected counts, as the simulator saved them.
-
-    Raises:
-        ValueError: The units of the true counts are not those of the session.
-    """
-    held_out = session, _, _ = load_test_windows(paths, timeline, WindowShape.of(timeline))
-
-    def true_log_rate(windows: Windows, inputs: SessionInputs) -> np.ndarray:
-        with h5py.File(truth, "r") as file:
-            expected, bin_us = file["expected_counts"][:], int(file.attrs["bin_us"])
-            units = file["unit_id"].asstr()[:]
-        if list(units) != list(session.units["id"]):
-            raise ValueError(f"{truth} and {paths.session} differ in their units or their order")
-        with np.errstate(divide="ignore"):
-            return np.log(_expected_counts(expected, bin_us, windows.origin_us, timeline))
-
-    names = {"method": ORACLE, "method_class": CEILING, "fold": fold, "code": code}
-    forecast_session(held_out, true_log_rate, output, timeline, **names)
-
-
-def _expected_counts(expected: np.ndarray, truth_bin_us: int, origin_us: np.ndarray, timeline: Timeline) -> np.ndarray:
-    """Integrate the true rate over bins, whose width may differ from that of the rate, [window, horizon bin, unit]."""
-    total = np.concatenate([np.zeros((1, expected.shape[1])), np.cumsum(expected, axis=0, dtype=np.float64)])
-    edge_us = origin_us[:, None] + np.arange(timeline.horizon_bins + 1) * timeline.bin_ms * 1000
-    place = np.clip(edge_us / truth_bin_us, 0, len(expected))
-    low = np.minimum(place.astype(np.int64), len(expected) - 1)
-    share = (place - low)[..., None]
-    at_edge = total[low] * (1 - share) + total[low + 1] * share
-    return np.maximum(np.diff(at_edge, axis=1), 0)
-
-
-def forecast_session(held_out: HeldOut, by: Method, output: Path, timeline: Timeline, **names: str | int) -> None:
-    """Forecast the test windows of a held-out session by one method, and write the file.
-
-    Args:
-        held_out: The session; the file of an excluded session holds only the reason.
-        by: The method.
-        **names: Fields of :class:`Forecast` that name the method: fold, method, class, code, seed and encoder.
-    """
-    session, inputs, windows = held_out
-    forecast = empty_forecast(session, timeline, **names)
-    if inputs is not None:
-        forecast = filled_forecast(forecast, session, inputs, windows, by(windows, inputs).astype(np.float32))
-    write_forecast(output, forecast)
-
-
-def empty_forecast(session: Session, timeline: Timeline, **names: str | int) -> Forecast:
-    """Return a forecast of a session without windows; for an excluded session it holds the reason."""
-    return Forecast(
-        session=session.session_id,
-        subject=session.subject,
-        lab=session.lab,
-        source=session.source,
-        bin_us=timeline.bin_ms * 1000,
-        left_out=session.left_out or "",
-        **names,
-    )
-
-
-def filled_forecast(
-    empty: Forecast, session: Session, inputs: SessionInputs, windows: Windows, log_rate: np.ndarray
-) -> Forecast:
-    """Complete a forecast with its windows and its log rates, float32, [window, horizon bin, unit]."""
-    units = session.units
-    return replace(
-        empty,
-        unit_id=units["id"],
-        # the coarser of two parcellations if a source gives both: single cortical layers have too few units
-        region=units.get("beryl", units["region"]),
-        start_us=windows.origin_us,
-        target_mask=windows.target_mask,
-        counts=windows.counts.astype(np.uint16),
-        log_rate=log_rate,
-        reference_log_rate=inputs.reference_log_rate,
-        left_out=None,
-    )

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from neurohorizon.config import Timeline
-from neurohorizon.forecasts.forecast import forecast_session, forecast_windows, heldout_windows
+from neurohorizon.forecasts.forecast import forecast_windows, heldout_windows
+from neurohorizon.forecasts.held_out import forecast_session
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import Windows, WindowShape

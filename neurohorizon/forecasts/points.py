@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from neurohorizon.config import Features, LearnedEmbedding, Rollout, Splits, Timeline
 from neurohorizon.files import damage, replacing
-from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast, forecast_windows, heldout_windows
+from neurohorizon.forecasts.forecast import forecast_windows, heldout_windows
+from neurohorizon.forecasts.held_out import empty_forecast, filled_forecast
 from neurohorizon.forecasts.sample_paths import PathDrawer
 from neurohorizon.forecasts.scoring import SCHEMA, score_forecast
 from neurohorizon.inputs.batches import SessionInputs

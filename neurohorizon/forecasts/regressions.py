@@ -24,7 +24,7 @@ from neurohorizon.baselines.glm import PooledGlm, fit_unit_glms
 from neurohorizon.baselines.linear import fit_linear, reference_windows, regression_shape
 from neurohorizon.baselines.tuning import unit_rows
 from neurohorizon.config import Regressions, Timeline
-from neurohorizon.forecasts.forecast import Method, forecast_session, load_test_windows
+from neurohorizon.forecasts.held_out import Method, forecast_session, load_test_windows
 from neurohorizon.inputs.batches import SessionInputs
 from neurohorizon.inputs.sessions import SessionPaths, feature_columns
 from neurohorizon.inputs.windows import Windows, WindowShape

@@ -81,7 +81,8 @@ def fit_gains(
         [unit, 2 * group].
     """
     past = origins.past(np.asarray(readout.span_edges_bins))
-    own = np.stack([mean_between(relative, *span) for span in past], axis=2)  # [origin, unit, span]
+    # [unit, span, origin], so that the products of each unit are products of matrices
+    own = np.ascontiguousarray(np.stack([mean_between(relative, *span).T for span in past], axis=1))
     groups = np.asarray(readout.horizon_edges_bins)
     block = np.arange(origins.index.size) * FOLDS // max(origins.index.size, 1)
     precisions = np.asarray(readout.ridge)
@@ -117,16 +118,16 @@ def _own_history(own: np.ndarray, outcome: np.ndarray, share: np.ndarray, inform
     """Predict each unit's outcome from its own recent history, by one small ridge regression per unit.
 
     Args:
-        own: Mean relative count in each span, [origin, unit, span].
+        own: Mean relative count in each span, [unit, span, origin].
         outcome: Mean relative count in the horizon group, [origin, unit].
         share: Valid share of the group, [origin].
         information: Expected counts in the group, the Fisher information of a log gain, [unit].
     """
-    weighted = own * share[:, None, None]
-    gram = np.einsum("tus,tur->usr", weighted, own)
-    gram += np.eye(own.shape[2]) * (30.0 / information)[:, None, None]
-    slope = np.linalg.solve(gram, np.einsum("tus,tu->us", weighted, outcome)[..., None])[..., 0]
-    return np.einsum("tus,us->tu", own, slope.astype(np.float32))
+    weighted = own * share
+    gram = (weighted @ own.swapaxes(1, 2)).astype(np.float64)
+    gram += np.eye(own.shape[1]) * (30.0 / information)[:, None, None]
+    slope = np.linalg.solve(gram, weighted @ outcome.T[..., None])
+    return (slope.swapaxes(1, 2).astype(np.float32) @ own)[:, 0].T
 
 
 def ridge_gain(
@@ -155,12 +156,11 @@ def ridge_gain(
     agreement = np.zeros((precisions.size, surprise.shape[1]))
     power = np.zeros_like(agreement)
     for fold in range(FOLDS):
-        held = block == fold
         fits = _solve(gram.sum(0) - gram[fold], cross.sum(0) - cross[fold], information, precisions)
+        # sums over the origins of a block, of the prediction times the outcome and of its square, from their products
         for index, weights in enumerate(fits):
-            predicted = state[held] @ weights
-            agreement[index] += np.einsum("t,tu,tu->u", share[held], predicted, surprise[held])
-            power[index] += np.einsum("t,tu,tu->u", share[held], predicted, predicted)
+            agreement[index] += np.einsum("su,su->u", weights, cross[fold], dtype=np.float64)
+            power[index] += np.einsum("su,su->u", weights, gram[fold] @ weights, dtype=np.float64)
     gain = agreement - power / 2  # of the log-likelihood per expected spike, to second order
     fits = np.stack(_solve(gram.sum(0), cross.sum(0), information, precisions))
     together = np.full(information.size, np.argmax(gain @ information))

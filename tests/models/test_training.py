@@ -22,8 +22,9 @@ from safetensors.numpy import load_file
 from neurohorizon.baselines.closed_form import tune_on_files
 from neurohorizon.config import Timeline
 from neurohorizon.files import RECORDED_FOLDER, DiskFullError
-from neurohorizon.forecasts.forecast import forecast_with_baselines, forecast_with_network, forecast_with_oracle
+from neurohorizon.forecasts.forecast import forecast_with_network
 from neurohorizon.forecasts.forecast_file import read_forecast
+from neurohorizon.forecasts.without_network import forecast_with_baselines, forecast_with_oracle
 from neurohorizon.models import training
 from neurohorizon.models.batch import batch_numbers
 from neurohorizon.models.weights import load_forecaster

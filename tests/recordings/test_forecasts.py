@@ -14,9 +14,10 @@ from factories.sessions import made_files, made_session
 from neurohorizon import Forecast, Score, load
 from neurohorizon.baselines.closed_form import write_tuned
 from neurohorizon.config import read_config
-from neurohorizon.forecasts.forecast import forecast_with_baselines, forecast_with_network
+from neurohorizon.forecasts.forecast import forecast_with_network
 from neurohorizon.forecasts.forecast_file import read_forecast
 from neurohorizon.forecasts.online_mixture import mix_windows
+from neurohorizon.forecasts.without_network import forecast_with_baselines
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.methods import FORECASTER, OWN_HISTORY, REFERENCE_MEAN
 from neurohorizon.scores import bits_per_spike, sum_scores

@@ -7,11 +7,12 @@ from factories.releases import ABOUT, NETWORKS, release_of_package, run_files
 from factories.sessions import made_files, made_session
 
 from neurohorizon import WeightsError, load, released
-from neurohorizon.forecasts.forecast import forecast_with_baselines, forecast_with_network
+from neurohorizon.forecasts.forecast import forecast_with_network
 from neurohorizon.forecasts.forecast_file import read_forecast
 from neurohorizon.forecasts.online_mixture import forecast_with_mixture, mix_windows
 from neurohorizon.forecasts.regressions import forecast_with_regressions
 from neurohorizon.forecasts.release import SUMS
+from neurohorizon.forecasts.without_network import forecast_with_baselines
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import cut_windows
 from neurohorizon.methods import ADAPTIVE, OWN_HISTORY

@@ -278,7 +278,7 @@ BEFORE_SESSIONS = {
     [
         ("forecasts/scoring.py", "_score", {"score", "score_point"}, TOLD | COMPARED),
         (
-            *("forecasts/forecast.py", "forecast_with_oracle", {"forecast_oracle"}),
+            *("forecasts/without_network.py", "forecast_with_oracle", {"forecast_oracle"}),
             TOLD | SHOWN | CONDITIONS | DEFINED | CURVES | AHEAD | {"score", "score_teacher_forcing"},
         ),
         (
@@ -292,7 +292,7 @@ BEFORE_SESSIONS = {
         (
             "baselines/closed_form.py",
             "gamma_poisson",
-            {"tune_baselines"},
+            {"tune_baselines", "preview"},
             TOLD
             | CALIBRATED
             | DEFINED

@@ -59,8 +59,9 @@ from neurohorizon.experiments.horizons.calibration import (
 )
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, write_paths_example
 from neurohorizon.forecasts.adapted_interval import AdaptedInterval
-from neurohorizon.forecasts.forecast import empty_forecast, filled_forecast, heldout_windows
+from neurohorizon.forecasts.forecast import heldout_windows
 from neurohorizon.forecasts.forecast_file import Forecast, write_forecast
+from neurohorizon.forecasts.held_out import empty_forecast, filled_forecast
 from neurohorizon.forecasts.sample_paths import PathDrawer, reference_gain, single_session
 from neurohorizon.forecasts.scoring import OF_METHOD, fields, named, none_scored, write_sums
 from neurohorizon.forecasts.shared_gain import SharedGain

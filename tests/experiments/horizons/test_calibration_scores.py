@@ -19,11 +19,12 @@ from neurohorizon.experiments.horizons.calibration_scores import (
     summed_mask,
 )
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, read_paths_example
-from neurohorizon.forecasts.forecast import forecast_windows, forecast_with_baselines, forecast_with_network
+from neurohorizon.forecasts.forecast import forecast_windows, forecast_with_network
 from neurohorizon.forecasts.forecast_file import Forecast, read_forecast
 from neurohorizon.forecasts.sample_paths import reference_gain, seed_words
 from neurohorizon.forecasts.scoring import left_out_reason, score_session
 from neurohorizon.forecasts.shared_gain import fit_shared_gain
+from neurohorizon.forecasts.without_network import forecast_with_baselines
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape, cut_windows, evaluation_origins, spread_origins
 from neurohorizon.session import read_session, write_session

@@ -37,8 +37,9 @@ from neurohorizon.experiments.horizons.tables import (
     session_table,
 )
 from neurohorizon.experiments.horizons.teacher_forcing import NOT_A_FORECAST, SCHEMA, score_teacher_forcing
-from neurohorizon.forecasts.forecast import forecast_windows, forecast_with_baselines
+from neurohorizon.forecasts.forecast import forecast_windows
 from neurohorizon.forecasts.forecast_file import Forecast, ForecastFileError, read_forecast, write_forecast
+from neurohorizon.forecasts.without_network import forecast_with_baselines
 from neurohorizon.inputs.batches import collate, session_block
 from neurohorizon.inputs.sessions import load_inputs
 from neurohorizon.inputs.windows import WindowShape, evaluation_origins
