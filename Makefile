@@ -88,7 +88,7 @@ slurm: .venv-slurm/ready ## Make the environment that runs the workflow on a clu
 test-slurm: .venv/ready .venv-test/ready .venv-slurm/ready ## Install Slurm here (Debian, root), run a small workflow on it, and disturb it.
 	NEUROHORIZON_SLURM=1 OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest tests/slurm $(TESTS)
 
-chaos: .venv/ready .venv-test/ready ## Kill, starve and damage a small run on purpose; write docs/reliability.md (CHAOS="--seed 1").
+chaos: .venv/ready .venv-test/ready ## Kill a small run on purpose, fill its disk and damage its files; write docs/reliability.md (CHAOS="--seed 1").
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python tools/chaos.py $(CHAOS)
 
 kubernetes: .venv-kubernetes/ready ## Make the environment that runs the workflow on Kubernetes.

@@ -16,7 +16,7 @@ from neurohorizon.answer.answer import (
     UnitScore,
     percent,
 )
-from neurohorizon.pages.svg import Figure, IntervalRow, interval_figure, nice_ticks, padded
+from neurohorizon.pages.svg import Figure, IntervalRow, interval_figure, nice_ticks, padded, without_common_start
 
 BITS = "bits per spike"
 _OUTLIER = 4.0  # multiple of the third quartile above which a score is drawn as a triangle
@@ -61,10 +61,10 @@ def typical_figure(rows: list[TypicalUnit], *, context_ms: float, end: float) ->
     figure.band([0, end], [0, 0], [len(rows)] * 2, "horizon")
     bin_ms = end / len(rows[0].rate_hz)
     edges = [place * bin_ms for place in range(len(rows[0].rate_hz) + 1)]
-    for place, one in enumerate(rows):
+    for place, (one, name) in enumerate(zip(rows, without_common_start([one.unit for one in rows]), strict=True)):
         floor = len(rows) - 1 - place
         largest = max([*one.rate_hz, *one.rival_hz, one.reference_hz], default=1.0) or 1.0
-        figure.name_row(floor + 0.35, one.unit)
+        figure.name_row(floor + 0.35, name)
         for time in one.spikes_ms:
             figure.segment((time, time), (floor + 0.04, floor + 0.4), "spike" if time >= 0 else "spike past")
         figure.segment((0, end), (floor + 0.5 + 0.4 * one.reference_hz / largest,) * 2, "reference")

@@ -4,6 +4,7 @@ Matplotlib is no dependency of a forecast, so figures are drawn here. They are 3
 text is readable on it. Colours are classes of the page, which differ in light and dark.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -14,7 +15,7 @@ from neurohorizon.printed_names import one_line
 
 WIDTH = 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 20, 12, 38
-_CHARACTER = 6.2  # mean width of a character
+_CHARACTER = 6.9  # mean width of a character of the widest fonts
 _ROW = 26  # height of a row of names
 
 
@@ -27,6 +28,12 @@ def shortened(name: object, characters: int) -> str:
     """Return a name that has at most the given number of characters."""
     text = one_line(name)
     return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
+def without_common_start(names: Sequence[str]) -> list[str]:
+    """Return names without what all of them begin with, up to its last colon, as units of one probe have it."""
+    common = os.path.commonprefix(list(names)) if len(names) > 1 else ""
+    return [name[common.rfind(":") + 1 :] for name in names]
 
 
 def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:

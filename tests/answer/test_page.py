@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from neurohorizon.answer.page import page_of, write_page
-from neurohorizon.pages.svg import nice_ticks
+from neurohorizon.pages.svg import nice_ticks, without_common_start
 
 _VOID = {"meta", "br", "link", "img"}
 
@@ -83,3 +83,10 @@ def test_ticks_are_round_and_within_the_range(low, high):
     ticks = nice_ticks(low, high)
     assert 2 <= len(ticks) <= 6
     assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
+
+
+def test_names_of_units_lose_the_probe_that_all_share_and_nothing_else():
+    assert without_common_start(["probe00:a85-1", "probe00:a86-2"]) == ["a85-1", "a86-2"]
+    assert without_common_start(["probe00:1", "probe01:1"]) == ["probe00:1", "probe01:1"]
+    assert without_common_start(["12", "123"]) == ["12", "123"]
+    assert without_common_start(["a:1"]) == ["a:1"] and without_common_start([]) == []
