@@ -4,7 +4,6 @@ Matplotlib is no dependency of a forecast, so figures are drawn here. They are 3
 text is readable on it. Colours are classes of the page, which differ in light and dark.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -31,9 +30,10 @@ def shortened(name: object, characters: int) -> str:
 
 
 def without_common_start(names: Sequence[str]) -> list[str]:
-    """Return names without what all of them begin with, up to its last colon, as units of one probe have it."""
-    common = os.path.commonprefix(list(names)) if len(names) > 1 else ""
-    return [name[common.rfind(":") + 1 :] for name in names]
+    """Return names without what stands before their last colon, if it is the same in all, as in units of one probe."""
+    parts = [name.rpartition(":") for name in names]
+    same = len(parts) > 1 and len({part[0] for part in parts}) == 1
+    return [part[2] for part in parts] if same else list(names)
 
 
 def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
