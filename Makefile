@@ -124,18 +124,18 @@ lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 clean: ## Delete the environments of make; keep results and the environments of rules.
 	rm -rf .venv .venv-test .venv-forecast .venv-slurm .venv-kubernetes .venv-docs
 
-# Each is rebuilt when its pins change. Python compiles a module at its first import: compiling all modules of all
-# packages takes longer than all else, and most are never imported.
+# Each is rebuilt when its pins change. All modules are compiled: where PYTHONDONTWRITEBYTECODE is set, as in many
+# containers, each process would compile all that it imports again.
 .venv/ready: envs/workflow.txt tools/conda-standin/bin/conda
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet "$$(grep '^uv==' $<)"
-	.venv/bin/uv pip sync --quiet --python .venv/bin/python $<
+	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python $<
 	ln -sf ../../tools/conda-standin/bin/conda .venv/bin/conda
 	touch $@
 
 .venv-test/ready: envs/test.txt | .venv/ready
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-test
-	.venv/bin/uv pip sync --quiet --python .venv-test/bin/python $<
+	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-test/bin/python $<
 	touch $@
 
 # environments that run the workflow elsewhere: .venv-slurm, .venv-kubernetes
