@@ -30,7 +30,7 @@ def shortened(name: object, characters: int) -> str:
 
 
 def without_common_start(names: Sequence[str]) -> list[str]:
-    """Return names without what stands before their last colon, if it is the same in all, as in units of one probe."""
+    """Return names without the part before their last colon, if it is the same in all, as in units of one probe."""
     parts = [name.rpartition(":") for name in names]
     same = len(parts) > 1 and len({part[0] for part in parts}) == 1
     return [part[2] for part in parts] if same else list(names)
