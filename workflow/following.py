@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from resources import family_of
 
+from neurohorizon.durations import as_time
+
 LABELS = {
     "simulate_release": "simulated recordings",
     "simulate_allen_release": "simulated recordings with images",
@@ -158,6 +160,4 @@ def clock(seconds: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return a time in words, no more exact than it is known."""
-    if seconds < 90:
-        return f"{max(round(seconds / 10) * 10, 10)} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"{max(round(seconds / 10) * 10, 10)} s" if seconds < 90 else as_time(seconds)

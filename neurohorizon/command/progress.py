@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from neurohorizon.durations import as_time
+
 PAUSE_S = 5.0
 """Shortest time between two lines about one step."""
 
@@ -51,10 +53,3 @@ class Progress:
         """Print a line."""
         if not self.quiet:
             print(f"{self.label}: {text}", file=self._stream or sys.stderr, flush=True)
-
-
-def as_time(seconds: float) -> str:
-    """Return a duration as text with one unit."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import requests
 
+from neurohorizon.durations import as_time
 from neurohorizon.files import bytes_as_text
 from neurohorizon.ingest.leave_out import PassingFault, SourceUnavailable
 from neurohorizon.session import SessionError
@@ -192,10 +193,10 @@ def patiently(
         pause_s = max(wait_s, min(asked_s, 12 * _LONGEST_WAIT_S))
         if spent_s + pause_s > outage_hours * 3600:
             raise SourceUnavailable(
-                f"{what} gave no answer for {_duration(spent_s)} ({failure}); check the network and run again: files "
+                f"{what} gave no answer for {as_time(spent_s)} ({failure}); check the network and run again: files "
                 "and parts of files are kept"
             )
-        report(f"{what}: {failure}; next attempt in {_duration(pause_s)}")
+        report(f"{what}: {failure}; next attempt in {as_time(pause_s)}")
         time.sleep(pause_s)
         wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
@@ -370,15 +371,9 @@ class Progress:
             line += f" of {bytes_as_text(self.whole)} ({100 * done // self.whole} %)"
         line += f", {bytes_as_text(rate)}/s"
         left = (self.whole or 0) - done
-        return line + (f", {_duration(left / rate)} left" if left > 0 and rate > 0 else f", {_duration(spent_s)}")
+        return line + (f", {as_time(left / rate)} left" if left > 0 and rate > 0 else f", {as_time(spent_s)}")
 
 
 def report(line: str) -> None:
     """Print one line of progress with the time of day; the workflow copies it to the job's log."""
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

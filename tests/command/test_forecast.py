@@ -14,6 +14,7 @@ import neurohorizon as nh
 from neurohorizon.answer.answer import Answer, Estimate
 from neurohorizon.command import forecast as forecast_command
 from neurohorizon.command import forecasting
+from neurohorizon.command.answer_text import describe_answer
 from neurohorizon.command.cards import candidates
 from neurohorizon.command.examination import examine
 from neurohorizon.command.forecasting import write_units
@@ -21,8 +22,9 @@ from neurohorizon.command.main import main
 from neurohorizon.command.network_choice import choose_network, share_outside
 from neurohorizon.command.options import Reading
 from neurohorizon.command.output_folder import FILES
-from neurohorizon.command.progress import PAUSE_S, Progress, as_time
+from neurohorizon.command.progress import PAUSE_S, Progress
 from neurohorizon.command.usage import UsageError
+from neurohorizon.durations import as_time
 from neurohorizon.files import replacing_folder
 from neurohorizon.forecasts.forecast_file import read_forecast
 from neurohorizon.ingest.nwb_recording import read_recording
@@ -70,14 +72,23 @@ def test_numbers_agree_in_the_text_the_table_and_the_answer(done):
     assert scores == pytest.approx({one.unit: one.score.value for one in answer.units}, rel=1e-5)
     assert answer.sentence in printed
     assert f"adaptive forecast  {answer.score.value:.3f}" in printed
-    best = max(scores, key=scores.get)
-    named = rf"{best} \({scores[best]:.2f}\)" if scores[best] > 0 else "none"
-    assert re.search(f"Best units: {named}", printed)
+    assert re.search(rf"Best units: {max(scores, key=scores.get)} \({max(scores.values()):.2f}\)", printed)
     worse = sum(value <= 0 for value in scores.values())
     assert f"No better than their mean rate: {worse} of 6 units" in printed
     assert "mouse  6 units (6 scored), reference 0 to 40 s" in printed
     assert "chosen by --network" in printed
     assert f"Page: {folder}/answer.html" in printed
+
+
+def test_the_best_units_are_named_with_their_scores_best_first(done):
+    answer = Answer.model_validate(json.loads((folder_of(done) / "answer.json").read_text()))
+    values = [0.1, 0.3, 0.2, -0.1, None, 0.05]
+    units = [
+        one.model_copy(update={"score": Estimate(value=value)}) for one, value in zip(answer.units, values, strict=True)
+    ]
+    text = describe_answer(answer.model_copy(update={"units": units}), "answers")
+    best = "11 (0.30), 12 (0.20), 10 (0.10), 15 (0.05)"
+    assert f"Best units: {best}. No better than their mean rate: 2 of 6 units" in text
 
 
 def test_the_table_has_intervals_and_no_score_of_a_slow_unit(done, session, weights_path, tmp_path):
