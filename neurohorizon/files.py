@@ -119,6 +119,21 @@ def record_path(path: str | Path) -> Path:
     return Path(path).with_name(f".{Path(path).name}.crc32")
 
 
+def recorded_files(folder: Path, below: str = "**/") -> list[Path]:
+    """Return the files of a folder, and of folders below it, that have a record, also those that are gone.
+
+    Args:
+        below: Pattern of the folders, with a slash at its end; "" for the folder itself.
+    """
+    records = folder.glob(f"{below}.*.crc32")
+    return sorted(one.with_name(one.name.removeprefix(".").removesuffix(".crc32")) for one in records)
+
+
+def unfinished_parts(folder: Path) -> list[Path]:
+    """Return what processes that were killed left unfinished below a folder: files, folders and records."""
+    return [*folder.rglob(".part-*"), *folder.rglob("..part-*")]
+
+
 def damage(path: str | Path) -> str:
     """Return how a file differs from what was written; "" if it does not, or if it has no record."""
     record = record_path(path)
@@ -128,6 +143,16 @@ def damage(path: str | Path) -> str:
         if _text(record) == written:  # no other process has written the file meanwhile
             return f"it has CRC-32 and length {found}, and was written with {written}"
     return ""
+
+
+def damage_message(path: str | Path) -> str:
+    """Return how a file differs from what was written, and what to do; "" as :func:`damage`."""
+    fault = damage(path)
+    return fault and (
+        f"{path} is damaged: {fault}\n"
+        "Delete it and start the same command again: it is made again, with all that depends on it. If it was\n"
+        f"changed on purpose, delete {record_path(path)} instead."
+    )
 
 
 def require_as_written(path: str | Path) -> None:
@@ -142,15 +167,10 @@ def require_as_written(path: str | Path) -> None:
     if path.is_file():
         named = [path, path.with_suffix(".json")] if path.suffix == ".safetensors" else [path]
     else:
-        records = [*path.glob(".*.crc32"), *path.glob("*/tables/.*.crc32")]
-        named = [one.with_name(one.name.removeprefix(".").removesuffix(".crc32")) for one in records]
+        named = [*recorded_files(path, ""), *recorded_files(path, "*/tables/")]
     for one in sorted(named):
-        if fault := damage(one):
-            raise DamagedFileError(
-                f"{one} is damaged: {fault}\n"
-                "Delete it and start the same command again: it is made again, with all that depends on it. If it was\n"
-                f"changed on purpose, delete {record_path(one)} instead."
-            )
+        if message := damage_message(one):
+            raise DamagedFileError(message)
 
 
 def _is_recorded(path: Path) -> bool:

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from chaos_page import write_page  # noqa: E402
 from factories.tiny_run import write_miniature  # noqa: E402
 from factories.workflow import copy_workflow  # noqa: E402
 
-from neurohorizon.files import RECORDED_FOLDER, damage  # noqa: E402
+from neurohorizon.files import RECORDED_FOLDER, damage, recorded_files, unfinished_parts  # noqa: E402
 
 RESULTS = Path("results/miniature")
 KILLED = ("group", "scheduler", "job")
@@ -168,10 +168,8 @@ class Project:
 
     def half_written(self) -> list[str]:
         """Return files that were left unfinished, or that differ from their record."""
-        parts = self.results.rglob("*.part-*")
-        records = self.results.rglob(".*.crc32")
-        named = [one.with_name(one.name.removeprefix(".").removesuffix(".crc32")) for one in records]
-        return sorted(str(one) for one in [*parts, *(one for one in named if one.exists() and damage(one))])
+        damaged = [one for one in recorded_files(self.results) if damage(one)]
+        return sorted(map(str, [*unfinished_parts(self.results), *damaged]))
 
 
 class Campaign:
@@ -357,9 +355,9 @@ class Campaign:
             status = run.wait()
             named = [line for line in run.text.splitlines() if "disk is full" in line or "The disk of" in line]
             says = _reason(run.text) if status else ""
-            told = status and any("start the same command again" in line for line in run.text.splitlines()) and named
+            advised = "start the same command again" in run.text
             left = project.half_written()
-            outcome = "named" if told and not left else "harm"
+            outcome = "named" if status and advised and named and not left else "harm"
             self.note("disk", name, outcome, says=says, left=left, traceback="Traceback" in run.text)
         _resize(small, 1 << 34)
         run = project.start("all")
@@ -398,17 +396,26 @@ class Campaign:
         files = [one for one in sorted(project.results.glob(pattern)) if one.stat().st_size]
         return self.rng("file", pattern, *names).choice(files)
 
+    def damaged(self, kinds: Mapping[str, str]) -> Iterator[tuple[str, str, Project, Path]]:
+        """Yield each fault of some kinds of files that is not done: fault, kind, the copy of the run, the damaged file.
+
+        Args:
+            kinds: Kind of file -> its place in the results.
+        """
+        for kind, pattern in kinds.items():
+            for way, spoil in self.damages():
+                if not self.finished(f"damage: {way}", kind):
+                    project = self.copy("damaged")
+                    path = self.chosen(project, pattern, way)
+                    spoil(path)
+                    yield f"damage: {way}", kind, project, path
+
     def damage_files(self) -> None:
         """Damage a file of each kind in each way, and start the run again."""
-        for kind, (pattern, reader) in KINDS.items():
-            for way, spoil in self.damages():
-                if self.finished(f"damage: {way}", kind):
-                    continue
-                project = self.copy("damaged")
-                path = self.chosen(project, pattern, way)
-                spoil(path)
-                run = project.start("all", *(["--forcerun", reader] if reader else []))
-                self.judge(f"damage: {way}", kind, project, run, path)
+        for fault, kind, project, path in self.damaged({kind: pattern for kind, (pattern, _) in KINDS.items()}):
+            reader = KINDS[kind][1]
+            run = project.start("all", *(["--forcerun", reader] if reader else []))
+            self.judge(fault, kind, project, run, path)
 
     def judge(self, fault: str, kind: str, project: Project, run: Run, path: Path) -> None:
         """Note what a start after a damage does."""
@@ -455,23 +462,17 @@ class Campaign:
 
     def damage_results(self) -> None:
         """Damage final results, which no rule reads, and compare the run with its records."""
-        for kind, pattern in RESULTS_OF_A_RUN.items():
-            for way, spoil in self.damages():
-                if self.finished(f"damage: {way}", kind):
-                    continue
-                project = self.copy("damaged")
-                path = self.chosen(project, pattern, way)
-                spoil(path)
-                done = subprocess.run(
-                    [ROOT / ".venv" / "bin" / "python", "workflow/verify.py", "config/miniature.yaml"],
-                    cwd=project.root,
-                    env=os.environ | {"PYTHONPATH": str(project.root)},
-                    capture_output=True,
-                    text=True,
-                )
-                named = done.returncode and path.name in done.stderr
-                says = done.stderr.strip().splitlines()[0] if done.stderr else ""
-                self.note(f"damage: {way}", kind, "named by make verify" if named else "harm", says=says)
+        for fault, kind, project, path in self.damaged(RESULTS_OF_A_RUN):
+            done = subprocess.run(
+                [ROOT / ".venv" / "bin" / "python", "workflow/verify.py", "config/miniature.yaml"],
+                cwd=project.root,
+                env=os.environ | {"PYTHONPATH": str(project.root)},
+                capture_output=True,
+                text=True,
+            )
+            named = done.returncode and path.name in done.stderr
+            says = done.stderr.strip().splitlines()[0] if done.stderr else ""
+            self.note(fault, kind, "named by make verify" if named else "harm", says=says)
 
     def follow_messages(self) -> None:
         """Damage a file of each kind at once, and do what each message states until the run is whole again."""
@@ -534,10 +535,6 @@ def _works(process: psutil.Process) -> bool:
 
 def _kill(pid: int, *, group: bool) -> None:
     (os.killpg if group else os.kill)(pid, signal.SIGKILL)
-
-
-def _stale(text: str) -> str:
-    return next((line for line in text.splitlines() if "left its lock" in line), "")
 
 
 def _reason(text: str) -> str:

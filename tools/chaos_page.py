@@ -64,8 +64,8 @@ and started again, it continues. Full disks need root.
 """
 
 
-def write_page(faults: Sequence[dict], seed: int, missing: str = "") -> None:
-    """Write the page; ``missing`` states what a campaign that was stopped lacks."""
+def write_page(faults: Sequence[dict], seed: int) -> None:
+    """Write the page."""
     whole = next(one for one in faults if one["fault"] == "none")
     kills = [one for one in faults if one["fault"] == "kill"]
     ends = [one for one in faults if one["fault"] == "kill end"]
@@ -78,7 +78,6 @@ def write_page(faults: Sequence[dict], seed: int, missing: str = "") -> None:
         HEAD,
         f"The last campaign (seed {seed}): {len(done)} faults, of which {harm or 'none'} did harm. The undisturbed\n"
         f"run has {whole['jobs']} jobs and {whole['tables']} tables.\n",
-        *([f"{missing}\n"] if missing else []),
         KILLS,
         *_kill_table(kills, whole["wall_s"]),
         f"\nRuns that were killed and came to their end: {_outcomes(ends)}; kills in them: {len(kills)}.\n",

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from neurohorizon.files import RECORDED_FOLDER
+from neurohorizon.files import RECORDED_FOLDER, unfinished_parts
 
 RECORD = ".snakemake/neurohorizon_runs"
 """Machine and process of the runs in a folder, one a line, since the last time that it had no lock."""
@@ -64,11 +64,11 @@ def hold_folder(folder: Path, end_jobs: Callable[[Path], str] = lambda folder: "
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what processes that were killed had written of files, as ``neurohorizon.files`` names it.
+    """Remove what processes that were killed had written of files.
 
     Only call it if no process of a run writes in the folder.
     """
-    for part in [*folder.rglob(".part-*"), *folder.rglob("..part-*")]:
+    for part in unfinished_parts(folder):
         shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from neurohorizon.config import ConfigError, read_config
-from neurohorizon.files import DamagedFileError, require_as_written
+from neurohorizon.files import damage_message, recorded_files
 
 
 def damaged_files(results: Path) -> tuple[int, list[str]]:
@@ -12,16 +12,8 @@ def damaged_files(results: Path) -> tuple[int, list[str]]:
 
     A file that was deleted after it was written is none of them: the next run makes it again.
     """
-    count, faults = 0, []
-    for record in sorted(results.rglob(".*.crc32")):
-        path = record.with_name(record.name.removeprefix(".").removesuffix(".crc32"))
-        if path.is_file():
-            count += 1
-            try:
-                require_as_written(path)
-            except DamagedFileError as fault:
-                faults.append(str(fault))
-    return count, faults
+    paths = [path for path in recorded_files(results) if path.is_file()]
+    return len(paths), [message for message in map(damage_message, paths) if message]
 
 
 if __name__ == "__main__":
