@@ -8,7 +8,7 @@ rule preview:
         session=LAYOUT.previewed,
     output:
         page=f"{RESULTS}/preview/answer.html",
-        text=f"{RESULTS}/preview/score.txt",
+        score=f"{RESULTS}/preview/score.txt",
     log:
         f"{RESULTS}/logs/preview.log",
     benchmark:
@@ -25,5 +25,5 @@ rule preview:
         """
         python "$CALL" neurohorizon.command.preview:preview_session --weights {input.weights:q} \
             --session {input.session:q} --minimum-rate-hz {params.minimum_rate_hz} --seed {params.seed} \
-            --page {output.page:q} --text {output.text:q} >{log:q} 2>&1
+            --output-page {output.page:q} --output-score {output.score:q} >{log:q} 2>&1
         """

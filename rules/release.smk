@@ -26,8 +26,8 @@ if CONFIG.release:
         shell:
             """
             python "$CALL" neurohorizon.report.released_weights:describe_release --sessions {input.sessions:q} \
-                --features {input.features:q} --summary {input.summary:q} --release {params.release:q} --start {params.start:q} \
-                --command {params.command:q} --output {output:q} >{log:q} 2>&1
+                --features {input.features:q} --summary {input.summary:q} --release {params.release:q} \
+                --start {params.start:q} --command {params.command:q} --output {output:q} >{log:q} 2>&1
             """
 
     rule write_release:

@@ -10,7 +10,9 @@ from neurohorizon.recordings.network import load
 from neurohorizon.session import read_session
 
 
-def preview_session(*, weights: Path, session: Path, minimum_rate_hz: float, seed: int, page: Path, text: Path) -> None:
+def preview_session(
+    *, weights: Path, session: Path, minimum_rate_hz: float, seed: int, output_page: Path, output_score: Path
+) -> None:
     """Forecast the second half of a session with released weights, and write a page and a score.
 
     The weights were trained on other recordings, and nothing is trained here.
@@ -19,18 +21,18 @@ def preview_session(*, weights: Path, session: Path, minimum_rate_hz: float, see
         weights: Released weights.
         session: Session file.
         minimum_rate_hz: Lowest mean rate in the reference window of a scored unit.
-        page: HTML page to write, with the picture of one forecast and all numbers.
-        text: File to write with the score and the path of the page.
+        output_page: HTML page to write, with the picture of one forecast and all numbers.
+        output_score: File to write with the score and the path of the page.
 
     Raises:
         SessionError: The session is excluded, or cannot be forecast.
     """
     recording = load(weights).fit_reference(read_session(session))
     answer = answer_for(recording, minimum_rate_hz=minimum_rate_hz, seed=seed)
-    with replacing(page) as temporary:
+    with replacing(output_page) as temporary:
         write_page(answer, temporary)
-    with replacing(text) as temporary:
-        temporary.write_text(describe_preview(answer, page))
+    with replacing(output_score) as temporary:
+        temporary.write_text(describe_preview(answer, output_page))
 
 
 def describe_preview(answer: Answer, page: Path) -> str:

@@ -47,9 +47,11 @@ def run(function: Callable, options: Sequence[str]) -> Any:
         arguments = {each.name: _value(each, types[each.name], given) for each in parameters}
     except ValueError as error:
         parser.error(str(error))
-    outputs = [path for name, value in given.items() if name.startswith("output") for path in _paths(value)]
+    inputs, outputs = [], []
+    for name, value in given.items():
+        (outputs if name.startswith("output") else inputs).extend(_paths(value))
     try:
-        for path in (path for name, value in given.items() if not name.startswith("output") for path in _paths(value)):
+        for path in inputs:
             require_as_written(path)
         # also if the log cannot be written, or a file that is not written whole
         with naming_full_disk(outputs[0] if outputs else Path("output")):
