@@ -15,6 +15,7 @@ from neurohorizon.analysis.wording import (
     few_animals,
     influence_sentence,
     interval_text,
+    outcome,
     paragraphs,
     prose,
     scope_sentence,
@@ -165,9 +166,10 @@ def describe_encoder(comparisons: pd.DataFrame) -> str:
         f"The **population encoder** adds {row['difference']:+.3f} bits/spike ({interval_text(row)}) to "
         f"{method_phrase(OWN_HISTORY_READOUT)}, which reads the population in closed form only."
     )
-    if row["upper"] < 0:
+    found = outcome(row)
+    if found == "worse":
         text += f" It lowers the score: {simpler}"
-    elif not row["lower"] > 0:
+    elif found != "better":
         text += f" A gain cannot be shown: {simpler}"
     elif row["difference"] < SMALL_GAIN:
         text += f" This is less than {SMALL_GAIN:g}: most of what the population adds passes through the closed form."
