@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 from factories import ROOT
-from factories.workflow import copy_workflow
+from factories.workflow import copy_workflow, snakemake_tools
 
 from neurohorizon.command.main import COMMANDS, main
 from neurohorizon.config import parse_config
@@ -190,9 +190,7 @@ def test_python_programs_read_their_arguments(monkeypatch):
 
 def snakemake_arguments() -> dict[str, dict]:
     """Return what Snakemake's own parser reads from each of its commands."""
-    python = ROOT / ".venv" / "bin" / "python"
-    if not python.exists():
-        pytest.skip("Snakemake is not installed here: `make test` installs it")
+    python = snakemake_tools() / "python"
     program = (
         "import json, sys; from snakemake.cli import get_argument_parser; parser = get_argument_parser()\n"
         "for line in json.load(sys.stdin):\n"

@@ -41,10 +41,17 @@ class Workflow:
         return {**os.environ, "PATH": f"{self.tools}{os.pathsep}{os.environ['PATH']}"}
 
 
+def snakemake_tools() -> Path:
+    """Return the folder of Snakemake's and Python's programs; skips the test where there is none."""
+    tools = ROOT / ".venv" / "bin"
+    if not (tools / "snakemake").exists():
+        pytest.skip("Snakemake is not installed here: `make test` installs it")
+    return tools
+
+
 def copy_workflow(folder: Path) -> Workflow:
     """Copy the files of the project that git tracks or does not ignore."""
-    if not (ROOT / ".venv" / "bin" / "snakemake").exists():
-        pytest.skip("Snakemake is not installed here: `make test` installs it")
+    snakemake_tools()
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 import yaml
 from factories import ROOT
+from factories.workflow import snakemake_tools
 from resources import GROUPS
 
 PROFILES = {"default": (), "slurm": ("slurm-",), "kubernetes": ("kubernetes-", "storage-s3-")}
@@ -21,9 +22,7 @@ def profile(name: str) -> dict:
 @pytest.fixture(scope="module")
 def options() -> set[str]:
     """Return the options of Snakemake, without plugins."""
-    python = ROOT / ".venv" / "bin" / "python"
-    if not python.exists():
-        pytest.skip("Snakemake is not installed here: `make test` installs it")
+    python = snakemake_tools() / "python"
     program = (
         "import json; from snakemake.cli import get_argument_parser\n"
         "print(json.dumps([one for action in get_argument_parser()._actions for one in action.option_strings]))"
@@ -70,11 +69,8 @@ def test_the_image_is_made_from_a_variable_without_a_server():
 
 @pytest.mark.slow
 def test_the_image_makes_all_environments_of_rules(tmp_path):
-    tools = ROOT / ".venv" / "bin"
-    if not (tools / "snakemake").exists():
-        pytest.skip("Snakemake is not installed here: `make test` installs it")
     done = subprocess.run(
-        [tools / "snakemake", "-n", "--snakefile", ROOT / "containers" / "Snakefile", "--cores", "1"],
+        [snakemake_tools() / "snakemake", "-n", "--snakefile", ROOT / "containers" / "Snakefile", "--cores", "1"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -18,6 +18,7 @@ from doctor import (
     largest_job,
 )
 from factories import ROOT
+from factories.workflow import snakemake_tools
 from needs import (
     DOWNLOADS,
     PAPER,
@@ -281,9 +282,7 @@ def test_the_summary_counts(found, expected):
 
 
 def doctor(config: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
-    python = ROOT / ".venv" / "bin" / "python"
-    if not python.exists():
-        pytest.skip("Snakemake is not installed here: `make test` installs it")
+    python = snakemake_tools() / "python"
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         [python, ROOT / "workflow" / "doctor.py", config],
