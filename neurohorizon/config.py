@@ -789,10 +789,11 @@ class Evaluation(Section):
 
 
 class Rollout(Section):
-    """Sample paths: forecasts that are conditioned on their own earlier draws."""
+    """Sample paths: of the parallel forecast with a gain that units share; and rollouts, conditioned on own draws."""
 
     decodings: tuple[Literal[WAYS_OF_DECODING], ...]
-    """How paths are drawn: bin by bin; a block of bins at a time; or totals of blocks first, then split over bins."""
+    """How rollouts are drawn: bin by bin; a block of bins at a time; or totals of blocks first, then split over bins.
+    Empty for a network without feedback: there are no rollouts."""
     paths: Annotated[int, Field(ge=2)]
     """Paths drawn for each window."""
     every_windows: Positive
@@ -1013,10 +1014,10 @@ class Config(Section):
                     f"rollout.block_bins {self.rollout.block_bins} does not divide timeline.horizon_bins "
                     f"{self.timeline.horizon_bins}"
                 )
-            if not (self.training.feedback.share and self.model.feedback):
+            if self.rollout.decodings and not (self.training.feedback.share and self.model.feedback):
                 raise ValueError(
-                    "rollout needs a network that is trained with feedback: set training.feedback.share above 0 and "
-                    "model.feedback to true, or rollout to null"
+                    "rollout.decodings need a network that is trained with feedback: set training.feedback.share above "
+                    "0 and model.feedback to true, or rollout.decodings to []"
                 )
         if self.model.feedback and not self.model.causal:
             raise ValueError(

@@ -19,6 +19,8 @@ from neurohorizon.network_files import expected_path, released_names
 KEY = "training.start_from"
 FEEDBACK = ("feedback.", "head.fed_weights.")
 """Starts of the names of tensors that only feedback reads; networks without feedback lack them."""
+ENCODER = ("encoder.", "decoder.")
+"""Starts of the names of tensors of the population encoder and its decoder; networks without encoder lack them."""
 _LENGTHS = ("bin_ms", "context_bins", "horizon_bins")
 _MOST_NAMED = 3
 
@@ -110,7 +112,8 @@ def start_data(start: Start) -> list[dict[str, Any]]:
 def differences(card: Mapping[str, Any], *, timeline: Timeline, features: Features, model: Model) -> dict[str, Any]:
     """Return the keys in which a configuration differs from the network of a card, and their values on the card.
 
-    Feedback of counts is no difference: the parallel forecast does not read it.
+    Feedback of counts is no difference: the parallel forecast does not read it. Nor is the population encoder if the
+    configuration has none: the rest of the network starts without it.
 
     Returns:
         Values by keys such as ``model.width``.
@@ -123,6 +126,7 @@ def differences(card: Mapping[str, Any], *, timeline: Timeline, features: Featur
         of_card = {key: card[name].get(key) for key in values}
         if name == "model":
             of_card["feedback"] = values["feedback"]
+            of_card["population"] = values["population"] and of_card["population"]
         found |= dict(_unequal(name, values, of_card))
     return found
 

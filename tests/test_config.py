@@ -102,6 +102,8 @@ def test_a_misspelt_key_is_named_with_the_right_one(path):
         (("run", "seeds"), [], r"run.seeds: .* at least 1 .*\(found \[\]\)"),
         (("ablations", "seeds"), [1, 0, 1], "ablations.seeds: .*1 is listed more than once"),
         (("baselines", "shrinkage"), [0.1, 0.5, 0.1], "baselines.shrinkage: .*0.1 is listed more than once"),
+        (("training", "feedback", "share"), 0.0, r"share above 0 .*or rollout\.decodings to \[\]"),
+        (("model", "population"), False, "feedback needs the decoder: set model.population to true"),
         (("rollout",), None, "teacher_forcing_only needs the section rollout, which is null"),
         (("baselines", "learned_embedding"), None, "learned_embedding needs the section baselines.learned_embedding"),
     ],
@@ -231,7 +233,7 @@ def test_a_preset_has_the_numbers_of_the_configuration_that_it_comes_from(name, 
     preset, shipped = parse_config(short(extends=name)), read_config(FOLDER / f"{origin}.yaml")
     for section_name in ("timeline", "splits", "features", "regressions", "adaptive", "evaluation"):
         assert getattr(preset, section_name) == getattr(shipped, section_name)
-    assert preset.model == shipped.model.model_copy(update={"feedback": False})
+    assert preset.model == shipped.model.model_copy(update={"feedback": False, "population": True})
     assert preset.poyo is preset.rollout is preset.ablations is preset.baselines.learned_embedding is None
 
 

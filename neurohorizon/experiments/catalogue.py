@@ -133,8 +133,8 @@ CATALOGUE = {
             sums={"scores": "scores/{fold}/{session}.parquet", "sessions": "scores/sessions.parquet"},
             code="neurohorizon.experiments.cross_session.",
             shown=("summary", "comparisons", "sessions", "unit_influence", "left_out"),
-            settings=("cohort.note",),
-            tables=("horizon_sessions", "horizon", "regions_sessions", "regions"),
+            settings=("cohort.note", "model.population"),
+            tables=("horizon_sessions", "horizon", "regions_sessions", "regions", "network"),
             figures={
                 "main": ("example.h5", "horizon", "sessions", "summary"),
                 "paired": ("sessions", "summary"),

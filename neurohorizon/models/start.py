@@ -7,7 +7,7 @@ from torch import Tensor
 
 from neurohorizon.files import file_hash
 from neurohorizon.models.weights import Card, read_tensors
-from neurohorizon.starting_weights import FEEDBACK, KEY, Start, StartError, check_fit, start_cards
+from neurohorizon.starting_weights import ENCODER, FEEDBACK, KEY, Start, StartError, check_fit, start_cards
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +16,8 @@ class Begun:
 
     Attributes:
         card: Its card: training sessions and animals include those of the weights that it starts from.
-        tensors: All its tensors, without those that feedback reads if only one of both networks has feedback.
+        tensors: All its tensors, without those that feedback reads if only one of both networks has feedback, and
+            without those of encoder and decoder if it has none.
     """
 
     card: Card
@@ -65,6 +66,8 @@ def read_start(start: Start, card: Card) -> Begun | None:
     tensors = {name.removeprefix(prefix): value for name, value in read.items() if name.startswith(prefix)}
     if not (card.model.feedback and earlier["model"]["feedback"]):
         tensors = {name: value for name, value in tensors.items() if not name.startswith(FEEDBACK)}
+    if not card.model.population:
+        tensors = {name: value for name, value in tensors.items() if not name.startswith(ENCODER)}
     return Begun(
         card=replace(
             card,

@@ -104,6 +104,19 @@ def test_a_network_with_feedback_starts_from_one_without(files, first, before, t
     assert all(name.startswith(FEEDBACK) for name in fed) and any(before[name].abs().sum() > 0 for name in fed)
 
 
+def test_a_network_without_encoder_starts_from_the_rest_of_one_with_it(files, first, before, tmp_path):
+    changes = {"population": False, "feedback": False}
+    plain = CONFIG.model_copy(update={"model": CONFIG.model.model_copy(update=changes)})
+    path = train(tmp_path / "plain", files[1:], start_from=str(first), config=plain)
+    expected = load_file(first)
+    assert all(torch.equal(value, expected[name]) for name, value in before.items())
+    left_out = expected.keys() - before.keys()
+    assert {name.partition(".")[0] for name in left_out if not name.startswith(FEEDBACK)} == {"encoder", "decoder"}
+    # not the other way: a new encoder beside a trained head has no trained start
+    with pytest.raises(StartError, match=r"in 1 keys; expected model\.population: false"):
+        train(tmp_path / "with", files[:1], start_from=str(path))
+
+
 def test_data_of_a_run_that_has_no_list_of_them_are_not_released(first):
     with pytest.raises(StartError, match=r"a network of a run, which does not list licences.*; a release needs them"):
         start_data(find_start(str(first)))

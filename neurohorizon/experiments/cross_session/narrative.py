@@ -47,12 +47,12 @@ _OUTSIDE = {
 
 def describe_results(folder: Path) -> str:
     """The experiment in a few paragraphs, from the folder of its tables."""
-    table = read_tables(folder, "summary", "comparisons", "horizon", "left_out", "unit_influence")
+    table = read_tables(folder, "summary", "comparisons", "horizon", "left_out", "unit_influence", "network")
     return paragraphs(
         prose(describe_result(table["summary"]), describe_data(table["summary"], table["left_out"])),
         influence_sentence(table["unit_influence"]),
         prose(describe_family(table["comparisons"]), describe_sources(table["summary"])),
-        describe_encoder(table["comparisons"]),
+        describe_encoder(table["comparisons"], present=bool(table["network"]["population_encoder"][0])),
         describe_adaptive(table["summary"], table["comparisons"]),
         describe_horizon(table["horizon"]),
     )
@@ -155,8 +155,18 @@ def describe_family(comparisons: pd.DataFrame) -> str:
     return f"{text}. The closest baseline is {method_phrase(row['against'])}. {describe_comparison(row)}"
 
 
-def describe_encoder(comparisons: pd.DataFrame) -> str:
-    """The gain of the network over the same network without its population encoder; "" without that network."""
+def describe_encoder(comparisons: pd.DataFrame, *, present: bool = True) -> str:
+    """The gain of the network over the same network without its population encoder; "" without that network.
+
+    Args:
+        comparisons: Table of the forecaster against each method.
+        present: Whether the network has the encoder.
+    """
+    if not present:
+        return (
+            "This network has **no population encoder** (`model.population: false`): the other units enter through the "
+            "closed-form readout and the relational features."
+        )
     rows = comparisons[(comparisons["method"] == FORECASTER) & (comparisons["against"] == OWN_HISTORY_READOUT)]
     if rows.empty:
         return ""

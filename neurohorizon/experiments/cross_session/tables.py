@@ -354,6 +354,7 @@ def make_tables(
     sessions: str | Path | None = None,
     shared_subjects: Sequence[str] = (),
     note: str = "",
+    population: bool = True,
 ) -> None:
     """Write every table as Parquet and as TSV, and ``summary.txt`` for the terminal.
 
@@ -362,6 +363,7 @@ def make_tables(
         sessions: The list of the run's sessions (Parquet), to list excluded training sessions too.
         shared_subjects: Animals that are both trained on and forecast.
         note: A sentence on the recordings, the first line of the summary.
+        population: Whether the network has a population encoder.
     """
     scores = sorted(map(Path, scores))
     pooled = pool_scores(scores)
@@ -382,6 +384,7 @@ def make_tables(
         "comparisons": comparisons,
         "summary": summary_table(by_session, comparisons, resampling, shared_subjects),
         "left_out": left_out_table(scores, sessions),
+        "network": pd.DataFrame({"population_encoder": [population]}),
     }
     lines = format_summary(tables["summary"], comparisons, tables["left_out"], influence)
     write_tables(tables, folder, [note, *lines] if note else lines)

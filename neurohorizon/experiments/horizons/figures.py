@@ -82,7 +82,8 @@ def draw_teacher_forced(*, teacher_forced_bins: pd.DataFrame, bins: pd.DataFrame
     """Score of the decoder on observed counts, which is no forecast, next to two forecasts."""
     figure = column_figure(2.9)
     _teacher_forced_panel(figure.add_subplot(), teacher_forced_bins, bins)
-    _legend(figure, [FORECASTER, AUTOREGRESSIVE, TEACHER_FORCED])
+    present = {*teacher_forced_bins["method"], *bins["method"]}
+    _legend(figure, [name for name in (FORECASTER, AUTOREGRESSIVE, TEACHER_FORCED) if name in present])
     return figure
 
 
@@ -151,7 +152,10 @@ def _teacher_forced_panel(axes: Axes, teacher_forced: pd.DataFrame, bins: pd.Dat
         colour, dashes, _ = _LOOKS[name]
         line_with_band(axes, line.sort_values("horizon_ms"), "horizon_ms", color=colour, linestyle=dashes)
     null_line(axes)
-    note(axes, "dotted: given observed counts, not a forecast", color=VERMILLION)
+    if teacher_forced.empty:
+        note(axes, "no feedback, so no teacher forcing", color=VERMILLION)
+    else:
+        note(axes, "dotted: given observed counts, not a forecast", color=VERMILLION)
     axes.set_xlim(0, None)
     axes.set_xlabel("to end of bin (ms)")
     axes.set_ylabel(SCORE_LABEL)

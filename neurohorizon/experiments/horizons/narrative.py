@@ -42,7 +42,7 @@ def describe_results(folder: Path) -> str:
     table = read_tables(folder, "horizons", "reach", "comparisons", "teacher_forced", "calibration", "joint")
     return paragraphs(
         prose(describe_horizons(table["horizons"]), describe_reach(table["reach"])),
-        prose(describe_decodings(table["comparisons"]), describe_teacher_forced(table["teacher_forced"])),
+        describe_rollouts(table["comparisons"], table["teacher_forced"]),
         prose(describe_calibration(table["calibration"]), describe_dependence(table["joint"])),
     )
 
@@ -105,6 +105,16 @@ def describe_reach(reach: pd.DataFrame) -> str:
         ]
         sentences.append(f"{start}, {'; '.join(parts)}." if parts else "")
     return prose(*sentences)
+
+
+def describe_rollouts(comparisons: pd.DataFrame, teacher_forced: pd.DataFrame) -> str:
+    """Rollout modes and teacher forcing, or that the network has no feedback."""
+    if comparisons.empty and teacher_forced.empty:
+        return (
+            "This run has no rollouts (`rollout.decodings: []`): sample paths are drawn from the parallel forecast, "
+            "with a gain that units share."
+        )
+    return prose(describe_decodings(comparisons), describe_teacher_forced(teacher_forced))
 
 
 def describe_decodings(comparisons: pd.DataFrame) -> str:

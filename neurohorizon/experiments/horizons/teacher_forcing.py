@@ -58,10 +58,11 @@ def score_teacher_forcing(
     """Score a teacher-forced network in the sampled windows of held-out sessions, and write the sums.
 
     The file has a row for each session, method and horizon bin, summed over scored units. Sessions that have no score
-    are named, with the reason, in its metadata under ``left_out``, as JSON.
+    are named, with the reason, in its metadata under ``left_out``, as JSON. A network without feedback has no
+    teacher-forced score: only the true rates are scored.
 
     Args:
-        weights: A network that was trained with feedback; its card lies next to it.
+        weights: A network; its card lies next to it.
         oracles: Forecast files of the true rates, of those sessions that have them.
         method: Name of the network; the rows are named after it.
         every_windows: Every n-th test window is scored, like the windows of sample paths.
@@ -96,10 +97,11 @@ def score_teacher_forcing(
                 reference_log_rate=inputs.reference_log_rate[scored],
             )
 
-        forced = forecast_windows(forecaster, inputs, origin_us, shape, fed_back=FedBackCounts.observed)
         identity = _identity(session, scored) | {"fold": fold, "code": code, "bin_us": shape.bin_us}
-        own = {"method": f"{method}_teacher_forced", "class": NOT_A_FORECAST, "seed": seed}
-        tables.append(_rows(sums(forced), identity | own))
+        if forecaster.feedback is not None:
+            forced = forecast_windows(forecaster, inputs, origin_us, shape, fed_back=FedBackCounts.observed)
+            own = {"method": f"{method}_teacher_forced", "class": NOT_A_FORECAST, "seed": seed}
+            tables.append(_rows(sums(forced), identity | own))
         if name in of_session:
             oracle = of_session[name]
             own = {"method": oracle.method, "class": oracle.method_class, "seed": None}

@@ -446,6 +446,7 @@ def test_the_text_states_what_the_encoder_adds(every, difference, lower, says):
     assert f"adds {difference:+.3f} bits/spike" in text and text.count(". ") == (says is not None)
     assert says is None or says in text
     assert describe_encoder(comparisons[~row]) == ""
+    assert "no population encoder" in describe_encoder(comparisons, present=False)
 
 
 def test_what_fits_the_session_controls_and_other_decodings_have_no_adjusted_p(every):

@@ -320,6 +320,15 @@ def test_windows_can_be_thinned_and_decodings_then_have_no_forecast_files(files,
     np.testing.assert_array_equal(rows["spikes"], expected)
 
 
+def test_a_network_without_encoder_has_all_methods_but_rollouts(files, done):
+    plain = network(population=False, feedback=False)
+    found = run(*files, name="plain", forecaster=plain, decodings=())
+    every, methods = (set(pd.read_parquet(one.sums)["method"]) for one in (done, found))
+    assert methods == {name for name in every if not any(mode in name for mode in CONFIG.rollout.decodings)}
+    assert {"neurohorizon", "neurohorizon_shared_gain", "neurohorizon_shared_gain_exchanged"} <= methods
+    assert set(read_paths_example(found.example).methods) <= methods
+
+
 def test_slow_units_are_not_scored(files):
     log_rate = load_inputs(files[1].paths, "test", groups=("rate",), readout=None).reference_log_rate
     middle_hz = float(np.median(np.exp(log_rate)) / BIN_US * 1e6)

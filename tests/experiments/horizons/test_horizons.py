@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -159,6 +160,16 @@ def test_a_session_without_a_scored_unit_is_named_with_the_reason(files, tmp_pat
     output = score(weights, [made.paths], [], tmp_path / "none.parquet", minimum_rate_hz=1e6)
     assert pd.read_parquet(output).empty
     assert "none of 6 units" in json.loads(pq.read_schema(output).metadata[b"left_out"])["s0"]
+
+
+def test_a_network_without_feedback_has_no_teacher_forced_score(files, told, tmp_path):
+    folder, made, _ = files
+    weights = tmp_path / "model.safetensors"
+    save_forecaster(weights, *network(feedback=False))
+    oracles = [folder / "o" / "trailing_mean.h5"]
+    output = score(weights, [made.paths], oracles, tmp_path / "plain.parquet")
+    assert set(pd.read_parquet(output)["method"]) == {"trailing_mean"}
+    assert pd.read_parquet(score(weights, [made.paths], [], tmp_path / "none.parquet")).empty
 
 
 def test_a_forecast_file_refuses_what_is_no_forecast():
@@ -437,6 +448,32 @@ def test_one_animal_gives_no_interval_and_no_reach(tmp_path):
     assert "Without intervals" in describe_reach(read(tmp_path / "tables", "reach"))
     assert "nothing follows for other animals" in describe_results(tmp_path / "tables")
     render_png(draw_main(**drawn_from(tmp_path / "tables")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("methods", [["oracle"], []])
+def test_a_run_without_rollouts_has_the_other_tables_and_figures(tmp_path, methods):
+    calibration, told = made_sums(tmp_path)
+    for path in calibration:
+        kept = pq.read_table(path)
+        pq.write_table(kept.filter(pc.invert(pc.is_in(kept["method"], pa.array(DECODINGS)))), path)
+    kept = pq.read_table(told[0])
+    pq.write_table(kept.filter(pc.is_in(kept["method"], pa.array(methods, pa.string()))), told[0])
+    tables = tmp_path / "tables"
+    make_tables(
+        calibration=calibration,
+        teacher_forced=told,
+        horizons_ms=(60, 200),
+        block_bins=3,
+        folder=tables,
+        resampling=RESAMPLING,
+    )
+    assert set(read(tables, "horizons")["method"]) == {"reference_mean", "gamma_poisson", "neurohorizon", *methods}
+    assert read(tables, "comparisons").empty and read(tables, "teacher_forced").empty
+    assert "This run has no rollouts" in describe_results(tables)
+    drawn = drawn_from(tables)
+    render_png(draw_main(**drawn))
+    render_png(draw_teacher_forced(teacher_forced_bins=drawn["teacher_forced_bins"], bins=drawn["bins"]))
 
 
 def drawn_from(folder):
