@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(str(workflow.current_basedir)).parent
 sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 
-from fingerprint import Code
+from fingerprint import Code, KeptFingerprints
 from layout import Layout, section
 from one_timer import keep_one_timer
 from orphaned_jobs import cancel_orphaned
@@ -83,7 +83,8 @@ shell.prefix(
 )
 REVIEW = globals().get("REVIEW", False)  # set by profiles/review/Snakefile: use only files of sums
 COHORT_IS_MADE = not (REVIEW or Path(COHORT).exists()) and CONFIG.cohort.is_made
-code = Code(ROOT).fingerprint  # as a parameter, the fingerprint of a function makes its code a dependency
+# as a parameter, the fingerprint of a function makes its code a dependency
+code = KeptFingerprints(Code(ROOT), Path(".snakemake", "fingerprints.json")).fingerprint
 
 
 @cache

@@ -9,7 +9,10 @@ import ast
 import copy
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -74,6 +77,17 @@ class Code:
             ImportError: The package is imported in a form that cannot be followed, or a name does not exist.
         """
         return _hash(sorted(self._reached(starts)))
+
+    def state(self) -> str:
+        """Hash all files of the package, this module, the version of Python, and what fingerprints ignore."""
+        digest = hashlib.sha256(f"{sys.version} {self._package} {sorted(self._in_parameters)}".encode())
+        folder = self._root / self._package
+        files = {"": Path(__file__)} | {str(one.relative_to(folder)): one for one in sorted(folder.rglob("*.py"))}
+        for name, path in files.items():
+            content = path.read_bytes()
+            digest.update(f"\n{name} {len(content)}\n".encode())
+            digest.update(content)
+        return digest.hexdigest()
 
     def _reached(self, starts: Iterable[str | Path]) -> Iterator[str]:
         """Yield each statement that is reached, with the definitions that its names refer to."""
@@ -228,6 +242,44 @@ def _only(statement: ast.stmt, name: str) -> ast.stmt:
     if isinstance(statement, ast.Import):
         return ast.Import(names=names)
     return ast.ImportFrom(module=statement.module, names=names, level=statement.level)
+
+
+class KeptFingerprints:
+    """Fingerprints that are computed once for each state of the code, and kept in a file.
+
+    They take some seconds of processor time, and every start of the workflow needs them. The file is valid while no
+    byte of the package, of this module and of the given scripts changes, in the same Python: else all are computed
+    again. A file that cannot be read or written has no effect.
+
+    Args:
+        code: The code of a package.
+        path: File of the fingerprints (JSON).
+    """
+
+    def __init__(self, code: Code, path: Path) -> None:
+        self._code, self._path = code, path
+        self._state = code.state()
+        self._kept: dict[str, str] = {}
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            found = json.loads(path.read_text())
+            if found["state"] == self._state:
+                self._kept = {str(start): str(value) for start, value in found["fingerprints"].items()}
+
+    def fingerprint(self, *starts: str | Path) -> str:
+        """Return the fingerprint of :meth:`Code.fingerprint`, kept or new."""
+        named = [one if isinstance(one, str) else [one.name, _hash([one.read_text()])] for one in starts]
+        key = json.dumps(named)
+        if key not in self._kept:
+            self._kept[key] = self._code.fingerprint(*starts)
+            self._write()
+        return self._kept[key]
+
+    def _write(self) -> None:
+        partial = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps({"state": self._state, "fingerprints": self._kept}))
+            partial.replace(self._path)
 
 
 def _hash(parts: Iterable[str]) -> str:

@@ -64,6 +64,11 @@ def copy_workflow(folder: Path) -> Workflow:
         if source.exists():  # git still lists a file whose deletion is not committed
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
+    # valid in a copy of the same files, and computed again after an edit
+    kept = Path(".snakemake", "fingerprints.json")
+    if (ROOT / kept).exists():
+        (folder / kept).parent.mkdir(exist_ok=True)
+        shutil.copy2(ROOT / kept, folder / kept)
     return Workflow(folder)
 
 

@@ -41,7 +41,8 @@ def test_a_network_computes_the_recorded_numbers(name, recordings):
     found = {what: summarise(tensors) for what, tensors in numbers_of(name, recordings)}
     assert list(found) == list(expected)
     for what in expected:
-        np.testing.assert_allclose(found[what], expected[what], rtol=1e-5, atol=1e-6, err_msg=what)
+        # float32: another kind of processor differs by 2e-5
+        np.testing.assert_allclose(found[what], expected[what], rtol=1e-4, atol=1e-5, err_msg=what)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from fingerprint import Code
+from fingerprint import Code, KeptFingerprints
 
 SOURCES = {
     "__init__": "",
@@ -78,8 +78,12 @@ def toy(tmp_path):
 
 
 def fingerprints(root: Path) -> dict[str, str]:
+    """Compute the fingerprints of both scripts, and compare them with those that are kept from earlier calls."""
     code = Code(root, package="toy", in_parameters=frozenset({"toy.config"}))
-    return {name: code.fingerprint(root / f"{name}.py") for name in SCRIPTS}
+    kept = KeptFingerprints(code, root / "folder" / "kept.json")
+    found = {name: code.fingerprint(root / f"{name}.py") for name in SCRIPTS}
+    assert found == {name: kept.fingerprint(root / f"{name}.py") for name in SCRIPTS}
+    return found
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -212,3 +216,32 @@ def test_a_name_that_does_not_exist_is_an_error(toy):
     edit(toy / "rates_script.py", "import rate\n", "import rates\n")
     with pytest.raises(ImportError, match=r"toy\.deep\.rates does not define rates"):
         fingerprints(toy)
+
+
+def test_kept_fingerprints_are_not_computed_again(toy, monkeypatch):
+    before = fingerprints(toy)
+    code = Code(toy, package="toy", in_parameters=frozenset({"toy.config"}))
+    monkeypatch.setattr(Code, "fingerprint", lambda self, *starts: "new")
+    kept = KeptFingerprints(code, toy / "folder" / "kept.json")
+    assert {name: kept.fingerprint(toy / f"{name}.py") for name in SCRIPTS} == before
+    assert kept.fingerprint("toy.late:late") == "new"
+    assert KeptFingerprints(code, toy / "folder" / "kept.json").fingerprint("toy.late:late") == "new"
+    # other rules of fingerprints are another state
+    other = Code(toy, package="toy")
+    assert KeptFingerprints(other, toy / "folder" / "kept.json").fingerprint(toy / "rates_script.py") == "new"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"state": 1}', "\0"])
+def test_a_damaged_file_of_kept_fingerprints_is_replaced(toy, content):
+    before = fingerprints(toy)
+    path = toy / "folder" / "kept.json"
+    whole = path.read_text()
+    path.write_text(content)
+    assert fingerprints(toy) == before
+    assert path.read_text() == whole
+    assert [one.name for one in path.parent.iterdir()] == ["kept.json"]
+
+
+def test_a_folder_that_cannot_be_written_has_no_effect(toy):
+    (toy / "folder").write_text("a file")
+    fingerprints(toy)
