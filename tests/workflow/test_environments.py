@@ -171,6 +171,14 @@ def test_the_stand_in_of_another_clone_is_skipped(standin, tmp_path):
     assert json.loads(info.stdout)["conda_prefix"] == str(tmp_path / "standin")
 
 
+def test_the_calls_of_each_start_are_answered_as_snakemake_reads_them(standin):
+    version = conda(standin, "--version").stdout
+    assert re.fullmatch(r"conda (\d+)\.\d+\.\d+\n", version)
+    assert json.loads(conda(standin, "info", "--json").stdout)["conda_version"] == version.split()[1]
+    priority = conda(standin, "config", "--get", "channel_priority", "--json").stdout
+    assert json.loads(priority)["get"] == {"channel_priority": "strict"}
+
+
 def test_without_a_channel_python_is_this_machines_and_one_line_reports_it(standin, tmp_path):
     environment = tmp_path / "small.yaml"
     environment.write_text("channels: [conda-forge, nodefaults]\ndependencies: ['python =3.11', pip]\n")

@@ -1,4 +1,4 @@
-"""A stand-in for ``conda``: the few calls that Snakemake uses.
+"""A stand-in for ``conda``: the few calls that Snakemake uses; ``bin/conda`` answers two of them itself.
 
 py-rattler solves and links packages of a conda channel; uv installs those of an environment's ``pip:`` section.
 If no channel answers, Python comes from this machine through a channel on disk; pins from the package index are
@@ -36,14 +36,10 @@ SOLVE_SECONDS = 600
 def main(arguments: list[str]) -> None:
     """Answer one call."""
     match arguments:
-        case ["--version"]:
-            print(f"conda {VERSION}")
         case ["info", *_]:
             reachable_channels()  # Snakemake shows stderr only of this call: report the origin of Python here
             platform = str(Platform.current())
             print(json.dumps({"conda_prefix": str(HERE), "platform": platform, "conda_version": VERSION}))
-        case ["config", "--get", "channel_priority", *_]:
-            print(json.dumps({"get": {"channel_priority": "strict"}}))
         case ["clean", *_]:
             pass
         case ["env", "create", *rest]:
