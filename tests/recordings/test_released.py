@@ -15,7 +15,7 @@ from neurohorizon.forecasts.release import SUMS
 from neurohorizon.forecasts.without_network import forecast_with_baselines
 from neurohorizon.inputs.sessions import SessionPaths
 from neurohorizon.inputs.windows import cut_windows
-from neurohorizon.methods import ADAPTIVE, OWN_HISTORY
+from neurohorizon.methods import ADAPTIVE, OWN_HISTORY, REGRESSIONS
 from neurohorizon.timeline import Intervals, to_us
 
 GAP_S = CONFIG.splits.gap_s
@@ -64,7 +64,7 @@ def in_workflow(run, paths, folder):
 
 
 @pytest.mark.filterwarnings("ignore:units that are likely no single neurons")
-def test_the_mixture_and_every_expert_are_those_of_the_workflow_to_the_bit(run, network, tmp_path):
+def test_the_mixture_and_every_expert_are_those_of_the_workflow(run, network, tmp_path):
     valid = [[0.0, 22.0], [26.3, 38.5], [40.0, 50.0]]  # the last pause is shorter than a window
     start_us, stop_us = to_us(np.array(valid)).T
     made = made_session("s", CONFIG.splits, n_units=6, seed=5, domain=Intervals(start_us, stop_us))
@@ -78,12 +78,14 @@ def test_the_mixture_and_every_expert_are_those_of_the_workflow_to_the_bit(run, 
     for name, forecast in found.items():
         np.testing.assert_array_equal(forecast.origin_us, expected[name].start_us)
         np.testing.assert_array_equal(forecast.counts, expected[name].counts)
-        np.testing.assert_array_equal(forecast.log_rate, expected[name].log_rate, err_msg=name)
+        # regressions multiply matrices of all windows of a block, whose sums a processor adds in an order of its own
+        tolerance = 1e-5 if name in (*REGRESSIONS, ADAPTIVE) else 0.0
+        np.testing.assert_allclose(forecast.log_rate, expected[name].log_rate, rtol=0, atol=tolerance, err_msg=name)
         assert forecast.method == name
         if name != ADAPTIVE:  # no expert is a copy of another
             others = [one.log_rate for other, one in found.items() if other != name]
             assert min(np.abs(forecast.log_rate - other).max() for other in others) > 0.01, name
-    np.testing.assert_array_equal(recording.forecast(at).log_rate, expected[ADAPTIVE].log_rate)
+    np.testing.assert_array_equal(recording.forecast(at).log_rate, found[ADAPTIVE].log_rate)
 
 
 def test_a_comparison_at_few_origins_is_that_of_all_origins(recording):
