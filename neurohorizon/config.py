@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_ori
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from neurohorizon.ablations import ABLATIONS
-from neurohorizon.methods import CONTROLS, NETWORKS, WAYS_OF_DECODING
+from neurohorizon.methods import CONTROLS, NETWORKS, OWN_HISTORY_READOUT, WAYS_OF_DECODING
 from neurohorizon.sources import SOURCES
 from neurohorizon.strict_yaml import YamlError, read_yaml
 
@@ -1028,10 +1028,16 @@ class Config(Section):
             raise ValueError(
                 "model.feedback needs the decoder: set model.population to true, or model.feedback to false"
             )
-        if self.release and not (self.regressions and self.adaptive and set(self.baselines.networks) == set(NETWORKS)):
+        if OWN_HISTORY_READOUT in self.baselines.networks and OWN_HISTORY_READOUT not in self.other_networks:
+            raise ValueError(
+                f"baselines.networks lists {OWN_HISTORY_READOUT}, which is the forecaster itself if model.population is "
+                f"false and features.groups has no relational: set baselines.networks to {list(self.other_networks)}"
+            )
+        needed = set(self.other_networks)
+        if self.release and not (self.regressions and self.adaptive and set(self.baselines.networks) == needed):
             raise ValueError(
                 f"release needs all experts of the adaptive forecast: set regressions, adaptive, and "
-                f"baselines.networks to {list(NETWORKS)}, or release to null"
+                f"baselines.networks to {list(self.other_networks)}, or release to null"
             )
         if self.cohort.arrays and self.sources.nwb is None:
             raise ValueError("cohort.arrays needs sources.nwb, the folder of the manifest and of the recordings")
@@ -1044,6 +1050,15 @@ class Config(Section):
                     f"sources.{simulated} fills the folder of sources.{source}, which must be set with mode: local"
                 )
         return self
+
+    @property
+    def other_networks(self) -> tuple[str, ...]:
+        """Networks of own history that differ from the forecaster.
+
+        A forecaster without population encoder and relational features is the network of own history with readout.
+        """
+        itself = not self.model.population and "relational" not in self.features.groups
+        return tuple(name for name in NETWORKS if not (itself and name == OWN_HISTORY_READOUT))
 
     def _same_labels(self) -> None:
         mine, poyo = self.downstream, self.poyo

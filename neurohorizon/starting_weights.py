@@ -14,13 +14,12 @@ from typing import Any
 from neurohorizon.cohort import Row, heldout_sessions, same_name
 from neurohorizon.config import Features, Model, Section, Timeline
 from neurohorizon.files import file_hash
+from neurohorizon.methods import FORECASTER, OWN_HISTORY_READOUT
 from neurohorizon.network_files import expected_path, released_names
 
 KEY = "training.start_from"
 FEEDBACK = ("feedback.", "head.fed_weights.")
 """Starts of the names of tensors that only feedback reads; networks without feedback lack them."""
-ENCODER = ("encoder.", "decoder.")
-"""Starts of the names of tensors of the population encoder and its decoder; networks without encoder lack them."""
 _LENGTHS = ("bin_ms", "context_bins", "horizon_bins")
 _MOST_NAMED = 3
 
@@ -93,6 +92,23 @@ def start_cards(start: Start) -> dict[str, dict[str, Any]]:
     return cards
 
 
+def start_card(cards: Mapping[str, dict[str, Any]], method: str, model: Model) -> dict[str, Any] | None:
+    """Return the card of the network that a network starts from; None if the weights have none.
+
+    It is the network of the same method. A forecaster without population encoder starts from the network of own history
+    with readout if the forecaster of the weights has an encoder, since these two have the same parts.
+
+    Args:
+        cards: Cards of the weights, by method.
+        method: The method that is to be trained.
+        model: The section ``model`` of its configuration.
+    """
+    same = cards.get(method)
+    if method == FORECASTER and same is not None and same["model"]["population"] and not model.population:
+        return cards.get(OWN_HISTORY_READOUT, same)
+    return same
+
+
 def start_data(start: Start) -> list[dict[str, Any]]:
     """Return the training data sets of released weights: their names, sizes, licences and citations.
 
@@ -112,8 +128,7 @@ def start_data(start: Start) -> list[dict[str, Any]]:
 def differences(card: Mapping[str, Any], *, timeline: Timeline, features: Features, model: Model) -> dict[str, Any]:
     """Return the keys in which a configuration differs from the network of a card, and their values on the card.
 
-    Feedback of counts is no difference: the parallel forecast does not read it. Nor is the population encoder if the
-    configuration has none: the rest of the network starts without it.
+    Feedback of counts is no difference: the parallel forecast does not read it.
 
     Returns:
         Values by keys such as ``model.width``.
@@ -126,7 +141,6 @@ def differences(card: Mapping[str, Any], *, timeline: Timeline, features: Featur
         of_card = {key: card[name].get(key) for key in values}
         if name == "model":
             of_card["feedback"] = values["feedback"]
-            of_card["population"] = values["population"] and of_card["population"]
         found |= dict(_unequal(name, values, of_card))
     return found
 

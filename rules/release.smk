@@ -33,7 +33,10 @@ if CONFIG.release:
     rule write_release:
         input:
             networks=LAYOUT.released(
-                *(f"{network}_seed-{CONFIG.run.seeds[0]}/model.safetensors" for network in (FORECASTER, *NETWORKS))
+                *(
+                    f"{network}_seed-{CONFIG.run.seeds[0]}/model.safetensors"
+                    for network in (FORECASTER, *CONFIG.other_networks)
+                )
             ),
             tuned=LAYOUT.released("baselines.json"),
             regressions=LAYOUT.released("regressions.json"),

@@ -35,7 +35,7 @@ from neurohorizon.methods import (
 )
 from neurohorizon.modalities.conditions import CONDITIONS, NO_ENCODER, OF_BEHAVIOUR, OF_ENCODERS
 from neurohorizon.sources import SOURCES, WITH_IMAGES
-from neurohorizon.starting_weights import check_fit, check_unseen, find_start, start_cards, start_data
+from neurohorizon.starting_weights import check_fit, check_unseen, find_start, start_card, start_cards, start_data
 
 Inputs = Callable[[object], list[str]]
 """An input function of Snakemake, which returns the files for a job's wildcards."""
@@ -160,7 +160,7 @@ class Layout:
         if config.training.start_from is None:
             return "null"
         found = find_start(config.training.start_from)
-        card = start_cards(found).get(FORECASTER)
+        card = start_card(start_cards(found), FORECASTER, config.model)
         if card is not None:
             check_fit(found, card, timeline=config.timeline, features=config.features, model=config.model)
         check_unseen(found, self.cohort(), fold)

@@ -1,6 +1,6 @@
 """The network that forecasts a recording: the requested one, or the released one that fits it best."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,10 +25,10 @@ def choose_network(found: Examination, reading: Reading, wanted: str | None) -> 
     """Choose the network that forecasts a recording.
 
     Without a wish it is one of the released networks whose windows fit best
-    (:func:`neurohorizon.command.fits.fitting`). Of several it is the one with the smallest share of unit features
-    outside of the range of its training units (0.5 to 99.5 %), over units that reach the minimum rate; of equal ones
-    the first. Features are those of the reference window, and windows depend on valid time, so no spike of the time
-    that is forecast has an influence.
+    (:func:`neurohorizon.command.fits.fitting`). Of several it is the one with the smallest share of features outside
+    of the range of its training units (0.5 to 99.5 %), over units that reach the minimum rate; of equal ones the first.
+    Features are those of the reference window that all of these networks read, and windows depend on valid time, so no
+    spike of the time that is forecast has an influence.
 
     Args:
         found: The recording, examined with the candidates.
@@ -49,18 +49,22 @@ def choose_network(found: Examination, reading: Reading, wanted: str | None) -> 
             "results/demo/models/main/neurohorizon_seed-0"
         )
     networks = [load(one) for one in found.networks]
-    shares = [share_outside(one, found.recording.session, reading) for one in networks] if len(networks) > 1 else [0.0]
+    # networks read different features: those are compared that all of them read
+    shared = set.intersection(*(set(one.card.feature_names) for one in networks))
+    session = found.recording.session
+    shares = [share_outside(one, session, reading, shared) for one in networks] if len(networks) > 1 else [0.0]
     best = int(np.argmin(shares))
     return Choice(networks[best], _reason(found, shares, best))
 
 
-def share_outside(network: Network, session: Session, reading: Reading) -> float:
-    """Return the share of features, over units that reach the minimum rate, outside of the training range."""
+def share_outside(network: Network, session: Session, reading: Reading, names: Collection[str]) -> float:
+    """Return the share of some features, over units that reach the minimum rate, outside of the training range."""
     without_readout = replace(network, card=replace(network.card, population_readout=False))
     recording = without_readout.fit_reference(session, reading.reference)
     outside = recording.outside_range()
     scored = recording.reference_rate_hz >= reading.minimum_rate_hz
-    return 1.0 if outside is None else float(outside[scored].mean())
+    kept = [name in names for name in recording.feature_names]
+    return 1.0 if outside is None else float(outside[scored][:, kept].mean())
 
 
 def _reason(found: Examination, shares: Sequence[float], best: int) -> str:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from neurohorizon.files import file_hash
 from neurohorizon.models.weights import Card, read_tensors
-from neurohorizon.starting_weights import ENCODER, FEEDBACK, KEY, Start, StartError, check_fit, start_cards
+from neurohorizon.starting_weights import FEEDBACK, KEY, Start, StartError, check_fit, start_card, start_cards
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,8 +16,7 @@ class Begun:
 
     Attributes:
         card: Its card: training sessions and animals include those of the weights that it starts from.
-        tensors: All its tensors, without those that feedback reads if only one of both networks has feedback, and
-            without those of encoder and decoder if it has none.
+        tensors: All its tensors, without those that feedback reads if only one of both networks has feedback.
     """
 
     card: Card
@@ -44,11 +43,10 @@ def read_start(start: Start, card: Card) -> Begun | None:
             f"{KEY} is {start.name!r}, and {path} changed since the run was planned: its SHA-256 was {start.sha256}, "
             f"and is {found}; run again"
         )
-    cards = start_cards(start)
-    if card.method not in cards:
+    earlier = start_card(start_cards(start), card.method, card.model)
+    if earlier is None:
         print(f"{start.name} has no network {card.method}: it starts from random weights.", flush=True)
         return None
-    earlier = cards[card.method]
     check_fit(start, earlier, timeline=card.timeline, features=card.features, model=card.model)
     if tuple(earlier["feature_names"]) != card.feature_names:
         raise StartError(
@@ -61,13 +59,11 @@ def read_start(start: Start, card: Card) -> Begun | None:
             f"{KEY} is {start.name!r}, whose network {has} the population readout, unlike that of this run; start from "
             "other weights or null"
         )
-    read, of_release = read_tensors(path), f"{card.method}/"
+    read, of_release = read_tensors(path), f"{earlier['method']}/"
     prefix = of_release if any(name.startswith(of_release) for name in read) else ""
     tensors = {name.removeprefix(prefix): value for name, value in read.items() if name.startswith(prefix)}
     if not (card.model.feedback and earlier["model"]["feedback"]):
         tensors = {name: value for name, value in tensors.items() if not name.startswith(FEEDBACK)}
-    if not card.model.population:
-        tensors = {name: value for name, value in tensors.items() if not name.startswith(ENCODER)}
     return Begun(
         card=replace(
             card,

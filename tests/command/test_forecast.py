@@ -220,7 +220,8 @@ def test_the_choice_uses_no_spike_after_the_reference_window(session):
     assert (changed.spike_unit != session.spike_unit).any()
     for name in ("arrays", "hippocampus"):
         network = nh.load(name)
-        assert share_outside(network, changed, Reading()) == share_outside(network, session, Reading())
+        names = network.card.feature_names
+        assert share_outside(network, changed, Reading(), names) == share_outside(network, session, Reading(), names)
 
 
 def test_without_releases_a_network_is_required(shipped, here, mouse, capsys):

@@ -104,17 +104,30 @@ def test_a_network_with_feedback_starts_from_one_without(files, first, before, t
     assert all(name.startswith(FEEDBACK) for name in fed) and any(before[name].abs().sum() > 0 for name in fed)
 
 
-def test_a_network_without_encoder_starts_from_the_rest_of_one_with_it(files, first, before, tmp_path):
-    changes = {"population": False, "feedback": False}
-    plain = CONFIG.model_copy(update={"model": CONFIG.model.model_copy(update=changes)})
-    path = train(tmp_path / "plain", files[1:], start_from=str(first), config=plain)
-    expected = load_file(first)
-    assert all(torch.equal(value, expected[name]) for name, value in before.items())
-    left_out = expected.keys() - before.keys()
-    assert {name.partition(".")[0] for name in left_out if not name.startswith(FEEDBACK)} == {"encoder", "decoder"}
-    # not the other way: a new encoder beside a trained head has no trained start
+def test_a_forecaster_without_encoder_starts_from_the_network_with_the_same_parts(release, files, before, tmp_path):
+    sessions = [made_session(f"s{i}", OF_RELEASE.splits, n_units=6, seed=i) for i in range(2)]
+    of_release = [made_files(tmp_path, one, OF_RELEASE) for one in sessions]
+    marginal = tuple(name for name in OF_RELEASE.features.groups if name != "relational")
+    plain = OF_RELEASE.model_copy(
+        update={
+            "training": CONFIG.training,
+            "model": OF_RELEASE.model.model_copy(update={"population": False, "feedback": False}),
+            "features": OF_RELEASE.features.model_copy(update={"groups": marginal}),
+        }
+    )
+    path = train(tmp_path / "out", of_release, start_from="made", config=plain)
+    prefix = "own_history_readout/"
+    tensors = load_file(release)
+    assert equal(before, {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)})
+    assert read_card(path.with_suffix(".json")).method == "neurohorizon"
+    # and a later training from it, whose forecaster has no encoder
+    before.clear()
+    train(tmp_path / "again", of_release, start_from=str(path), config=plain)
+    assert equal(before, load_file(path))
+    # a new encoder beside a trained head has no trained start
+    with_encoder = plain.model_copy(update={"model": OF_RELEASE.model.model_copy(update={"feedback": False})})
     with pytest.raises(StartError, match=r"in 1 keys; expected model\.population: false"):
-        train(tmp_path / "with", files[:1], start_from=str(path))
+        train(tmp_path / "with", of_release, start_from=str(path), config=with_encoder)
 
 
 def test_data_of_a_run_that_has_no_list_of_them_are_not_released(first):

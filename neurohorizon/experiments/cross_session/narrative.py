@@ -164,8 +164,8 @@ def describe_encoder(comparisons: pd.DataFrame, *, present: bool = True) -> str:
     """
     if not present:
         return (
-            "This network has **no population encoder** (`model.population: false`): the other units enter through the "
-            "closed-form readout and the relational features."
+            "This network has **no population encoder** (`model.population: false`): the other units enter in closed "
+            "form only."
         )
     rows = comparisons[(comparisons["method"] == FORECASTER) & (comparisons["against"] == OWN_HISTORY_READOUT)]
     if rows.empty:
