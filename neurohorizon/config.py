@@ -1030,8 +1030,8 @@ class Config(Section):
             )
         if OWN_HISTORY_READOUT in self.baselines.networks and OWN_HISTORY_READOUT not in self.other_networks:
             raise ValueError(
-                f"baselines.networks lists {OWN_HISTORY_READOUT}, which is the forecaster itself if model.population is "
-                f"false and features.groups has no relational: set baselines.networks to {list(self.other_networks)}"
+                f"baselines.networks lists {OWN_HISTORY_READOUT}, which is the forecaster itself (model.population is "
+                f"false, no relational in features.groups): set baselines.networks to {list(self.other_networks)}"
             )
         needed = set(self.other_networks)
         if self.release and not (self.regressions and self.adaptive and set(self.baselines.networks) == needed):

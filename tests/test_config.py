@@ -231,8 +231,10 @@ def test_a_preset_lacks_only_what_every_user_sets(name):
 @pytest.mark.parametrize(("name", "origin"), [("continuous", "hippocampus"), ("trials", "steinmetz")])
 def test_a_preset_has_the_numbers_of_the_configuration_that_it_comes_from(name, origin):
     preset, shipped = parse_config(short(extends=name)), read_config(FOLDER / f"{origin}.yaml")
-    for section_name in ("timeline", "splits", "features", "regressions", "adaptive", "evaluation"):
+    for section_name in ("timeline", "splits", "regressions", "adaptive", "evaluation"):
         assert getattr(preset, section_name) == getattr(shipped, section_name)
+    # the hippocampal network has no encoder and no relational features, which its own recordings decided
+    assert preset.features == shipped.features.model_copy(update={"groups": preset.features.groups})
     assert preset.model == shipped.model.model_copy(update={"feedback": False, "population": True})
     assert preset.poyo is preset.rollout is preset.ablations is preset.baselines.learned_embedding is None
 
@@ -295,3 +297,17 @@ def test_editors_check_a_short_configuration_with_the_exported_schema():
         assert not validator.is_valid(values), path
     for wrong in (short(extends="mine"), short(training={"stps": 7}), short(training={"steps": "7"})):
         assert not validator.is_valid(wrong)
+
+
+def test_a_forecaster_that_is_the_network_of_own_history_with_readout_is_not_listed_twice():
+    values = yaml.safe_load((FOLDER / "hippocampus.yaml").read_text())
+    assert parse_config(values).other_networks == ("own_history",)
+    values["baselines"]["networks"].append("own_history_readout")
+    with pytest.raises(ConfigError, match=r"is the forecaster itself .*: set baselines\.networks to \['own_history'\]"):
+        parse_config(values)
+    # with relational features it is another network
+    values["features"]["groups"].append("relational")
+    assert parse_config(values).other_networks == ("own_history", "own_history_readout")
+    values["baselines"]["networks"] = []
+    with pytest.raises(ConfigError, match="release needs all experts"):
+        parse_config(values)
