@@ -19,6 +19,8 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# where it is set, as in many containers, each process would compile all that it imports again
+export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## Show this list.
@@ -124,30 +126,29 @@ lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 clean: ## Delete the environments of make; keep results and the environments of rules.
 	rm -rf .venv .venv-test .venv-forecast .venv-slurm .venv-kubernetes .venv-docs
 
-# Each is rebuilt when its pins change. All modules are compiled: where PYTHONDONTWRITEBYTECODE is set, as in many
-# containers, each process would compile all that it imports again.
+# Each is rebuilt when its pins change.
 .venv/ready: envs/workflow.txt tools/conda-standin/bin/conda
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet "$$(grep '^uv==' $<)"
-	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python $<
+	.venv/bin/uv pip sync --quiet --python .venv/bin/python $<
 	ln -sf ../../tools/conda-standin/bin/conda .venv/bin/conda
 	touch $@
 
 .venv-test/ready: envs/test.txt | .venv/ready
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-test
-	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-test/bin/python $<
+	.venv/bin/uv pip sync --quiet --python .venv-test/bin/python $<
 	touch $@
 
 # environments that run the workflow elsewhere: .venv-slurm, .venv-kubernetes
 .venv-slurm/ready .venv-kubernetes/ready: .venv-%/ready: envs/%.txt | .venv/ready
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-$*
-	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-$*/bin/python $<
+	.venv/bin/uv pip sync --quiet --python .venv-$*/bin/python $<
 	ln -sf ../../tools/conda-standin/bin/conda .venv-$*/bin/conda
 	touch $@
 
 .venv-docs/ready: envs/docs.txt | .venv/ready
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-docs
-	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-docs/bin/python $<
+	.venv/bin/uv pip sync --quiet --python .venv-docs/bin/python $<
 	touch $@
 
 # the package, and what a forecast needs; no other environment
@@ -155,6 +156,6 @@ clean: ## Delete the environments of make; keep results and the environments of 
 	@echo "making the environment of forecasts, once"
 	$(PYTHON) -m venv --clear .venv-forecast
 	.venv-forecast/bin/python -m pip install --quiet "$$(grep '^uv==' envs/workflow.txt)"
-	.venv-forecast/bin/uv pip install --quiet --compile-bytecode --python .venv-forecast/bin/python \
+	.venv-forecast/bin/uv pip install --quiet --python .venv-forecast/bin/python \
 	    --requirement $< --editable .
 	touch $@

@@ -75,11 +75,11 @@ if STALE in LOCK_LINES:
 
 # Each job uses its own environment and this package, and no package of the user. On a cluster with Slurm, a job is one
 # task, and this name is Lightning's option to start the processes of several devices itself. Files of the results have
-# a record of their content.
+# a record of their content. Modules are compiled once, not by each job: many containers forbid it by this variable.
 shell.prefix(
     f"set -euo pipefail; export CALL='{ROOT}/workflow/scripts/call.py' CHECK='{ROOT}/workflow/scripts/check.py'"
     f" PYTHONPATH='{ROOT}' {RECORDED_FOLDER}='{os.path.abspath(RESULTS)}'"
-    " PYTHONNOUSERSITE=1 MPLBACKEND=agg SLURM_JOB_NAME=interactive; "
+    " PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE= MPLBACKEND=agg SLURM_JOB_NAME=interactive; "
 )
 REVIEW = globals().get("REVIEW", False)  # set by profiles/review/Snakefile: use only files of sums
 COHORT_IS_MADE = not (REVIEW or Path(COHORT).exists()) and CONFIG.cohort.is_made

@@ -94,9 +94,8 @@ def _install(pins: list[str], prefix: Path) -> None:
         environment.setdefault("UV_FIND_LINKS", environment["PIP_FIND_LINKS"])
     uv = Path(sys.executable).with_name("uv")
     python = prefix / "bin" / "python"
-    # Compiled here: where PYTHONDONTWRITEBYTECODE is set, each job would compile all that it imports again.
     subprocess.run(
-        [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, "--requirements", requirements],
+        [uv, "pip", "install", "--quiet", "--python", python, "--requirements", requirements],
         env=environment,
         check=True,
     )
