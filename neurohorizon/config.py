@@ -789,7 +789,7 @@ class Evaluation(Section):
 
 
 class Rollout(Section):
-    """Sample paths: of the parallel forecast with a gain that units share; and rollouts, conditioned on own draws."""
+    """Sample paths of the parallel forecast with a gain that units share; and rollouts, given their own draws."""
 
     decodings: tuple[Literal[WAYS_OF_DECODING], ...]
     """How rollouts are drawn: bin by bin; a block of bins at a time; or totals of blocks first, then split over bins.
