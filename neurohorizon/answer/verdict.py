@@ -131,8 +131,8 @@ def _missing(findings: Findings) -> str:
         return "no context and horizon fit into the valid time after the reference window"
     if recording.scored_units < FEWEST_UNITS:
         return (
-            f"{recording.scored_units} units reach {recording.minimum_rate_hz:g} Hz in the reference window, and "
-            f"{FEWEST_UNITS} are needed"
+            f"{recording.scored_units} of {_counted(recording.units, 'unit')} reach {recording.minimum_rate_hz:g} Hz "
+            f"in the reference window, and {FEWEST_UNITS} are needed"
         )
     if recording.spikes < FEWEST_SPIKES:
         return f"{recording.spikes} spikes were scored, and {FEWEST_SPIKES} are needed"
@@ -219,7 +219,10 @@ def _advice(findings: Findings, verdict: Verdict) -> list[str]:
             "apply to them."
         )
     if findings.outside is not None and findings.outside.units:
-        advice.append(f"Check the units that are unlike those of the training data: {findings.outside.units} are.")
+        advice.append(
+            "Check the units that are unlike those of the training data "
+            f"({findings.outside.units} of {recording.scored_units})."
+        )
     return advice or ["Use the adaptive forecast; nothing needs to be changed."]
 
 

@@ -94,6 +94,8 @@ class Examination:
             "spikes": len(session.spike_times_us),
             "region_column": self.recording.region_column,
             "regions": _regions(session),
+            "quality_column": self.recording.quality_column,
+            "quality": _labels(self.recording),
             "valid_time": {
                 "from": self.recording.valid_from,
                 "why": self.recording.valid_why,
@@ -133,12 +135,14 @@ def examine(
             from; see :func:`neurohorizon.command.fits.fitting`.
         report: Receives lines about the bytes of a remote file; None: standard error.
     """
-    valid = intervals_of(reading.valid, "--valid") if isinstance(reading.valid, tuple) else reading.valid
     nothing, lengths = Intervals.empty(), networks[0].lengths
     try:
+        valid = intervals_of(reading.valid, "--valid") if isinstance(reading.valid, tuple) else reading.valid
         recording = read_recording(
             path,
             valid=valid,
+            region=reading.region,
+            keep=reading.keep,
             exclude=reading.exclude,
             maximum_rate_hz=reading.maximum_rate_hz,
             exclude_proposed=reading.exclude_proposed,
@@ -240,6 +244,7 @@ def _facts(found: Examination, recording: NwbRecording) -> list[tuple[str, str]]
             f"{session.n_units}, of which {found.reaching} reach {found.minimum_rate_hz:g} Hz in the reference window",
         ),
         ("regions", _region_text(recording)),
+        *([("quality", _quality_text(recording))] if recording.quality_column else []),
         (
             "valid time",
             f"{minutes(session.domain.hull_s)}{pieces if len(session.domain) > 1 else ''}: {recording.valid_from}, "
@@ -278,10 +283,25 @@ def _facts(found: Examination, recording: NwbRecording) -> list[tuple[str, str]]
 def _region_text(recording: NwbRecording) -> str:
     regions = _regions(recording.session)
     if recording.region_column is None:
-        return "none in the file"
+        return "none"
     named = [f"{one_line(name)} {count}" for name, count in regions.items() if name]
     unknown = f", unknown {regions['']}" if "" in regions else ""
     return f"column {recording.region_column}: {list_names(named, _SHOWN)}{unknown}"
+
+
+def _quality_text(recording: NwbRecording) -> str:
+    column, labels = recording.quality_column, _labels(recording)
+    named = list_names([f"{one_line(name) or 'empty'} {count}" for name, count in labels.items()], _SHOWN)
+    if len(labels) < 2:
+        return f"column {column}: {named}"
+    return f"column {column}: {named}; all of these are used, --keep {column}=VALUE uses some"
+
+
+def _labels(recording: NwbRecording) -> dict[str, int]:
+    """Return the number of units with each label of quality, the most first."""
+    if recording.quality_column is None:
+        return {}
+    return dict(Counter(map(str, recording.session.units[recording.quality_column].tolist())).most_common())
 
 
 def _regions(session: Session) -> dict[str, int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from neurohorizon.command.cards import candidates
-from neurohorizon.command.options import Reading, add_printing, add_reading, nwb_files, positive
+from neurohorizon.command.options import Reading, add_printing, add_reading, nwb_files, positive, seed
 from neurohorizon.command.output_folder import PAGE, check_folder
 from neurohorizon.command.progress import Progress
 from neurohorizon.command.usage import UsageError
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every", type=positive, metavar="SECONDS", help="time between two forecasts (the horizon of the network)"
     )
     group.add_argument("--output", type=Path, metavar="FOLDER", help="folder of the results (NAME_forecast)")
-    group.add_argument("--seed", type=int, default=0, help="seed of intervals and samples (0)")
+    group.add_argument("--seed", type=seed, default=0, help="seed of intervals and samples (0)")
     group.add_argument("--open", action="store_true", help="open the page in the browser")
     add_printing(parser)
 

@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 from neurohorizon import __version__
@@ -20,6 +21,21 @@ COMMANDS = {
     "init": "write a cohort table and a short configuration, to train on your own recordings",
 }
 """Names of the commands, and what each does."""
+_WINDOWS = """\
+The reference window, by default the first half of the valid time, describes each unit. The time
+after it is forecast in windows: a network reads the spikes of a context, and forecasts the counts
+of the horizon after it. Nothing is trained."""
+_MORE = {
+    "check": f"""{_WINDOWS}
+Each line of the output is what was found in the file; an option replaces it.""",
+    "forecast": f"""{_WINDOWS}
+The page has the verdict: the score over the mean rate of each unit, next to simple methods, by unit,
+region and time ahead.""",
+    "weights": """\
+A name of the list is a value of --network. Without it, a recording gets the weights that fit it.""",
+    "init": "Released weights do not need this: `neurohorizon forecast` trains nothing.",
+}
+"""What else the help of a command explains."""
 EXAMPLES = """\
 examples:
   neurohorizon check mouse.nwb             what is in the file, and can it be forecast?
@@ -46,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = import_module(f"neurohorizon.command.{name}")
         parsers[name].epilog = command.EXAMPLES
         command.add_arguments(parsers[name])
+    elif name:
+        print(f"neurohorizon: {_unknown(name)}", file=sys.stderr)
+        return WRONG_USE
     try:
         options = parser.parse_args(given)
     except SystemExit as end:  # argparse has printed the help or the error
@@ -77,6 +96,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def _unknown(name: str) -> str:
+    """Return what to do after a command that does not exist."""
+    if name.lower().endswith(".nwb") or os.path.exists(name):
+        return f"{name} is a recording, and a command is expected before it, such as `neurohorizon forecast {name}`"
+    near = get_close_matches(name, COMMANDS, n=1)
+    return f"there is no command {name!r}; expected one of {', '.join(COMMANDS)}" + (
+        f"; did you mean {near[0]!r}?" if near else ""
+    )
+
+
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """Return the parser, and the parser of each command by its name."""
     parser = argparse.ArgumentParser(
@@ -91,7 +120,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         name: subparsers.add_parser(
             name,
             help=what,
-            description=f"{what[0].upper()}{what[1:]}.",
+            description=f"{what[0].upper()}{what[1:]}.\n\n{_MORE[name]}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         for name, what in COMMANDS.items()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from neurohorizon.command.usage import UsageError
 from neurohorizon.ingest.address import Address, AddressError, is_address, read_address
+from neurohorizon.ingest.unit_filter import UnitFilter, UnitFilterError, read_filter
 
 Span = tuple[float, float]
 VALID_TIMES = ("whole", "obs_intervals", "trials", "epochs")
@@ -20,6 +21,8 @@ class Reading:
     Attributes:
         reference: Share of the valid time from its start, or start and stop in seconds.
         valid: Name of a choice of valid time, or start and stop in seconds; None: as the file allows.
+        region: Column of the regions, ``none`` for none; None: the first of the known names.
+        keep: Filters that a unit must pass, each of another column.
         exclude: Ids of units that are excluded.
         maximum_rate_hz: Mean rate above which a unit is excluded; None: any.
         exclude_proposed: Whether units that are likely no single neurons are excluded.
@@ -28,6 +31,8 @@ class Reading:
 
     reference: float | Span = 0.5
     valid: str | Span | None = None
+    region: str | None = None
+    keep: tuple[UnitFilter, ...] = ()
     exclude: tuple[str, ...] = ()
     maximum_rate_hz: float | None = None
     exclude_proposed: bool = False
@@ -35,9 +40,18 @@ class Reading:
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> "Reading":
-        """Take the values from parsed arguments."""
+        """Take the values from parsed arguments.
+
+        Raises:
+            UsageError: Two filters are of one column.
+        """
         values = {name: getattr(options, name) for name in cls.__dataclass_fields__}
-        return cls(**values | {"exclude": tuple(options.exclude)})
+        columns = [one.column for one in options.keep]
+        if repeated := [one for one in columns if columns.count(one) > 1]:
+            raise UsageError(
+                f"--keep names the column {repeated[0]} more than once; give its values once, between commas"
+            )
+        return cls(**values | {"exclude": tuple(options.exclude), "keep": tuple(options.keep)})
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +77,20 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|START:STOP",
         help="valid time: whole (first to last spike), obs_intervals, trials, epochs, or seconds "
         "(obs_intervals if the file has them, else trials or epochs if spikes lie only there, else whole)",
+    )
+    group.add_argument(
+        "--region",
+        metavar="COLUMN|none",
+        help="column of the units or of their electrodes that names regions (the first of location, region, "
+        "brain_area and other usual names)",
+    )
+    group.add_argument(
+        "--keep",
+        type=unit_filter,
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="keep only units with this value in a column, one of some values (quality=good,mua) or a range (snr=2.5:)",
     )
     group.add_argument(
         "--exclude", type=ids, action="extend", default=[], metavar="ID[,ID]", help="units that are excluded"
@@ -172,12 +200,27 @@ def ids(text: str) -> list[str]:
     return found
 
 
+def unit_filter(text: str) -> UnitFilter:
+    """Read a filter of units."""
+    try:
+        return read_filter(text)
+    except UnitFilterError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def positive(text: str) -> float:
     """Read a number above 0."""
     value = _number(text)
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
     return value
+
+
+def seed(text: str) -> int:
+    """Read a seed of random numbers."""
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, 0 or more")
+    return int(text)
 
 
 def _number(text: str) -> float:

@@ -29,7 +29,7 @@ def test_too_little_time_units_or_spikes_cannot_be_answered(network, rhythmic):
     nothing = network.fit_reference(times, reference=(0.0, 60.0), valid=(0.0, 60.2))
     assert answer_for(nothing).verdict == "cannot"
     few = answer_for(rhythmic, every_s=EVERY_S, minimum_rate_hz=19.0)
-    assert few.verdict == "cannot" and "units reach 19 Hz" in few.sentence
+    assert few.verdict == "cannot" and "of 6 units reach 19 Hz" in few.sentence
 
 
 def test_an_answer_depends_on_the_seed_only(rhythmic):

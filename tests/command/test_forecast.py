@@ -127,6 +127,17 @@ def test_a_folder_with_other_files_is_refused_before_anything_is_computed(monkey
     assert [one.name for one in (here / "mouse_forecast").iterdir()] == ["thesis.tex"]
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(monkeypatch, here, mouse, capsys):
+    stand_in(monkeypatch, None)
+    (here / "results").write_text("a file")
+    assert main(["forecast", str(mouse), "--output", "results/today"]) == 2
+    assert "results is a file, and the folder results/today/mouse cannot be in it" in capsys.readouterr().err
+    monkeypatch.setattr("os.access", lambda folder, mode: str(folder) != str(here))
+    assert main(["forecast", str(mouse)]) == 2
+    assert f"the folder mouse_forecast cannot be made, since {here} is not writable" in capsys.readouterr().err
+    assert [one.name for one in here.iterdir()] == ["results"]
+
+
 def test_a_failed_recording_does_not_stop_the_others(quick, here, mouse, weights_path, capsys):
     (here / "bad.nwb").write_text("no HDF5")
     given = ["--network", str(weights_path), "--json", "--output", "answers"]
