@@ -117,6 +117,7 @@ def answer_for(
         outside=_outside(recording, scored),
         reference_length=length,
         calibration=calibration,
+        trained_on=recording.session.session_id in recording.card.sessions,
     )
     busiest = max(units, key=lambda one: one.spikes)
     answer = Answer(

@@ -37,6 +37,7 @@ class Findings:
         units: Scores of scored units.
         carrier: Unit that decides the score; None if none does.
         without_carrier: Score without it.
+        trained_on: Whether the recording is in the training data of the network, by its name.
     """
 
     recording: Recorded
@@ -50,6 +51,7 @@ class Findings:
     outside: OutsideRange | None
     reference_length: ReferenceLength | None
     calibration: Calibration | None
+    trained_on: bool = False
 
     @property
     def rivals(self) -> list[MethodScore]:
@@ -95,6 +97,8 @@ def judge(findings: Findings) -> Judgement:
         )
         ahead = findings.simple is not None and _above(findings.simple.lead)
         sentence += ", more than the best simple method." if ahead else ", no less than the best simple method."
+    if findings.trained_on:
+        sentence += " The network was trained on a recording of this name, so the score is not zero-shot."
     return Judgement(verdict, sentence, _found(findings), _advice(findings, verdict))
 
 

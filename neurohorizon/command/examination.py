@@ -269,12 +269,12 @@ def _facts(found: Examination, recording: NwbRecording) -> list[tuple[str, str]]
         named = [f"{unit} ({why})" for unit, why in recording.excluded.items()]
         facts.append(("excluded", f"{len(named)} units: {one_line(list_names(named, _SHOWN))}"))
     if noise:
-        named = [f"{unit} ({detail})" for unit, detail in noise.items()]
+        proposed = list_names([f"{unit} ({detail})" for unit, detail in noise.items()], _SHOWN)
         facts.append(
             (
                 "no neurons?",
-                f"{len(noise)} units are likely no single neurons, and one can decide a score: "
-                f"{one_line(list_names(named, _SHOWN))}; --exclude-proposed excludes them",
+                f"likely no single neurons: {len(noise)} of {session.n_units} units, {one_line(proposed)}; "
+                "one such unit can decide a score, and --exclude-proposed excludes them",
             )
         )
     return facts

@@ -6,10 +6,12 @@ status) and its ``EXAMPLES``. It is imported only if its command is used, so tha
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from typing import NoReturn
 
 from neurohorizon import __version__
 from neurohorizon.command.usage import UsageError
@@ -49,6 +51,14 @@ WRONG_USE, INTERRUPTED = 2, 130
 """Exit statuses; 0: all recordings could be used, 1: some could not."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Prints an error as one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and end the program."""
+        self.exit(WRONG_USE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit status.
 
@@ -66,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"neurohorizon: {_unknown(name)}", file=sys.stderr)
         return WRONG_USE
     try:
-        options = parser.parse_args(given)
+        options, unknown = parser.parse_known_args(given)
+        if unknown:
+            parsers.get(name, parser).error(_unknown_option(unknown[0], parsers.get(name, parser)))
     except SystemExit as end:  # argparse has printed the help or the error
         return int(end.code or 0)
     if not name:
@@ -106,9 +118,14 @@ def _unknown(name: str) -> str:
     )
 
 
-def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def _unknown_option(option: str, parser: argparse.ArgumentParser) -> str:
+    near = get_close_matches(option, set(re.findall(r"--[a-z-]+", parser.format_help())), n=1)
+    return f"there is no option {option}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     """Return the parser, and the parser of each command by its name."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="neurohorizon",
         description="Forecast the spikes of every unit of a recording, with networks that were not trained on it.",
         epilog=EXAMPLES,

@@ -166,9 +166,11 @@ def reference(text: str) -> float | Span:
     """Read a reference window: a share, or start and stop."""
     if ":" in text:
         return span(text)
-    share = _number(text)
-    if not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 1, and no START:STOP in seconds")
+    share = _finite(text)
+    if not 0 < share < 1:  # nan too
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no share between 0 and 1, and no START:STOP in seconds, such as 0:600"
+        )
     return share
 
 
@@ -183,10 +185,10 @@ def valid_time(text: str) -> str | Span:
 
 def span(text: str) -> Span:
     """Read start and stop in seconds."""
-    parts = text.split(":")
-    if len(parts) != 2:
+    times = [_finite(part) for part in text.split(":")]
+    if len(times) != 2 or math.isnan(sum(times)):
         raise argparse.ArgumentTypeError(f"{text!r} is no START:STOP in seconds, such as 0:600")
-    start_s, stop_s = map(_number, parts)
+    start_s, stop_s = times
     if stop_s <= start_s:
         raise argparse.ArgumentTypeError(f"{text!r} stops before it starts; expected START:STOP in seconds")
     return start_s, stop_s
@@ -224,10 +226,16 @@ def seed(text: str) -> int:
 
 
 def _number(text: str) -> float:
+    value = _finite(text)
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+    return value
+
+
+def _finite(text: str) -> float:
+    """Return a finite number, NaN for any other text."""
     try:
         value = float(text)
     except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number")
-    return value
+        return math.nan
+    return value if math.isfinite(value) else math.nan

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from neurohorizon.command.usage import UsageError
 
@@ -19,11 +20,14 @@ def check_folder(folder: Path) -> None:
     parent = next(one for one in Path(os.path.abspath(folder)).parents if one.exists())
     if not parent.is_dir():
         raise UsageError(f"{parent} is a file, and the folder {folder} cannot be in it; choose another --output")
-    if not os.access(parent, os.W_OK | os.X_OK):
+    try:
+        with TemporaryDirectory(prefix=".part-", dir=parent):
+            pass
+    except OSError as error:
         raise UsageError(
-            f"the folder {folder} cannot be made, since {parent} is not writable; choose another --output, or another "
-            "current folder"
-        )
+            f"the folder {folder} cannot be made, since nothing can be written to {parent} ({error.strerror}); choose "
+            "another --output"
+        ) from None
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file, and a folder of this name is needed; choose another --output")
     others = sorted(one.name for one in folder.iterdir() if one.name not in FILES) if folder.is_dir() else []

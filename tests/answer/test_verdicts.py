@@ -1,6 +1,7 @@
 """Verdicts of recordings whose answer is known, and the form of an answer."""
 
 import math
+from dataclasses import replace
 
 from answer.conftest import EVERY_S
 
@@ -57,3 +58,10 @@ def test_progress_rises_to_one(rhythmic):
     shares = []
     answer_for(rhythmic, every_s=6.0, progress=lambda step, share: shares.append(share))
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+
+
+def test_a_recording_of_the_training_data_has_no_plain_verdict(rhythmic):
+    seen = replace(rhythmic, card=replace(rhythmic.card, sessions=("made",)))
+    last = "The network was trained on a recording of this name, so the score is not zero-shot."
+    assert answer_for(seen, every_s=6.0).sentence.endswith(last)
+    assert last not in answer_for(rhythmic, every_s=6.0).sentence

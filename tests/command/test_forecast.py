@@ -13,10 +13,11 @@ from factories.recording_files import LENGTH_S, spike_trains
 import neurohorizon as nh
 from neurohorizon.answer.answer import Answer, Estimate
 from neurohorizon.command import forecast as forecast_command
-from neurohorizon.command import forecasting
+from neurohorizon.command import forecasting, output_folder
 from neurohorizon.command.answer_text import describe_answer
 from neurohorizon.command.cards import candidates
 from neurohorizon.command.examination import examine
+from neurohorizon.command.forecast import check_every
 from neurohorizon.command.forecasting import write_units
 from neurohorizon.command.main import main
 from neurohorizon.command.network_choice import choose_network, share_outside
@@ -132,10 +133,24 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
     (here / "results").write_text("a file")
     assert main(["forecast", str(mouse), "--output", "results/today"]) == 2
     assert "results is a file, and the folder results/today/mouse cannot be in it" in capsys.readouterr().err
-    monkeypatch.setattr("os.access", lambda folder, mode: str(folder) != str(here))
+
+    def refuse(**given):
+        raise OSError(30, "Read-only file system", str(given["dir"]))
+
+    monkeypatch.setattr(output_folder, "TemporaryDirectory", refuse)
     assert main(["forecast", str(mouse)]) == 2
-    assert f"the folder mouse_forecast cannot be made, since {here} is not writable" in capsys.readouterr().err
+    message = f"mouse_forecast cannot be made, since nothing can be written to {here} (Read-only file system)"
+    assert message in capsys.readouterr().err
     assert [one.name for one in here.iterdir()] == ["results"]
+
+
+def test_a_time_between_forecasts_that_is_no_whole_number_of_bins_is_wrong_use(here, mouse, shipped, capsys):
+    assert main(["forecast", str(mouse), "--every", "0.05"]) == 2
+    assert "--every 0.05 is no whole number of bins; expected a multiple of 0.02 s, such as 0.04" in (
+        capsys.readouterr().err
+    )
+    for every_s in (0.02, 0.06, 0.14, 1.0, 3600.0):
+        check_every(every_s, candidates(None))
 
 
 def test_a_failed_recording_does_not_stop_the_others(quick, here, mouse, weights_path, capsys):

@@ -58,6 +58,10 @@ def test_the_version_is_printed(capsys):
         (["check", "."], "the folder . holds no file *.nwb"),
         (["forecast", __file__], "is no NWB file"),
         (["check", "a.nwb", "--reference", "1.5"], "'1.5' is no share between 0 and 1, and no START:STOP"),
+        (["check", "a.nwb", "--reference", "all"], "'all' is no share between 0 and 1, and no START:STOP in seconds"),
+        (["check", "a.nwb", "--reference", "5:"], "'5:' is no START:STOP in seconds, such as 0:600"),
+        (["check", "a.nwb", "--regio", "x"], "there is no option --regio; did you mean --region?; see `neurohorizon"),
+        (["--fast"], "there is no option --fast; see `neurohorizon --help`"),
         (["check", "a.nwb", "--reference", "9:3"], "'9:3' stops before it starts"),
         (["check", "a.nwb", "--valid", "lunch"], "'lunch' is none of whole, obs_intervals, trials, epochs"),
         (["check", "a.nwb", "--valid", "1:2:3"], "'1:2:3' is no START:STOP"),
@@ -71,7 +75,9 @@ def test_the_version_is_printed(capsys):
 )
 def test_wrong_use_has_its_own_exit_status_and_a_reason(here, capsys, given, message):
     assert main(given) == 2
-    assert message in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert not given or len(printed.splitlines()) == 1
     assert list(here.iterdir()) == []
 
 

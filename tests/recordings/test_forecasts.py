@@ -144,6 +144,7 @@ def test_origins_that_cannot_be_forecast_are_refused_in_three_lines(network, uni
     assert len(str(caught.value)) < 3 * 120
 
 
+@pytest.mark.filterwarnings("ignore:times within valid time that all units fall silent")
 def test_a_context_with_a_gap_is_masked_on_request(network, units):
     recording = network.fit_reference(units, reference=(0.0, 40.0), valid=[(0.0, 60.0), (70.0, 80.0)])
     masked = recording.forecast(70.1, adaptive=False, gaps="mask").log_rate
@@ -288,3 +289,11 @@ def test_a_recording_of_the_training_data_is_reported(network, units):
     seen = replace(network, card=replace(network.card, sessions=("mine",)))
     with pytest.warns(UserWarning, match="mine is in the training data, so its scores are not zero-shot"):
         seen.fit_reference(units, reference=(0.0, 40.0), valid=(0.0, DURATION_S), name="mine")
+
+
+def test_an_animal_of_the_name_of_a_training_animal_is_reported(network, made):
+    known = replace(made, subject="Ada")
+    seen = replace(network, card=replace(network.card, subjects=("Ada",)))
+    with pytest.warns(UserWarning, match="an animal of the training data is named Ada, as that of this recording"):
+        seen.fit_reference(known, reference=(0.0, 40.0))
+    assert not network.fit_reference(known, reference=(0.0, 40.0)).notes
