@@ -60,7 +60,10 @@ def test_the_version_is_printed(capsys):
         (["check", "a.nwb", "--reference", "1.5"], "'1.5' is no share between 0 and 1, and no START:STOP"),
         (["check", "a.nwb", "--reference", "all"], "'all' is no share between 0 and 1, and no START:STOP in seconds"),
         (["check", "a.nwb", "--reference", "5:"], "'5:' is no START:STOP in seconds, such as 0:600"),
-        (["check", "a.nwb", "--regio", "x"], "there is no option --regio; did you mean --region?; see `neurohorizon"),
+        (
+            ["check", "a.nwb", "--regions", "x"],
+            "there is no option --regions; did you mean --region?; see `neurohorizon",
+        ),
         (["--fast"], "there is no option --fast; see `neurohorizon --help`"),
         (["check", "a.nwb", "--reference", "9:3"], "'9:3' stops before it starts"),
         (["check", "a.nwb", "--valid", "lunch"], "'lunch' is none of whole, obs_intervals, trials, epochs"),
