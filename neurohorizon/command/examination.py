@@ -74,6 +74,18 @@ class Examination:
             found.setdefault(one.unit, one.detail)
         return found
 
+    @property
+    def noise_note(self) -> str:
+        """Units that are likely no single neurons, as a sentence; "" if there are none."""
+        noise = self.likely_noise
+        if self.recording is None or not noise:
+            return ""
+        proposed = list_names([f"{unit} ({detail})" for unit, detail in noise.items()], _SHOWN)
+        return (
+            f"likely no single neurons: {len(noise)} of {self.recording.session.n_units} units, {one_line(proposed)}; "
+            "one such unit can decide a score, and --exclude-proposed excludes them"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return what was found as a JSON object; docs/forecast.md describes it."""
         values: dict[str, Any] = {
@@ -233,7 +245,7 @@ def minutes(hull_s: tuple[float, float]) -> str:
 
 
 def _facts(found: Examination, recording: NwbRecording) -> list[tuple[str, str]]:
-    session, noise = recording.session, found.likely_noise
+    session = recording.session
     species = session.provenance.get("species", "")
     subject = f"{session.subject or 'not named in the file'}{f' ({species})' if species else ''}"
     pieces = f", {_seconds(session.domain) / 60:.3g} min in {len(session.domain)} intervals"
@@ -268,15 +280,8 @@ def _facts(found: Examination, recording: NwbRecording) -> list[tuple[str, str]]
     if recording.excluded:
         named = [f"{unit} ({why})" for unit, why in recording.excluded.items()]
         facts.append(("excluded", f"{len(named)} units: {one_line(list_names(named, _SHOWN))}"))
-    if noise:
-        proposed = list_names([f"{unit} ({detail})" for unit, detail in noise.items()], _SHOWN)
-        facts.append(
-            (
-                "no neurons?",
-                f"likely no single neurons: {len(noise)} of {session.n_units} units, {one_line(proposed)}; "
-                "one such unit can decide a score, and --exclude-proposed excludes them",
-            )
-        )
+    if found.noise_note:
+        facts.append(("no neurons?", found.noise_note))
     return facts
 
 

@@ -61,7 +61,8 @@ def forecast_recording(
         choice = choose_network(found, reading, settings.network)
         recording = choice.network.fit_reference(found.recording.session, reading.reference)
         # so that the page has them too
-        recording = replace(recording, notes=tuple(dict.fromkeys((*found.notes, *recording.notes))))
+        notes = (*found.notes, *filter(None, [found.noise_note]), *recording.notes)
+        recording = replace(recording, notes=tuple(dict.fromkeys(notes)))
         kept: list[Forecast] = []
         answer = answer_for(
             recording,

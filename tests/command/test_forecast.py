@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories.recording_files import LENGTH_S, spike_trains
+from factories.recording_files import LENGTH_S, spike_trains, write_recording
 
 import neurohorizon as nh
 from neurohorizon.answer.answer import Answer, Estimate
@@ -211,6 +211,25 @@ def test_notes_of_the_file_are_printed_and_warnings_are_lines(monkeypatch, here,
     printed = capsys.readouterr()
     assert "Note: valid time is from the first to the last spike" in printed.out
     assert "mouse.nwb: warning: the moon is full" in printed.err
+
+
+def test_units_that_are_likely_no_neurons_are_among_the_notes(monkeypatch, here, tmp_path, weights_path, capsys, quick):
+    def answer(recording, *, keep, **_):
+        keep(recording.forecast([50.0], adaptive=False))
+        return quick.model_copy(
+            update={"recording": quick.recording.model_copy(update={"notes": list(recording.notes)})}
+        )
+
+    stand_in(monkeypatch, answer)
+    noise = np.arange(0.0, LENGTH_S, 1 / 120)
+    path = write_recording(tmp_path / "noisy.nwb", [*TRAINS, noise], observed=[[[0.0, LENGTH_S]]] * 7)
+    note = "likely no single neurons: 1 of 7 units, 16 (120.0 Hz on average); one such unit can decide a score"
+    given = ["forecast", str(path), "--network", str(weights_path), "--quiet"]
+    assert main(given) == 0
+    assert f"Note: {note}" in capsys.readouterr().out
+    assert note in (here / "noisy_forecast" / "answer.html").read_text()
+    assert main([*given, "--exclude-proposed"]) == 0
+    assert "likely no single neurons" not in capsys.readouterr().out
 
 
 def test_the_page_is_opened_on_request(quick, here, mouse, weights_path, monkeypatch, capsys):
