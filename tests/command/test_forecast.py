@@ -73,7 +73,9 @@ def test_numbers_agree_in_the_text_the_table_and_the_answer(done):
     assert scores == pytest.approx({one.unit: one.score.value for one in answer.units}, rel=1e-5)
     assert answer.sentence in printed
     assert f"adaptive forecast  {answer.score.value:.3f}" in printed
-    assert re.search(rf"Best units: {max(scores, key=scores.get)} \({max(scores.values()):.2f}\)", printed)
+    assert re.search(
+        rf"Best units of 20 spikes or more: {max(scores, key=scores.get)} \({max(scores.values()):.2f}\)", printed
+    )
     worse = sum(value <= 0 for value in scores.values())
     assert f"No better than their mean rate: {worse} of 6 units" in printed
     assert "mouse  6 units (6 scored), reference 0 to 40 s" in printed
@@ -83,13 +85,14 @@ def test_numbers_agree_in_the_text_the_table_and_the_answer(done):
 
 def test_the_best_units_are_named_with_their_scores_best_first(done):
     answer = Answer.model_validate(json.loads((folder_of(done) / "answer.json").read_text()))
-    values = [0.1, 0.3, 0.2, -0.1, None, 0.05]
+    values, spikes = [0.1, 0.3, 0.2, -0.1, None, 9.0], [20, 400, 30, 500, 0, 19]
     units = [
-        one.model_copy(update={"score": Estimate(value=value)}) for one, value in zip(answer.units, values, strict=True)
+        one.model_copy(update={"score": Estimate(value=value), "spikes": count})
+        for one, value, count in zip(answer.units, values, spikes, strict=True)
     ]
     text = describe_answer(answer.model_copy(update={"units": units}), "answers")
-    best = "11 (0.30), 12 (0.20), 10 (0.10), 15 (0.05)"
-    assert f"Best units: {best}. No better than their mean rate: 2 of 6 units" in text
+    best = "11 (0.30), 12 (0.20), 10 (0.10)"
+    assert f"Best units of 20 spikes or more: {best}. No better than their mean rate: 2 of 6 units" in text
 
 
 def test_the_table_has_intervals_and_no_score_of_a_slow_unit(done, session, weights_path, tmp_path):

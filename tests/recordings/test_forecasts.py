@@ -134,7 +134,8 @@ def test_a_recording_that_is_all_reference_has_no_forecast_of_its_own_time(netwo
         (40.32, "0.2 of 0.2 s before 40.32 s are missing"),
         ([], "expected one or more origins"),
         ([[50.0]], "expected one or more origins"),
-        ([50.0, np.nan], "1 of 2 times are NaN"),
+        ([50.0, np.nan], r"expected origins in seconds, \[origin\]; found 1 of 2 times are NaN"),
+        ("now", r"expected origins in seconds, \[origin\]; found could not convert"),
     ],
 )
 def test_origins_that_cannot_be_forecast_are_refused_in_three_lines(network, units, at, message):
