@@ -135,8 +135,8 @@ def _missing(findings: Findings) -> str:
         return "no context and horizon fit into the valid time after the reference window"
     if recording.scored_units < FEWEST_UNITS:
         return (
-            f"{recording.scored_units} of {_counted(recording.units, 'unit')} reach {recording.minimum_rate_hz:g} Hz "
-            f"in the reference window, and {FEWEST_UNITS} are needed"
+            f"{FEWEST_UNITS} units that reach {recording.minimum_rate_hz:g} Hz in the reference window are needed, and "
+            f"it has {recording.scored_units} of {recording.units}"
         )
     if recording.spikes < FEWEST_SPIKES:
         return f"{recording.spikes} spikes were scored, and {FEWEST_SPIKES} are needed"
@@ -207,7 +207,7 @@ def _advice(findings: Findings, verdict: Verdict) -> list[str]:
         advice += _of_methods(findings) + _of_horizon(findings)
     if (length := findings.reference_length) is not None and verdict != "fails":
         full = length.points[-1].minutes
-        if full < _MINUTES_ADVISED and length.sufficient_min is None:
+        if full < _MINUTES_ADVISED and length.sufficient_min is None and verdict != "cannot":
             advice.append(f"Use a longer reference window: it has {full:.1f} min, and scores rise up to some minutes.")
         elif length.sufficient_min is not None:
             advice.append(

@@ -18,8 +18,9 @@ def describe_answer(answer: Answer, folder: str) -> str:
     """
     recording, network = answer.recording, answer.network
     forecast = f"forecast {minutes(recording.forecast_s)}" if recording.forecast_s else "nothing to forecast"
+    units = f"{recording.units} unit" + "s" * (recording.units != 1)
     lines = [
-        f"{one_line(recording.name)}  {recording.units} units ({recording.scored_units} scored), reference "
+        f"{one_line(recording.name)}  {units} ({recording.scored_units} scored), reference "
         f"{minutes(recording.reference_s)}, {forecast}, {recording.windows} windows of {network.horizon_s:g} s",
         answer.sentence,
     ]

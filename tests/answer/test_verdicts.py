@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from answer.conftest import EVERY_S
 
-from neurohorizon.answer.answer import SCHEMA, Answer, json_schema
+from neurohorizon.answer.answer import SCHEMA, Answer, LengthPoint, ReferenceLength, json_schema
 from neurohorizon.answer.evaluate import answer_for
+from neurohorizon.answer.verdict import Findings, judge
 
 
 def test_a_rhythmic_recording_works(answer):
@@ -30,7 +31,31 @@ def test_too_little_time_units_or_spikes_cannot_be_answered(network, rhythmic):
     nothing = network.fit_reference(times, reference=(0.0, 60.0), valid=(0.0, 60.2))
     assert answer_for(nothing).verdict == "cannot"
     few = answer_for(rhythmic, every_s=EVERY_S, minimum_rate_hz=19.0)
-    assert few.verdict == "cannot" and "of 6 units reach 19 Hz" in few.sentence
+    needed = "3 units that reach 19 Hz in the reference window are needed, and it has "
+    assert few.verdict == "cannot" and needed in few.sentence
+
+
+def test_a_short_recording_is_not_to_have_a_longer_and_a_shorter_reference_window(answer):
+    window = ReferenceLength(
+        windows=9, points=[LengthPoint(minutes=1.0, score=0.1)], sufficient_min=None, sentence="It is too short."
+    )
+    findings = Findings(
+        recording=answer.recording,
+        blocks=answer.blocks,
+        score=answer.score,
+        methods=answer.methods,
+        units=answer.units,
+        carrier=None,
+        without_carrier=answer.score,
+        horizon=answer.horizon,
+        outside=None,
+        reference_length=window,
+        calibration=None,
+    )
+    assert any(one.startswith("Use a longer reference window") for one in judge(findings).advice)
+    short = judge(replace(findings, blocks=1))
+    assert short.verdict == "cannot"
+    assert short.advice == ["Record longer, or make the reference window shorter, so that more time can be scored."]
 
 
 def test_an_answer_depends_on_the_seed_only(rhythmic):
