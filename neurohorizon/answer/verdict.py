@@ -96,7 +96,7 @@ def judge(findings: Findings) -> Judgement:
             "the mean rate of each unit"
         )
         ahead = findings.simple is not None and _above(findings.simple.lead)
-        sentence += ", more than the best simple method." if ahead else ", no less than the best simple method."
+        sentence += ", more than the best simple method." if ahead else ", about as much as the best simple method."
     if findings.trained_on:
         sentence += " The network was trained on a recording of this name, so the score is not zero-shot."
     return Judgement(verdict, sentence, _found(findings), _advice(findings, verdict))

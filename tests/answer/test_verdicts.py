@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from answer.conftest import EVERY_S
 
-from neurohorizon.answer.answer import SCHEMA, Answer, LengthPoint, ReferenceLength, json_schema
+from neurohorizon.answer.answer import SCHEMA, Answer, Estimate, LengthPoint, ReferenceLength, json_schema
 from neurohorizon.answer.evaluate import answer_for
 from neurohorizon.answer.verdict import Findings, judge
 
@@ -35,7 +35,7 @@ def test_too_little_time_units_or_spikes_cannot_be_answered(network, rhythmic):
     assert few.verdict == "cannot" and needed in few.sentence
 
 
-def test_a_short_recording_is_not_to_have_a_longer_and_a_shorter_reference_window(answer):
+def test_sentences_and_advice_follow_from_the_numbers(answer):
     window = ReferenceLength(
         windows=9, points=[LengthPoint(minutes=1.0, score=0.1)], sufficient_min=None, sentence="It is too short."
     )
@@ -53,6 +53,12 @@ def test_a_short_recording_is_not_to_have_a_longer_and_a_shorter_reference_windo
         calibration=None,
     )
     assert any(one.startswith("Use a longer reference window") for one in judge(findings).advice)
+    simple = next(one for one in answer.methods if one.kind == "closed_form")
+    near = simple.model_copy(update={"lead": Estimate(value=-0.01, low=-0.09, high=0.08)})
+    tied = judge(replace(findings, methods=[answer.methods[0], near]))
+    assert tied.sentence.endswith("about as much as the best simple method.")
+    ahead = simple.model_copy(update={"lead": Estimate(value=0.05, low=0.01, high=0.09)})
+    assert "more than the best simple" in judge(replace(findings, methods=[answer.methods[0], ahead])).sentence
     short = judge(replace(findings, blocks=1))
     assert short.verdict == "cannot"
     assert short.advice == ["Record longer, or make the reference window shorter, so that more time can be scored."]
