@@ -97,13 +97,15 @@ def test_the_best_units_are_named_with_their_scores_best_first(done):
 
 def test_the_table_has_intervals_and_no_score_of_a_slow_unit(done, session, weights_path, tmp_path):
     answer = Answer.model_validate(json.loads((folder_of(done) / "answer.json").read_text()))
-    scored = answer.units[1].model_copy(update={"score": Estimate(value=0.2, low=0.125, high=0.25), "spikes": 7})
+    scored = answer.units[1].model_copy(
+        update={"score": Estimate(value=0.2, low=0.125, high=0.25), "spikes": 7, "outside": 3}
+    )
     recording = nh.load(weights_path).fit_reference(session)
     write_units(recording, answer.model_copy(update={"units": [scored]}), tmp_path / "units.tsv")
     _, slow, fast, *_ = [line.split("\t") for line in (tmp_path / "units.tsv").read_text().splitlines()]
     rate_hz = recording.reference_rate_hz
-    assert slow == ["10", "CA1", f"{rate_hz[0]:.6g}", "no", "", "", "", ""]
-    assert fast == ["11", "CA1", f"{rate_hz[1]:.6g}", "yes", "7", "0.2", "0.125", "0.25"]
+    assert slow == ["10", "CA1", f"{rate_hz[0]:.6g}", "no", "", "", "", "", ""]
+    assert fast == ["11", "CA1", f"{rate_hz[1]:.6g}", "yes", "7", "0.2", "0.125", "0.25", "3"]
 
 
 def test_progress_has_steps_and_shares(done):
