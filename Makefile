@@ -26,9 +26,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-forecast: $(if $(NWB),.venv-forecast/ready) ## Forecast a recording with released weights (NWB=recording.nwb ARGS="--open").
-	@[ -n "$(NWB)" ] || { echo "name a recording, or a folder of recordings: make forecast NWB=recording.nwb" >&2; exit 2; }
-	@.venv-forecast/bin/neurohorizon forecast "$(NWB)" $(ARGS)
+forecast: $(if $(NWB),.venv-forecast/ready) ## Forecast recordings with released weights (NWB="a.nwb b.nwb" ARGS="--open").
+	@[ -n "$${NWB:-}" ] || { echo "name recordings, or a folder of recordings: make forecast NWB=recording.nwb" >&2; exit 2; }
+	@nwb="$$NWB"; if [ -e "$$nwb" ]; then files=("$$nwb"); else files=($$nwb); fi; \
+	.venv-forecast/bin/neurohorizon forecast "$${files[@]}" $(ARGS)
 
 checked: .venv/ready
 	@results=$(RESULTS)

@@ -154,6 +154,29 @@ def test_make_plans_its_commands():
             assert plan.returncode == 0, f"`{line}`: {plan.stderr}"
 
 
+def test_make_forecasts_a_file_a_folder_or_several(tmp_path):
+    program = tmp_path / ".venv-forecast" / "bin" / "neurohorizon"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\nfor one in "$@"; do echo "$one"; done\n')
+    program.chmod(0o755)
+    (tmp_path / "envs").mkdir()
+    for name in ("envs/forecast.txt", "pyproject.toml", ".venv-forecast/ready", "a b.nwb", "c.nwb", "d.nwb"):
+        (tmp_path / name).touch()
+
+    def given(*settings):
+        make = ["make", "--no-print-directory", "-f", ROOT / "Makefile", "forecast", *settings]
+        done = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout.splitlines(), done.stderr
+
+    assert given("NWB=a b.nwb", "ARGS=--quiet")[:2] == (0, ["forecast", "a b.nwb", "--quiet"])
+    assert given("NWB=c.nwb d.nwb")[:2] == (0, ["forecast", "c.nwb", "d.nwb"])
+    assert given("NWB=?.nwb")[:2] == (0, ["forecast", "c.nwb", "d.nwb"])
+    address = "https://example.org/a.nwb?x=1&y=$(z)"
+    assert given(f"NWB={address.replace('$', '$$')}")[:2] == (0, ["forecast", address])
+    status, _, message = given()
+    assert status == 2 and "name recordings" in message
+
+
 def test_pip_installs_extras_that_the_package_has():
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
     for line, words in of("pip"):

@@ -1,5 +1,6 @@
 """The package as others install it: its metadata names what it imports, and it is cheap to import."""
 
+import ast
 import fnmatch
 import subprocess
 import sys
@@ -9,7 +10,18 @@ import pytest
 from factories import ROOT
 
 import neurohorizon
-from tools.wheel import PACKAGE, all_extras, declared, extras_of, modules, packages_of, released_files
+from tools.wheel import (
+    LINKED,
+    PACKAGE,
+    TESTS,
+    all_extras,
+    declared,
+    extras_of,
+    imported,
+    modules,
+    packages_of,
+    released_files,
+)
 
 
 def test_every_package_that_is_imported_is_in_the_metadata():
@@ -21,6 +33,14 @@ def test_the_extras_of_each_module_are_enough_to_import_it():
     missing = {one: packages_of(one) - declared(*extras_of(one)) for one in modules()}
     lacking = {one: sorted(packages) for one, packages in missing.items() if packages}
     assert not lacking, "correct the extras in pyproject.toml, or their modules in tools/wheel.py"
+
+
+def test_the_tests_of_the_wheel_import_nothing_that_is_not_next_to_them():
+    files = [path for one in TESTS for path in ([ROOT / one] if one.endswith(".py") else (ROOT / one).rglob("*.py"))]
+    assert len(files) > 5
+    roots = {name.split(".")[0] for path in files for name in imported(ast.parse(path.read_text()), at_once=False)}
+    of_project = {one for one in roots if (ROOT / one).is_dir() and not (ROOT / "tests" / one).exists()}
+    assert of_project == {PACKAGE, *LINKED}, "correct LINKED in tools/wheel.py"
 
 
 def python(program: str) -> list[str]:

@@ -60,6 +60,10 @@ DISTRIBUTIONS = {"one": "one-api", "skimage": "scikit-image", "sklearn": "scikit
 """Names of imports -> names of their packages, where they differ."""
 UV = Path(sys.executable).with_name("uv")
 INSTALLED = ("model", "nwb", "remote", "export")
+TESTS = ("tests/recordings", "tests/test_docs.py")
+"""Tests that run on the wheel."""
+LINKED = ("tools",)
+"""Folders of the project that these tests import from, in addition to ``tests``; the package itself is the wheel's."""
 
 
 @cache
@@ -163,8 +167,12 @@ def check(python: str, pins: str) -> None:
         constraints = ["--constraint", ROOT / pins] if pins else []
         _run(UV, "pip", "install", "--quiet", "--python", interpreter, *wanted, *constraints)
         _run(interpreter, "-I", "-c", program, *promised, cwd=folder)
-        tests = [ROOT / "tests" / "recordings", ROOT / "tests" / "test_docs.py", "-k", "recordings or python"]
-        options = ["--override-ini", f"pythonpath={ROOT / 'tests'}", "-p", "no:cacheprovider", "-q", "-rs"]
+        linked = folder / "linked"
+        linked.mkdir()
+        for one in LINKED:
+            (linked / one).symlink_to(ROOT / one)
+        tests = [*(ROOT / one for one in TESTS), "-k", "recordings or python"]
+        options = ["--override-ini", f"pythonpath={ROOT / 'tests'} {linked}", "-p", "no:cacheprovider", "-q", "-rs"]
         _run(interpreter, "-P", "-m", "pytest", *tests, *options, cwd=folder)
 
 

@@ -117,6 +117,7 @@ def answer_for(
         outside=_outside(recording, scored),
         reference_length=length,
         calibration=calibration,
+        trained_on=recording.session.session_id in recording.card.sessions,
     )
     busiest = max(units, key=lambda one: one.spikes)
     answer = Answer(
@@ -247,8 +248,8 @@ def _outside(recording: Recording, scored: np.ndarray) -> OutsideRange | None:
         units=unlike,
         worst_features=[OutsideFeature(feature=names[index], units=int(of_feature[index])) for index in worst],
         sentence=(
-            f"{unlike} of {len(flags)} scored units have a tenth or more of their {flags.shape[1]} features outside of "
-            "the range of the training units (0.5 to 99.5 %)."
+            f"{unlike} of {len(flags)} scored units {'has' if unlike == 1 else 'have'} a tenth or more of their "
+            f"{flags.shape[1]} features outside of the range of the training units (0.5 to 99.5 %)."
         ),
     )
 

@@ -16,6 +16,7 @@ from neurohorizon.answer.figures import (
     typical_figure,
     unit_figure,
 )
+from neurohorizon.answer.rivals import EXPLAINED
 from neurohorizon.files import replacing
 from neurohorizon.pages.html import MARKS, MEANING, document, figure_of, table_of
 from neurohorizon.pages.svg import text_of
@@ -51,7 +52,9 @@ def _verdict(answer: Answer) -> str:
     picture = ""
     if answer.methods:
         picture = figure_of(
-            score_figure(answer.methods), "Score of each method; bars are 95 % intervals over blocks of time."
+            score_figure(answer.methods),
+            "Score of each method; bars are 95 % intervals over blocks of time. Green: methods without a trained "
+            "network.",
         )
     parts.append(f'<div class="pair"><div>{"".join(number)}</div><div>{picture}</div></div>')
     parts.append(f"<h3>What was found</h3><p>{text_of(answer.found)}</p>")
@@ -62,6 +65,9 @@ def _verdict(answer: Answer) -> str:
         ]
         heads = ["method", "pooled score", "mean over units", "lead of the adaptive forecast"]
         parts.append(table_of("Bits per spike with 95 % intervals. Pooled: units weigh by their spikes.", heads, rows))
+        known = [(one.label, EXPLAINED[one.method]) for one in answer.methods if one.method in EXPLAINED]
+        items = "".join(f"<dt>{text_of(label)}</dt><dd>{text_of(what)}.</dd>" for label, what in known)
+        parts.append(f"<details><summary>What each method does</summary><dl>{items}</dl></details>")
     return "".join(parts)
 
 
@@ -232,7 +238,7 @@ def _unlike(answer: Answer) -> str:
     one = answer.outside
     if one is None:
         return ""
-    features = ", ".join(f"{row.feature} ({row.units} units)" for row in one.worst_features)
+    features = ", ".join(f"{row.feature} ({row.units} unit{'s' * (row.units != 1)})" for row in one.worst_features)
     worst = sorted((unit for unit in answer.units if unit.outside), key=lambda unit: -(unit.outside or 0))[:10]
     table = table_of(
         f"Units with the most of {one.features} features outside.",

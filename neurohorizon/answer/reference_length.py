@@ -168,6 +168,12 @@ def sufficient(values: list[float | None]) -> int | None:
     return first if first < len(values) - 1 else None
 
 
+def _reached(values: list[float | None]) -> bool:
+    """Return whether a value before the last reaches 95 % of it."""
+    last = values[-1]
+    return last is not None and any(one is not None and one >= SUFFICIENT * last for one in values[:-1])
+
+
 def _bits(gain_and_spikes: np.ndarray) -> float:
     gain, spikes = gain_and_spikes
     return float(bits_per_spike(model_nats=gain, null_nats=np.zeros(()), spikes=spikes))
@@ -183,6 +189,12 @@ def _length_sentence(points: list[LengthPoint], sufficient_min: float | None) ->
         return f"The reference window of {full.minutes:.1f} min is too short to try shorter ones."
     if full.score is None or full.score <= 0:
         return "The static network is no better than the mean rates here, so no length can be named."
+    if sufficient_min is None and _reached([one.score for one in points]):
+        scores = [one.score for one in points if one.score is not None]
+        return (
+            f"The score does not rise with the length: it lies between {min(scores):.3f} and {max(scores):.3f} from "
+            f"{points[0].minutes:g} to {full.minutes:.1f} min, so no sufficient length can be named."
+        )
     if sufficient_min is None:
         return (
             f"No shorter reference window reaches {percent(SUFFICIENT)} of the score of all {full.minutes:.1f} min: "
@@ -200,6 +212,11 @@ def _units_sentence(points: list[SubsetPoint], sufficient_units: int | None) -> 
         return f"{full.units} units are too few to try fewer."
     if full.score is None or full.score <= 0:
         return "The static network is no better than the mean rates here, so no number of units can be named."
+    if sufficient_units is None and _reached([_share(one.score, one.score_with_all) for one in points]):
+        return (
+            "The score does not rise with the number of recorded units, so no sufficient number can be named: other "
+            "units add little here."
+        )
     if sufficient_units is None:
         return (
             f"With fewer than all {full.units} units, the same units score below {percent(SUFFICIENT)} of their score: "

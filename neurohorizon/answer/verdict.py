@@ -37,6 +37,7 @@ class Findings:
         units: Scores of scored units.
         carrier: Unit that decides the score; None if none does.
         without_carrier: Score without it.
+        trained_on: Whether the recording is in the training data of the network, by its name.
     """
 
     recording: Recorded
@@ -50,6 +51,7 @@ class Findings:
     outside: OutsideRange | None
     reference_length: ReferenceLength | None
     calibration: Calibration | None
+    trained_on: bool = False
 
     @property
     def rivals(self) -> list[MethodScore]:
@@ -94,7 +96,9 @@ def judge(findings: Findings) -> Judgement:
             "the mean rate of each unit"
         )
         ahead = findings.simple is not None and _above(findings.simple.lead)
-        sentence += ", more than the best simple method." if ahead else ", no less than the best simple method."
+        sentence += ", more than the best simple method." if ahead else ", about as much as the best simple method."
+    if findings.trained_on:
+        sentence += " The network was trained on a recording of this name, so the score is not zero-shot."
     return Judgement(verdict, sentence, _found(findings), _advice(findings, verdict))
 
 
@@ -131,8 +135,8 @@ def _missing(findings: Findings) -> str:
         return "no context and horizon fit into the valid time after the reference window"
     if recording.scored_units < FEWEST_UNITS:
         return (
-            f"{recording.scored_units} units reach {recording.minimum_rate_hz:g} Hz in the reference window, and "
-            f"{FEWEST_UNITS} are needed"
+            f"{FEWEST_UNITS} units that reach {recording.minimum_rate_hz:g} Hz in the reference window are needed, and "
+            f"it has {recording.scored_units} of {recording.units}"
         )
     if recording.spikes < FEWEST_SPIKES:
         return f"{recording.spikes} spikes were scored, and {FEWEST_SPIKES} are needed"
@@ -203,7 +207,7 @@ def _advice(findings: Findings, verdict: Verdict) -> list[str]:
         advice += _of_methods(findings) + _of_horizon(findings)
     if (length := findings.reference_length) is not None and verdict != "fails":
         full = length.points[-1].minutes
-        if full < _MINUTES_ADVISED and length.sufficient_min is None:
+        if full < _MINUTES_ADVISED and length.sufficient_min is None and verdict != "cannot":
             advice.append(f"Use a longer reference window: it has {full:.1f} min, and scores rise up to some minutes.")
         elif length.sufficient_min is not None:
             advice.append(
@@ -219,7 +223,10 @@ def _advice(findings: Findings, verdict: Verdict) -> list[str]:
             "apply to them."
         )
     if findings.outside is not None and findings.outside.units:
-        advice.append(f"Check the units that are unlike those of the training data: {findings.outside.units} are.")
+        advice.append(
+            "Check the units that are unlike those of the training data "
+            f"({findings.outside.units} of {recording.scored_units})."
+        )
     return advice or ["Use the adaptive forecast; nothing needs to be changed."]
 
 

@@ -6,6 +6,7 @@ from neurohorizon.printed_names import one_line
 
 _RIVALS = 4
 _BEST_UNITS = 5
+_FEWEST_SPIKES = 20  # the score of fewer spikes is chance
 
 
 def describe_answer(answer: Answer, folder: str) -> str:
@@ -17,8 +18,9 @@ def describe_answer(answer: Answer, folder: str) -> str:
     """
     recording, network = answer.recording, answer.network
     forecast = f"forecast {minutes(recording.forecast_s)}" if recording.forecast_s else "nothing to forecast"
+    units = f"{recording.units} unit" + "s" * (recording.units != 1)
     lines = [
-        f"{one_line(recording.name)}  {recording.units} units ({recording.scored_units} scored), reference "
+        f"{one_line(recording.name)}  {units} ({recording.scored_units} scored), reference "
         f"{minutes(recording.reference_s)}, {forecast}, {recording.windows} windows of {network.horizon_s:g} s",
         answer.sentence,
     ]
@@ -65,7 +67,11 @@ def _units(answer: Answer) -> list[str]:
     def value(unit: UnitScore) -> float:
         return float("-inf") if unit.score.value is None else unit.score.value
 
-    best = sorted((one for one in answer.units if value(one) > 0), key=lambda one: -value(one))
+    enough = [one for one in answer.units if value(one) > 0 and one.spikes >= _FEWEST_SPIKES]
+    best = sorted(enough, key=lambda one: -value(one))
     worse = sum(value(one) <= 0 for one in answer.units)
     named = ", ".join(f"{one_line(one.unit)} ({value(one):.2f})" for one in best[:_BEST_UNITS]) or "none"
-    return [f"Best units: {named}. No better than their mean rate: {worse} of {len(answer.units)} units (units.tsv)."]
+    return [
+        f"Best units of {_FEWEST_SPIKES} spikes or more: {named}. No better than their mean rate: {worse} of "
+        f"{len(answer.units)} units (units.tsv)."
+    ]

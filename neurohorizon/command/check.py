@@ -13,6 +13,7 @@ examples:
   neurohorizon check mouse.nwb
   neurohorizon check recordings/ --json > check.json
   neurohorizon check mouse.nwb --valid 0:1200 --reference 0:600 --exclude 19
+  neurohorizon check mouse.nwb --keep quality=good --region brain_area
   neurohorizon check https://example.org/mouse.nwb
 
 exit status: 0 all recordings can be forecast, 1 some cannot, 2 wrong use

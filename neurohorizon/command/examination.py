@@ -74,6 +74,18 @@ class Examination:
             found.setdefault(one.unit, one.detail)
         return found
 
+    @property
+    def noise_note(self) -> str:
+        """Units that are likely no single neurons, as a sentence; "" if there are none."""
+        noise = self.likely_noise
+        if self.recording is None or not noise:
+            return ""
+        proposed = list_names([f"{unit} ({detail})" for unit, detail in noise.items()], _SHOWN)
+        return (
+            f"likely no single neurons: {len(noise)} of {self.recording.session.n_units} units, {one_line(proposed)}; "
+            "one such unit can decide a score, and --exclude-proposed excludes them"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return what was found as a JSON object; docs/forecast.md describes it."""
         values: dict[str, Any] = {
@@ -94,6 +106,8 @@ class Examination:
             "spikes": len(session.spike_times_us),
             "region_column": self.recording.region_column,
             "regions": _regions(session),
+            "quality_column": self.recording.quality_column,
+            "quality": _labels(self.recording),
             "valid_time": {
                 "from": self.recording.valid_from,
                 "why": self.recording.valid_why,
@@ -133,12 +147,14 @@ def examine(
             from; see :func:`neurohorizon.command.fits.fitting`.
         report: Receives lines about the bytes of a remote file; None: standard error.
     """
-    valid = intervals_of(reading.valid, "--valid") if isinstance(reading.valid, tuple) else reading.valid
     nothing, lengths = Intervals.empty(), networks[0].lengths
     try:
+        valid = intervals_of(reading.valid, "--valid") if isinstance(reading.valid, tuple) else reading.valid
         recording = read_recording(
             path,
             valid=valid,
+            region=reading.region,
+            keep=reading.keep,
             exclude=reading.exclude,
             maximum_rate_hz=reading.maximum_rate_hz,
             exclude_proposed=reading.exclude_proposed,
@@ -229,7 +245,7 @@ def minutes(hull_s: tuple[float, float]) -> str:
 
 
 def _facts(found: Examination, recording: NwbRecording) -> list[tuple[str, str]]:
-    session, noise = recording.session, found.likely_noise
+    session = recording.session
     species = session.provenance.get("species", "")
     subject = f"{session.subject or 'not named in the file'}{f' ({species})' if species else ''}"
     pieces = f", {_seconds(session.domain) / 60:.3g} min in {len(session.domain)} intervals"
@@ -240,6 +256,7 @@ def _facts(found: Examination, recording: NwbRecording) -> list[tuple[str, str]]
             f"{session.n_units}, of which {found.reaching} reach {found.minimum_rate_hz:g} Hz in the reference window",
         ),
         ("regions", _region_text(recording)),
+        *([("quality", _quality_text(recording))] if recording.quality_column else []),
         (
             "valid time",
             f"{minutes(session.domain.hull_s)}{pieces if len(session.domain) > 1 else ''}: {recording.valid_from}, "
@@ -263,25 +280,33 @@ def _facts(found: Examination, recording: NwbRecording) -> list[tuple[str, str]]
     if recording.excluded:
         named = [f"{unit} ({why})" for unit, why in recording.excluded.items()]
         facts.append(("excluded", f"{len(named)} units: {one_line(list_names(named, _SHOWN))}"))
-    if noise:
-        named = [f"{unit} ({detail})" for unit, detail in noise.items()]
-        facts.append(
-            (
-                "no neurons?",
-                f"{len(noise)} units are likely no single neurons, and one can decide a score: "
-                f"{one_line(list_names(named, _SHOWN))}; --exclude-proposed excludes them",
-            )
-        )
+    if found.noise_note:
+        facts.append(("no neurons?", found.noise_note))
     return facts
 
 
 def _region_text(recording: NwbRecording) -> str:
     regions = _regions(recording.session)
     if recording.region_column is None:
-        return "none in the file"
+        return "none"
     named = [f"{one_line(name)} {count}" for name, count in regions.items() if name]
     unknown = f", unknown {regions['']}" if "" in regions else ""
     return f"column {recording.region_column}: {list_names(named, _SHOWN)}{unknown}"
+
+
+def _quality_text(recording: NwbRecording) -> str:
+    column, labels = recording.quality_column, _labels(recording)
+    named = list_names([f"{one_line(name) or 'empty'} {count}" for name, count in labels.items()], _SHOWN)
+    if len(labels) < 2:
+        return f"column {column}: {named}"
+    return f"column {column}: {named}; all of these are used, --keep {column}=VALUE uses some"
+
+
+def _labels(recording: NwbRecording) -> dict[str, int]:
+    """Return the number of units with each label of quality, the most first."""
+    if recording.quality_column is None:
+        return {}
+    return dict(Counter(map(str, recording.session.units[recording.quality_column].tolist())).most_common())
 
 
 def _regions(session: Session) -> dict[str, int]:

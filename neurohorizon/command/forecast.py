@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from neurohorizon.command.cards import candidates
-from neurohorizon.command.options import Reading, add_printing, add_reading, nwb_files, positive
+from neurohorizon.command.cards import Candidate, candidates
+from neurohorizon.command.options import Reading, add_printing, add_reading, nwb_files, positive, seed
 from neurohorizon.command.output_folder import PAGE, check_folder
 from neurohorizon.command.progress import Progress
 from neurohorizon.command.usage import UsageError
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every", type=positive, metavar="SECONDS", help="time between two forecasts (the horizon of the network)"
     )
     group.add_argument("--output", type=Path, metavar="FOLDER", help="folder of the results (NAME_forecast)")
-    group.add_argument("--seed", type=int, default=0, help="seed of intervals and samples (0)")
+    group.add_argument("--seed", type=seed, default=0, help="seed of intervals and samples (0)")
     group.add_argument("--open", action="store_true", help="open the page in the browser")
     add_printing(parser)
 
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     """Forecast the recordings, and return the exit status."""
     paths, reading, networks = nwb_files(options.paths), Reading.of(options), candidates(options.network)
     folders = folders_of(paths, options.output)
-
+    check_every(options.every, networks)
     for folder in folders:
         check_folder(folder)
 
@@ -84,6 +84,21 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"schema": SCHEMA, "recordings": results}, indent=1))
     return 1 if any(one["fault"] is not None for one in results) else 0
+
+
+def check_every(every_s: float | None, networks: Sequence[Candidate]) -> None:
+    """Check that the time between two forecasts is a whole number of bins of each network.
+
+    Raises:
+        UsageError: It is not.
+    """
+    for bin_ms in {one.lengths.bin_ms for one in networks if every_s is not None}:
+        bins = round((every_s or 0.0) * 1000 / bin_ms, 6)
+        if bins != int(bins) or bins < 1:
+            raise UsageError(
+                f"--every {every_s:g} is no whole number of bins; expected a multiple of {bin_ms / 1000:g} s, such as "
+                f"{max(int(bins), 1) * bin_ms / 1000:g}"
+            )
 
 
 def folders_of(paths: Sequence[Path | Address], output: Path | None) -> list[Path]:

@@ -20,7 +20,7 @@ from neurohorizon.recordings.forecast import Forecast
 from neurohorizon.recordings.recording import Recording
 from neurohorizon.session import SessionError
 
-_COLUMNS = ("unit", "region", "rate_hz", "scored", "spikes", "bits_per_spike", "low", "high")
+_COLUMNS = ("unit", "region", "rate_hz", "scored", "spikes", "bits_per_spike", "low", "high", "features_outside")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def forecast_recording(
         choice = choose_network(found, reading, settings.network)
         recording = choice.network.fit_reference(found.recording.session, reading.reference)
         # so that the page has them too
-        recording = replace(recording, notes=tuple(dict.fromkeys((*found.notes, *recording.notes))))
+        notes = (*found.notes, *filter(None, [found.noise_note]), *recording.notes)
+        recording = replace(recording, notes=tuple(dict.fromkeys(notes)))
         kept: list[Forecast] = []
         answer = answer_for(
             recording,
@@ -89,7 +90,8 @@ def forecast_recording(
 def write_units(recording: Recording, answer: Answer, path: Path) -> None:
     """Write one row for each unit: its region, mean rate in the reference window, and its score with the interval.
 
-    A unit below the minimum rate is not scored; its columns of scores are empty.
+    ``features_outside`` is the number of its features outside of the range of the training units. A unit below the
+    minimum rate is not scored; its columns of scores are empty.
     """
     scores = {one.unit: one for one in answer.units}
     with path.open("w", newline="") as file:
@@ -98,7 +100,7 @@ def write_units(recording: Recording, answer: Answer, path: Path) -> None:
         rows = zip(recording.unit_ids, recording.session.units["region"], recording.reference_rate_hz, strict=True)
         for unit, region, rate_hz in rows:
             one = scores.get(str(unit))
-            found = [one.spikes, one.score.value, one.score.low, one.score.high] if one else [None] * 4
+            found = [one.spikes, one.score.value, one.score.low, one.score.high, one.outside] if one else [None] * 5
             table.writerow([unit, region, f"{rate_hz:.6g}", "no" if one is None else "yes", *map(_cell, found)])
 
 

@@ -6,9 +6,12 @@ status) and its ``EXAMPLES``. It is imported only if its command is used, so tha
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
+from typing import NoReturn
 
 from neurohorizon import __version__
 from neurohorizon.command.usage import UsageError
@@ -20,6 +23,21 @@ COMMANDS = {
     "init": "write a cohort table and a short configuration, to train on your own recordings",
 }
 """Names of the commands, and what each does."""
+_WINDOWS = """\
+The reference window, by default the first half of the valid time, describes each unit. The time
+after it is forecast in windows: a network reads the spikes of a context, and forecasts the counts
+of the horizon after it. Nothing is trained."""
+_MORE = {
+    "check": f"""{_WINDOWS}
+Each line of the output is what was found in the file; an option replaces it.""",
+    "forecast": f"""{_WINDOWS}
+The page has the verdict: the score over the mean rate of each unit, next to simple methods, by unit,
+region and time ahead.""",
+    "weights": """\
+A name of the list is a value of --network. Without it, a recording gets the weights that fit it.""",
+    "init": "Released weights do not need this: `neurohorizon forecast` trains nothing.",
+}
+"""What else the help of a command explains."""
 EXAMPLES = """\
 examples:
   neurohorizon check mouse.nwb             what is in the file, and can it be forecast?
@@ -31,6 +49,14 @@ examples:
 """
 WRONG_USE, INTERRUPTED = 2, 130
 """Exit statuses; 0: all recordings could be used, 1: some could not."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Prints an error as one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and end the program."""
+        self.exit(WRONG_USE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,8 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = import_module(f"neurohorizon.command.{name}")
         parsers[name].epilog = command.EXAMPLES
         command.add_arguments(parsers[name])
+    elif name:
+        print(f"neurohorizon: {_unknown(name)}", file=sys.stderr)
+        return WRONG_USE
     try:
-        options = parser.parse_args(given)
+        options, unknown = parser.parse_known_args(given)
+        if unknown:
+            parsers.get(name, parser).error(_unknown_option(unknown[0], parsers.get(name, parser)))
     except SystemExit as end:  # argparse has printed the help or the error
         return int(end.code or 0)
     if not name:
@@ -77,9 +108,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def _unknown(name: str) -> str:
+    """Return what to do after a command that does not exist."""
+    if name.lower().endswith(".nwb") or os.path.exists(name):
+        return f"{name} is a recording, and a command is expected before it, such as `neurohorizon forecast {name}`"
+    near = get_close_matches(name, COMMANDS, n=1)
+    return f"there is no command {name!r}; expected one of {', '.join(COMMANDS)}" + (
+        f"; did you mean {near[0]!r}?" if near else ""
+    )
+
+
+def _unknown_option(option: str, parser: argparse.ArgumentParser) -> str:
+    near = get_close_matches(option, set(re.findall(r"--[a-z-]+", parser.format_help())), n=1)
+    return f"there is no option {option}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     """Return the parser, and the parser of each command by its name."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="neurohorizon",
         description="Forecast the spikes of every unit of a recording, with networks that were not trained on it.",
         epilog=EXAMPLES,
@@ -91,7 +137,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         name: subparsers.add_parser(
             name,
             help=what,
-            description=f"{what[0].upper()}{what[1:]}.",
+            description=f"{what[0].upper()}{what[1:]}.\n\n{_MORE[name]}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         for name, what in COMMANDS.items()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from neurohorizon.command.usage import UsageError
 from neurohorizon.ingest.address import Address, AddressError, is_address, read_address
+from neurohorizon.ingest.unit_filter import UnitFilter, UnitFilterError, read_filter
 
 Span = tuple[float, float]
 VALID_TIMES = ("whole", "obs_intervals", "trials", "epochs")
@@ -20,6 +21,8 @@ class Reading:
     Attributes:
         reference: Share of the valid time from its start, or start and stop in seconds.
         valid: Name of a choice of valid time, or start and stop in seconds; None: as the file allows.
+        region: Column of the regions, ``none`` for none; None: the first of the known names.
+        keep: Filters that a unit must pass, each of another column.
         exclude: Ids of units that are excluded.
         maximum_rate_hz: Mean rate above which a unit is excluded; None: any.
         exclude_proposed: Whether units that are likely no single neurons are excluded.
@@ -28,6 +31,8 @@ class Reading:
 
     reference: float | Span = 0.5
     valid: str | Span | None = None
+    region: str | None = None
+    keep: tuple[UnitFilter, ...] = ()
     exclude: tuple[str, ...] = ()
     maximum_rate_hz: float | None = None
     exclude_proposed: bool = False
@@ -35,9 +40,18 @@ class Reading:
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> "Reading":
-        """Take the values from parsed arguments."""
+        """Take the values from parsed arguments.
+
+        Raises:
+            UsageError: Two filters are of one column.
+        """
         values = {name: getattr(options, name) for name in cls.__dataclass_fields__}
-        return cls(**values | {"exclude": tuple(options.exclude)})
+        columns = [one.column for one in options.keep]
+        if repeated := [one for one in columns if columns.count(one) > 1]:
+            raise UsageError(
+                f"--keep names the column {repeated[0]} more than once; give its values once, between commas"
+            )
+        return cls(**values | {"exclude": tuple(options.exclude), "keep": tuple(options.keep)})
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +77,20 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|START:STOP",
         help="valid time: whole (first to last spike), obs_intervals, trials, epochs, or seconds "
         "(obs_intervals if the file has them, else trials or epochs if spikes lie only there, else whole)",
+    )
+    group.add_argument(
+        "--region",
+        metavar="COLUMN|none",
+        help="column of the units or of their electrodes that names regions (the first of location, region, "
+        "brain_area and other usual names)",
+    )
+    group.add_argument(
+        "--keep",
+        type=unit_filter,
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="keep only units with this value in a column, one of some values (quality=good,mua) or a range (snr=2.5:)",
     )
     group.add_argument(
         "--exclude", type=ids, action="extend", default=[], metavar="ID[,ID]", help="units that are excluded"
@@ -138,9 +166,11 @@ def reference(text: str) -> float | Span:
     """Read a reference window: a share, or start and stop."""
     if ":" in text:
         return span(text)
-    share = _number(text)
-    if not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 1, and no START:STOP in seconds")
+    share = _finite(text)
+    if not 0 < share < 1:  # nan too
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no share between 0 and 1, and no START:STOP in seconds, such as 0:600"
+        )
     return share
 
 
@@ -155,10 +185,10 @@ def valid_time(text: str) -> str | Span:
 
 def span(text: str) -> Span:
     """Read start and stop in seconds."""
-    parts = text.split(":")
-    if len(parts) != 2:
+    times = [_finite(part) for part in text.split(":")]
+    if len(times) != 2 or math.isnan(sum(times)):
         raise argparse.ArgumentTypeError(f"{text!r} is no START:STOP in seconds, such as 0:600")
-    start_s, stop_s = map(_number, parts)
+    start_s, stop_s = times
     if stop_s <= start_s:
         raise argparse.ArgumentTypeError(f"{text!r} stops before it starts; expected START:STOP in seconds")
     return start_s, stop_s
@@ -172,6 +202,14 @@ def ids(text: str) -> list[str]:
     return found
 
 
+def unit_filter(text: str) -> UnitFilter:
+    """Read a filter of units."""
+    try:
+        return read_filter(text)
+    except UnitFilterError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def positive(text: str) -> float:
     """Read a number above 0."""
     value = _number(text)
@@ -180,11 +218,24 @@ def positive(text: str) -> float:
     return value
 
 
+def seed(text: str) -> int:
+    """Read a seed of random numbers."""
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, 0 or more")
+    return int(text)
+
+
 def _number(text: str) -> float:
+    value = _finite(text)
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+    return value
+
+
+def _finite(text: str) -> float:
+    """Return a finite number, NaN for any other text."""
     try:
         value = float(text)
     except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number")
-    return value
+        return math.nan
+    return value if math.isfinite(value) else math.nan

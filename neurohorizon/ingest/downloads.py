@@ -27,6 +27,8 @@ from neurohorizon.session import SessionError
 
 TIMEOUT_S = (10.0, 60.0)
 """Longest wait for a connection, and for the next bytes."""
+RUN_AGAIN = "check the network and run again: files and parts of files are kept"
+"""What to do if a server gives no answer."""
 CHUNK_BYTES = 1 << 16
 """Bytes that are written at once; fewer are lost where a connection breaks."""
 DAMAGED_ATTEMPTS = 3
@@ -192,10 +194,7 @@ def patiently(
         spent_s = time.monotonic() - start
         pause_s = max(wait_s, min(asked_s, 12 * _LONGEST_WAIT_S))
         if spent_s + pause_s > outage_hours * 3600:
-            raise SourceUnavailable(
-                f"{what} gave no answer for {as_time(spent_s)} ({failure}); check the network and run again: files "
-                "and parts of files are kept"
-            )
+            raise SourceUnavailable(f"{what} gave no answer for {as_time(spent_s)} ({failure}); {RUN_AGAIN}")
         report(f"{what}: {failure}; next attempt in {as_time(pause_s)}")
         time.sleep(pause_s)
         wait_s = min(2 * wait_s, _LONGEST_WAIT_S)

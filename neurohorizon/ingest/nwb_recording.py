@@ -15,21 +15,16 @@ from typing import ClassVar
 import numpy as np
 
 from neurohorizon.cohort import Row
-from neurohorizon.config import NwbReading, Splits, Timeline
+from neurohorizon.config import NwbReading, ValueRange
 from neurohorizon.ingest.address import Address, AddressError, is_address, read_address
 from neurohorizon.ingest.exclusions import without_units
 from neurohorizon.ingest.findings import decode_findings, list_names
-from neurohorizon.ingest.nwb import WHOLE, ingest_nwb, what_there_is
-from neurohorizon.ingest.nwb_file import NwbFile, open_nwb
-from neurohorizon.ingest.session_checks import (
-    Settings,
-    long_valid_time,
-    mean_rates_hz,
-    partial_probes,
-    rates,
-    silences,
-)
+from neurohorizon.ingest.nwb import WHOLE, ingest_nwb, passes, what_there_is
+from neurohorizon.ingest.nwb_file import NwbFile, Table, open_nwb
+from neurohorizon.ingest.recording_checks import check_recording
+from neurohorizon.ingest.session_checks import mean_rates_hz
 from neurohorizon.ingest.unit_checks import propose_exclusions
+from neurohorizon.ingest.unit_filter import UnitFilter
 from neurohorizon.ingest.valid_time import TABLES, confined_why, inferred_note, is_confined
 from neurohorizon.session import Session, SessionError, with_domain
 from neurohorizon.timeline import Intervals
@@ -39,18 +34,27 @@ VALID_TIMES = (WHOLE, OBSERVED, *TABLES)
 """Names of choices of valid time."""
 REGION_COLUMNS = ("location", "region", "brain_region", "brain_area", "area", "structure", "acronym", "ccf_acronym")
 """Names of columns of regions; the first that the units have, else the electrodes, is used."""
+QUALITY_COLUMNS = (
+    "quality",
+    "unit_quality",
+    "quality_label",
+    "curation_label",
+    "ks_label",
+    "KSLabel",
+    "group",
+    "label",
+)
+"""Names of columns of the result of spike sorting or curation, such as ``good`` and ``mua``; the first that the units
+have is reported."""
+NO_REGION = "none"
+"""Choice of the column of regions: no unit has a region."""
 _NOT_NOTED = {
     *("no_subject", "whole_valid_time", "no_region_column", "other_date"),
     *("unit_columns_skipped", "unit_columns_replaced"),
 }
-_ELSEWHERE = {"implausible_rate"}  # such units are among the proposals
 _SHOWN_IDS = 30
-_CHECKS = (rates, long_valid_time, silences, partial_probes)
-"""Checks of the workflow that apply to a recording without behaviour; none of them uses its settings."""
-_SETTINGS = Settings(
-    Timeline(bin_ms=20, context_bins=50, horizon_bins=50, evaluation_stride_bins=50),
-    Splits(reference_fraction=0.5, reference_maximum_s=None, validation_fraction=0.1, gap_s=2.0),
-)
+_Wanted = tuple[str, ...] | tuple[float, ...] | ValueRange
+_MOST_LABELS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +66,7 @@ class NwbRecording:
         valid_from: ``obs_intervals``, ``trials``, ``epochs``, ``whole`` or ``given``.
         valid_why: The reason for this choice, as a sentence.
         region_column: Column of the regions; None if no unit has a region.
+        quality_column: Column of the quality of the units; None if they have none.
         excluded: Reason for each excluded unit, by its id.
         notes: Oddities of the file, and its valid time if that was inferred, one sentence each.
         preparation: ``in vivo`` or ``ex vivo``, if the file names it; else "".
@@ -73,6 +78,7 @@ class NwbRecording:
     valid_from: str
     valid_why: str
     region_column: str | None
+    quality_column: str | None
     excluded: dict[str, str]
     notes: tuple[str, ...]
     preparation: str
@@ -103,6 +109,8 @@ def read_recording(
     place: str | Path | Address,
     *,
     valid: str | Intervals | None = None,
+    region: str | None = None,
+    keep: Sequence[UnitFilter] = (),
     exclude: Sequence[str] = (),
     maximum_rate_hz: float | None = None,
     exclude_proposed: bool = False,
@@ -117,6 +125,9 @@ def read_recording(
     Args:
         place: The file, or the address of a remote file.
         valid: One of :data:`VALID_TIMES`; intervals; or None.
+        region: Column of the regions, of the units or of their electrodes; :data:`NO_REGION`: none; None: the first of
+            :data:`REGION_COLUMNS`.
+        keep: Filters, each of another column, that a unit must pass.
         exclude: Ids of units that are excluded. Valid time is computed from the other units.
         maximum_rate_hz: Mean rate in valid time above which a unit is excluded.
         exclude_proposed: Whether units that are likely no single neurons are excluded.
@@ -129,7 +140,7 @@ def read_recording(
     """
     settings = _InPython if in_python else _OneFile
     with _opened(place, report) as file:
-        reader = _Reader(file, exclude, settings)
+        reader = _Reader(file, exclude, settings, keep, region)
         session, valid_from, why = reader.read(valid)
         column = reader.region if (session.units["region"] != "").any() else None
         prepared = preparation_of(file)
@@ -142,13 +153,24 @@ def read_recording(
         late.setdefault(one.unit, one.detail)
     if late:
         session = without_units(session, late)
-    found = [one for check in _CHECKS for one in check(session, _SETTINGS)]
-    notes += [one.message for one in found if one.severity != "fatal" and one.code not in _ELSEWHERE]
+    found = check_recording(session)
+    notes += [one.message for one in found if one.severity != "fatal"]
     inferred = inferred_note(valid_from, option=settings.option("valid_time"))
     if inferred and (valid is None or valid_from == WHOLE):
         notes.append(inferred)
     faults = tuple(one.message for one in found if one.severity == "fatal")
-    return NwbRecording(session, valid_from, why, column, reasons | late, (*reader.faults, *notes), *prepared, faults)
+    return NwbRecording(
+        session=session,
+        valid_from=valid_from,
+        valid_why=why,
+        region_column=column,
+        quality_column=quality_column(session),
+        excluded=reasons | late,
+        notes=(*reader.faults, *notes),
+        preparation=prepared[0],
+        preparation_why=prepared[1],
+        faults=faults,
+    )
 
 
 @contextmanager
@@ -167,6 +189,8 @@ def _opened(place: str | Path | Address, report: Callable[[str], None] | None) -
                     f'remote files are read with {error.name}: pip install "neurohorizon[nwb,remote]"', name=error.name
                 ) from error
             yield opened.enter_context(open_nwb(opened.enter_context(open_remote(place, report))))
+        elif not Path(place).exists():
+            raise SessionError(f"there is no file {place}; expected the path of an NWB file")
         else:
             yield opened.enter_context(open_nwb(Path(place)))
 
@@ -174,13 +198,21 @@ def _opened(place: str | Path | Address, report: Callable[[str], None] | None) -
 class _Reader:
     """Reads one open file with one choice of valid time after another."""
 
-    def __init__(self, file: NwbFile, exclude: Sequence[str], settings: type[_OneFile]) -> None:
+    def __init__(
+        self,
+        file: NwbFile,
+        exclude: Sequence[str],
+        settings: type[_OneFile],
+        keep: Sequence[UnitFilter],
+        region: str | None,
+    ) -> None:
         self.file = file
         self.settings = settings
-        self.region = region_column(file)
+        self.region = region_column(file) if region is None else self._region(region)
         self.excluded = dict.fromkeys(exclude, "listed")
         self.faults: list[str] = []
         self._filters = self._kept(exclude) if exclude else {}
+        self._filters |= self._passed(keep)
         self.row = Row(
             session=file.path.stem,
             source="nwb",
@@ -196,7 +228,51 @@ class _Reader:
     def _exclude(self) -> str:
         return self.settings.option("unit_filters")
 
-    def _kept(self, exclude: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    def _region(self, wanted: str) -> str | None:
+        """Return the requested column of regions, None for none."""
+        if wanted == NO_REGION:
+            return None
+        of_units, of_electrodes = (_columns(table) for table in _tables_of_regions(self.file))
+        if wanted not in of_units + of_electrodes:
+            raise SessionError(
+                f"{self.file.path.name}: {self.settings.option('region')} is {wanted!r}, which is no column of single "
+                f"values of its units {of_units} or of electrodes that they point to {of_electrodes}; name one of "
+                f"these, or {NO_REGION}"
+            )
+        return wanted
+
+    def _passed(self, keep: Sequence[UnitFilter]) -> dict[str, _Wanted]:
+        """Return the filters as settings of the reader, and list the units that they exclude."""
+        table = self.file.table("units")
+        filters: dict[str, _Wanted] = {}
+        if not keep or table is None:
+            return filters
+        ids, kept = table.ids(), np.ones(table.rows, bool)
+        labels: list[str] = []
+        for one in keep:
+            values = table.plain(one.column)
+            if values is None:
+                raise SessionError(
+                    f"{self.file.path.name}: --keep names {one.column!r}, which is no column of single values of its "
+                    f"units; they have {['id', *_columns(table)]}"
+                )
+            wanted = _wanted(one, values, self.file.path.name)
+            passed, labels = passes(values, wanted), list(dict.fromkeys(map(str, values.tolist())))
+            kept &= passed
+            if one.column == "id":  # which `exclude` also filters
+                wanted = tuple(ids[row] for row in np.flatnonzero(passed) if ids[row] not in self.excluded)
+            filters[one.column] = wanted
+            for row in np.flatnonzero(~passed):
+                self.excluded.setdefault(ids[row], f"{one.column} is {values[row]}")
+        if not kept.any():
+            found = list_names(labels)
+            raise SessionError(
+                f"{self.file.path.name}: none of its {len(kept)} units passes --keep {' '.join(map(str, keep))}; "
+                f"{keep[-1].column} is {found}"
+            )
+        return filters
+
+    def _kept(self, exclude: Sequence[str]) -> dict[str, _Wanted]:
         table = self.file.table("units")
         ids = table.ids() if table is not None else []
         if absent := [one for one in exclude if one not in ids]:
@@ -278,13 +354,51 @@ def preparation_of(file: NwbFile) -> tuple[str, str]:
 
 def region_column(file: NwbFile) -> str | None:
     """Return the column that names regions, of the units or else of the electrodes that they point to."""
+    units, electrodes = _tables_of_regions(file)
+    of_units = _columns(units)
+    of_electrodes = [] if electrodes is None else electrodes.names
+    return next((name for names in (of_units, of_electrodes) for name in REGION_COLUMNS if name in names), None)
+
+
+def quality_column(session: Session) -> str | None:
+    """Return the first known column of the quality of units that has a few different values."""
+    for name in QUALITY_COLUMNS:
+        labels = set(map(str, session.units[name].tolist())) if name in session.units else set()
+        if len(labels) <= _MOST_LABELS and labels - {""}:
+            return name
+    return None
+
+
+def _tables_of_regions(file: NwbFile) -> tuple[Table | None, Table | None]:
+    """Return the units, and the electrodes if units point to them."""
     units = file.table("units")
-    if units is None:
-        return None
-    of_units = [name for name in REGION_COLUMNS if name in units.names and not units.is_ragged(name)]
-    if of_units:
-        return of_units[0]
-    electrodes = file.table("general/extracellular_ephys/electrodes")
-    if electrodes is None or not {"electrodes", "electrode_group"} & set(units.names):
-        return None
-    return next((name for name in REGION_COLUMNS if name in electrodes.names), None)
+    pointing = units is not None and {"electrodes", "electrode_group"} & set(units.names)
+    return units, file.table("general/extracellular_ephys/electrodes") if pointing else None
+
+
+def _columns(table: Table | None) -> list[str]:
+    """Return the names of the columns whose rows have one value."""
+    return [] if table is None else [name for name in table.names if not table.is_ragged(name)]
+
+
+def _wanted(one: UnitFilter, values: np.ndarray, file: str) -> _Wanted:
+    """Return a filter as a setting of the reader, with values of the kind of the column."""
+    kind = values.dtype.kind
+    if not one.values:
+        if kind not in "biuf":
+            raise SessionError(
+                f"{file}: --keep {one} is a range, and {one.column} holds texts such as {str(values[0])!r}"
+            )
+        return ValueRange(
+            minimum=one.least if np.isfinite(one.least) else None, maximum=one.most if np.isfinite(one.most) else None
+        )
+    if kind == "b":
+        return tuple(value.capitalize() for value in one.values)
+    if kind in "iuf":
+        try:
+            return tuple(map(float, one.values))
+        except ValueError:
+            raise SessionError(
+                f"{file}: --keep {one} names a text, and {one.column} holds numbers such as {values[0]:g}"
+            ) from None
+    return one.values

@@ -29,7 +29,7 @@ from neurohorizon.files import bytes_as_text
 from neurohorizon.ingest.address import Address
 from neurohorizon.ingest.block_cache import BLOCK_BYTES, BlockCache, cache_folder
 from neurohorizon.ingest.dandi import TOKEN
-from neurohorizon.ingest.downloads import TIMEOUT_S, Interrupted, NotOffered, patiently, raise_for_answer
+from neurohorizon.ingest.downloads import RUN_AGAIN, TIMEOUT_S, Interrupted, NotOffered, patiently, raise_for_answer
 from neurohorizon.ingest.leave_out import SourceUnavailable
 from neurohorizon.printed_names import one_line
 from neurohorizon.session import SessionError
@@ -40,6 +40,7 @@ FIRST_ANSWER_S, OUTAGE_S = 10.0, 120.0
 REPORT_EVERY_S = 3.0
 S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """Environment variables with the address of another S3 server, as AWS's own programs read them."""
+_AGAIN = "check the address and the network and run again, or download the file and give its path; parts are kept"
 _MOST_AHEAD = 32
 _IN_MEMORY = 64
 _EXPIRED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
@@ -444,7 +445,7 @@ def _patiently(
     except NotOffered:
         raise SessionError(f"there is no file {one_line(address)} (HTTP 404); check the address") from None
     except SourceUnavailable as error:
-        raise SessionError(str(error)) from None
+        raise SessionError(str(error).replace(RUN_AGAIN, _AGAIN)) from None
 
 
 def _to_stderr(name: str) -> Report:

@@ -194,13 +194,14 @@ def interval_figure(title: str, rows: Sequence[IntervalRow], label: str) -> str:
     """
     rows = list(rows)[::-1]
     texts = [f"{one.label} {'no score' if one.value is None else f'{one.value:.3f}'}" for one in rows]
+    widest = max((len(one_line(one.label)) for one in rows), default=0) * _CHARACTER + 8
     figure = Figure(
         title=title,
         description=f"{label}: {', '.join(texts[::-1])}",
         x=padded([value for one in rows for value in (one.value, one.low, one.high)]),
         y=(-0.7, len(rows) - 0.3),
         height=58 + _ROW * len(rows),
-        left=134,
+        left=int(min(max(widest, 134), 154)) + 1,
     )
     if figure.x[0] < 0:
         figure.segment((0, 0), figure.y, "zero")

@@ -168,6 +168,11 @@ class Network:
         window, part = split_at_reference(session.domain, reference, gap_us)
         if session.session_id in self.card.sessions:
             notes += (f"{session.session_id} is in the training data, so its scores are not zero-shot",)
+        elif session.subject and session.subject in self.card.subjects:
+            notes += (
+                f"an animal of the training data is named {session.subject}, as that of this recording; if it is the "
+                "same, scores are not those of an unseen animal",
+            )
         if (share := recorded_share(window, reference)) < _VALID_SHARE:
             notes += (f"of the reference window {share:.0%} was recorded; the rest is not used",)
         for note in notes:

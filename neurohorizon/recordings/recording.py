@@ -296,7 +296,10 @@ class Recording:
 
     def _windows(self, at: ArrayLike, gaps: str, shape: WindowShape | None = None) -> Windows:
         """Return the windows at origins in seconds, after checks of the origins and of their contexts."""
-        origin_us = to_us(np.atleast_1d(np.asarray(at, np.float64)))
+        try:
+            origin_us = to_us(np.atleast_1d(np.asarray(at, np.float64)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"at is no origin; expected origins in seconds, [origin]; found {error}") from None
         if origin_us.ndim != 1 or not origin_us.size:
             raise ValueError(f"at has shape {origin_us.shape}; expected one or more origins in seconds, [origin]")
         if gaps not in ("refuse", "mask"):

@@ -24,12 +24,14 @@ from numpy.typing import ArrayLike
 
 from neurohorizon.ingest.address import is_address
 from neurohorizon.ingest.checks import check_spikes
-from neurohorizon.ingest.findings import list_names
+from neurohorizon.ingest.findings import Finding, list_names
+from neurohorizon.ingest.recording_checks import check_recording
 from neurohorizon.ingest.spike_checks import RawSpikes
+from neurohorizon.ingest.thresholds import limit
 from neurohorizon.ingest.unit_checks import propose_exclusions
 from neurohorizon.ingest.valid_time import TABLES, close_pauses, inferred_note, is_confined
 from neurohorizon.session import Session, SessionError, order_spikes, with_domain
-from neurohorizon.timeline import Intervals, Splits, to_us
+from neurohorizon.timeline import MICROSECONDS, Intervals, Splits, to_us
 
 
 class FileWithUnits(Protocol):
@@ -119,11 +121,11 @@ def read_units(
         raise SessionError(f"none of the {len(times)} units has a spike: a forecast needs spikes, in seconds")
     domain, inferred = _domain(found, texts, times_s, valid)
     notes = [inferred] if inferred else []
-    for finding in check_spikes(RawSpikes(times_s, unit, np.array(texts), None, domain)):
-        if finding.severity == "fatal":
-            raise SessionError(finding.message)
-        if valid is None or finding.code != "outside_domain":
-            notes.append(finding.message)
+    notes += _oddities(
+        one
+        for one in check_spikes(RawSpikes(times_s, unit, np.array(texts), None, domain))
+        if valid is None or one.code != "outside_domain"
+    )
     times_us, unit, _ = order_spikes(times_s, unit, domain=domain)
     session = Session(
         session_id=name or "recording",
@@ -137,7 +139,20 @@ def read_units(
         domain=domain,
         splits=Splits.empty(),
     )
+    notes += _oddities(check_recording(session))
     return Recorded(session, _as_array(found.ids), (*notes, *_likely_noise(session)))
+
+
+def _oddities(findings: Iterable[Finding]) -> Iterator[str]:
+    """Yield what is unusual, one sentence each.
+
+    Raises:
+        SessionError: A finding is fatal.
+    """
+    for one in findings:
+        if one.severity == "fatal":
+            raise SessionError(one.message)
+        yield one.message
 
 
 def _likely_noise(session: Session) -> Iterator[str]:
@@ -314,6 +329,11 @@ def _domain(
     domain = domain.without(invalid)
     if not len(domain):
         raise SessionError("the file's invalid_times leave no valid time; give other spikes, or correct that table")
+    if (valid_s := domain.duration_us / MICROSECONDS) > limit("longest_interval_s"):
+        raise SessionError(
+            f"valid time lasts {valid_s:g} s, from {domain.hull_s[0]:g} to {domain.hull_s[1]:g} s; expected seconds of "
+            f"one recording, at most {limit('longest_interval_s'):g}: are its times in another unit?"
+        )
     return domain, note
 
 

@@ -7,11 +7,18 @@ import pytest
 from answer.conftest import EVERY_S, poisson, record
 from scipy.stats import poisson as poisson_law
 
-from neurohorizon.answer.answer import UnitScore
+from neurohorizon.answer.answer import LengthPoint, SubsetPoint, UnitScore
 from neurohorizon.answer.blocks import BlockSums, Bootstrap, cut_blocks
 from neurohorizon.answer.calibration import coverage, rank_pit
 from neurohorizon.answer.evaluate import answer_for
-from neurohorizon.answer.reference_length import described_by, last_part, of_units, sufficient
+from neurohorizon.answer.reference_length import (
+    _length_sentence,
+    _units_sentence,
+    described_by,
+    last_part,
+    of_units,
+    sufficient,
+)
 from neurohorizon.answer.typical import choose_window
 from neurohorizon.answer.verdict import carrier_of
 from neurohorizon.timeline import Intervals, to_us
@@ -124,6 +131,34 @@ def test_fewer_units_are_described_as_if_only_they_were_recorded(network, rhythm
 )
 def test_a_length_suffices_if_it_and_all_longer_ones_reach_95_percent(values, first):
     assert sufficient(values) == first
+
+
+def test_a_sentence_on_the_length_is_true_where_scores_do_not_rise():
+    def sentence(*scores):
+        points = [LengthPoint(minutes=minutes, score=score) for minutes, score in zip((1, 2, 5), scores, strict=True)]
+        reached = sufficient(list(scores))
+        return _length_sentence(points, None if reached is None else points[reached].minutes)
+
+    assert sentence(0.1, 0.2, 0.3).startswith("No shorter reference window reaches 95 % of the score of all 5.0 min")
+    assert sentence(0.1, 0.3, 0.3).startswith("The last 2 min of the reference window suffice")
+    assert sentence(0.31, 0.2, 0.3) == (
+        "The score does not rise with the length: it lies between 0.200 and 0.310 from 1 to 5.0 min, so no sufficient "
+        "length can be named."
+    )
+
+
+def test_a_sentence_on_the_number_of_units_is_true_where_scores_do_not_rise():
+    def sentence(*scores):
+        points = [
+            SubsetPoint(units=units, draws=3, score=score, score_with_all=0.3)
+            for units, score in zip((5, 10, 20), scores, strict=True)
+        ]
+        reached = sufficient([score / 0.3 for score in scores])
+        return _units_sentence(points, None if reached is None else points[reached].units)
+
+    assert sentence(0.1, 0.2, 0.3).startswith("With fewer than all 20 units, the same units score below 95 %")
+    assert sentence(0.1, 0.29, 0.3).startswith("10 random units suffice")
+    assert sentence(0.3, 0.2, 0.3).startswith("The score does not rise with the number of recorded units")
 
 
 def test_the_typical_window_has_the_median_score_of_busy_windows(forecast):

@@ -7,6 +7,9 @@ from xml.etree import ElementTree
 import pytest
 
 from neurohorizon.answer.page import page_of, write_page
+from neurohorizon.answer.rivals import EXPLAINED
+from neurohorizon.baselines.closed_form import CLOSED_FORMS
+from neurohorizon.methods import ADAPTIVE, FORECASTER, REFERENCE_MEAN
 from neurohorizon.pages.svg import nice_ticks, without_common_start
 
 _VOID = {"meta", "br", "link", "img"}
@@ -66,6 +69,15 @@ def test_each_figure_is_described_in_words_and_is_xml(page):
         for text in root.iter("text"):
             if text.get("x") is not None:
                 assert 0 <= float(text.get("x")) <= width and 0 <= float(text.get("y")) <= height
+
+
+def test_each_method_of_the_page_is_explained(page, answer):
+    assert len(answer.methods) > 2
+    for one in answer.methods:
+        assert f"<dt>{one.label}</dt><dd>{EXPLAINED[one.method]}.</dd>" in page
+    released = [*CLOSED_FORMS, "ar_glm", "ridge_ar", "reduced_rank", "own_history", "own_history_readout"]
+    assert {*released, ADAPTIVE, FORECASTER} - {REFERENCE_MEAN} == set(EXPLAINED)
+    assert all(one.label in page for one in answer.methods), "no name is shortened"
 
 
 def test_an_answer_without_scores_has_a_page(network, rhythmic, tmp_path):

@@ -22,7 +22,8 @@ def mouse(tmp_path_factory) -> Path:
     regions = ["CA1", "CA1", "CA3", "CA3", "DG", "unknown"]
     observed = [[[0.0, LENGTH_S]]] * 6
     path = tmp_path_factory.mktemp("mouse") / "mouse.nwb"
-    return write_recording(path, spike_trains(), observed=observed, regions=regions)
+    columns = {"quality": ["good"] * 6}
+    return write_recording(path, spike_trains(), observed=observed, regions=regions, columns=columns)
 
 
 @pytest.fixture(scope="session")

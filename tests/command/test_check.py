@@ -94,9 +94,28 @@ def test_likely_noise_is_named_and_can_be_excluded(tmp_path, capsys):
         assert without["likely_no_neurons"] == {}
 
 
+def test_labels_of_quality_are_printed_and_choose_units(tmp_path, capsys):
+    columns = {"quality": ["good", "mua", "good", "noise", "mua", "good"], "area": ["V1", "V1", "LM", "LM", "LM", "LM"]}
+    path = write_recording(tmp_path / "a.nwb", TRAINS, observed=ALL, columns=columns)
+    _, (found,) = checked(capsys, path)
+    assert (found["quality_column"], found["quality"]) == ("quality", {"good": 3, "mua": 2, "noise": 1})
+    assert main(["check", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "column quality: good 3, mua 2, noise 1; all of these are used, --keep quality=VALUE uses some" in printed
+    _, (found,) = checked(capsys, path, "--keep", "quality=good,mua", "--region", "area")
+    assert (found["units"], found["quality"]) == (5, {"good": 3, "mua": 2})
+    assert found["excluded"] == {"13": "quality is noise"}
+    assert (found["region_column"], found["regions"]) == ("area", {"LM": 3, "V1": 2})
+    assert main(["check", str(path), "--keep", "quality=good"]) == 0
+    assert "quality      column quality: good 3\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
+        (["--keep", "kind=good"], "--keep names 'kind', which is no column"),
+        (["--region", "layer"], "--region is 'layer', which is no column"),
+        (["--valid", "0:1e300"], "a time of 1e+300 s"),
         (["--valid", "0:12"], "units are described from 10 s on; choose a longer --reference"),
         (["--reference", "0:79", "--network", "hippocampus"], "no context and horizon (2 s) fits"),
         (["--minimum-rate", "50"], "none of 6 units reaches 50 Hz"),

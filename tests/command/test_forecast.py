@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories.recording_files import LENGTH_S, spike_trains
+from factories.recording_files import LENGTH_S, spike_trains, write_recording
 
 import neurohorizon as nh
 from neurohorizon.answer.answer import Answer, Estimate
 from neurohorizon.command import forecast as forecast_command
-from neurohorizon.command import forecasting
+from neurohorizon.command import forecasting, output_folder
 from neurohorizon.command.answer_text import describe_answer
 from neurohorizon.command.cards import candidates
 from neurohorizon.command.examination import examine
+from neurohorizon.command.forecast import check_every
 from neurohorizon.command.forecasting import write_units
 from neurohorizon.command.main import main
 from neurohorizon.command.network_choice import choose_network, share_outside
@@ -72,7 +73,9 @@ def test_numbers_agree_in_the_text_the_table_and_the_answer(done):
     assert scores == pytest.approx({one.unit: one.score.value for one in answer.units}, rel=1e-5)
     assert answer.sentence in printed
     assert f"adaptive forecast  {answer.score.value:.3f}" in printed
-    assert re.search(rf"Best units: {max(scores, key=scores.get)} \({max(scores.values()):.2f}\)", printed)
+    assert re.search(
+        rf"Best units of 20 spikes or more: {max(scores, key=scores.get)} \({max(scores.values()):.2f}\)", printed
+    )
     worse = sum(value <= 0 for value in scores.values())
     assert f"No better than their mean rate: {worse} of 6 units" in printed
     assert "mouse  6 units (6 scored), reference 0 to 40 s" in printed
@@ -82,24 +85,27 @@ def test_numbers_agree_in_the_text_the_table_and_the_answer(done):
 
 def test_the_best_units_are_named_with_their_scores_best_first(done):
     answer = Answer.model_validate(json.loads((folder_of(done) / "answer.json").read_text()))
-    values = [0.1, 0.3, 0.2, -0.1, None, 0.05]
+    values, spikes = [0.1, 0.3, 0.2, -0.1, None, 9.0], [20, 400, 30, 500, 0, 19]
     units = [
-        one.model_copy(update={"score": Estimate(value=value)}) for one, value in zip(answer.units, values, strict=True)
+        one.model_copy(update={"score": Estimate(value=value), "spikes": count})
+        for one, value, count in zip(answer.units, values, spikes, strict=True)
     ]
     text = describe_answer(answer.model_copy(update={"units": units}), "answers")
-    best = "11 (0.30), 12 (0.20), 10 (0.10), 15 (0.05)"
-    assert f"Best units: {best}. No better than their mean rate: 2 of 6 units" in text
+    best = "11 (0.30), 12 (0.20), 10 (0.10)"
+    assert f"Best units of 20 spikes or more: {best}. No better than their mean rate: 2 of 6 units" in text
 
 
 def test_the_table_has_intervals_and_no_score_of_a_slow_unit(done, session, weights_path, tmp_path):
     answer = Answer.model_validate(json.loads((folder_of(done) / "answer.json").read_text()))
-    scored = answer.units[1].model_copy(update={"score": Estimate(value=0.2, low=0.125, high=0.25), "spikes": 7})
+    scored = answer.units[1].model_copy(
+        update={"score": Estimate(value=0.2, low=0.125, high=0.25), "spikes": 7, "outside": 3}
+    )
     recording = nh.load(weights_path).fit_reference(session)
     write_units(recording, answer.model_copy(update={"units": [scored]}), tmp_path / "units.tsv")
     _, slow, fast, *_ = [line.split("\t") for line in (tmp_path / "units.tsv").read_text().splitlines()]
     rate_hz = recording.reference_rate_hz
-    assert slow == ["10", "CA1", f"{rate_hz[0]:.6g}", "no", "", "", "", ""]
-    assert fast == ["11", "CA1", f"{rate_hz[1]:.6g}", "yes", "7", "0.2", "0.125", "0.25"]
+    assert slow == ["10", "CA1", f"{rate_hz[0]:.6g}", "no", "", "", "", "", ""]
+    assert fast == ["11", "CA1", f"{rate_hz[1]:.6g}", "yes", "7", "0.2", "0.125", "0.25", "3"]
 
 
 def test_progress_has_steps_and_shares(done):
@@ -125,6 +131,31 @@ def test_a_folder_with_other_files_is_refused_before_anything_is_computed(monkey
     assert main(["forecast", str(mouse)]) == 2
     assert "holds 'thesis.tex', which is no earlier result" in capsys.readouterr().err
     assert [one.name for one in (here / "mouse_forecast").iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(monkeypatch, here, mouse, capsys):
+    stand_in(monkeypatch, None)
+    (here / "results").write_text("a file")
+    assert main(["forecast", str(mouse), "--output", "results/today"]) == 2
+    assert "results is a file, and the folder results/today/mouse cannot be in it" in capsys.readouterr().err
+
+    def refuse(**given):
+        raise OSError(30, "Read-only file system", str(given["dir"]))
+
+    monkeypatch.setattr(output_folder, "TemporaryDirectory", refuse)
+    assert main(["forecast", str(mouse)]) == 2
+    message = f"mouse_forecast cannot be made, since nothing can be written to {here} (Read-only file system)"
+    assert message in capsys.readouterr().err
+    assert [one.name for one in here.iterdir()] == ["results"]
+
+
+def test_a_time_between_forecasts_that_is_no_whole_number_of_bins_is_wrong_use(here, mouse, shipped, capsys):
+    assert main(["forecast", str(mouse), "--every", "0.05"]) == 2
+    assert "--every 0.05 is no whole number of bins; expected a multiple of 0.02 s, such as 0.04" in (
+        capsys.readouterr().err
+    )
+    for every_s in (0.02, 0.06, 0.14, 1.0, 3600.0):
+        check_every(every_s, candidates(None))
 
 
 def test_a_failed_recording_does_not_stop_the_others(quick, here, mouse, weights_path, capsys):
@@ -185,6 +216,25 @@ def test_notes_of_the_file_are_printed_and_warnings_are_lines(monkeypatch, here,
     printed = capsys.readouterr()
     assert "Note: valid time is from the first to the last spike" in printed.out
     assert "mouse.nwb: warning: the moon is full" in printed.err
+
+
+def test_units_that_are_likely_no_neurons_are_among_the_notes(monkeypatch, here, tmp_path, weights_path, capsys, quick):
+    def answer(recording, *, keep, **_):
+        keep(recording.forecast([50.0], adaptive=False))
+        return quick.model_copy(
+            update={"recording": quick.recording.model_copy(update={"notes": list(recording.notes)})}
+        )
+
+    stand_in(monkeypatch, answer)
+    noise = np.arange(0.0, LENGTH_S, 1 / 120)
+    path = write_recording(tmp_path / "noisy.nwb", [*TRAINS, noise], observed=[[[0.0, LENGTH_S]]] * 7)
+    note = "likely no single neurons: 1 of 7 units, 16 (120.0 Hz on average); one such unit can decide a score"
+    given = ["forecast", str(path), "--network", str(weights_path), "--quiet"]
+    assert main(given) == 0
+    assert f"Note: {note}" in capsys.readouterr().out
+    assert note in (here / "noisy_forecast" / "answer.html").read_text()
+    assert main([*given, "--exclude-proposed"]) == 0
+    assert "likely no single neurons" not in capsys.readouterr().out
 
 
 def test_the_page_is_opened_on_request(quick, here, mouse, weights_path, monkeypatch, capsys):

@@ -29,9 +29,12 @@ def test_the_help_imports_no_other_package():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_each_command_has_examples_that_it_can_read(name, capsys):
     assert main([name, "--help"]) == 0
-    lines = capsys.readouterr().out.split("examples:\n")[1].splitlines()
+    printed = capsys.readouterr().out
+    lines = printed.split("examples:\n")[1].splitlines()
     examples = [line.strip() for line in lines if line.startswith("  neurohorizon")]
     assert len(examples) >= 2
+    if name in ("check", "forecast"):
+        assert "The reference window, by default the first half of the valid time, describes each unit." in printed
     for line in examples:
         given = line.split(" > ")[0].split()[1:]
         assert given[0] == name
@@ -47,24 +50,43 @@ def test_the_version_is_printed(capsys):
     ("given", "message"),
     [
         ([], ""),
-        (["predict"], "invalid choice"),
+        (["predict"], "there is no command 'predict'; expected one of check, forecast, weights, init"),
+        (["weight", "a.nwb"], "did you mean 'weights'?"),
+        (["mouse.nwb", "--open"], "a command is expected before it, such as `neurohorizon forecast mouse.nwb`"),
         (["check"], "required: PATH"),
         (["check", "absent.nwb"], "there is no file or folder absent.nwb"),
         (["check", "."], "the folder . holds no file *.nwb"),
         (["forecast", __file__], "is no NWB file"),
         (["check", "a.nwb", "--reference", "1.5"], "'1.5' is no share between 0 and 1, and no START:STOP"),
+        (["check", "a.nwb", "--reference", "all"], "'all' is no share between 0 and 1, and no START:STOP in seconds"),
+        (["check", "a.nwb", "--reference", "5:"], "'5:' is no START:STOP in seconds, such as 0:600"),
+        (
+            ["check", "a.nwb", "--regions", "x"],
+            "there is no option --regions; did you mean --region?; see `neurohorizon",
+        ),
+        (["--fast"], "there is no option --fast; see `neurohorizon --help`"),
         (["check", "a.nwb", "--reference", "9:3"], "'9:3' stops before it starts"),
         (["check", "a.nwb", "--valid", "lunch"], "'lunch' is none of whole, obs_intervals, trials, epochs"),
         (["check", "a.nwb", "--valid", "1:2:3"], "'1:2:3' is no START:STOP"),
         (["check", "a.nwb", "--exclude", "3,,4"], "'3,,4' has an empty id"),
         (["check", "a.nwb", "--max-rate", "nan"], "'nan' is no number"),
         (["forecast", "a.nwb", "--every", "-1"], "'-1' is not above 0"),
+        (["forecast", "a.nwb", "--seed", "-1"], "'-1' is no whole number, 0 or more"),
+        (["forecast", "a.nwb", "--seed", "one"], "'one' is no whole number"),
+        (["check", "a.nwb", "--keep", "quality"], "'quality' is no filter of units; expected COLUMN=VALUE"),
     ],
 )
 def test_wrong_use_has_its_own_exit_status_and_a_reason(here, capsys, given, message):
     assert main(given) == 2
-    assert message in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert not given or len(printed.splitlines()) == 1
     assert list(here.iterdir()) == []
+
+
+def test_two_filters_of_one_column_are_wrong_use(mouse, capsys):
+    assert main(["check", str(mouse), "--keep", "a=1", "--keep", "a=2"]) == 2
+    assert "--keep names the column a more than once; give its values once" in capsys.readouterr().err
 
 
 def test_an_unknown_network_is_wrong_use(here, mouse, shipped, capsys):

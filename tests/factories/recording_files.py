@@ -1,7 +1,7 @@
 """NWB files of one recording, with as much or as little as a laboratory writes."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +29,12 @@ def write_recording(
     invalid: Sequence[tuple[float, float]] = (),
     regions: Sequence[str] = (),
     region_column: str = "location",
+    columns: Mapping[str, Sequence] = {},
     raw: np.ndarray | None = None,
 ) -> Path:
     """Write a file; unit n has the id 10 + n, and ``observed[n]`` are the intervals in which it was observed.
 
+    ``columns`` are further columns of units by name, [unit].
     ``raw`` are voltages of one electrode, [time, 1].
     """
     nwb = pynwb.NWBFile(
@@ -44,11 +46,15 @@ def write_recording(
         nwb.subject = pynwb.file.Subject(subject_id=subject, species="Mus musculus")
     if regions:
         nwb.add_unit_column(region_column, "region")
+    for name in columns:
+        nwb.add_unit_column(name, "made")
     for unit, times_s in enumerate(trains):
-        columns: dict = {region_column: regions[unit]} if regions else {}
+        values: dict = {name: column[unit] for name, column in columns.items()}
+        if regions:
+            values[region_column] = regions[unit]
         if observed is not None:
-            columns["obs_intervals"] = observed[unit]
-        nwb.add_unit(id=10 + unit, spike_times=times_s, **columns)
+            values["obs_intervals"] = observed[unit]
+        nwb.add_unit(id=10 + unit, spike_times=times_s, **values)
     if raw is not None:
         group = nwb.create_electrode_group("shank", "shank", "CA1", nwb.create_device("probe"))
         nwb.add_electrode(location="CA1", group=group)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from factories.recording_files import LENGTH_S, spike_trains, write_recording
 
-from neurohorizon.ingest.nwb_recording import read_recording
+from neurohorizon.ingest.nwb_recording import NO_REGION, read_recording
+from neurohorizon.ingest.unit_filter import UnitFilter, UnitFilterError, read_filter
 from neurohorizon.session import SessionError
 from neurohorizon.timeline import Intervals, to_us
 
@@ -93,6 +94,92 @@ def test_regions_are_read_from_the_first_known_column(tmp_path, column):
     assert found.region_column == column
     assert found.session.units["region"].tolist() == ["CA1", "CA1", "DG", "", "", "CA3"]
     assert read_recording(write_recording(tmp_path / "b.nwb", TRAINS, regions=[""] * 6)).region_column is None
+
+
+QUALITY = ["good", "mua", "good", "noise", "mua", "good"]
+COLUMNS = {
+    "quality": QUALITY,
+    "snr": [1.0, 2.0, 2.5, 3.0, 4.0, np.nan],
+    "label": [1, 0, 1, 0, 1, 1],
+    "isolated": [True, False, True, True, True, True],
+    "area": ["V1", "V1", "LM", "LM", "", "V1"],
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (["quality=good"], [10, 12, 15]),
+        (["quality=good, mua"], [10, 11, 12, 14, 15]),
+        (["snr=2.5:"], [12, 13, 14]),
+        (["snr=:2.5"], [10, 11, 12]),
+        (["snr=2:3"], [11, 12, 13]),
+        (["snr=2,3"], [11, 13]),
+        (["label=1"], [10, 12, 14, 15]),
+        (["isolated=true", "quality=good,noise"], [10, 12, 13, 15]),
+        (["id=11,12,13"], [11, 12, 13]),
+    ],
+)
+def test_units_are_kept_by_a_column_and_the_others_are_listed(tmp_path, given, kept):
+    path = write_recording(tmp_path / "a.nwb", TRAINS, observed=ALL, columns=COLUMNS)
+    found = read_recording(path, keep=[read_filter(one) for one in given], exclude=["13"] if 13 not in kept else [])
+    assert found.session.units["id"].tolist() == [str(one) for one in kept]
+    assert sorted(found.excluded) == [str(10 + unit) for unit in range(6) if 10 + unit not in kept]
+    spikes = np.bincount(found.session.spike_unit)
+    assert spikes.tolist() == [np.count_nonzero(TRAINS[one - 10] < LENGTH_S) for one in kept]
+
+
+def test_a_filter_and_an_exclusion_hold_both_and_each_unit_has_its_reason(tmp_path):
+    path = write_recording(tmp_path / "a.nwb", TRAINS, observed=ALL, columns=COLUMNS)
+    found = read_recording(path, keep=[read_filter("quality=good,mua")], exclude=["10"])
+    assert found.excluded == {"10": "listed", "13": "quality is noise"}
+    assert found.quality_column == "quality"
+    by_id = read_recording(path, keep=[read_filter("id=10,11,12")], exclude=["10"])
+    assert by_id.session.units["id"].tolist() == ["11", "12"]
+    assert read_recording(write_recording(tmp_path / "b.nwb", TRAINS, observed=ALL)).quality_column is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("quality=fine", r"none of its 6 units passes --keep quality=fine; quality is good, mua, noise"),
+        ("kind=good", r"--keep names 'kind', which is no column of single values of its units; they have \['id', "),
+        ("spike_times=1", "--keep names 'spike_times', which is no column of single values"),
+        ("label=good", "--keep label=good names a text, and label holds numbers such as 1"),
+        ("quality=1:2", "--keep quality=1:2 is a range, and quality holds texts such as 'good'"),
+    ],
+)
+def test_a_filter_that_cannot_be_used_is_refused(tmp_path, given, message):
+    path = write_recording(tmp_path / "a.nwb", TRAINS, observed=ALL, columns=COLUMNS)
+    with pytest.raises(SessionError, match=message):
+        read_recording(path, keep=[read_filter(given)])
+
+
+def test_a_filter_is_read_as_it_is_printed():
+    for text in ("quality=good", "quality=good,mua", "snr=2.5:", "snr=:3", "snr=1:3", "time=12:30:00"):
+        assert str(read_filter(text)) == text
+    assert read_filter("a=b=c") == UnitFilter("a", ("b=c",))
+    for text in ("quality", "=good", "quality=", "quality=a,,b", "snr=3:1"):
+        with pytest.raises(UnitFilterError, match=r"COLUMN=VALUE|most is below its least"):
+            read_filter(text)
+
+
+def test_another_column_of_regions_can_be_chosen(tmp_path):
+    regions = ["CA1", "CA1", "DG", "", "unknown", "CA3"]
+    path = write_recording(tmp_path / "a.nwb", TRAINS, observed=ALL, regions=regions, columns=COLUMNS)
+    assert read_recording(path).region_column == "location"
+    found = read_recording(path, region="area")
+    assert (found.region_column, found.session.units["region"].tolist()) == ("area", COLUMNS["area"])
+    assert read_recording(path, region=NO_REGION).region_column is None
+    with pytest.raises(
+        SessionError, match=r"--region is 'layer', which is no column of single values of its units \['"
+    ):
+        read_recording(path, region="layer")
+
+
+def test_a_file_that_is_absent_is_named(tmp_path):
+    with pytest.raises(SessionError, match=r"there is no file .*absent\.nwb; expected the path of an NWB file$"):
+        read_recording(tmp_path / "absent.nwb")
 
 
 def test_units_are_excluded_by_rate_and_by_proposal_with_their_reason(tmp_path):

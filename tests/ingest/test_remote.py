@@ -186,7 +186,7 @@ def test_bytes_that_arrived_before_a_cut_are_not_fetched_again(server, folder):
         ({"ranges": False, "headers": {"Content-Type": "text/html; charset=utf-8"}}, "is a web page and no NWB file"),
         ({"headers": {"Content-Encoding": "gzip"}}, "does not send parts of files"),
         ({"headers": {"Content-Range": "bytes 7-16390/999999"}}, "does not send parts of files"),
-        ({"status": 500}, r"gave no answer for \d s \(HTTP 500\); check the network"),
+        ({"status": 500}, r"gave no answer for \d s \(HTTP 500\); check the address and the network"),
         ({"body": b""}, "is an empty file"),
         ({"body": b"column\tcolumn\n" * 20000}, r"mouse.nwb is not an HDF5 file \(280000 bytes\)"),
         ({"body": b"<!DOCTYPE html><html>log in</html>"}, "mouse.nwb is a web page and no HDF5 file"),
@@ -206,7 +206,9 @@ def test_without_a_network_the_error_is_one_line(capsys):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}/{NAME}"
-    with pytest.raises(SessionError, match=r"gave no answer for \d s \(ConnectionError\); check the network") as caught:
+    with pytest.raises(
+        SessionError, match=r"gave no answer for \d s \(ConnectionError\); check the address and the network"
+    ) as caught:
         read_recording(address)
     assert "\n" not in str(caught.value)
     assert "next attempt in" in capsys.readouterr().err

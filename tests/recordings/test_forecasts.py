@@ -134,7 +134,8 @@ def test_a_recording_that_is_all_reference_has_no_forecast_of_its_own_time(netwo
         (40.32, "0.2 of 0.2 s before 40.32 s are missing"),
         ([], "expected one or more origins"),
         ([[50.0]], "expected one or more origins"),
-        ([50.0, np.nan], "1 of 2 times are NaN"),
+        ([50.0, np.nan], r"expected origins in seconds, \[origin\]; found 1 of 2 times are NaN"),
+        ("now", r"expected origins in seconds, \[origin\]; found could not convert"),
     ],
 )
 def test_origins_that_cannot_be_forecast_are_refused_in_three_lines(network, units, at, message):
@@ -144,6 +145,7 @@ def test_origins_that_cannot_be_forecast_are_refused_in_three_lines(network, uni
     assert len(str(caught.value)) < 3 * 120
 
 
+@pytest.mark.filterwarnings("ignore:times within valid time that all units fall silent")
 def test_a_context_with_a_gap_is_masked_on_request(network, units):
     recording = network.fit_reference(units, reference=(0.0, 40.0), valid=[(0.0, 60.0), (70.0, 80.0)])
     masked = recording.forecast(70.1, adaptive=False, gaps="mask").log_rate
@@ -288,3 +290,11 @@ def test_a_recording_of_the_training_data_is_reported(network, units):
     seen = replace(network, card=replace(network.card, sessions=("mine",)))
     with pytest.warns(UserWarning, match="mine is in the training data, so its scores are not zero-shot"):
         seen.fit_reference(units, reference=(0.0, 40.0), valid=(0.0, DURATION_S), name="mine")
+
+
+def test_an_animal_of_the_name_of_a_training_animal_is_reported(network, made):
+    known = replace(made, subject="Ada")
+    seen = replace(network, card=replace(network.card, subjects=("Ada",)))
+    with pytest.warns(UserWarning, match="an animal of the training data is named Ada, as that of this recording"):
+        seen.fit_reference(known, reference=(0.0, 40.0))
+    assert not network.fit_reference(known, reference=(0.0, 40.0)).notes

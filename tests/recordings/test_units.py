@@ -206,6 +206,22 @@ def test_units_that_cannot_be_used_are_refused_in_three_lines(units, message):
     assert len(str(caught.value)) < 3 * 120
 
 
+def test_times_in_milliseconds_are_refused_without_valid_time_too(units):
+    finer = {name: 1000 * times for name, times in units.items()}
+    with pytest.raises(SessionError, match=r"valid time lasts 22.2 h, .* are all times in milliseconds\? Convert them"):
+        read_units(finer)
+    with pytest.raises(SessionError, match=r"valid time lasts .*e.06 s, .*: are its times in another unit"):
+        read_units({name: 100 * times for name, times in finer.items()})
+    with pytest.raises(SessionError, match=r"the median unit fires at .* are spike times in minutes or hours"):
+        read_units({name: times / 3600 for name, times in units.items()})
+
+
+def test_a_silence_of_all_units_is_reported(units):
+    pause = {name: times[(times < 30) | (times > 36)] for name, times in units.items()}
+    (note,) = read_units(pause, valid=VALID).notes
+    assert note.startswith("times within valid time that all units fall silent at once: 1, the longest from 29.")
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
