@@ -81,8 +81,8 @@ def _reason(found: Examination, shares: Sequence[float], best: int) -> str:
     if len(shares) > 1:
         of_each = ", ".join(f"{one} {100 * share:.1f} %" for one, share in zip(found.networks, shares, strict=True))
         sentences.append(
-            f"{name} has the smallest share of features of these units outside of the range of its training units "
-            f"({of_each})."
+            f"Of the features that all of these networks read, {name} has the smallest share outside of the range of "
+            f"its training units ({of_each})."
         )
     if found.recording is not None and chosen.candidate.preparation:
         sentences.append(

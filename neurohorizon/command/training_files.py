@@ -3,13 +3,13 @@
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from neurohorizon.cohort import CohortError, Row, folds, read_cohort, write_cohort
-from neurohorizon.config import EXTENDS, PRESETS, ConfigError, NwbSource, parse_config
+from neurohorizon.config import EXTENDS, PRESETS, Config, ConfigError, NwbSource, parse_config
 from neurohorizon.files import replacing
 from neurohorizon.ingest.own_cohort import (
     Described,
@@ -23,7 +23,7 @@ from neurohorizon.ingest.own_cohort import (
     rows_of,
     with_roles,
 )
-from neurohorizon.methods import FORECASTER
+from neurohorizon.methods import FORECASTER, OWN_HISTORY_READOUT
 from neurohorizon.printed_names import one_line
 from neurohorizon.session import SessionError
 from neurohorizon.starting_weights import KEY, Start, StartError, check_unseen, differences, find_start, start_cards
@@ -237,7 +237,19 @@ def start_text(start: Start, preset: str) -> str:
         if values:
             lines += [f"# as the weights of {KEY} need it\n", f"{section}:\n"]
             lines += [f"  {key}: {json.dumps(value)}\n" for key, value in values.items()]
+    other = _other_networks(config, card)
+    if other != config.baselines.networks:
+        lines += [f"# the forecaster of these weights is {OWN_HISTORY_READOUT} itself\n", "baselines:\n"]
+        lines.append(f"  networks: {json.dumps(other)}\n")
     return "".join(lines)
+
+
+def _other_networks(config: Config, card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the networks of own history that a preset trains, without one that is the forecaster of a card."""
+    model = config.model.model_copy(update={"population": card["model"]["population"]})
+    features = config.features.model_copy(update={"groups": tuple(card["features"]["groups"])})
+    differ = config.model_copy(update={"model": model, "features": features}).other_networks
+    return tuple(name for name in config.baselines.networks if name in differ)
 
 
 def _check_unseen(start: Start, rows: Sequence[Row]) -> None:

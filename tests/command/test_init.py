@@ -178,6 +178,11 @@ def test_training_starts_from_weights_on_request(recordings, tmp_path, capsys):
     made = init(tmp_path / "mine", [recordings], start_from="hippocampus")
     assert read_config(made.config).training.start_from == "hippocampus"
     assert "training.start_from: hippocampus" in describe_proposal(made)
+    # these weights have no population encoder, and those of arrays have one
+    config = read_config(made.config)
+    assert (config.model.population, config.baselines.networks) == (False, ("own_history",))
+    with_encoder = read_config(init(tmp_path / "other", [recordings], start_from="arrays").config)
+    assert (with_encoder.model.population, len(with_encoder.baselines.networks)) == (True, 2)
     assert read_config(init(tmp_path / "scratch", [recordings]).config).training.start_from is None
 
 
