@@ -44,7 +44,7 @@ def project(tmp_path_factory):
 def planned(project, **images) -> tuple[str, dict[str, str]]:
     """Return the output of a dry run, and encoder -> the command that embeds with it."""
     values = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
-    values["multimodal"]["images"] |= images
+    values["multimodal"]["images"] |= {"encoders": ["dinov2", "imagenet", "pixels"]} | images
     config = project.root / "config" / "edited_images.yaml"
     config.write_text(yaml.safe_dump(values))
     # tests make the files, not jobs: only their age is compared
