@@ -14,7 +14,7 @@ from neurohorizon.printed_names import one_line
 
 WIDTH = 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 20, 12, 38
-_CHARACTER = 6.9  # mean width of a character of the widest fonts
+_CHARACTER, _WIDE = 6.9, 8.4  # width of a small letter, and of a digit or a capital, in the widest fonts
 _ROW = 26  # height of a row of names
 
 
@@ -23,10 +23,19 @@ def text_of(name: object) -> str:
     return escape(one_line(name), quote=True)
 
 
-def shortened(name: object, characters: int) -> str:
-    """Return a name that has at most the given number of characters."""
+def width_of(name: object) -> float:
+    """Return the width of a name in a figure, in its units, with the widest fonts."""
+    return sum(_WIDE if one.isdigit() or one.isupper() or one in "mw…" else _CHARACTER for one in one_line(name))
+
+
+def shortened(name: object, width: float) -> str:
+    """Return a name, cut at its end if it is wider than the given width."""
     text = one_line(name)
-    return text if len(text) <= characters else text[: characters - 1] + "…"
+    if width_of(text) <= width:
+        return text
+    while text and width_of(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"
 
 
 def without_common_start(names: Sequence[str]) -> list[str]:
@@ -159,7 +168,7 @@ class Figure:
 
     def name_row(self, y: float, text: str, css: str = "") -> None:
         """Write the name of a row left of the axis, shortened to the space that is there."""
-        self.words(self.left - 7, self.place_y(y) + 4, shortened(text, int((self.left - 8) / _CHARACTER)), "end", css)
+        self.words(self.left - 7, self.place_y(y) + 4, shortened(text, self.left - 8), "end", css)
 
     def svg(self) -> str:
         """Return the figure."""
@@ -194,7 +203,7 @@ def interval_figure(title: str, rows: Sequence[IntervalRow], label: str) -> str:
     """
     rows = list(rows)[::-1]
     texts = [f"{one.label} {'no score' if one.value is None else f'{one.value:.3f}'}" for one in rows]
-    widest = max((len(one_line(one.label)) for one in rows), default=0) * _CHARACTER + 8
+    widest = max((width_of(one.label) for one in rows), default=0) + 8
     figure = Figure(
         title=title,
         description=f"{label}: {', '.join(texts[::-1])}",

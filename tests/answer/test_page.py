@@ -10,7 +10,7 @@ from neurohorizon.answer.page import page_of, write_page
 from neurohorizon.answer.rivals import EXPLAINED
 from neurohorizon.baselines.closed_form import CLOSED_FORMS
 from neurohorizon.methods import ADAPTIVE, FORECASTER, REFERENCE_MEAN
-from neurohorizon.pages.svg import nice_ticks, without_common_start
+from neurohorizon.pages.svg import nice_ticks, shortened, width_of, without_common_start
 
 _VOID = {"meta", "br", "link", "img"}
 
@@ -69,6 +69,14 @@ def test_each_figure_is_described_in_words_and_is_xml(page):
         for text in root.iter("text"):
             if text.get("x") is not None:
                 assert 0 <= float(text.get("x")) <= width and 0 <= float(text.get("y")) <= height
+
+
+def test_a_name_is_cut_to_the_width_of_its_characters():
+    assert shortened("a851256b-3c75", 60) == "a85125…"  # digits are wide
+    assert shortened("iiiiiiiiiiiii", 60) == "iiiiiii…"
+    assert shortened("CA1", 60) == "CA1"
+    for width in (0, 10, 25, 60, 147):
+        assert width_of(shortened("a851256b-3c75 mmmm WWW", width)) <= max(width, width_of("…"))
 
 
 def test_each_method_of_the_page_is_explained(page, answer):
