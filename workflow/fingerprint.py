@@ -260,7 +260,7 @@ class KeptFingerprints:
         self._code, self._path = code, path
         self._state = code.state()
         self._kept: dict[str, str] = {}
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             found = json.loads(path.read_text())
             if found["state"] == self._state:
                 self._kept = {str(start): str(value) for start, value in found["fingerprints"].items()}
