@@ -104,7 +104,7 @@ def test_a_network_with_feedback_starts_from_one_without(files, first, before, t
     assert all(name.startswith(FEEDBACK) for name in fed) and any(before[name].abs().sum() > 0 for name in fed)
 
 
-def test_a_forecaster_without_encoder_starts_from_the_network_with_the_same_parts(release, files, before, tmp_path):
+def test_a_forecaster_without_encoder_starts_from_the_network_with_the_same_parts(release, before, tmp_path):
     sessions = [made_session(f"s{i}", OF_RELEASE.splits, n_units=6, seed=i) for i in range(2)]
     of_release = [made_files(tmp_path, one, OF_RELEASE) for one in sessions]
     marginal = tuple(name for name in OF_RELEASE.features.groups if name != "relational")

@@ -78,7 +78,7 @@ def test_the_mixture_and_every_expert_are_those_of_the_workflow(run, network, tm
     for name, forecast in found.items():
         np.testing.assert_array_equal(forecast.origin_us, expected[name].start_us)
         np.testing.assert_array_equal(forecast.counts, expected[name].counts)
-        # regressions multiply matrices of all windows of a block, whose sums a processor adds in an order of its own
+        # regressions multiply matrices of all windows of a block: the order of these sums depends on the processor
         tolerance = 1e-5 if name in (*REGRESSIONS, ADAPTIVE) else 0.0
         np.testing.assert_allclose(forecast.log_rate, expected[name].log_rate, rtol=0, atol=tolerance, err_msg=name)
         assert forecast.method == name

@@ -82,8 +82,7 @@ def draw_teacher_forced(*, teacher_forced_bins: pd.DataFrame, bins: pd.DataFrame
     """Score of the decoder on observed counts, which is no forecast, next to two forecasts."""
     figure = column_figure(2.9)
     _teacher_forced_panel(figure.add_subplot(), teacher_forced_bins, bins)
-    present = {*teacher_forced_bins["method"], *bins["method"]}
-    _legend(figure, [name for name in (FORECASTER, AUTOREGRESSIVE, TEACHER_FORCED) if name in present])
+    _legend(figure, [name for name, _ in _of_decoder(teacher_forced_bins, bins)])
     return figure
 
 
@@ -111,6 +110,12 @@ def _of_methods(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Rows of each method that has a look, in a fixed order; the null is the line at zero."""
     present = set(table["method"]) - {REFERENCE_MEAN}
     return [(name, table[table["method"] == name]) for name in _LABELS if name in present]
+
+
+def _of_decoder(teacher_forced: pd.DataFrame, bins: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Rows of the decoder on observed counts, if it has feedback, and of two of its forecasts."""
+    shown = bins[bins["method"].isin([FORECASTER, AUTOREGRESSIVE])]
+    return _of_methods(pd.concat([teacher_forced, shown], ignore_index=True))
 
 
 def _curves_panel(axes: Axes, bins: pd.DataFrame, reach: pd.DataFrame) -> None:
@@ -147,8 +152,7 @@ def _horizons_panel(axes: Axes, horizons: pd.DataFrame) -> None:
 
 
 def _teacher_forced_panel(axes: Axes, teacher_forced: pd.DataFrame, bins: pd.DataFrame) -> None:
-    shown = pd.concat([teacher_forced, bins[bins["method"].isin([FORECASTER, AUTOREGRESSIVE])]], ignore_index=True)
-    for name, line in _of_methods(shown):
+    for name, line in _of_decoder(teacher_forced, bins):
         colour, dashes, _ = _LOOKS[name]
         line_with_band(axes, line.sort_values("horizon_ms"), "horizon_ms", color=colour, linestyle=dashes)
     null_line(axes)

@@ -66,16 +66,16 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def told(files):
+def forced(files):
     """Teacher-forced sums, beside the trailing mean in the place of the true rates."""
     folder, made, baselines = files
     forecast_with_baselines(
         baselines=baselines, paths=made.paths, fold="f", timeline=CONFIG.timeline, code="c", output_folder=folder / "o"
     )
-    weights = folder / "told" / "model.safetensors"
+    weights = folder / "forced" / "model.safetensors"
     weights.parent.mkdir()
     save_forecaster(weights, *network())
-    return score(weights, [made.paths], [folder / "o" / "trailing_mean.h5"], folder / "told.parquet")
+    return score(weights, [made.paths], [folder / "o" / "trailing_mean.h5"], folder / "forced.parquet")
 
 
 def score(weights, paths, oracles, output, **options):
@@ -116,53 +116,53 @@ def test_a_teacher_forced_bin_receives_the_counts_of_the_bins_before_it_and_no_o
     assert np.abs(found[:, 1:] - parallel[:, 1:]).max() > 1e-3
 
 
-def test_what_is_told_is_scored_in_the_windows_that_paths_are_drawn_for(files, told):
+def test_teacher_forcing_is_scored_in_the_windows_that_paths_are_drawn_for(files, forced):
     folder, made, baselines = files
     sums = pd.read_parquet(run(folder, made, baselines, name="thin", every_windows=EVERY).sums)
     drawn = sums[(sums["method"] == "neurohorizon") & (sums["target"] == "unit") & (sums["paths"] > 0)]
-    table = pd.read_parquet(told)
+    table = pd.read_parquet(forced)
     assert set(table["method"]) == {TEACHER_FORCED, "trailing_mean"}
     for _, rows in table.groupby("method"):
         for name in ("units", "unscored_units", "windows", "spikes", "bin_us"):
             assert list(rows[name]) == list(drawn[name]), name
         np.testing.assert_allclose(rows["reference_nats"], drawn["reference_nats"], rtol=1e-9)
-    # the first bin is told nothing, so it is the parallel forecast's
+    # the first bin receives no counts, so it is the parallel forecast's
     own = table[table["method"] == TEACHER_FORCED]
     assert own["model_nats"].iloc[0] == pytest.approx(drawn["model_nats"].iloc[0], rel=1e-6)
     assert set(own["class"]) == {NOT_A_FORECAST} and set(own["seed"]) == {3}
 
 
-def test_true_rates_are_scored_in_the_same_windows(files, told):
+def test_true_rates_are_scored_in_the_same_windows(files, forced):
     folder, _, _ = files
     forecast = read_forecast(folder / "o" / "trailing_mean.h5")
     scored = np.exp(forecast.reference_log_rate) >= 0.1 * SHAPE.bin_us / 1e6
     log_rate = forecast.log_rate[::EVERY][..., scored].astype(float)
     counts = forecast.counts[::EVERY][..., scored]
     expected = np.where(forecast.target_mask[::EVERY, :, None], counts * log_rate - np.exp(log_rate), 0).sum((0, 2))
-    table = pd.read_parquet(told)
+    table = pd.read_parquet(forced)
     rows = table[table["method"] == "trailing_mean"]
     np.testing.assert_allclose(rows["model_nats"], expected, rtol=1e-6)
     assert set(rows["class"]) == {"zero_shot"} and rows["seed"].isna().all()
 
 
-def test_true_rates_of_other_windows_are_refused(files, told, tmp_path):
+def test_true_rates_of_other_windows_are_refused(files, forced, tmp_path):
     folder, made, _ = files
     kept = read_forecast(folder / "o" / "trailing_mean.h5")
     write_forecast(tmp_path / "moved.h5", replace(kept, start_us=kept.start_us + 1))
-    weights = folder / "told" / "model.safetensors"
+    weights = folder / "forced" / "model.safetensors"
     with pytest.raises(ValueError, match="not of the windows that are scored"):
         score(weights, [made.paths], [tmp_path / "moved.h5"], tmp_path / "t.parquet")
 
 
-def test_a_session_without_a_scored_unit_is_named_with_the_reason(files, tmp_path, told):
+def test_a_session_without_a_scored_unit_is_named_with_the_reason(files, tmp_path, forced):
     folder, made, _ = files
-    weights = folder / "told" / "model.safetensors"
+    weights = folder / "forced" / "model.safetensors"
     output = score(weights, [made.paths], [], tmp_path / "none.parquet", minimum_rate_hz=1e6)
     assert pd.read_parquet(output).empty
     assert "none of 6 units" in json.loads(pq.read_schema(output).metadata[b"left_out"])["s0"]
 
 
-def test_a_network_without_feedback_has_no_teacher_forced_score(files, told, tmp_path):
+def test_a_network_without_feedback_has_no_teacher_forced_score(files, forced, tmp_path):
     folder, made, _ = files
     weights = tmp_path / "model.safetensors"
     save_forecaster(weights, *network(feedback=False))
@@ -192,12 +192,12 @@ GAIN_BITS = {  # method: gain of the first bin, fall per bin
     DECODINGS[2]: (0.35, 0.04),
 }
 NOISE_BITS = 0.01  # what half of the paths cost a decoding more than all of them
-TOLD = {TEACHER_FORCED: (0.5, 0.0), "oracle": (0.8, 0.0)}
+FORCED = {TEACHER_FORCED: (0.5, 0.0), "oracle": (0.8, 0.0)}
 
 
 def gain_bits(method, bin_, session):
     """Known gain of a bin; the second animal's are a little higher."""
-    first, fall = (GAIN_BITS | TOLD)[method]
+    first, fall = (GAIN_BITS | FORCED)[method]
     return first - fall * bin_ + (0.02 * (session // 2) if method != "reference_mean" else 0.0)
 
 
@@ -231,10 +231,10 @@ def write_calibration(path, session, seed=0, noise=0.0):
     return path
 
 
-def write_told(path, sessions, seed=0, **changes):
+def write_forced(path, sessions, seed=0, **changes):
     rows = []
     for session in sessions:
-        for method in TOLD:
+        for method in FORCED:
             for bin_ in range(BINS):
                 kind = "ceiling" if method == "oracle" else NOT_A_FORECAST
                 row = identity(session, method, kind, None if method == "oracle" else seed)
@@ -247,16 +247,16 @@ def write_told(path, sessions, seed=0, **changes):
 
 def made_sums(folder, sessions=(0, 1, 2, 3), **changes):
     calibration = [write_calibration(folder / f"c{session}.parquet", session) for session in sessions]
-    return calibration, [write_told(folder / "told.parquet", sessions, **changes)]
+    return calibration, [write_forced(folder / "forced.parquet", sessions, **changes)]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("horizons")
-    calibration, told = made_sums(folder)
+    calibration, forced = made_sums(folder)
     make_tables(
         calibration=calibration,
-        teacher_forced=told,
+        teacher_forced=forced,
         horizons_ms=(60, 100, 500),
         block_bins=3,
         folder=folder / "tables",
@@ -393,15 +393,15 @@ def test_teacher_forced_scores_stand_in_no_table_of_forecasts(folder):
     ],
 )
 def test_sums_of_other_windows_or_units_are_refused(tmp_path, changes, words):
-    calibration, told = made_sums(tmp_path, **changes)
+    calibration, forced = made_sums(tmp_path, **changes)
     with pytest.raises(TableError, match=words):
-        read_sums(read_calibration(calibration), told)
+        read_sums(read_calibration(calibration), forced)
 
 
 def test_sums_of_other_sessions_are_refused(tmp_path):
     calibration, _ = made_sums(tmp_path)
     with pytest.raises(TableError, match="not of the same sessions"):
-        read_sums(read_calibration(calibration), [write_told(tmp_path / "fewer.parquet", (0, 1, 2))])
+        read_sums(read_calibration(calibration), [write_forced(tmp_path / "fewer.parquet", (0, 1, 2))])
 
 
 def test_seeds_are_averaged_within_a_session(tmp_path):
@@ -410,8 +410,8 @@ def test_seeds_are_averaged_within_a_session(tmp_path):
         for session in (0, 2)
         for seed in (0, 1)
     ]
-    told = [write_told(tmp_path / f"told-{seed}.parquet", (0, 2), seed=seed) for seed in (0, 1)]
-    by_session = session_table(read_sums(read_calibration(paths), told), (200,))
+    forced = [write_forced(tmp_path / f"forced-{seed}.parquet", (0, 2), seed=seed) for seed in (0, 1)]
+    by_session = session_table(read_sums(read_calibration(paths), forced), (200,))
     row = by_session[(by_session["method"] == "neurohorizon") & (by_session["session"] == "s0")].iloc[0]
     alone = np.mean([gain_bits("neurohorizon", bin_, 0) for bin_ in range(BINS)])
     assert row["bits_per_spike"] == pytest.approx(alone + 5.0 / (SPIKES * np.log(2)))
@@ -432,14 +432,14 @@ def test_calibration_is_told_up_to_each_horizon(folder):
 
 @pytest.mark.slow
 def test_one_animal_gives_no_interval_and_no_reach(tmp_path):
-    calibration, told = made_sums(tmp_path, sessions=(0, 1))
-    by_session = session_table(read_sums(read_calibration(calibration), told), (200,))
+    calibration, forced = made_sums(tmp_path, sessions=(0, 1))
+    by_session = session_table(read_sums(read_calibration(calibration), forced), (200,))
     assert mean_table(by_session, "last_ms", RESAMPLING)["lower"].isna().all()
     compared = comparison_table(by_session, dict.fromkeys(DECODINGS, 20.0), RESAMPLING)
     assert compared["p"].isna().all() and len(compared) == len(DECODINGS)
     make_tables(
         calibration=calibration,
-        teacher_forced=told,
+        teacher_forced=forced,
         horizons_ms=(200,),
         block_bins=3,
         folder=tmp_path / "tables",
@@ -453,16 +453,16 @@ def test_one_animal_gives_no_interval_and_no_reach(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("methods", [["oracle"], []])
 def test_a_run_without_rollouts_has_the_other_tables_and_figures(tmp_path, methods):
-    calibration, told = made_sums(tmp_path)
+    calibration, forced = made_sums(tmp_path)
     for path in calibration:
         kept = pq.read_table(path)
         pq.write_table(kept.filter(pc.invert(pc.is_in(kept["method"], pa.array(DECODINGS)))), path)
-    kept = pq.read_table(told[0])
-    pq.write_table(kept.filter(pc.is_in(kept["method"], pa.array(methods, pa.string()))), told[0])
+    kept = pq.read_table(forced[0])
+    pq.write_table(kept.filter(pc.is_in(kept["method"], pa.array(methods, pa.string()))), forced[0])
     tables = tmp_path / "tables"
     make_tables(
         calibration=calibration,
-        teacher_forced=told,
+        teacher_forced=forced,
         horizons_ms=(60, 200),
         block_bins=3,
         folder=tables,
@@ -498,9 +498,9 @@ def test_every_figure_is_drawn_from_its_tables(folder):
     assert tuple(parallel) in lines
     assert 140.0 in {line.get_xdata()[0] for line in first.get_lines() if len(line.get_xdata()) == 1}, "touches zero"
     assert [label.get_text() for label in last.get_xticklabels()] == ["60", "100", "200"]
-    told = table["teacher_forced_bins"]["bits_per_spike"]
+    forced = table["teacher_forced_bins"]["bits_per_spike"]
     for axes in figures[0].axes[:2]:
-        assert tuple(told) not in {tuple(line.get_ydata()) for line in axes.get_lines()}
+        assert tuple(forced) not in {tuple(line.get_ydata()) for line in axes.get_lines()}
 
 
 def test_sentences_follow_the_numbers(folder, tmp_path):
