@@ -1,6 +1,7 @@
 """Names from recordings and cohort tables in texts and figures, where a region may be called ``<script>`` or ``$x$``.
 
-Standard library only. Tables need nothing of this: pandas escapes them in HTML, and files of tables are data.
+Standard library only; with the number and noun of sentences. Tables need nothing of this: pandas escapes them in HTML,
+and files of tables are data.
 """
 
 import re
@@ -24,3 +25,9 @@ def in_sentence(name: object) -> str:
 def in_figure(name: object) -> str:
     """Return a name for a label of matplotlib, which would read what is between two dollars as mathematics."""
     return one_line(name).replace("$", r"\$")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return number and noun, such as ``1 session`` and ``2 sessions``."""
+    number = int(number)
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from neurohorizon.analysis.style import COLUMN_WIDTH_INCHES, GREY, NULL_LABELS, PAGE_WIDTH_INCHES, method_line
 from neurohorizon.analysis.tables import PRIMARY_NULL
-from neurohorizon.analysis.wording import counted
+from neurohorizon.printed_names import counted
 
 SCORE_LABEL = f"bits/spike over\n{NULL_LABELS[PRIMARY_NULL]}"
 BIN_LABEL = "time from forecast origin to end of bin (ms)"

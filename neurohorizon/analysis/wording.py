@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from neurohorizon.methods import FORECASTER
-from neurohorizon.printed_names import in_sentence
+from neurohorizon.printed_names import counted, in_sentence
 
 FEW_ANIMALS = 6
 """With fewer animals no p of a sign-flip test can reach 0.05."""
@@ -14,12 +14,6 @@ SIGNIFICANT = 0.05
 """Familywise level that an adjusted p is compared with, where tests are counted."""
 
 Row = Mapping[str, object] | pd.Series
-
-
-def counted(number: int, noun: str) -> str:
-    """Number and noun, such as ``1 session`` and ``2 sessions``."""
-    number = int(number)
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:

@@ -20,6 +20,7 @@ from neurohorizon.answer.rivals import EXPLAINED
 from neurohorizon.files import replacing
 from neurohorizon.pages.html import MARKS, MEANING, document, figure_of, table_of
 from neurohorizon.pages.svg import text_of
+from neurohorizon.printed_names import counted
 
 SOFTWARE = "The NeuroHorizon authors. NeuroHorizon: zero-shot forecasts of spiking in unseen recordings"
 _SHOWN_UNITS = 12
@@ -238,7 +239,7 @@ def _unlike(answer: Answer) -> str:
     one = answer.outside
     if one is None:
         return ""
-    features = ", ".join(f"{row.feature} ({row.units} unit{'s' * (row.units != 1)})" for row in one.worst_features)
+    features = ", ".join(f"{row.feature} ({counted(row.units, 'unit')})" for row in one.worst_features)
     worst = sorted((unit for unit in answer.units if unit.outside), key=lambda unit: -(unit.outside or 0))[:10]
     table = table_of(
         f"Units with the most of {one.features} features outside.",

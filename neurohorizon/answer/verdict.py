@@ -16,6 +16,7 @@ from neurohorizon.answer.answer import (
 )
 from neurohorizon.answer.blocks import FEWEST_BLOCKS
 from neurohorizon.methods import FORECASTER
+from neurohorizon.printed_names import counted
 
 FEWEST_UNITS = 3
 FEWEST_SPIKES = 1000
@@ -141,9 +142,7 @@ def _missing(findings: Findings) -> str:
     if recording.spikes < FEWEST_SPIKES:
         return f"{recording.spikes} spikes were scored, and {FEWEST_SPIKES} are needed"
     if findings.blocks < FEWEST_BLOCKS:
-        return (
-            f"the scored part has {_counted(findings.blocks, 'block')} of 30 s, and an interval needs {FEWEST_BLOCKS}"
-        )
+        return f"the scored part has {counted(findings.blocks, 'block')} of 30 s, and an interval needs {FEWEST_BLOCKS}"
     return ""
 
 
@@ -266,7 +265,3 @@ def _value(estimate: Estimate) -> float:
 
 def _text(estimate: Estimate) -> str:
     return "unknown" if estimate.value is None else f"{estimate.value:.3f}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

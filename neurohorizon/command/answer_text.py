@@ -2,7 +2,7 @@
 
 from neurohorizon.answer.answer import Answer, Estimate, UnitScore
 from neurohorizon.command.examination import minutes
-from neurohorizon.printed_names import one_line
+from neurohorizon.printed_names import counted, one_line
 
 _RIVALS = 4
 _BEST_UNITS = 5
@@ -18,9 +18,8 @@ def describe_answer(answer: Answer, folder: str) -> str:
     """
     recording, network = answer.recording, answer.network
     forecast = f"forecast {minutes(recording.forecast_s)}" if recording.forecast_s else "nothing to forecast"
-    units = f"{recording.units} unit" + "s" * (recording.units != 1)
     lines = [
-        f"{one_line(recording.name)}  {units} ({recording.scored_units} scored), reference "
+        f"{one_line(recording.name)}  {counted(recording.units, 'unit')} ({recording.scored_units} scored), reference "
         f"{minutes(recording.reference_s)}, {forecast}, {recording.windows} windows of {network.horizon_s:g} s",
         answer.sentence,
     ]

@@ -16,10 +16,11 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from neurohorizon.analysis.tables import PRIMARY_NULL, over_all_sources
-from neurohorizon.analysis.wording import counted, scope_sentence
+from neurohorizon.analysis.wording import scope_sentence
 from neurohorizon.experiments.catalogue import CATALOGUE
 from neurohorizon.files import replacing
 from neurohorizon.methods import method_label
+from neurohorizon.printed_names import counted
 from neurohorizon.report.verdict import judge_run
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from neurohorizon.analysis.tables import PRIMARY_NULL, over_all_sources, read_tables, smallest_adjusted_p
-from neurohorizon.analysis.wording import FEW_ANIMALS, SIGNIFICANT, counted
+from neurohorizon.analysis.wording import FEW_ANIMALS, SIGNIFICANT
 from neurohorizon.methods import (
     ADAPTIVE,
     DECODINGS,
@@ -20,7 +20,7 @@ from neurohorizon.methods import (
     ZERO_SHOT,
     method_phrase,
 )
-from neurohorizon.printed_names import in_sentence
+from neurohorizon.printed_names import counted, in_sentence
 
 SMALL_BITS = 0.01
 """Score in bits per spike below which a forecast that is better than the mean rates is of little use."""

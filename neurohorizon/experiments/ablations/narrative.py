@@ -7,16 +7,9 @@ import pandas as pd
 
 from neurohorizon.ablations import ABLATIONS, FULL, TEACHER_FORCING
 from neurohorizon.analysis.tables import read_tables
-from neurohorizon.analysis.wording import (
-    adjusted_p_text,
-    counted,
-    few_animals,
-    interval_text,
-    outcome,
-    paragraphs,
-    prose,
-)
+from neurohorizon.analysis.wording import adjusted_p_text, few_animals, interval_text, outcome, paragraphs, prose
 from neurohorizon.methods import ZERO_SHOT
+from neurohorizon.printed_names import counted
 
 _OUTCOMES = {  # outcome of the interval: heading
     "worse": "**Worse** than the full network is the network",

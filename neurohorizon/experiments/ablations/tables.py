@@ -38,8 +38,8 @@ from neurohorizon.analysis.tables import (
     with_holm,
     write_tables,
 )
-from neurohorizon.analysis.wording import counted
 from neurohorizon.methods import AUTOREGRESSIVE
+from neurohorizon.printed_names import counted
 
 ROLLOUT = f"_{AUTOREGRESSIVE}"
 _AS_ROLLOUT = [name for name, one in ABLATIONS.items() if AUTOREGRESSIVE in one.also]

@@ -7,19 +7,10 @@ import pandas as pd
 
 from neurohorizon.analysis.tables import PRIMARY_NULL, whole_horizon
 from neurohorizon.analysis.tables import read_tables as read_named
-from neurohorizon.analysis.wording import (
-    FEW_ANIMALS,
-    SIGNIFICANT,
-    counted,
-    interval_text,
-    listed,
-    outcome,
-    paragraphs,
-    prose,
-)
+from neurohorizon.analysis.wording import FEW_ANIMALS, SIGNIFICANT, interval_text, listed, outcome, paragraphs, prose
 from neurohorizon.experiments.cross_session.curve_tables import FEWEST_PAIRS, LARGEST_RATE_RATIO
 from neurohorizon.methods import FORECASTER, OWN_HISTORY, UPPER_BOUND, method_label
-from neurohorizon.printed_names import in_sentence
+from neurohorizon.printed_names import counted, in_sentence
 
 _NEARLY_ALL = 0.95
 """Share of the score with everything known that the text calls nearly all of it."""

@@ -33,10 +33,9 @@ from neurohorizon.analysis.style import (
     method_line,
 )
 from neurohorizon.analysis.tables import PRIMARY_NULL, over_all_sources
-from neurohorizon.analysis.wording import counted
 from neurohorizon.forecasts.example import Example, read_example
 from neurohorizon.methods import FORECASTER, METHODS, class_word, method_label
-from neurohorizon.printed_names import in_figure
+from neurohorizon.printed_names import counted, in_figure
 
 _DEEPEST = -0.5  # lowest score drawn, as a multiple of the highest, unless the forecaster itself is lower
 _ANIMALS_NAMED = 8  # more would cover the points

@@ -11,7 +11,6 @@ from neurohorizon.analysis.wording import (
     adjusted_p_text,
     against_zero,
     bullets,
-    counted,
     few_animals,
     influence_sentence,
     interval_text,
@@ -32,6 +31,7 @@ from neurohorizon.methods import (
     ZERO_SHOT,
     method_phrase,
 )
+from neurohorizon.printed_names import counted
 
 SMALL_GAIN = 0.01
 """Gain in bits per spike below which texts call a part of the network small."""

@@ -42,7 +42,7 @@ from neurohorizon.analysis.tables import (
     with_holm,
     write_tables,
 )
-from neurohorizon.analysis.wording import SIGNIFICANT, counted, influence_sentence, scope_sentence, smallest_p
+from neurohorizon.analysis.wording import SIGNIFICANT, influence_sentence, scope_sentence, smallest_p
 from neurohorizon.forecasts.scoring import left_out_reason
 from neurohorizon.methods import (
     ADAPTIVE,
@@ -58,6 +58,7 @@ from neurohorizon.methods import (
     UPPER_BOUND,
     class_word,
 )
+from neurohorizon.printed_names import counted
 from neurohorizon.scores import NULLS, poisson_d2
 
 _DIFFERENCES = (SHRINKAGE, OWN_HISTORY, OWN_HISTORY_READOUT)

@@ -19,7 +19,6 @@ from neurohorizon.analysis.style import (
     VERMILLION,
     house_style,
 )
-from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.downstream.tables import (
     FORECAST_MODES,
     HELDOUT,
@@ -35,6 +34,7 @@ from neurohorizon.experiments.downstream.tables import (
     TRAIN,
     scored,
 )
+from neurohorizon.printed_names import counted
 
 LOOKS = {  # colour and marker: distinct in grey print too
     LATENTS: (VERMILLION, "o"),

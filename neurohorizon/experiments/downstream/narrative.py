@@ -9,7 +9,6 @@ from neurohorizon.analysis.wording import (
     SIGNIFICANT,
     adjusted_p_text,
     bullets,
-    counted,
     few_animals,
     interval_text,
     listed,
@@ -28,7 +27,7 @@ from neurohorizon.experiments.downstream.tables import (
     TARGET_WORDS,
     TRAIN,
 )
-from neurohorizon.printed_names import in_sentence
+from neurohorizon.printed_names import counted, in_sentence
 
 
 def describe_results(folder: Path) -> str:

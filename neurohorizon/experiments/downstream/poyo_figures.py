@@ -19,7 +19,6 @@ from neurohorizon.analysis.style import (
     YELLOW,
     house_style,
 )
-from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.downstream.decoding_file import (
     ASSOCIATION,
     COUNT,
@@ -33,6 +32,7 @@ from neurohorizon.experiments.downstream.decoding_file import (
 )
 from neurohorizon.experiments.downstream.poyo_tables import METHOD_ORDER, METHOD_WORDS
 from neurohorizon.methods import class_word
+from neurohorizon.printed_names import counted
 
 _LOOKS = {  # colour and marker: distinct in grey print too
     POYO: (BLUE, "D"),

@@ -20,11 +20,11 @@ from neurohorizon.analysis.panels import (
 )
 from neurohorizon.analysis.style import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, PURPLE, VERMILLION, house_style
 from neurohorizon.analysis.tables import whole_horizon
-from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.horizons.calibration import POPULATION, POPULATION_TOTAL, TARGETS, UNIT, UNIT_TOTAL
 from neurohorizon.experiments.horizons.calibration_tables import GAMMA_POISSON, REFERENCE_MEAN, SHARED_GAIN
 from neurohorizon.experiments.horizons.example_paths import EXAMPLE_LEVELS, PathsExample, read_paths_example
 from neurohorizon.methods import DECODINGS, FORECASTER, method_label
+from neurohorizon.printed_names import counted
 
 TARGET_LABELS = {
     UNIT: "a unit in a bin",

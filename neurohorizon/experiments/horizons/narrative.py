@@ -8,7 +8,6 @@ import pandas as pd
 from neurohorizon.analysis.tables import read_tables, whole_horizon
 from neurohorizon.analysis.wording import (
     adjusted_p_text,
-    counted,
     few_animals,
     interval_text,
     listed,
@@ -24,6 +23,7 @@ from neurohorizon.experiments.horizons.calibration_tables import (
     SHARED_GAIN,
 )
 from neurohorizon.methods import CEILING, DECODINGS, FORECASTER, ORACLE, method_phrase
+from neurohorizon.printed_names import counted
 
 _NAMES = {
     FORECASTER: "the parallel forecast",

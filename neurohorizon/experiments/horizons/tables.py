@@ -44,7 +44,6 @@ from neurohorizon.analysis.tables import (
     with_holm,
     write_tables,
 )
-from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.horizons.calibration import POPULATION, UNIT
 from neurohorizon.experiments.horizons.calibration_tables import (
     GAMMA_POISSON,
@@ -55,6 +54,7 @@ from neurohorizon.experiments.horizons.calibration_tables import (
 )
 from neurohorizon.experiments.horizons.joint_tables import joint_table
 from neurohorizon.methods import CEILING, CONTROL, DECODINGS, FORECASTER, METHOD_ORDER
+from neurohorizon.printed_names import counted
 
 TEACHER_FORCED = f"{FORECASTER}_teacher_forced"
 AUTOREGRESSIVE = DECODINGS[0]

@@ -19,13 +19,12 @@ from neurohorizon.analysis.panels import (
     page_figure,
 )
 from neurohorizon.analysis.style import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, PURPLE, SKY_BLUE, VERMILLION, house_style
-from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.multimodal.psth import PSTH
 from neurohorizon.experiments.multimodal.scores import region_group
 from neurohorizon.experiments.multimodal.tables import CONDITION_ORDER, ENCODERS, REGION_GROUPS, SPIKES, shown_encoder
 from neurohorizon.methods import CEILING, CONTROL, class_word
 from neurohorizon.modalities.conditions import CONDITIONS
-from neurohorizon.printed_names import in_figure
+from neurohorizon.printed_names import counted, in_figure
 
 CONDITION_LABELS = {
     "spikes": "spikes only",

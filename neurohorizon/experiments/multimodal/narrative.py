@@ -10,7 +10,6 @@ from neurohorizon.analysis.tables import read_tables
 from neurohorizon.analysis.wording import (
     adjusted_p_text,
     bullets,
-    counted,
     few_animals,
     interval_text,
     paragraphs,
@@ -18,7 +17,7 @@ from neurohorizon.analysis.wording import (
     verdict,
 )
 from neurohorizon.experiments.multimodal.tables import REGION_GROUPS, SPIKES, cell_name, shown_encoder
-from neurohorizon.printed_names import in_sentence
+from neurohorizon.printed_names import counted, in_sentence
 
 _NAMES = {
     "spikes": "spikes only",

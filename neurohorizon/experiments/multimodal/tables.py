@@ -38,7 +38,7 @@ from neurohorizon.analysis.tables import (
     write_tables,
 )
 from neurohorizon.analysis.tables import Cell as TextCell
-from neurohorizon.analysis.wording import counted, format_interval, smallest_p
+from neurohorizon.analysis.wording import format_interval, smallest_p
 from neurohorizon.config import Multimodal
 from neurohorizon.experiments.multimodal.psth import PSTH
 from neurohorizon.experiments.multimodal.scores import region_group
@@ -47,6 +47,7 @@ from neurohorizon.forecasts.scoring import left_out_reason
 from neurohorizon.methods import CEILING
 from neurohorizon.modalities.conditions import CONDITIONS, NO_ENCODER
 from neurohorizon.modalities.signals import behaviour_signal
+from neurohorizon.printed_names import counted
 from neurohorizon.session import read_behaviour, read_identity, read_splits
 from neurohorizon.timeline import MICROSECONDS, bin_domain
 

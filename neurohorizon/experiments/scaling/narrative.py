@@ -8,7 +8,6 @@ import pandas as pd
 from neurohorizon.analysis.tables import read_tables, whole_horizon
 from neurohorizon.analysis.wording import (
     adjusted_p_text,
-    counted,
     few_animals,
     format_interval,
     interval_text,
@@ -25,6 +24,7 @@ from neurohorizon.experiments.scaling.tables import (
     SAME_REGION,
     sessions_text,
 )
+from neurohorizon.printed_names import counted
 
 _LAWS = {
     "power": "a power law",

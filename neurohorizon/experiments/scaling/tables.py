@@ -36,10 +36,10 @@ from neurohorizon.analysis.tables import (
     with_holm,
     write_tables,
 )
-from neurohorizon.analysis.wording import counted
 from neurohorizon.experiments.scaling.laws import LAWS, PARAMETERS, Curve, LawFit, akaike_weights, fit_laws, predict_top
 from neurohorizon.experiments.scaling.points import Point, parse_point
 from neurohorizon.methods import ZERO_SHOT
+from neurohorizon.printed_names import counted
 
 RANDOM, SAME_LAB, SAME_REGION = "random", "same_lab", "same_region"
 ARMS = (RANDOM, SAME_LAB, SAME_REGION)
