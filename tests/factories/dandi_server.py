@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import NAMESPACE_URL, uuid5
 
+from factories.collection import PausedCollection
+
 VERSION, KEY = "0.240101.1200", "key-of-an-account"
 _VERSION = r"/dandisets/(\d{6})/versions/([\w.]+)"
 PAGE = 2
@@ -112,6 +114,7 @@ class DandiServer:
         self.requests: list[tuple[str, str, str]] = []
         self.faults: list[Fault] = []
         self.published: dict[str, str] | None = {"version": VERSION}
+        self._collection = PausedCollection()
         self._open = threading.Event()
         self._signatures: dict[str, str] = {}
         self._ports = [ThreadingHTTPServer(("127.0.0.1", 0), partial(_Answers, self)) for _ in range(2)]
@@ -128,6 +131,7 @@ class DandiServer:
         for one in self._ports:
             one.shutdown()
             one.server_close()
+        self._collection.end()
 
     def fault(self, path: str) -> Fault | None:
         """Take the next fault of a path."""

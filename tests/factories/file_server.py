@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from factories.collection import PausedCollection
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -66,6 +68,7 @@ class FileServer:
         self.sent: dict[str, int] = defaultdict(int)
         self.closed = threading.Event()
         self.lock = threading.Lock()
+        self._collection = PausedCollection()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -93,6 +96,7 @@ class FileServer:
         self.closed.set()
         self._server.shutdown()
         self._server.server_close()
+        self._collection.end()
 
     def count(self, name: str) -> int:
         """Return the number of requests of a file."""

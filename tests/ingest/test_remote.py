@@ -268,6 +268,23 @@ def test_a_redirection_is_followed_and_a_signed_address_that_expires_is_renewed(
     assert found.session.session_id == "small"
 
 
+def test_an_object_of_h5py_that_waits_for_collection_does_not_stop_the_server(archive, folder, monkeypatch, capsys):
+    kept, answer = [h5py.File(folder / "small.nwb") for _ in range(50)], archive.answer
+
+    def with_garbage(*request):
+        if request[0].startswith("/blobs/") and kept:
+            cycle = [kept.pop()]
+            cycle.append(cycle)
+            del cycle
+            assert len([[] for _ in range(10**5)])  # enough for a collection, if it were on
+        return answer(*request)
+
+    monkeypatch.setattr(archive, "answer", with_garbage)
+    monkeypatch.setattr(remote, "TIMEOUT_S", (5.0, 5.0))
+    assert read_recording("dandi:000129/sub-Ada/small.nwb").session.session_id == "small"
+    assert len(kept) < 50 and "Timeout" not in capsys.readouterr().err
+
+
 def test_the_draft_of_a_dandiset_is_read_if_nothing_is_published(archive):
     archive.published = None
     lines = []
