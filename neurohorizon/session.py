@@ -547,9 +547,14 @@ def _write(file: h5py.File, session: Session) -> None:
     _write_descriptions(file, session)
 
 
-def _write_descriptions(file: h5py.File, session: Session) -> None:
+def package_version() -> str:
+    """Return the version of the package."""
     # not an import that code fingerprints follow: a new version number must rerun nothing
-    version = importlib.import_module("neurohorizon").__version__
+    return str(importlib.import_module("neurohorizon").__version__)
+
+
+def _write_descriptions(file: h5py.File, session: Session) -> None:
+    version = package_version()
     described = {
         "subject": {"id": session.subject},
         "session": {

@@ -5,7 +5,6 @@ its origin on.
 """
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from typing import Any
 
@@ -34,6 +33,7 @@ from neurohorizon.methods import ADAPTIVE
 from neurohorizon.recordings.forecast import Forecast
 from neurohorizon.recordings.recording import Recording
 from neurohorizon.scores import bits_per_spike
+from neurohorizon.session import package_version
 from neurohorizon.timeline import MICROSECONDS
 
 HORIZON_EDGES_MS = (20.0, 100.0, 200.0, 500.0, 1000.0)
@@ -298,7 +298,7 @@ def _used(recording: Recording, chosen: str) -> Used:
 def _head(recording: Recording, judgement: Judgement, recorded: Recorded, seed: int, chosen: str) -> dict[str, Any]:
     """Return the fields that every answer has."""
     return {
-        "package_version": _version(),
+        "package_version": package_version(),
         "seed": seed,
         "verdict": judgement.verdict,
         "sentence": judgement.sentence,
@@ -348,10 +348,3 @@ def _empty(
         calibration=None,
         typical=None,
     )
-
-
-def _version() -> str:
-    try:
-        return version("neurohorizon")
-    except PackageNotFoundError:  # a source tree that is not installed
-        return ""

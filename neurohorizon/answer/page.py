@@ -276,8 +276,8 @@ def _read(answer: Answer) -> str:
 
 
 def _meaning(answer: Answer) -> str:
-    version = f", version {answer.package_version}" if answer.package_version else ""
-    cited = "".join(f"<li>{text_of(one)}</li>" for one in [f"{SOFTWARE}{version}", *answer.network.citations])
+    software = f"{SOFTWARE}, version {answer.package_version}"
+    cited = "".join(f"<li>{text_of(one)}</li>" for one in [software, *answer.network.citations])
     return (
         f"<h2>What the score means</h2><p>{text_of(MEANING)}</p>"
         f"<h2>How to cite</h2><ul>{cited}</ul>"

@@ -7,6 +7,7 @@ import pytest
 from answer.conftest import EVERY_S, poisson, record
 from scipy.stats import poisson as poisson_law
 
+import neurohorizon
 from neurohorizon.answer.answer import LengthPoint, SubsetPoint, UnitScore
 from neurohorizon.answer.blocks import BlockSums, Bootstrap, cut_blocks
 from neurohorizon.answer.calibration import coverage, rank_pit
@@ -47,6 +48,10 @@ def test_scores_are_those_of_scipys_poisson_law(answer, forecast):
     assert first.score.value == pytest.approx(bits[0].sum() / spikes[0].sum(), rel=1e-5)
     kept = np.arange(6) != 2
     assert answer.units[2].without == pytest.approx(bits[:, kept].sum() / spikes[:, kept].sum(), rel=1e-5)
+
+
+def test_an_answer_holds_the_version_of_the_package_also_where_it_is_not_installed(answer):
+    assert answer.package_version == neurohorizon.__version__ != ""
 
 
 def test_blocks_are_contiguous_and_at_least_30_s_or_a_twentieth_long():

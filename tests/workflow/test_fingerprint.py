@@ -242,6 +242,15 @@ def test_a_damaged_file_of_kept_fingerprints_is_replaced(toy, content):
     assert [one.name for one in path.parent.iterdir()] == ["kept.json"]
 
 
+def test_kept_fingerprints_of_another_form_are_replaced(toy):
+    before = fingerprints(toy)
+    path = toy / "folder" / "kept.json"
+    whole = path.read_text()
+    path.write_text(json.dumps({**json.loads(whole), "fingerprints": ["a list"]}))
+    assert fingerprints(toy) == before
+    assert path.read_text() == whole
+
+
 def test_a_folder_that_cannot_be_written_has_no_effect(toy):
     (toy / "folder").write_text("a file")
     fingerprints(toy)
