@@ -1,5 +1,6 @@
 """Figures of experiment 1, drawn from tables; only positions on the page are computed here."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import numpy as np
@@ -129,13 +130,19 @@ def _paired_panel(axes: Axes, sessions: pd.DataFrame, summary: pd.DataFrame) -> 
     if unbounded:
         text = f"not drawn: {counted(unbounded, 'score')} of minus infinity"
         axes.annotate(text, (0.98, 0.02), xycoords="axes fraction", ha="right", fontsize=6, color=VERMILLION)
-    _leave_room(axes, points, along="x")
+    _leave_room(axes, points, place)
     axes.set_xlabel(SCORE_LABEL)
     count_title(axes, means)
 
 
-def _leave_room(axes: Axes, scores: pd.DataFrame, *, along: str = "y") -> None:
-    """Prevent a baseline far below the null from flattening the others, and write its score at the edge."""
+def _leave_room(axes: Axes, scores: pd.DataFrame, rows: Mapping[str, int] | None = None) -> None:
+    """Prevent a baseline far below the null from flattening the others, and write its score at the edge.
+
+    Args:
+        axes: Axes with scores.
+        scores: Their rows.
+        rows: Method -> its row, if scores are on the horizontal axis; None if they are on the vertical one.
+    """
     finite = scores[np.isfinite(scores["bits_per_spike"])]
     top = finite["bits_per_spike"].max()
     if not top > 0:
@@ -146,11 +153,16 @@ def _leave_room(axes: Axes, scores: pd.DataFrame, *, along: str = "y") -> None:
     below = means[means < floor]
     if below.empty:
         return
-    (axes.set_ylim if along == "y" else axes.set_xlim)(floor - 0.3 * top, None)
-    arrow = {"y": "\u2193", "x": "\u2190"}[along]  # down, to the left
-    texts = [f"{arrow} {method_label(method)}, at {mean:+.2f}" for method, mean in below.items()]
+    (axes.set_ylim if rows is None else axes.set_xlim)(floor - 0.3 * top, None)
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
-    axes.annotate("\n".join(texts), (0.02, 0.02), xycoords="axes fraction", fontsize=6, color=VERMILLION, bbox=box)
+    look = {"fontsize": 6, "color": VERMILLION, "bbox": box}
+    if rows is None:
+        texts = [f"\u2193 {method_label(method)}, at {mean:+.2f}" for method, mean in below.items()]  # down
+        axes.annotate("\n".join(texts), (0.02, 0.02), xycoords="axes fraction", **look)
+        return
+    for method, mean in below.items():  # in the row of the method, to the left
+        place = (0.02, rows[str(method)])
+        axes.annotate(f"\u2190 {mean:+.2f}", place, xycoords=axes.get_yaxis_transform(), va="center", **look)
 
 
 def _animal_legend(axes: Axes, animals: list[str]) -> None:

@@ -856,6 +856,18 @@ def test_a_baseline_far_below_the_null_is_named_and_does_not_flatten_the_rest(ru
     assert figures.draw_horizon(horizon).axes[0].get_ylim()[0] < -2.5
 
 
+def test_a_mean_beyond_the_axis_is_written_in_the_row_of_its_method(run):
+    figures = pytest.importorskip("neurohorizon.experiments.cross_session.figures")
+    sessions = _table(run, "sessions")
+    sessions.loc[sessions["method"].isin(["trailing_mean", "shrinkage"]), "bits_per_spike"] -= 5
+    comparisons = comparison_table(sessions, RESAMPLING)
+    axes = figures.draw_paired(sessions, summary_table(sessions, comparisons, RESAMPLING)).axes[0]
+    rows = {label.get_text(): label.get_position()[1] for label in axes.get_yticklabels()}
+    written = {text.xy[1]: text.get_text() for text in axes.texts if text.get_text().startswith("\u2190")}
+    assert written.keys() == {rows["trailing mean (zero-shot)"], rows["shrinkage (zero-shot)"]}
+    assert all(text.startswith("\u2190 -4.") or text.startswith("\u2190 -5.") for text in written.values())
+
+
 def test_a_figure_is_not_saved_in_a_format_with_dates(tmp_path):
     style = pytest.importorskip("neurohorizon.analysis.style")
     figures = pytest.importorskip("matplotlib.figure")
