@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help forecast checked doctor demo results picture review check test lint bench audit cohorts report schema graph checks docs lock clean test-wheel slurm test-slurm verify chaos kubernetes
+.PHONY: help forecast checked doctor demo results picture review check test lint bench audit cohorts report schema graph checks docs lock clean test-wheel slurm test-slurm test-bucket verify chaos kubernetes
 
 PYTHON ?= python3.11
 # two processes of tests, also where there are more cores: most are short, and Snakemake uses all cores itself
@@ -91,6 +91,9 @@ slurm: .venv-slurm/ready ## Make the environment that runs the workflow on a clu
 test-slurm: .venv/ready .venv-test/ready .venv-slurm/ready ## Install Slurm here (Debian, root), run a small workflow on it, and disturb it.
 	NEUROHORIZON_SLURM=1 OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest tests/slurm $(TESTS)
 
+test-bucket: .venv/ready .venv-test/ready .venv-bucket/ready ## Run a small workflow on machines that share only a bucket of a local S3 server.
+	NEUROHORIZON_BUCKET=1 OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest tests/bucket $(TESTS)
+
 chaos: .venv/ready .venv-test/ready ## Kill a small run on purpose, fill its disk and damage its files; write docs/reliability.md (CHAOS="--seed 1").
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 .venv-test/bin/python tools/chaos.py $(CHAOS)
 
@@ -125,7 +128,7 @@ lock: .venv/ready ## Resolve envs/*.in to exact pins again.
 	.venv/bin/python envs/lock.py
 
 clean: ## Delete the environments of make; keep results and the environments of rules.
-	rm -rf .venv .venv-test .venv-forecast .venv-slurm .venv-kubernetes .venv-docs
+	rm -rf .venv .venv-test .venv-forecast .venv-slurm .venv-kubernetes .venv-bucket .venv-docs
 
 # Each is rebuilt when its pins change.
 .venv/ready: envs/workflow.txt tools/conda-standin/bin/conda
@@ -140,8 +143,8 @@ clean: ## Delete the environments of make; keep results and the environments of 
 	.venv/bin/uv pip sync --quiet --python .venv-test/bin/python $<
 	touch $@
 
-# environments that run the workflow elsewhere: .venv-slurm, .venv-kubernetes
-.venv-slurm/ready .venv-kubernetes/ready: .venv-%/ready: envs/%.txt | .venv/ready
+# environments that run the workflow elsewhere: .venv-slurm, .venv-kubernetes, .venv-bucket
+.venv-slurm/ready .venv-kubernetes/ready .venv-bucket/ready: .venv-%/ready: envs/%.txt | .venv/ready
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-$*
 	.venv/bin/uv pip sync --quiet --python .venv-$*/bin/python $<
 	ln -sf ../../tools/conda-standin/bin/conda .venv-$*/bin/conda

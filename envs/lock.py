@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ENVS = Path(__file__).resolve().parent
-TOOLS = ("workflow", "slurm", "kubernetes", "test", "forecast", "docs")
+TOOLS = ("workflow", "slurm", "kubernetes", "bucket", "test", "forecast", "docs")
 RULES = tuple(sorted(path.stem for path in ENVS.glob("*.in") if path.stem not in TOOLS))
 PYTHON = "3.11"
 AS_OF = {"allen": "2024-06-01"}

@@ -155,6 +155,7 @@ def output_folder(wildcards, output) -> str:
     return os.path.dirname(output[0])
 
 
+# Before all rules: version 9.27.1 of Snakemake takes the constraints of files in a bucket away if it reads more later.
 wildcard_constraints:
     source="|".join(SOURCES),
     session=rf"[{NAME_CHARACTERS}]+",
@@ -162,3 +163,5 @@ wildcard_constraints:
     model="|".join([FORECASTER, *NETWORKS]),
     seed=r"\d+",
     encoder=r"\w+",
+    experiment="scaling|ablations",
+    point=r"[\w-]+_seed-\d+",

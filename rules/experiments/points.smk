@@ -3,11 +3,6 @@
 POINT = f"{RESULTS}/{{experiment}}/{{fold}}/{{point}}"
 
 
-wildcard_constraints:
-    experiment="scaling|ablations",
-    point=r"[\w-]+_seed-\d+",
-
-
 rule train_point:
     input:
         sessions=LAYOUT.point_training("sessions"),

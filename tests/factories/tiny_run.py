@@ -141,6 +141,23 @@ CHANGES = {
 }
 
 
+RESULTS = Path("results/miniature")
+SLICE = {
+    "sources": {"allen": None, "simulated_allen": None},
+    "baselines": {"controls": [], "learned_embedding": None},
+    "ablations": {"variants": ["shuffled_identity"]},
+    **dict.fromkeys(("regressions", "latent_readout", "adaptive", "multimodal", "poyo", "downstream")),
+}
+"""Changes to a slice of the miniature for clusters: experiment 1 on its IBL sessions."""
+
+
+def is_output(path: Path) -> bool:
+    """Return whether a file of a run is a table, a training curve or weights, which hold no times and no names."""
+    if "benchmarks" in path.parts:
+        return False
+    return path.suffix == ".tsv" or ("models" in path.parts and path.name in ("log.csv", "model.safetensors"))
+
+
 def write_miniature(root: Path, **changes: dict) -> Path:
     """Write the configuration and its cohort into a copy of the project; return the configuration's path.
 

@@ -14,20 +14,14 @@ from pathlib import Path
 import pytest
 from factories import ROOT
 from factories.slurm import Cluster, until
-from factories.tiny_run import write_miniature
+from factories.tiny_run import RESULTS, SLICE, is_output, write_miniature
 from factories.workflow import Workflow, copy_workflow
 
 from neurohorizon.cohort import read_cohort
 from neurohorizon.config import read_config
 
-SLICE = {
-    "sources": {"allen": None, "simulated_allen": None},
-    "baselines": {"controls": [], "learned_embedding": None},
-    "ablations": {"variants": ["shuffled_identity"]},
-    "training": {"steps": 200, "validate_every_steps": 10, "patience": 100},
-    **dict.fromkeys(("regressions", "latent_readout", "adaptive", "multimodal", "poyo", "downstream")),
-}
-RESULTS = Path("results/miniature")
+# long enough to be disturbed
+LONGER = {"training": {"steps": 200, "validate_every_steps": 10, "patience": 100}}
 TARGET = RESULTS / "cross_session" / "tables" / "summary.tsv"
 ARGUMENTS = (TARGET, "--configfile", "config/miniature.yaml", "--conda-prefix", ROOT / ".snakemake" / "conda")
 SLURM = (
@@ -77,11 +71,9 @@ class Run:
 
 
 def outputs(project: Workflow) -> dict[str, bytes]:
-    """Return the tables, sums and training curves of a run, which hold no times and no names of machines."""
-    found = [*project.root.glob(f"{RESULTS}/**/*.tsv"), *project.root.glob(f"{RESULTS}/models/**/log.csv")]
-    found += project.root.glob(f"{RESULTS}/models/**/model.safetensors")
-    names = {str(path.relative_to(project.root)): path for path in found if "benchmarks" not in path.parts}
-    return {name: path.read_bytes() for name, path in sorted(names.items())}
+    """Return the tables, training curves and weights of a run."""
+    names = {str(path.relative_to(project.root)): path for path in (project.root / RESULTS).rglob("*.*")}
+    return {name: path.read_bytes() for name, path in sorted(names.items()) if is_output(Path(name))}
 
 
 def benchmarks(project: Workflow) -> set[Path]:
@@ -94,7 +86,7 @@ def benchmarks(project: Workflow) -> set[Path]:
 def listed(tmp_path_factory) -> Workflow:
     """Return a project with the simulated release and the files of each session."""
     project = copy_workflow(tmp_path_factory.mktemp("listed") / "project")
-    config = read_config(write_miniature(project.root, **SLICE))
+    config = read_config(write_miniature(project.root, **SLICE, **LONGER))
     sessions = [row.session for row in read_cohort(project.root / config.cohort.table)]
     done = project.snakemake(*(RESULTS / "raw" / "ibl" / f"{one}.json" for one in sessions), *ARGUMENTS[1:])
     assert done.returncode == 0, done.stdout

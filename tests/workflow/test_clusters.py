@@ -53,6 +53,12 @@ def test_pods_share_groups_retries_and_the_order_inside_of_a_group_with_slurm():
     assert {"in_turn=1", "scale=0", "gpu_manufacturer='nvidia'"} <= set(found["default-resources"])
 
 
+def test_all_constraints_of_wildcards_for_every_rule_are_set_before_the_first_rule():
+    setting = [path.name for path in ROOT.glob("rules/**/*.smk") if "\nwildcard_constraints:" in path.read_text()]
+    assert setting == ["common.smk"], "with files in a bucket, Snakemake removes constraints if more are set later"
+    assert "\nrule " not in (ROOT / "rules" / "common.smk").read_text()
+
+
 def test_the_image_has_its_environments_at_the_prefix_of_the_profile():
     assert f"--conda-prefix {profile('kubernetes')['conda-prefix']} " in DOCKERFILE
     for copied in re.findall(r"^COPY (\S+) ", DOCKERFILE, flags=re.M):

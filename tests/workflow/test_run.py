@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 from factories import ROOT
-from factories.tiny_run import GHOST, HELD_OUT, write_miniature
+from factories.tiny_run import GHOST, HELD_OUT, RESULTS, write_miniature
 from factories.workflow import Workflow, copy_workflow, files_with
 
 from neurohorizon.experiments.catalogue import CATALOGUE
@@ -25,7 +25,6 @@ from neurohorizon.models.weights import load_forecaster
 
 pytestmark = pytest.mark.slow
 
-RESULTS = Path("results/miniature")
 MINIATURE = ("--configfile", "config/miniature.yaml")
 TABLE_FUNCTIONS = {one.table_function for one in CATALOGUE.values() if one.code}
 NOT_IN_THE_MINIATURE = {
@@ -313,7 +312,6 @@ def test_an_edit_reruns_exactly_the_rules_that_depend_on_it(finished, file, func
     reasons = rerun_after_edit(finished, file, function)
     assert changed_by_parameters(reasons) == changed
     assert reasons.keys() == changed | downstream
-    assert rerun(finished) == {}
 
 
 def test_an_edit_of_ingestion_reruns_every_rule_that_reads_sessions(finished):
