@@ -523,7 +523,9 @@ class Training(Section):
     accelerator: Literal["auto", "cpu", "gpu"]
     """Processor of the training; ``auto`` takes a GPU if there is one."""
     devices: Positive
-    """Devices of one machine that share each step (DDP), each with its own batches; on CPU, processes."""
+    """Devices of each node that share each step (DDP), each with its own batches; on CPU, processes."""
+    nodes: Positive
+    """Nodes of a cluster with Slurm whose devices share each step; 1 without Slurm."""
     workers: NonNegative
     """Processes that make batches, for each device."""
     threads: Positive

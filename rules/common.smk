@@ -12,7 +12,7 @@ from layout import Layout, section
 from one_timer import keep_one_timer
 from orphaned_jobs import cancel_orphaned
 from progress import lines_at_error, lines_at_start, lines_at_success, reasons
-from resources import group_of, resources_of
+from resources import group_of, resources_of, start_on_nodes
 from snakemake.utils import update_config
 from stale_lock import STALE, hold_folder, remove_parts
 
@@ -134,6 +134,9 @@ if CONFIG.training.start_from and not REVIEW and Path(COHORT).exists():
 def declared(rule: str) -> dict:
     """Return the resources of a rule, all from one table."""
     return resources_of(rule, CONFIG.training)
+
+
+START = start_on_nodes(CONFIG.training)  # in the job of a training on several nodes
 
 
 def tried_again(times: int) -> int:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from neurohorizon.config import Training
 
@@ -159,6 +160,9 @@ GROUPS = {
 ``group-components`` of the profile puts several of them together. No rule outside of a group may need a file of the
 group and make one that the group needs."""
 
+ON_NODES = ("train", "train_point", "train_multimodal")
+"""Rules whose jobs use ``training.nodes``."""
+
 AT_THE_END = ("make_planted_effects_tables", "notebook_paper")
 """Rules that read the tables of all experiments: in the group, one failed experiment would delay all tables."""
 
@@ -176,12 +180,12 @@ def group_of(rule: str) -> str | None:
     return next((group for group, rules in GROUPS.items() if family_of(rule) in rules), None)
 
 
-def resources_of(rule: str, training: Training) -> dict[str, Callable[..., int] | int]:
+def resources_of(rule: str, training: Training) -> dict[str, Callable[..., int] | int | str]:
     """Return the resources that a rule declares.
 
     Args:
         rule: The rule or its family.
-        training: Section `training`, for the number of its devices.
+        training: Section `training`, for the number of its devices and nodes.
 
     Raises:
         KeyError: The table has no line for the rule.
@@ -196,8 +200,27 @@ def resources_of(rule: str, training: Training) -> dict[str, Callable[..., int] 
     def runtime(wildcards: object, input: Iterable[str], attempt: int) -> int:  # noqa: A002
         return need.runtime(size_mb(input), attempt)
 
-    devices = training.devices if need.accelerated and training.accelerator == "gpu" else 0
-    return {"mem_mb": mem_mb, "runtime": runtime, **({"gpu": devices} if devices else {})}
+    several = _nodes(training) if family_of(rule) in ON_NODES else {}
+    devices = training.devices * several.get("nodes", 1) if need.accelerated and training.accelerator == "gpu" else 0
+    return {"mem_mb": mem_mb, "runtime": runtime, **several, **({"gpu": devices} if devices else {})}
+
+
+def _nodes(training: Training) -> dict[str, Any]:
+    """Return the resources by which Slurm starts a training on several nodes, a process for each device."""
+    if training.nodes == 1:
+        return {}
+    tasks = {"tasks": training.nodes * training.devices, "cpus_per_task": max(training.threads // training.devices, 1)}
+    gpus = {"tasks_per_gpu": 1} if training.accelerator == "gpu" else {}
+    # with `mpi`, the plugin leaves it to the command to start the processes
+    return {"nodes": training.nodes, "mpi": "srun", **tasks, **gpus}
+
+
+def start_on_nodes(training: Training) -> str:
+    """Return the beginning of a command that Slurm starts on all nodes of a job; "" for one node and without Slurm."""
+    if training.nodes == 1 or "SLURM_JOB_ID" not in os.environ:
+        return ""
+    found = _nodes(training)
+    return f"srun --nodes={found['nodes']} --ntasks={found['tasks']} --cpus-per-task={found['cpus_per_task']}"
 
 
 def size_mb(files: Iterable[str]) -> float:

@@ -21,9 +21,10 @@ import lightning
 import numpy as np
 import torch
 import torch.distributed
+from lightning.fabric.plugins import ClusterEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
@@ -206,13 +207,15 @@ def train_forecaster(
     With several devices, each runs this function in its own process; the first process writes the files.
 
     Raises:
-        ValueError: There are more devices than validation batches.
+        ValueError: There are more devices than validation batches, or several nodes without Slurm.
     """
     validation_batches = list(_validation_batches(validation, shape, training))
-    if training.devices > len(validation_batches):
-        raise ValueError(
-            f"training.devices is {training.devices}, but validation has {len(validation_batches)} batches to share"
+    if training.devices * training.nodes > len(validation_batches):
+        found = f"training.devices is {training.devices}" + (
+            f" on {training.nodes} nodes" if training.nodes > 1 else ""
         )
+        raise ValueError(f"{found}, but validation has {len(validation_batches)} batches to share")
+    processes = _processes(training)
     lightning.seed_everything(seed, workers=True, verbose=False)
     torch.set_num_threads(max(training.threads // training.devices, 1))
     forecaster = card.build(dropout=training.dropout, feature_noise=training.feature_noise)
@@ -253,6 +256,7 @@ def train_forecaster(
     trainer = lightning.Trainer(
         accelerator=training.accelerator,
         devices=training.devices,
+        num_nodes=training.nodes,
         accumulate_grad_batches=training.accumulate_batches,
         precision=training.precision,
         max_epochs=-(-training.steps // training.validate_every_steps),
@@ -263,8 +267,8 @@ def train_forecaster(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_model_summary=False,
-        plugins=[_WholeCheckpoints(), *_processes(training.devices)],
-        strategy=_strategy(training.devices),
+        plugins=[_WholeCheckpoints(), *processes],
+        strategy=_strategy(training.devices * training.nodes),
     )
     last = checkpoints / "last.ckpt"
     weights = {"weights": "state_dict", "like": module.state_dict()}
@@ -433,9 +437,20 @@ class _WholeCheckpoints(TorchCheckpointIO):
             torch.save(checkpoint, temporary)
 
 
-def _processes(devices: int) -> list[LightningEnvironment]:
-    """Return the trainer's plugin for several devices of this machine: one process for each."""
-    return [LightningEnvironment()] if devices > 1 else []
+def _processes(training: Training) -> list[ClusterEnvironment]:
+    """Return the trainer's plugin for several processes, one for each device.
+
+    Raises:
+        ValueError: There are several nodes, and Slurm did not start this process.
+    """
+    if training.nodes == 1:  # Lightning starts the others on this machine
+        return [LightningEnvironment()] if training.devices > 1 else []
+    if "SLURM_PROCID" not in os.environ:
+        raise ValueError(
+            f"training.nodes is {training.nodes}, and Slurm did not start this process; set training.nodes to 1, or "
+            "run the workflow with profiles/slurm"
+        )
+    return [SLURMEnvironment(auto_requeue=False)]  # a job that ended is submitted again by the workflow
 
 
 def _strategy(devices: int) -> DDPStrategy | str:

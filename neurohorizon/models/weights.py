@@ -25,7 +25,7 @@ _SECTIONS: dict[str, type[Section]] = {"model": Model, "features": Features, "ti
 _TUPLES = ("feature_names", "sessions", "subjects")
 _ADDED: dict[str, Any] = {"subjects": (), "started_from": None}
 """Keys that older cards lack, and their values there."""
-_ADDED_TO_TRAINING: dict[str, Any] = {"start_from": None}
+_ADDED_TO_TRAINING: dict[str, Any] = {"start_from": None, "nodes": 1}
 HUB_CARD = "config.json"
 """Name of the card in a folder for the Hugging Face hub, which counts the downloads of this file."""
 

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -167,8 +168,11 @@ def _only_unit(session, unit):
     return {"spike_times_us": session.spike_times_us[kept], "spike_unit": session.spike_unit[kept]}
 
 
-def run_script(folder: Path, files, config) -> Path:
-    """Train through the command, since spawned workers and the processes of further devices import it anew."""
+def run_script(folder: Path, files, config, environments=({},)) -> Path:
+    """Train through the command, since spawned workers and the processes of further devices import it too.
+
+    One process is started for each of some environments.
+    """
     command = [sys.executable, ROOT / "workflow" / "scripts" / "call.py", "neurohorizon.models.training:train_on_files"]
     command += ["--method", "neurohorizon", "--fold", "main", "--seed", "0", "--code", "c0de"]
     for field in ("session", "features", "readout"):
@@ -177,14 +181,17 @@ def run_script(folder: Path, files, config) -> Path:
         command += [f"--{section}", getattr(config, section).model_dump_json()]
     command += ["--checkpoints", folder / "checkpoints", "--output", folder / "model.safetensors"]
     command += ["--log", folder / "log.csv"]
-    done = subprocess.run(
-        [str(part) for part in command],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    started = [
+        subprocess.Popen(
+            [str(part) for part in command],
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for variables in environments
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in started]
+    assert all(process.returncode == 0 for process in started), "\n".join(errors)[-2000:]
     return folder / "model.safetensors"
 
 
@@ -198,19 +205,51 @@ def test_workers_of_the_loader_change_nothing(weights, files, tmp_path):
         np.testing.assert_array_equal(found[name], expected[name])
 
 
+def of_node(node: int, port: int) -> dict[str, str]:
+    """Return the variables that Slurm sets for the process on one of two nodes."""
+    numbers = {
+        "PROCID": node,
+        "NODEID": node,
+        "LOCALID": 0,
+        "NTASKS": 2,
+        "NNODES": 2,
+        "NTASKS_PER_NODE": 1,
+        "JOB_ID": 7,
+    }
+    slurm = {f"SLURM_{name}": str(number) for name, number in numbers.items()}
+    # the workflow gives its jobs this name
+    return slurm | {
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NAME": "interactive",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
 @pytest.mark.slow
-def test_two_devices_do_what_one_does_that_accumulates_twice_as_many_batches(files, tmp_path):
+@pytest.mark.parametrize("shared", ["devices", "nodes"])
+def test_two_processes_do_what_one_does_that_accumulates_twice_as_many_batches(files, tmp_path, shared):
     assert CONFIG.training.dropout > 0  # each batch draws its own, wherever it is computed
-    two = small_config(training={"devices": 2, "accelerator": "cpu"})
+    two = small_config(training={shared: 2, "accelerator": "cpu"})
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environments = [of_node(node, port) for node in range(2)] if shared == "nodes" else [{}]
     one = small_config(training={"accumulate_batches": 2, "accelerator": "cpu"})
     # three sessions have three validation batches, which two devices cannot share evenly
-    paths = [run_script(tmp_path / "two", files, two), train(tmp_path / "one", files, config=one)]
+    paths = [run_script(tmp_path / "two", files, two, environments), train(tmp_path / "one", files, config=one)]
     found, expected, plain = (load_file(path) for path in (*paths, train(tmp_path / "plain", files)))
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
     assert any(not np.allclose(expected[name], plain[name], atol=1e-4) for name in plain)
     scores = [json.loads(path.with_suffix(".json").read_text())["scores"] for path in paths]
     assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
+def test_several_nodes_without_slurm_are_refused(files, tmp_path, monkeypatch):
+    monkeypatch.delenv("SLURM_PROCID", raising=False)
+    with pytest.raises(ValueError, match=r"training\.nodes is 2, and Slurm did not start this process; set"):
+        train(tmp_path, files, config=small_config(training={"nodes": 2}))
 
 
 def test_no_two_devices_steps_or_epochs_share_a_batch():
@@ -228,6 +267,8 @@ def test_no_two_devices_steps_or_epochs_share_a_batch():
 def test_more_devices_than_validation_can_share_are_refused(files, tmp_path):
     with pytest.raises(ValueError, match=r"training\.devices is 3, but validation has 2 batches"):
         train(tmp_path, files[:2], config=small_config(training={"devices": 3}))
+    with pytest.raises(ValueError, match=r"training\.devices is 2 on 2 nodes, but validation has 2 batches"):
+        train(tmp_path, files[:2], config=small_config(training={"devices": 2, "nodes": 2}))
 
 
 def test_forecasts_of_a_training_session_are_refused(weights, files, tmp_path):

@@ -9,7 +9,17 @@ import yaml
 from factories import ROOT
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from needs import PAPER, TYPICAL
-from resources import AT_THE_END, GROUPS, NEEDS, SNAKEMAKE_MB, family_of, group_of, resources_of, size_mb
+from resources import (
+    AT_THE_END,
+    GROUPS,
+    NEEDS,
+    SNAKEMAKE_MB,
+    family_of,
+    group_of,
+    resources_of,
+    size_mb,
+    start_on_nodes,
+)
 
 MEASURED = list(csv.DictReader((ROOT / "benchmarks" / "job_sizes.tsv").open(), delimiter="\t"))
 FLOOR_MB = 1000
@@ -18,8 +28,8 @@ OF_SETTINGS = {"download_allen", "download_ibl", "export_images", "embed_images"
     rule for rule, need in NEEDS.items() if need.accelerated or rule.startswith("train")
 }
 """Rules whose time depends on a connection or on the configuration's steps."""
-CPU = SimpleNamespace(accelerator="cpu", devices=2)
-GPU = SimpleNamespace(accelerator="gpu", devices=2)
+CPU = SimpleNamespace(accelerator="cpu", devices=2, nodes=1, threads=4)
+GPU = SimpleNamespace(accelerator="gpu", devices=2, nodes=1, threads=4)
 
 
 def rules_with_a_command() -> dict[str, str]:
@@ -90,6 +100,23 @@ def test_only_rules_that_train_declare_the_devices_of_the_configuration():
     assert all(resources_of(rule, GPU)["gpu"] == 2 for rule in with_gpu)
     assert not with_gpu & {"forecast", "score", "make_tables"}
     assert not any("gpu" in resources_of(rule, CPU) for rule in NEEDS)
+
+
+def test_trainings_on_several_nodes_have_a_process_for_each_device(monkeypatch):
+    on_two = SimpleNamespace(accelerator="gpu", devices=2, nodes=2, threads=4)
+    declared = {rule: resources_of(rule, on_two) for rule in NEEDS}
+    several = {rule for rule, found in declared.items() if "nodes" in found}
+    assert several == {"train", "train_point", "train_multimodal"}
+    expected = {"nodes": 2, "mpi": "srun", "tasks": 4, "cpus_per_task": 2, "tasks_per_gpu": 1, "gpu": 4}
+    assert expected.items() <= declared["train"].items()
+    assert declared["train_poyo"]["gpu"] == 2
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert start_on_nodes(on_two) == ""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert start_on_nodes(on_two) == "srun --nodes=2 --ntasks=4 --cpus-per-task=2"
+    assert start_on_nodes(GPU) == ""
+    commands = {name: body for name, body in rules_with_a_command().items() if '{START} python "$CALL"' in body}
+    assert commands.keys() == several
 
 
 def test_a_rule_without_a_line_is_an_error_that_names_the_table():
