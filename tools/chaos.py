@@ -24,12 +24,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tools")]
 
 from chaos_page import write_page  # noqa: E402
-from factories.tiny_run import write_miniature  # noqa: E402
+from factories.tiny_run import RESULTS, write_miniature  # noqa: E402
 from factories.workflow import copy_workflow  # noqa: E402
 
 from neurohorizon.files import RECORDED_FOLDER, damage, recorded_files, unfinished_parts  # noqa: E402
 
-RESULTS = Path("results/miniature")
 KILLED = ("group", "scheduler", "job")
 """What is killed: all processes of a run, only Snakemake's main process, or one job."""
 SMALLER = {

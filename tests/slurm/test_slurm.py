@@ -11,11 +11,13 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from factories import ROOT
 from factories.slurm import Cluster, until
 from factories.tiny_run import RESULTS, SLICE, is_output, write_miniature
 from factories.workflow import Workflow, copy_workflow
+from safetensors.numpy import load_file
 
 from neurohorizon.cohort import read_cohort
 from neurohorizon.config import read_config
@@ -23,7 +25,8 @@ from neurohorizon.config import read_config
 # long enough to be disturbed
 LONGER = {"training": {"steps": 200, "validate_every_steps": 10, "patience": 100}}
 TARGET = RESULTS / "cross_session" / "tables" / "summary.tsv"
-ARGUMENTS = (TARGET, "--configfile", "config/miniature.yaml", "--conda-prefix", ROOT / ".snakemake" / "conda")
+WEIGHTS = RESULTS / "models" / "unseen" / "own_history_seed-0" / "model.safetensors"
+ARGUMENTS = ("--configfile", "config/miniature.yaml", "--conda-prefix", ROOT / ".snakemake" / "conda")
 SLURM = (
     *("--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue"),  # sacct needs a database
     *("--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "10"),
@@ -44,15 +47,17 @@ class Run:
     Args:
         project: The copy of the project in which it runs.
         *arguments: Further arguments.
+        target: File to make.
     """
 
-    def __init__(self, project: Workflow, *arguments: object) -> None:
+    def __init__(self, project: Workflow, *arguments: object, target: Path = TARGET) -> None:
         self.log = project.root / "run.log"
         tools = ROOT / ".venv-slurm" / "bin"
         self.process = subprocess.Popen(
-            [tools / "snakemake", *ARGUMENTS, *SLURM, *arguments],
+            [tools / "snakemake", target, *ARGUMENTS, *SLURM, *arguments],
             cwd=project.root,
-            env={**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
+            # both nodes are this machine, where no server of names lists them
+            env={**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "MASTER_ADDR": "127.0.0.1"},
             stdout=self.log.open("a"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -88,7 +93,7 @@ def listed(tmp_path_factory) -> Workflow:
     project = copy_workflow(tmp_path_factory.mktemp("listed") / "project")
     config = read_config(write_miniature(project.root, **SLICE, **LONGER))
     sessions = [row.session for row in read_cohort(project.root / config.cohort.table)]
-    done = project.snakemake(*(RESULTS / "raw" / "ibl" / f"{one}.json" for one in sessions), *ARGUMENTS[1:])
+    done = project.snakemake(*(RESULTS / "raw" / "ibl" / f"{one}.json" for one in sessions), *ARGUMENTS)
     assert done.returncode == 0, done.stdout
     return project
 
@@ -97,7 +102,7 @@ def listed(tmp_path_factory) -> Workflow:
 def local(listed, tmp_path_factory) -> dict[str, bytes]:
     """Return the outputs of a local run."""
     project = copied(listed, tmp_path_factory.mktemp("local"))
-    done = project.snakemake(*ARGUMENTS)
+    done = project.snakemake(TARGET, *ARGUMENTS)
     assert done.returncode == 0, done.stdout
     found = outputs(project)
     assert len(found) > 10 and str(TARGET) in found
@@ -116,6 +121,17 @@ def test_a_run_on_two_nodes_gives_the_files_of_a_local_run(cluster, listed, loca
     jobs = len(benchmarks(project) - benchmarks(listed))
     assert jobs > 30 and log.count("has been submitted with SLURM jobid") < jobs / 2, "short jobs share a submission"
     assert not cluster.ended("FAILED,CANCELLED,OUT_OF_MEMORY,TIMEOUT,NODE_FAIL")
+
+
+def test_a_training_on_two_nodes_does_what_one_does_that_accumulates_twice_as_many_batches(cluster, listed, tmp_path):
+    short = "steps: 20, validate_every_steps: 10"
+    project, alone = copied(listed, tmp_path / "two"), copied(listed, tmp_path / "one")
+    Run(project, "--config", f"training={{nodes: 2, {short}}}", target=WEIGHTS).finish()
+    done = alone.snakemake(WEIGHTS, *ARGUMENTS, "--config", f"training={{accumulate_batches: 2, {short}}}")
+    assert done.returncode == 0, done.stdout
+    found, expected = (load_file(one.root / WEIGHTS) for one in (project, alone))
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
 
 
 def test_a_run_that_is_disturbed_gives_the_same_files(cluster: Cluster, listed, local, tmp_path):

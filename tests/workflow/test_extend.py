@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import yaml
 from factories import ROOT
-from factories.tiny_run import write_miniature
+from factories.tiny_run import RESULTS, write_miniature
 from factories.workflow import Workflow, copy_workflow, counts
 from rule_graph import PAGES
 
 pytestmark = pytest.mark.slow
 MINIATURE = ("--configfile", "config/miniature.yaml")
-RESULTS = Path("results/miniature")
 TABLES = RESULTS / "cross_session" / "tables"
 ACTIVITY = RESULTS / "activity"
 OVERVIEW = RESULTS / "report" / "overview.html"
