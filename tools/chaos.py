@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tools")]
 
 from chaos_page import write_page  # noqa: E402
-from factories.tiny_run import RESULTS, write_miniature  # noqa: E402
+from factories.tiny_run import HELD_OUT, RESULTS, write_miniature  # noqa: E402
 from factories.workflow import copy_workflow  # noqa: E402
 
 from neurohorizon.files import RECORDED_FOLDER, damage, recorded_files, unfinished_parts  # noqa: E402
@@ -41,7 +41,7 @@ SMALLER = {
 KINDS = {
     "recording of the release": ("release/**/spikes.times.npy", "preprocess_ibl"),
     "list of downloaded files": ("raw/ibl/sim*.json", ""),
-    "true rates of a simulation": ("truth/*.h5", ""),
+    "true rates of a simulation": (f"truth/*{HELD_OUT[0]}*.h5", ""),  # only those of held-out sessions are read
     "session file": ("sessions/ibl/sim*.h5", ""),
     "features of units": ("features/ibl/sim*.h5", ""),
     "population readout": ("readouts/ibl/sim*.h5", ""),
