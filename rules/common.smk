@@ -67,6 +67,10 @@ if not workflow.configfiles:
     configfile: shipped("config/config.yaml")
 
 
+# Jobs of a group run one after the other also inside of their submission, which does not receive limits of resources
+if not workflow.is_main_process:
+    workflow.register_resource("in_turn", 1)
+
 CONFIG = checked()
 RESULTS = CONFIG.run.results
 COHORT = shipped(CONFIG.cohort.table)

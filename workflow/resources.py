@@ -220,7 +220,9 @@ def start_on_nodes(training: Training) -> str:
     if training.nodes == 1 or "SLURM_JOB_ID" not in os.environ:
         return ""
     found = _nodes(training)
-    return f"srun --nodes={found['nodes']} --ntasks={found['tasks']} --cpus-per-task={found['cpus_per_task']}"
+    # Lightning requires the number of tasks of each node
+    tasks = f"--nodes={found['nodes']} --ntasks={found['tasks']} --ntasks-per-node={training.devices}"
+    return f"srun {tasks} --cpus-per-task={found['cpus_per_task']}"
 
 
 def size_mb(files: Iterable[str]) -> float:
