@@ -211,10 +211,11 @@ def train_forecaster(
     """
     validation_batches = list(_validation_batches(validation, shape, training))
     if training.devices * training.nodes > len(validation_batches):
-        found = f"training.devices is {training.devices}" + (
-            f" on {training.nodes} nodes" if training.nodes > 1 else ""
+        of_nodes = f" on {training.nodes} nodes" if training.nodes > 1 else ""
+        raise ValueError(
+            f"training.devices is {training.devices}{of_nodes}, but validation has {len(validation_batches)} batches "
+            "to share"
         )
-        raise ValueError(f"{found}, but validation has {len(validation_batches)} batches to share")
     processes = _processes(training)
     lightning.seed_everything(seed, workers=True, verbose=False)
     torch.set_num_threads(max(training.threads // training.devices, 1))
