@@ -79,9 +79,11 @@ if STALE in LOCK_LINES:
 
 # Each job uses its own environment and this package, and no package of the user. On a cluster with Slurm, a job is one
 # task, and this name is Lightning's option to start the processes of several devices itself. Files of the results have
-# a record of their content. Modules are compiled once, not by each job: many containers forbid it by this variable.
+# a record of their content. START begins the command of a training on several nodes, in its job only. Modules are
+# compiled once, not by each job: many containers forbid it by this variable.
 shell.prefix(
     f"set -euo pipefail; export CALL='{ROOT}/workflow/scripts/call.py' CHECK='{ROOT}/workflow/scripts/check.py'"
+    f" START='{start_on_nodes(CONFIG.training)}'"
     f" PYTHONPATH='{ROOT}' {RECORDED_FOLDER}='{os.path.abspath(RESULTS)}'"
     " PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE= MPLBACKEND=agg SLURM_JOB_NAME=interactive; "
 )
@@ -138,9 +140,6 @@ if CONFIG.training.start_from and not REVIEW and Path(COHORT).exists():
 def declared(rule: str) -> dict:
     """Return the resources of a rule, all from one table."""
     return resources_of(rule, CONFIG.training)
-
-
-START = start_on_nodes(CONFIG.training)  # in the job of a training on several nodes
 
 
 def tried_again(times: int) -> int:

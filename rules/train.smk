@@ -60,7 +60,7 @@ rule train:
         code=code("neurohorizon.models.training:train_on_files"),
     shell:
         """
-        {START} python "$CALL" neurohorizon.models.training:train_on_files --method {wildcards.model} \
+        $START python "$CALL" neurohorizon.models.training:train_on_files --method {wildcards.model} \
             --fold {wildcards.fold:q} --seed {wildcards.seed} --paths.session {input.sessions:q} \
             --paths.features {input.features:q} --paths.readout {input.readouts:q} --timeline {params.timeline:q} \
             --features {params.features:q} --model {params.model:q} --training {params.training:q} \

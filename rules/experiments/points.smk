@@ -33,7 +33,7 @@ rule train_point:
         code=code("neurohorizon.models.training:train_on_files"),
     shell:
         """
-        {START} python "$CALL" neurohorizon.models.training:train_on_files --method {params.method} \
+        $START python "$CALL" neurohorizon.models.training:train_on_files --method {params.method} \
             --fold {wildcards.fold:q} --seed {params.seed} --paths.session {input.sessions:q} \
             --paths.features {input.features:q} --paths.readout {input.readouts:q} --only {input.choice:q} \
             --timeline {params.timeline:q} --features {params.features:q} --model {params.model:q} \

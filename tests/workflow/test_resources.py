@@ -115,7 +115,7 @@ def test_trainings_on_several_nodes_have_a_process_for_each_device(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert start_on_nodes(on_two) == "srun --nodes=2 --ntasks=4 --ntasks-per-node=2 --cpus-per-task=2"
     assert start_on_nodes(GPU) == ""
-    commands = {name: body for name, body in rules_with_a_command().items() if '{START} python "$CALL"' in body}
+    commands = {name: body for name, body in rules_with_a_command().items() if '$START python "$CALL"' in body}
     assert commands.keys() == several
 
 
