@@ -312,6 +312,7 @@ def test_an_edit_reruns_exactly_the_rules_that_depend_on_it(finished, file, func
     reasons = rerun_after_edit(finished, file, function)
     assert changed_by_parameters(reasons) == changed
     assert reasons.keys() == changed | downstream
+    assert rerun(finished) == {}
 
 
 def test_an_edit_of_ingestion_reruns_every_rule_that_reads_sessions(finished):
