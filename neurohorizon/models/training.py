@@ -210,7 +210,8 @@ def train_forecaster(
         ValueError: There are more devices than validation batches, or several nodes without Slurm.
     """
     validation_batches = list(_validation_batches(validation, shape, training))
-    if training.devices * training.nodes > len(validation_batches):
+    count = training.devices * training.nodes
+    if count > len(validation_batches):
         of_nodes = f" on {training.nodes} nodes" if training.nodes > 1 else ""
         raise ValueError(
             f"training.devices is {training.devices}{of_nodes}, but validation has {len(validation_batches)} batches "
@@ -269,7 +270,7 @@ def train_forecaster(
         use_distributed_sampler=False,
         enable_model_summary=False,
         plugins=[_WholeCheckpoints(), *processes],
-        strategy=_strategy(training.devices * training.nodes),
+        strategy=_strategy(count),
     )
     last = checkpoints / "last.ckpt"
     weights = {"weights": "state_dict", "like": module.state_dict()}

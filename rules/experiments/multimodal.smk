@@ -63,8 +63,8 @@ rule train_multimodal:
         code=code("neurohorizon.experiments.multimodal.training:train_multimodal_on_files"),
     shell:
         """
-        $START python "$CALL" neurohorizon.experiments.multimodal.training:train_multimodal_on_files --base {input.base:q} \
-            --fold {wildcards.fold:q} --seed {wildcards.seed} --paths.session {input.sessions:q} \
+        $START python "$CALL" neurohorizon.experiments.multimodal.training:train_multimodal_on_files \
+            --base {input.base:q} --fold {wildcards.fold:q} --seed {wildcards.seed} --paths.session {input.sessions:q} \
             --paths.features {input.features:q} --paths.readout {input.readouts:q} --modalities {input.modalities:q} \
             --embeddings {input.embeddings:q} --multimodal {params.multimodal:q} --readout {params.readout:q} \
             --timeline {params.timeline:q} --training {params.training:q} --code {params.code} \

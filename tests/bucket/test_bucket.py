@@ -10,7 +10,7 @@ from pathlib import Path
 
 from factories import ROOT
 from factories.bucket import NAME, TOOLS, Bucket, nodes
-from factories.tiny_run import RESULTS, SLICE, is_output, write_miniature
+from factories.tiny_run import RESULTS, SLICE, assert_same, is_output, outputs, write_miniature
 from factories.workflow import Workflow, copy_workflow
 
 from neurohorizon.cohort import read_cohort
@@ -52,8 +52,8 @@ def test_a_run_that_shares_only_a_bucket_gives_the_files_of_a_local_run(tmp_path
     done = local.snakemake(*(RESULTS / "sessions" / "ibl" / f"{row.session}.h5" for row in rows), *MINIATURE)
     assert done.returncode == 0, done.stdout
     with Bucket(tmp_path) as bucket:
-        sessions = (f"{RESULTS}/{name}" for name in ("release", "truth", "raw", "sessions"))
-        bucket.upload(local.root, *sessions, str(config.cohort.table))
+        folders = (f"{RESULTS}/{name}" for name in ("release", "truth", "raw", "sessions"))
+        bucket.upload(local.root, *folders, str(config.cohort.table))
         submitting = clone(tmp_path / "submitting")
         log = on_nodes(submitting, bucket, *nodes(tmp_path / "nodes"))
         again = on_nodes(clone(tmp_path / "another"), bucket, *nodes(tmp_path / "others"))
@@ -65,11 +65,9 @@ def test_a_run_that_shares_only_a_bucket_gives_the_files_of_a_local_run(tmp_path
     done = local.snakemake(TARGET, *MINIATURE)
     assert done.returncode == 0, done.stdout
 
-    expected = {str(path.relative_to(local.root)): path for path in (local.root / RESULTS).rglob("*.*")}
-    expected = {name: path.read_bytes() for name, path in expected.items() if is_output(Path(name))}
+    expected = outputs(local.root)
     assert len(expected) > 10 and str(TARGET) in expected
-    assert found.keys() == expected.keys()
-    assert [name for name in found if found[name] != expected[name]] == []
+    assert_same(found, expected)
     assert not list(submitting.root.glob("results/**/*.*")), "nothing lies on the machine that submits"
     submitted = len(list((tmp_path / "nodes" / "jobs").iterdir()))
     assert 5 < submitted < log.count("Finished jobid") / 2, "short jobs share a submission"

@@ -1,9 +1,7 @@
 """A bucket of a local S3 server, and nodes that share no files: each job runs in an empty folder."""
 
 import re
-import socket
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,7 +9,7 @@ from typing import Self
 import requests
 
 from factories import ROOT
-from factories.file_server import wait_until
+from factories.file_server import unused_port, wait_until
 
 TOOLS = ROOT / ".venv-bucket" / "bin"
 NAME = "runs"
@@ -38,9 +36,7 @@ class Bucket:
     """
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = unused_port()
         self.url = f"http://127.0.0.1:{port}"
         self._client = requests.Session()
         self._client.headers["Authorization"] = "AWS access:unchecked"
@@ -100,7 +96,6 @@ class Bucket:
         try:
             return self._client.get(self.url, timeout=1).ok
         except requests.RequestException:
-            time.sleep(0.1)
             return False
 
 

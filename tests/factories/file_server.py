@@ -4,6 +4,7 @@ It uses only the standard library, so that a driver in the environment of a rule
 """
 
 import hashlib
+import socket
 import threading
 import time
 from collections import defaultdict
@@ -167,6 +168,13 @@ def serving(folder: Path | None = None) -> Iterator[FileServer]:
         yield server
     finally:
         server.close()
+
+
+def unused_port() -> int:
+    """Return a port of this machine where nothing answers."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -158,6 +158,18 @@ def is_output(path: Path) -> bool:
     return path.suffix == ".tsv" or ("models" in path.parts and path.name in ("log.csv", "model.safetensors"))
 
 
+def outputs(root: Path) -> dict[str, bytes]:
+    """Return the outputs of a run in a copy of the project, by their paths in it."""
+    names = {str(path.relative_to(root)): path for path in (root / RESULTS).rglob("*.*")}
+    return {name: path.read_bytes() for name, path in sorted(names.items()) if is_output(Path(name))}
+
+
+def assert_same(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
+    """Check that two runs have the same outputs, byte for byte."""
+    assert found.keys() == expected.keys()
+    assert [name for name in found if found[name] != expected[name]] == []
+
+
 def write_miniature(root: Path, **changes: dict) -> Path:
     """Write the configuration and its cohort into a copy of the project; return the configuration's path.
 

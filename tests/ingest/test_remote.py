@@ -1,7 +1,6 @@
 """Of a remote file only what is needed is fetched, once, and its recording is that of the file on this machine."""
 
 import os
-import socket
 import sys
 
 import h5py
@@ -10,7 +9,7 @@ import pytest
 import requests
 from factories.dandi_server import KEY, VERSION, Asset, DandiServer
 from factories.dandi_server import Fault as DandiFault
-from factories.file_server import Answer, serving
+from factories.file_server import Answer, serving, unused_port
 from factories.recording_files import LENGTH_S, spike_trains, write_recording
 
 from neurohorizon.command.main import main
@@ -203,9 +202,7 @@ def test_an_address_that_gives_no_file_is_one_error_of_at_most_three_lines(serve
 
 
 def test_without_a_network_the_error_is_one_line(capsys):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{free.getsockname()[1]}/{NAME}"
+    address = f"http://127.0.0.1:{unused_port()}/{NAME}"
     with pytest.raises(
         SessionError, match=r"gave no answer for \d s \(ConnectionError\); check the address and the network"
     ) as caught:

@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from factories import ROOT
+from factories.file_server import unused_port
 from factories.sessions import made_files, made_session, small_config
 from factories.trainings import train_network
 from safetensors.numpy import load_file
@@ -231,9 +231,7 @@ def of_node(node: int, port: int) -> dict[str, str]:
 def test_two_processes_do_what_one_does_that_accumulates_twice_as_many_batches(files, tmp_path, shared):
     assert CONFIG.training.dropout > 0  # each batch draws its own, wherever it is computed
     two = small_config(training={shared: 2, "accelerator": "cpu"})
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = unused_port()
     environments = [of_node(node, port) for node in range(2)] if shared == "nodes" else [{}]
     one = small_config(training={"accumulate_batches": 2, "accelerator": "cpu"})
     # three sessions have three validation batches, which two devices cannot share evenly

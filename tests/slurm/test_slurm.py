@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from factories import ROOT
 from factories.slurm import Cluster, until
-from factories.tiny_run import RESULTS, SLICE, is_output, write_miniature
+from factories.tiny_run import RESULTS, SLICE, assert_same, outputs, write_miniature
 from factories.workflow import Workflow, copy_workflow
 from safetensors.numpy import load_file
 
@@ -75,12 +75,6 @@ class Run:
         return self.log.read_text()
 
 
-def outputs(project: Workflow) -> dict[str, bytes]:
-    """Return the tables, training curves and weights of a run."""
-    names = {str(path.relative_to(project.root)): path for path in (project.root / RESULTS).rglob("*.*")}
-    return {name: path.read_bytes() for name, path in sorted(names.items()) if is_output(Path(name))}
-
-
 def benchmarks(project: Workflow) -> set[Path]:
     """Return the files that each job of a run has written, one for each job."""
     folder = project.root / RESULTS / "benchmarks"
@@ -104,20 +98,15 @@ def local(listed, tmp_path_factory) -> dict[str, bytes]:
     project = copied(listed, tmp_path_factory.mktemp("local"))
     done = project.snakemake(TARGET, *ARGUMENTS)
     assert done.returncode == 0, done.stdout
-    found = outputs(project)
+    found = outputs(project.root)
     assert len(found) > 10 and str(TARGET) in found
     return found
-
-
-def assert_same(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
-    assert found.keys() == expected.keys()
-    assert [name for name in found if found[name] != expected[name]] == []
 
 
 def test_a_run_on_two_nodes_gives_the_files_of_a_local_run(cluster, listed, local, tmp_path):
     project = copied(listed, tmp_path)
     log = Run(project).finish()
-    assert_same(outputs(project), local)
+    assert_same(outputs(project.root), local)
     jobs = len(benchmarks(project) - benchmarks(listed))
     assert jobs > 30 and log.count("has been submitted with SLURM jobid") < jobs / 2, "short jobs share a submission"
     assert not cluster.ended("FAILED,CANCELLED,OUT_OF_MEMORY,TIMEOUT,NODE_FAIL")
@@ -168,7 +157,7 @@ def test_a_run_that_is_disturbed_gives_the_same_files(cluster: Cluster, listed, 
     assert "Jobs of a killed run in this folder were cancelled" in log
     assert left <= cluster.ended("CANCELLED").keys() | cluster.ended("COMPLETED").keys()
 
-    assert_same(outputs(project), local)
+    assert_same(outputs(project.root), local)
     killed = cluster.ended("OUT_OF_MEMORY,FAILED,CANCELLED")
     assert any("tune_baselines" in comment for job, comment in killed.items() if job not in before)
     logs = (project.root / RESULTS / "logs" / "train" / "unseen").glob("*.log")

@@ -1,7 +1,6 @@
 """`make doctor` reports how archives answer, in a bounded time, and whether credentials are accepted."""
 
 import json
-import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +9,7 @@ import archives
 import pytest
 from archives import Address, addresses, ask_all, check_credentials, check_image_encoder, check_network
 from factories import ROOT
+from factories.file_server import unused_port
 from needs import needs
 from progress import lines_at_start
 
@@ -75,9 +75,7 @@ def _quick(monkeypatch):
 
 
 def closed_port() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{one.getsockname()[1]}"
+    return f"http://127.0.0.1:{unused_port()}"
 
 
 def paper(tmp_path, **sources: dict | None):

@@ -1,10 +1,10 @@
 """`snakemake first_session` reads one session of each source end to end, and compares it with what is expected."""
 
 import json
-import socket
 
 import pytest
 import yaml
+from factories.file_server import unused_port
 from factories.ibl_archive import write_archives
 from factories.tiny_run import write_miniature
 from factories.workflow import copy_workflow
@@ -90,9 +90,7 @@ def test_a_session_of_the_ibls_archive_is_compared_too(project):
 
 
 def test_offline_it_stops_soon_and_ends_with_a_line_for_each_archive(project, tmp_path):
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        closed = f"http://127.0.0.1:{one.getsockname()[1]}"
+    closed = f"http://127.0.0.1:{unused_port()}"
     write_settings(project)
     values = yaml.safe_load((project.root / "config" / "miniature.yaml").read_text())
     values["run"]["results"] = str(tmp_path / "results")
